@@ -1,0 +1,57 @@
+//! Loads events into the source tables of a database, for trying daybook out:
+//!
+//! `cargo run --example load-events -- FOLDER` creates the tables `stats` and `queries` (from source-tables.sql) in the
+//! database of DAYBOOK_LEDGER_URL if they are not there, and loads FOLDER's `stats.ndjson.gz` and `queries.ndjson.gz`:
+//! JSON lines with the tables' columns. Rows whose id is there already are left alone.
+
+#![expect(clippy::print_stdout, reason = "it tells what it did")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use sqlx::{Connection as _, PgConnection};
+
+const SOURCE_TABLES: &str = include_str!("../example-objects/source-tables.sql");
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args().nth(1).ok_or("usage: load-events FOLDER")?;
+    let url =
+        std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL: eval \"$(script/stack env)\"")?;
+    let mut connection = PgConnection::connect(&url).await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
+    }
+    let folder = Path::new(&folder);
+    let queries = load(
+        &mut connection,
+        &folder.join("queries.ndjson.gz"),
+        "INSERT INTO queries SELECT r.* FROM json_populate_recordset(NULL::queries, $1::json) r ON CONFLICT DO NOTHING",
+    )
+    .await?;
+    let events = load(
+        &mut connection,
+        &folder.join("stats.ndjson.gz"),
+        "INSERT INTO stats SELECT r.* FROM json_populate_recordset(NULL::stats, $1::json) r ON CONFLICT DO NOTHING",
+    )
+    .await?;
+    println!("loaded {events} events and {queries} queries from {}", folder.display());
+    Ok(())
+}
+
+/// Loads a file of JSON lines; returns how many rows were new.
+async fn load(connection: &mut PgConnection, file: &Path, insert: &'static str) -> Result<u64, Box<dyn Error>> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(File::open(file)?).read_to_string(&mut text)?;
+    let array = format!("[{}]", text.lines().collect::<Vec<_>>().join(","));
+    Ok(sqlx::query(insert)
+        .bind(array)
+        .execute(connection)
+        .await?
+        .rows_affected())
+}

@@ -1,0 +1,133 @@
+# The private Elasticsearch of the stack: security on (basic auth), no TLS, one node.
+# shellcheck shell=bash
+
+readonly ES_PASSWORD=daybook-local ES_VERSIONS=(8.19.0 7.17.29)
+ES_NAME=''
+ES_VERSION=''
+
+choose_elasticsearch() {
+  ES_VERSION=${STACK_ES_VERSION:-${ES_VERSIONS[0]}}
+  [[ " ${ES_VERSIONS[*]} " == *" $ES_VERSION "* ]] ||
+    die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]}"
+  ES_NAME=elasticsearch-$ES_VERSION
+}
+
+need_elasticsearch() {
+  [[ ! -x $STACK_DIR/dist/$ES_NAME/bin/elasticsearch ]] || return 0
+  local unpacked=$STACK_DIR/dist/$ES_NAME.part
+  rm -rf "$unpacked"
+  fetch "org.elasticsearch.distribution.integ-test-zip:elasticsearch:$ES_VERSION:zip" "$unpacked"
+  unzip -q "$unpacked"/*.zip -d "$unpacked"
+  chmod -R a+rX "$unpacked/$ES_NAME"
+  mv "$unpacked/$ES_NAME" "$STACK_DIR/dist/$ES_NAME"
+  rm -r "$unpacked"
+}
+
+# The server's, and its launcher's while there is one: each has one of these as an argument of its own.
+elasticsearch_pids() {
+  local dir=$STACK_DIR/$1 file
+  for file in $(grep -slzxF -f <(printf '%s\n' "-Epath.logs=$dir/logs" "-Djava.io.tmpdir=$dir/tmp") /proc/[0-9]*/cmdline); do
+    file=${file#/proc/}
+    printf '%s ' "${file%/cmdline}"
+  done
+}
+
+elasticsearch_runs() { [[ -n $(elasticsearch_pids "$1") ]]; }
+
+elasticsearch_ready() { elasticsearch_runs "$1" && [[ $(elasticsearch_health "$1") == 200 ]]; }
+
+# The HTTP status of the cluster's health. By bash alone: a fresh system has no curl.
+elasticsearch_health() {
+  local connection _ status
+  { exec {connection}<>"/dev/tcp/127.0.0.1/$(<"$STACK_DIR/$1/port")"; } 2>/dev/null || return 0
+  printf 'GET /_cluster/health?wait_for_status=yellow&timeout=5s HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' \
+    "$(printf 'elastic:%s' "$ES_PASSWORD" | base64)" >&"$connection"
+  if read -r -t 10 -u "$connection" _ status _; then printf '%s' "$status"; fi
+  exec {connection}>&-
+}
+
+start_elasticsearch() {
+  local dir=$STACK_DIR/$ES_NAME
+  if elasticsearch_ready "$ES_NAME"; then
+    say "$ES_NAME is up already on port $(<"$dir/port")"
+    return
+  fi
+  # One that runs without a kept port had its folder deleted below it.
+  [[ -s $dir/port ]] || stop_elasticsearch "$ES_NAME"
+  if ! elasticsearch_runs "$ES_NAME"; then launch_elasticsearch "$dir"; fi
+  await_elasticsearch "$dir"
+  say "$ES_NAME is up on port $(<"$dir/port")"
+}
+
+launch_elasticsearch() {
+  local dir=$1 port heap=${STACK_ES_HEAP:-1g}
+  make_server_dir "$ES_NAME" config data logs tmp
+  port=$(choose_port "$dir")
+  write_elasticsearch_settings "$dir" "$port"
+  [[ -e $dir/config/elasticsearch.keystore ]] || set_elasticsearch_password "$dir"
+  with_elasticsearch_environment "$dir" ES_JAVA_OPTS="-Xms$heap -Xmx$heap" \
+    setsid --wait "$STACK_DIR/dist/$ES_NAME/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
+    </dev/null >"$dir/log" 2>&1 9>&- || elasticsearch_failed "$dir"
+}
+
+with_elasticsearch_environment() {
+  local dir=$1
+  shift
+  as_server ES_JAVA_HOME="$STACK_JAVA_HOME" ES_PATH_CONF="$dir/config" ES_TMPDIR="$dir/tmp" "$@"
+}
+
+write_elasticsearch_settings() {
+  local dir=$1 port=$2 dist=$STACK_DIR/dist/$ES_NAME/config
+  install -m 644 "$dist"/{log4j2.properties,role_mapping.yml,roles.yml,users,users_roles} "$dir/config/"
+  # The paths in there are relative to the distribution, which the servers' user cannot write.
+  sed -e '/Xlog:gc/d' -e "s|=data\$|=$dir/data|" -e "s|=logs/|=$dir/logs/|" "$dist/jvm.options" >"$dir/config/jvm.options"
+  cat >"$dir/config/elasticsearch.yml" <<END
+cluster.name: daybook-stack
+node.name: daybook
+path.data: "$dir/data"
+network.host: 127.0.0.1
+http.port: $port
+transport.port: 0
+discovery.type: single-node
+xpack.security.enabled: true
+xpack.security.http.ssl.enabled: false
+xpack.security.transport.ssl.enabled: false
+xpack.ml.enabled: false
+action.destructive_requires_name: false
+cluster.max_shards_per_node: 20000
+cluster.routing.allocation.disk.threshold_enabled: false
+END
+}
+
+set_elasticsearch_password() {
+  local dir=$1 keystore=$STACK_DIR/dist/$ES_NAME/bin/elasticsearch-keystore
+  if ! {
+    with_elasticsearch_environment "$dir" "$keystore" create </dev/null &&
+      with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD"
+  } >"$dir/keystore.log" 2>&1; then
+    show_log "$dir/keystore.log"
+    rm -f "$dir/config/elasticsearch.keystore"
+    die "the password of $ES_NAME could not be set"
+  fi
+}
+
+await_elasticsearch() {
+  local dir=$1 deadline=$((SECONDS + 180))
+  until elasticsearch_ready "$ES_NAME"; do
+    if ((SECONDS > deadline)) || ! elasticsearch_runs "$ES_NAME"; then elasticsearch_failed "$dir"; fi
+    sleep 0.2
+  done
+}
+
+elasticsearch_failed() {
+  show_log "$1/log"
+  die "$ES_NAME did not come up (its logs: $1/log and $1/logs)" \
+    "It needs ${STACK_ES_HEAP:-1g} of heap (STACK_ES_HEAP) and as much again." \
+    "Run this again; if its data are beyond repair: script/stack reset."
+}
+
+stop_elasticsearch() { stop_server "$1" TERM; }
+
+elasticsearch_url() {
+  printf 'http://elastic:%s@127.0.0.1:%s' "$ES_PASSWORD" "$(<"$STACK_DIR/$ES_NAME/port")"
+}

@@ -1,0 +1,151 @@
+# The private Postgres of the stack.
+# shellcheck shell=bash
+
+readonly PG_MAVEN_VERSION=17.5.0 PG_OLDEST=15
+readonly PG_USER=daybook PG_PASSWORD=daybook PG_DATABASE=daybook
+
+PG_NAME=''
+PG_BIN=''
+
+# Which Postgres is meant: its name (and folder) and its programs. Fetches nothing.
+choose_postgres() {
+  local installed major
+  installed=$(newest_installed_postgres)
+  case ${STACK_PG:-} in
+    '') ;;
+    maven) installed= ;;
+    installed)
+      [[ -n $installed ]] || die "STACK_PG=installed, but there is no PostgreSQL $PG_OLDEST or newer" \
+        "Looked in /usr/lib/postgresql/*/bin and at pg_config. Install one, or use STACK_PG=maven." ;;
+    *) die "STACK_PG is '$STACK_PG'; it can be 'installed' or 'maven'" ;;
+  esac
+  if [[ -n $installed ]]; then
+    read -r major PG_BIN <<<"$installed"
+    PG_NAME=postgres-installed-$major
+  else
+    PG_NAME=postgres-maven-$PG_MAVEN_VERSION
+    PG_BIN=$STACK_DIR/dist/$PG_NAME/bin
+  fi
+}
+
+# Prints "MAJOR BINDIR".
+newest_installed_postgres() {
+  local bin version best='0 -'
+  for bin in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)"; do
+    [[ -x $bin/initdb && -x $bin/postgres ]] || continue
+    version=$("$bin/postgres" --version) version=${version##*) } version=${version%%[!0-9]*}
+    if ((version >= PG_OLDEST && version > ${best%% *})); then best="$version $bin"; fi
+  done
+  [[ $best == 0* ]] || printf '%s\n' "$best"
+}
+
+need_postgres() {
+  [[ $PG_NAME == postgres-maven-* && ! -x $PG_BIN/postgres ]] || return 0
+  local platform unpacked=$STACK_DIR/dist/$PG_NAME.part
+  case $(uname -m) in
+    x86_64) platform=amd64 ;;
+    aarch64) platform=arm64v8 ;;
+    *) die "there are no Postgres binaries on Maven for $(uname -m)" "Install PostgreSQL $PG_OLDEST or newer." ;;
+  esac
+  rm -rf "$unpacked"
+  fetch "io.zonky.test.postgres:embedded-postgres-binaries-linux-$platform:$PG_MAVEN_VERSION:jar" "$unpacked"
+  unzip -p "$unpacked"/*.jar '*.txz' | tar -xJ -C "$unpacked"
+  rm "$unpacked"/*.jar
+  mv "$unpacked" "$STACK_DIR/dist/$PG_NAME"
+}
+
+# The postmaster's. A pid from a file proves nothing, as the number may be somebody else's by now; but every
+# process of a Postgres has the data folder as its working directory.
+postgres_pids() {
+  local data=$STACK_DIR/$1/data pid
+  pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
+  if works_in "$pid" "$data"; then printf '%s' "$pid"; fi
+}
+
+works_in() { [[ $(readlink "/proc/$1/cwd") == "$2" ]]; }
+
+postgres_runs() { [[ -n $(postgres_pids "$1") ]]; }
+
+# The eighth line of the pid file is Postgres's own word on whether it takes connections.
+postgres_ready() {
+  postgres_runs "$1" && [[ $(sed -n '8s/ *$//p' "$STACK_DIR/$1/data/postmaster.pid" 2>/dev/null) == ready ]]
+}
+
+start_postgres() {
+  local dir=$STACK_DIR/$PG_NAME port
+  if postgres_ready "$PG_NAME"; then
+    say "$PG_NAME is up already on port $(<"$dir/port")"
+    return
+  fi
+  make_server_dir "$PG_NAME"
+  [[ -s $dir/data/PG_VERSION && ! -e $dir/unfinished ]] || init_postgres "$dir"
+  if ! postgres_runs "$PG_NAME"; then
+    clear_after_crash "$dir"
+    port=$(choose_port "$dir")
+    write_postgres_settings "$dir" "$port"
+  fi
+  if ! as_server "$PG_BIN/pg_ctl" start -s -w -t 120 -D "$dir/data" -l "$dir/log" </dev/null >"$dir/pg_ctl.log" 2>&1 9>&-; then
+    show_log "$dir/log"
+    die "$PG_NAME did not come up within two minutes (its log: $dir/log)" \
+      "Run this again; if its data are beyond repair: script/stack reset."
+  fi
+  say "$PG_NAME is up on port $(<"$dir/port")"
+}
+
+init_postgres() {
+  local dir=$1
+  rm -rf "$dir/data"
+  touch "$dir/unfinished"
+  printf '%s\n' "$PG_PASSWORD" >"$dir/password"
+  if ! {
+    as_server "$PG_BIN/initdb" -D "$dir/data" --username="$PG_USER" --pwfile="$dir/password" \
+      --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-instructions &&
+      # The Postgres from Maven has neither psql nor createdb.
+      as_server "$PG_BIN/postgres" --single -D "$dir/data" postgres <<<"CREATE DATABASE $PG_DATABASE"
+  } >"$dir/initdb.log" 2>&1; then
+    show_log "$dir/initdb.log"
+    die "initdb failed for $PG_NAME"
+  fi
+  printf "\ninclude '%s'\n" ../settings.conf >>"$dir/data/postgresql.conf"
+  rm "$dir/password" "$dir/unfinished"
+}
+
+write_postgres_settings() {
+  local dir=$1 port=$2
+  cat >"$dir/settings.conf" <<END
+listen_addresses = '127.0.0.1'
+port = $port
+unix_socket_directories = ''
+max_connections = 300
+shared_buffers = 256MB
+max_wal_size = 4GB
+END
+}
+
+# After kill -9 of the postmaster its children take a moment to notice; and Postgres refuses to start when the
+# number in its pid file has meanwhile gone to another process of the same user.
+clear_after_crash() {
+  local data=$1/data tenths
+  for ((tenths = 0; tenths < 100; tenths++)); do
+    if ! any_process_works_in "$data"; then
+      rm -f "$data/postmaster.pid"
+      return
+    fi
+    sleep 0.1
+  done
+  die "processes of a crashed $PG_NAME are still there" "End those that work in $data, then run this again."
+}
+
+any_process_works_in() {
+  local process
+  for process in /proc/[0-9]*; do
+    if works_in "${process#/proc/}" "$1"; then return 0; fi
+  done
+  return 1
+}
+
+stop_postgres() { stop_server "$1" INT; }
+
+postgres_url() {
+  printf 'postgres://%s:%s@127.0.0.1:%s/%s' "$PG_USER" "$PG_PASSWORD" "$(<"$STACK_DIR/$PG_NAME/port")" "$PG_DATABASE"
+}

@@ -1,0 +1,130 @@
+//! What there is to do for a day. Pure.
+
+use super::Rules;
+use crate::day::Day;
+use crate::event::source::Fingerprint;
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::read::Entry;
+use crate::output::counted;
+
+/// How ledger and source stand to each other on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// The ledger has nothing of the day.
+    New,
+    /// The ledger has the day, from the same events.
+    Unchanged {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
+    /// The ledger has the day, the source has other events than it had.
+    Changed,
+    /// The ledger has the day, the source has no events of it any more.
+    Sealed {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+        /// The events that were there when it was posted.
+        posted_events: i64,
+    },
+}
+
+/// Compares the entries of a day, oldest first, with the fingerprint of its source.
+///
+/// Refuses a day whose source has become smaller, unless the rules accept that.
+pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) -> Result<Finding, Failure> {
+    let Some(newest) = entries.last() else {
+        return Ok(Finding::New);
+    };
+    let entry_id = newest.entry_id;
+    if newest.source_fingerprint == source.text {
+        return Ok(Finding::Unchanged { entry_id });
+    }
+    if source.rows < newest.source_events && !rules.accept_decrease {
+        if source.rows == 0 {
+            return Ok(Finding::Sealed {
+                entry_id,
+                posted_events: newest.source_events,
+            });
+        }
+        return Err(Failure::failed(format!(
+            "the source has {} of {day}, but had {} when entry {entry_id} was posted",
+            counted(source.rows, "event", "events"),
+            counted(newest.source_events, "event", "events"),
+        ))
+        .hint(format!(
+            "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+        )));
+    }
+    Ok(Finding::Changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(number: i64, rows: i64, text: &str) -> Entry {
+        let entry_id = number.to_string().parse().unwrap();
+        Entry {
+            entry_id,
+            day: "2020-02-16".parse().unwrap(),
+            kind: "apply".to_owned(),
+            reverses: None,
+            run_id: uuid::Uuid::nil(),
+            rule_version: 1,
+            tool_version: String::new(),
+            source_events: rows,
+            source_counted: rows,
+            source_ignored: 0,
+            source_rejected: 0,
+            source_fingerprint: text.to_owned(),
+            delta_rows: 0,
+            content_hash: String::new(),
+            previous_hash: String::new(),
+            entry_hash: String::new(),
+            reason: None,
+            posted_by: String::new(),
+            posted_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_newest_entry_is_compared_with_the_source() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let entries = [entry(1, 5, "five"), entry(4, 7, "seven")];
+        let entry_id = entries[1].entry_id;
+        let find = |entries: &[Entry], rows, text: &str, accept_decrease| {
+            compare(
+                day,
+                entries,
+                &Fingerprint {
+                    rows,
+                    text: text.to_owned(),
+                },
+                Rules { accept_decrease },
+            )
+        };
+        assert_eq!(find(&[], 7, "seven", false).unwrap(), Finding::New);
+        assert_eq!(
+            find(&entries, 7, "seven", false).unwrap(),
+            Finding::Unchanged { entry_id }
+        );
+        assert_eq!(find(&entries, 8, "eight", false).unwrap(), Finding::Changed);
+        assert_eq!(find(&entries, 7, "other seven", false).unwrap(), Finding::Changed);
+        assert_eq!(
+            find(&entries, 0, "none", false).unwrap(),
+            Finding::Sealed {
+                entry_id,
+                posted_events: 7
+            }
+        );
+        assert_eq!(find(&entries, 5, "five", true).unwrap(), Finding::Changed);
+        let refusal = find(&entries, 5, "five", false).unwrap_err();
+        assert!(
+            refusal
+                .message()
+                .contains("5 events of 2020-02-16, but had 7 events when entry 4")
+        );
+        assert!(refusal.way_out().unwrap().contains("--accept-decrease"));
+    }
+}

@@ -1,0 +1,94 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use uuid::Uuid;
+
+use crate::command::{apply, collect_stats, log, migrate, project, show, status, totals};
+use crate::config::Given;
+use crate::day::Day;
+use crate::ledger::EntryId;
+
+/// A ledger of applied days: interaction counts that reapplying a day cannot double.
+#[derive(Debug, Parser)]
+#[command(name = "daybook", version, about, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Settings.
+    #[command(flatten)]
+    pub settings: Given,
+
+    /// Log more: -v what is done, -vv also how
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+
+    /// Print results as JSON lines, each with a message_type
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create the ledger, or upgrade its schema
+    Migrate(migrate::Options),
+    /// Apply days: post what their events add, then advance the projections
+    Apply(apply::Options),
+    /// The command line of the old collector: collect the day before a date
+    CollectStats(collect_stats::Options),
+    /// Advance the projections to the ledger's newest entry
+    Project(project::Options),
+    /// Where ledger and projections stand
+    Status(status::Options),
+    /// The journal: the newest entries
+    Log(log::Options),
+    /// One entry, with what it adds
+    Show(show::Options),
+    /// What a recordset's counts are, as the old aggregation object
+    Totals(totals::Options),
+}
+
+/// A stretch of days, both ends included.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Stretch {
+    /// First day, YYYY-MM-DD
+    #[arg(long, value_name = "DAY")]
+    pub from: Option<Day>,
+
+    /// Last day, YYYY-MM-DD
+    #[arg(long, value_name = "DAY")]
+    pub to: Option<Day>,
+}
+
+impl Stretch {
+    /// Whether neither end is given.
+    pub fn is_open(&self) -> bool {
+        self.from.is_none() && self.to.is_none()
+    }
+}
+
+/// Parses a recordset id.
+pub fn recordset(text: &str) -> Result<Uuid, String> {
+    Uuid::try_parse(text).map_err(|_| format!("'{text}' is not a recordset id: give its UUID"))
+}
+
+/// Parses an entry id.
+pub fn entry_id(text: &str) -> Result<EntryId, String> {
+    text.parse()
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  daybook migrate                      create the ledger
+  daybook apply                        what the timer runs: catch up, pick up late events, advance
+  daybook apply --day 2020-02-16       one day; repeating it changes nothing
+  daybook status                       where everything stands
+
+Exit codes:
+  0  done, or nothing to do         11  another run holds the lock
+  1  failed; nothing half-posted    75  Postgres or Elasticsearch not reachable: try again
+  2  usage                         130  interrupted; nothing half-posted
+  3  the ledger is committed, a projection is behind
+  4  a verification found a divergence";

@@ -1,0 +1,299 @@
+//! `daybook apply`: posts what days add, then advances the projections. Repeats safely.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::project;
+use crate::apply::{DayReport, Outcome, PostedReport, Rules, apply_day};
+use crate::cli::Stretch;
+use crate::clock;
+use crate::config::Settings;
+use crate::day::{Day, Period};
+use crate::event::source::Source;
+use crate::failure::{Exit, Failure};
+use crate::ledger::Ledger;
+use crate::ledger::lock::Run;
+use crate::ledger::read::Reader;
+use crate::output::{Grouped, Output, counted};
+use crate::projection::advance::Advanced;
+
+/// What can be typed.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Apply this day alone, YYYY-MM-DD
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to", "all"])]
+    pub day: Option<Day>,
+
+    /// The days to apply.
+    #[command(flatten)]
+    pub stretch: Stretch,
+
+    /// Apply every closed day of the source
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub all: bool,
+
+    /// Only say what would be posted
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Leave the projections as they are
+    #[arg(long)]
+    pub no_project: bool,
+
+    /// Also apply a day that is not over yet; what comes later is posted as a correction
+    #[arg(long)]
+    pub day_open: bool,
+
+    /// Post that a day has fewer or other events than were posted, instead of refusing
+    #[arg(long)]
+    pub accept_decrease: bool,
+
+    /// When catching up, so many applied days are looked at again for late events
+    #[arg(long, value_name = "DAYS", default_value_t = 7)]
+    pub lookback: u32,
+}
+
+const EXAMPLES: &str = "\
+Without --day, --from, --to or --all it catches up: every closed day after the last applied one
+(an empty ledger: yesterday), and late events of the last --lookback applied days.
+
+Examples:
+  daybook apply
+  daybook apply --day 2020-02-16
+  daybook apply --from 2020-02-01 --to 2020-02-29 --no-project
+  daybook apply --all --dry-run";
+
+#[derive(Debug, Default, Serialize)]
+struct Figures {
+    days: usize,
+    entries_posted: usize,
+    days_failed: usize,
+    projected: Vec<Advanced>,
+}
+
+/// Applies the days that the options name.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    run_as("apply", options, settings, output).await
+}
+
+/// Applies, recorded as a run of `command`.
+pub async fn run_as(command: &str, options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    // What is missing for the second half is said before the first half is done.
+    let client = (!options.no_project && !options.dry_run)
+        .then(|| settings.elasticsearch())
+        .transpose()?;
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let today = ledger.zone.day_of(clock::now());
+    check_days(&options, today)?;
+    let mut work = Work {
+        source: None,
+        reader: Reader::open(&ledger, "daybook reading").await?,
+        ledger,
+        settings,
+        output,
+    };
+    if options.dry_run {
+        let mut figures = Figures::default();
+        return work
+            .post_days(None, &options, today, &mut figures)
+            .await
+            .map(|()| Exit::Done);
+    }
+    let mut run = Run::start(&work.ledger, command).await?;
+    let mut figures = Figures::default();
+    let posted = work.post_days(Some(&mut run), &options, today, &mut figures).await;
+    // A day that failed does not keep the others from the readers; a database that is gone does.
+    let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
+    let projected = match client {
+        Some(client) if !stopped => project::advance_all(&work.ledger, &client, &settings.index_prefix, output).await,
+        _ => Ok(Vec::new()),
+    };
+    let outcome = posted.and_then(|()| {
+        figures.projected = projected.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))?;
+        Ok((Exit::Done, figures))
+    });
+    project::finish(run, outcome).await
+}
+
+fn check_days(options: &Options, today: Day) -> Result<(), Failure> {
+    let Stretch { from, to } = options.stretch;
+    if let (Some(from), Some(to)) = (from, to)
+        && Period::new(from, to).is_none()
+    {
+        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
+    }
+    for day in [options.day, from, to].into_iter().flatten() {
+        if day > today {
+            return Err(
+                Failure::usage(format!("{day} has not begun yet: today is {today}")).hint("give a day that is over")
+            );
+        }
+    }
+    match options.day.or(to) {
+        Some(day) if day == today && !options.day_open => Err(Failure::usage(format!("{day} is not over yet"))
+            .hint("wait until it is, or give --day-open: what comes later is then posted as a correction")),
+        _ => Ok(()),
+    }
+}
+
+struct Work<'s> {
+    ledger: Ledger,
+    source: Option<Source>,
+    reader: Reader,
+    settings: &'s Settings,
+    output: Output,
+}
+
+impl Work<'_> {
+    /// Posts the days that the options name, one after the other. One that fails does not stop the others, unless a
+    /// database is out of reach.
+    async fn post_days(
+        &mut self,
+        mut run: Option<&mut Run>,
+        options: &Options,
+        today: Day,
+        figures: &mut Figures,
+    ) -> Result<(), Failure> {
+        let rules = Rules {
+            accept_decrease: options.accept_decrease,
+        };
+        let mut failed: Vec<(Day, Failure)> = Vec::new();
+        for day in self.choose_days(options, today).await? {
+            figures.days += 1;
+            match self.post_day(run.as_deref_mut(), day, rules).await {
+                Ok(report) => {
+                    figures.entries_posted += usize::from(matches!(report.outcome, Outcome::Posted(_)));
+                    self.output
+                        .tell(message_type(options), &report, text(&report, options.dry_run));
+                }
+                Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
+                Err(failure) => {
+                    // The connection may be out of step after a stream that broke off.
+                    self.source = None;
+                    figures.days_failed += 1;
+                    failed.push((day, failure));
+                }
+            }
+        }
+        if figures.days == 0 {
+            self.output
+                .tell("nothing_to_do", serde_json::json!({}), "no closed day to apply");
+        }
+        sum_up_failures(failed, figures.days, self.output)
+    }
+
+    async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {
+        let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
+        apply_day(&self.ledger, source, &mut self.reader, run, day, rules).await
+    }
+
+    async fn choose_days(&mut self, options: &Options, today: Day) -> Result<Vec<Day>, Failure> {
+        if let Some(day) = options.day {
+            return Ok(vec![day]);
+        }
+        let last_closed = if options.day_open { today } else { today.previous() };
+        if !options.all && options.stretch.is_open() {
+            return self.days_to_catch_up(options.lookback, last_closed).await;
+        }
+        // What is not given is the source's first day, and the last that is closed.
+        let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
+        let of_source = source.period().await?;
+        let from = options.stretch.from.or_else(|| of_source.map(Period::from));
+        let to = options.stretch.to.unwrap_or(last_closed);
+        Ok(from
+            .and_then(|from| Period::new(from, to))
+            .map(|period| period.days().collect())
+            .unwrap_or_default())
+    }
+
+    async fn days_to_catch_up(&mut self, lookback: u32, last_closed: Day) -> Result<Vec<Day>, Failure> {
+        let Some(applied) = self.reader.period().await? else {
+            return Ok(vec![last_closed]);
+        };
+        let mut days = BTreeSet::new();
+        if let Some(missing) = Period::new(applied.to().next(), last_closed) {
+            days.extend(missing.days());
+        }
+        days.extend(self.reader.last_days(lookback).await?);
+        Ok(days.into_iter().collect())
+    }
+}
+
+async fn open_source<'a>(
+    source: &'a mut Option<Source>,
+    settings: &Settings,
+    ledger: &Ledger,
+) -> Result<&'a mut Source, Failure> {
+    let open = match source.take() {
+        Some(open) => open,
+        None => Source::open(&settings.source, ledger.zone, "daybook source").await?,
+    };
+    Ok(source.insert(open))
+}
+
+/// One failed day of one is the failure itself; of several, each is told and the sum is the failure.
+fn sum_up_failures(mut failed: Vec<(Day, Failure)>, days: usize, output: Output) -> Result<(), Failure> {
+    if days == 1
+        && let Some((_, failure)) = failed.pop()
+    {
+        return Err(failure);
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    for (_, failure) in &failed {
+        output.tell_failure(failure);
+    }
+    let names: Vec<String> = failed.iter().map(|(day, _)| day.to_string()).collect();
+    Err(
+        Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", ")))
+            .hint("the other days are applied; see each day's message above"),
+    )
+}
+
+fn message_type(options: &Options) -> &'static str {
+    if options.dry_run { "day_dry_run" } else { "day" }
+}
+
+fn text(report: &DayReport, dry_run: bool) -> String {
+    let day = report.day;
+    match &report.outcome {
+        Outcome::AlreadyApplied { entry_id } => format!("{day}  already applied as entry {entry_id}"),
+        Outcome::Sealed {
+            entry_id,
+            posted_events,
+        } => {
+            let events = counted(*posted_events, "event", "events");
+            format!("{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted")
+        }
+        Outcome::Posted(posted) => posted_text(day, posted, dry_run),
+    }
+}
+
+fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
+    let what = match posted.entry_id {
+        Some(entry_id) => format!("entry {entry_id} ({})", posted.kind.name()),
+        None => format!("would post: {}", posted.kind.name()),
+    };
+    let mut text = format!(
+        "{day}  {what}: {} ({} counted, {} ignored, {} rejected) → {}, {}, {}",
+        counted(posted.events, "event", "events"),
+        Grouped(posted.counted),
+        Grouped(posted.ignored),
+        Grouped(posted.rejected),
+        counted(
+            i64::try_from(posted.interactions).unwrap_or(i64::MAX),
+            "interaction",
+            "interactions"
+        ),
+        counted(i64::try_from(posted.records).unwrap_or(i64::MAX), "record", "records"),
+        counted(i64::try_from(posted.cells).unwrap_or(i64::MAX), "cell", "cells"),
+    );
+    text += &format!("; read in {:.2} s", posted.reading.as_secs_f64());
+    if !dry_run {
+        text += &format!(", posted in {:.2} s", posted.posting.as_secs_f64());
+    }
+    text
+}

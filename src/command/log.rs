@@ -1,0 +1,52 @@
+//! `daybook log`: the journal.
+
+use crate::config::Settings;
+use crate::failure::{Exit, Failure};
+use crate::ledger::Ledger;
+use crate::ledger::read::{Entry, Reader};
+use crate::output::{Grouped, Output};
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// How many entries to list, newest first
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
+    limit: i64,
+}
+
+/// Lists.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let mut reader = Reader::open(&ledger, "daybook log").await?;
+    let entries = reader.newest_entries(options.limit).await?;
+    if entries.is_empty() && !output.is_json() {
+        output.tell("", (), "the ledger has no entries yet: `daybook apply` posts the first");
+    } else if !output.is_json() {
+        output.tell(
+            "",
+            (),
+            format!(
+                "{:>8}  {:<10}  {:<10}  {:>12}  {:>9}  {:>8}  {:<20}  posted by",
+                "entry", "day", "kind", "events", "rejected", "cells", "posted at"
+            ),
+        );
+    }
+    for entry in &entries {
+        output.tell("entry", entry, line(entry));
+    }
+    Ok(Exit::Done)
+}
+
+fn line(entry: &Entry) -> String {
+    format!(
+        "{:>8}  {:<10}  {:<10}  {:>12}  {:>9}  {:>8}  {:<20}  {}",
+        entry.entry_id,
+        entry.day,
+        entry.kind,
+        Grouped(entry.source_events),
+        Grouped(entry.source_rejected),
+        Grouped(entry.delta_rows),
+        entry.posted_at.format("%Y-%m-%d %H:%M:%SZ"),
+        entry.posted_by,
+    )
+}

@@ -1,0 +1,81 @@
+//! `daybook migrate`: creates the ledger or upgrades its schema. Repeats safely.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::config::Settings;
+use crate::day::TimeZone;
+use crate::failure::{Exit, Failure};
+use crate::ledger::lock::Lock;
+use crate::ledger::migrate;
+use crate::output::Output;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// IANA name of the zone whose dates are the ledger's days; fixed at creation [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<TimeZone>,
+
+    /// Only print the SQL that creates and grants the roles
+    #[arg(long)]
+    print_roles: bool,
+}
+
+#[derive(Serialize)]
+struct Migrated<'a> {
+    ledger_id: Uuid,
+    time_zone: String,
+    version: i32,
+    applied: &'a [String],
+    roles_granted: bool,
+}
+
+/// Creates or upgrades.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    if options.print_roles {
+        #[derive(Serialize)]
+        struct Roles {
+            sql: &'static str,
+        }
+        output.tell(
+            "roles",
+            Roles {
+                sql: migrate::ROLES_SQL,
+            },
+            migrate::ROLES_SQL.trim_end(),
+        );
+        return Ok(Exit::Done);
+    }
+    let mut lock = Lock::take(&settings.ledger, "migrate").await?;
+    let done = migrate::migrate(lock.connection(), options.time_zone).await?;
+    let (ledger_id, zone, version) = (done.ledger_id, done.zone, done.version);
+    let steps = match &done.applied[..] {
+        [] => "nothing to do".to_owned(),
+        applied => applied.join(", "),
+    };
+    let fields = Migrated {
+        ledger_id,
+        time_zone: zone.to_string(),
+        version,
+        applied: &done.applied,
+        roles_granted: done.roles.is_ok(),
+    };
+    output.tell(
+        "migrated",
+        fields,
+        format!("ledger {ledger_id}, days in {zone}, schema version {version}: {steps}"),
+    );
+    match done.roles {
+        Ok(()) => output.tell(
+            "roles_granted",
+            serde_json::json!({ "role": "daybook_job" }),
+            "role daybook_job may read and insert; grant it to the login of the job: GRANT daybook_job TO stats",
+        ),
+        Err(refused) => tracing::warn!(
+            refused,
+            "the role daybook_job was not created: `daybook migrate --print-roles` prints the SQL for an administrator"
+        ),
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,161 @@
+//! `daybook show`: one entry, with what it adds.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::cli;
+use crate::config::Settings;
+use crate::database::Attempt as _;
+use crate::failure::{Exit, Failure};
+use crate::ledger::read::{Entry, Reader};
+use crate::ledger::{EntryId, Ledger};
+use crate::output::{Grouped, Output};
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The entry, by its number; `daybook log` lists them
+    #[arg(value_name = "ENTRY", value_parser = cli::entry_id)]
+    entry_id: EntryId,
+}
+
+#[derive(Serialize, sqlx::FromRow)]
+struct Sum {
+    record_type: String,
+    stat_type: String,
+    recordsets: i64,
+    count: i64,
+    total: i64,
+}
+
+#[derive(Serialize, sqlx::FromRow)]
+struct Rejected {
+    source_id: i64,
+    reason: String,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    entry: &'a Entry,
+    sums: &'a [Sum],
+    rejected_events: &'a [Rejected],
+}
+
+/// So many rejected events are listed; the table has them all.
+const REJECTED_SHOWN: i64 = 20;
+
+/// Shows.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let mut reader = Reader::open(&ledger, "daybook show").await?;
+    let Some(entry) = reader.entry(options.entry_id).await? else {
+        let head = reader.head().await?;
+        return Err(
+            Failure::failed(format!("there is no entry {}: the newest is {head}", options.entry_id))
+                .hint("`daybook log` lists the entries"),
+        );
+    };
+    let sums: Vec<Sum> = sqlx::query_as(
+        "SELECT record_type, stat_type, count(*) AS recordsets, sum(count)::bigint AS count, sum(total)::bigint AS total
+         FROM daybook.interaction_delta WHERE entry_id = $1 GROUP BY record_type, stat_type ORDER BY record_type DESC, stat_type",
+    )
+    .bind(entry.entry_id)
+    .fetch_all(reader.connection())
+    .await
+    .attempt(format!("summing up entry {}", entry.entry_id))?;
+    let rejected: Vec<Rejected> = sqlx::query_as(
+        "SELECT source_id, reason, message FROM daybook.rejected_event WHERE entry_id = $1 ORDER BY source_id LIMIT $2",
+    )
+    .bind(entry.entry_id)
+    .bind(REJECTED_SHOWN)
+    .fetch_all(reader.connection())
+    .await
+    .attempt(format!("reading the rejected events of entry {}", entry.entry_id))?;
+    let shown = Shown {
+        entry: &entry,
+        sums: &sums,
+        rejected_events: &rejected,
+    };
+    output.tell("entry_shown", &shown, text(&shown));
+    Ok(Exit::Done)
+}
+
+fn text(shown: &Shown<'_>) -> String {
+    let Entry {
+        entry_id,
+        day,
+        kind,
+        run_id,
+        rule_version,
+        tool_version,
+        ..
+    } = shown.entry;
+    let entry = shown.entry;
+    let mut text = format!("entry {entry_id}: {kind} of {day}\n");
+    let mut line = |name: &str, value: String| {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "  {name:<14} {value}");
+    };
+    line(
+        "posted",
+        format!(
+            "{} by {}, run {run_id}",
+            entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            entry.posted_by
+        ),
+    );
+    line("rules", format!("version {rule_version}, daybook {tool_version}"));
+    line(
+        "source",
+        format!(
+            "{} events: {} counted, {} ignored, {} rejected; fingerprint {}",
+            Grouped(entry.source_events),
+            Grouped(entry.source_counted),
+            Grouped(entry.source_ignored),
+            Grouped(entry.source_rejected),
+            entry.source_fingerprint,
+        ),
+    );
+    if let Some(reverses) = entry.reverses {
+        line("reverses", reverses.to_string());
+    }
+    if let Some(reason) = &entry.reason {
+        line("reason", reason.clone());
+    }
+    line("content hash", entry.content_hash.clone());
+    line("previous hash", entry.previous_hash.clone());
+    line("entry hash", entry.entry_hash.clone());
+    line("adds", format!("{} cells", Grouped(entry.delta_rows)));
+    for sum in shown.sums {
+        line(
+            "",
+            format!(
+                "{:<12} {:<8} {:>14} interactions {:>16} records in {:>6} recordsets",
+                sum.record_type,
+                sum.stat_type,
+                Grouped(sum.count),
+                Grouped(sum.total),
+                Grouped(sum.recordsets),
+            ),
+        );
+    }
+    for rejected in shown.rejected_events {
+        line(
+            "rejected",
+            format!(
+                "event {} ({}): {}",
+                rejected.source_id, rejected.reason, rejected.message
+            ),
+        );
+    }
+    if shown.rejected_events.len() == usize::try_from(REJECTED_SHOWN).unwrap_or(usize::MAX) {
+        line(
+            "",
+            format!("all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"),
+        );
+    }
+    text.trim_end().to_owned()
+}

@@ -1,0 +1,223 @@
+//! `daybook status`: where ledger and projections stand. Looks, changes nothing.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::clock;
+use crate::config::Settings;
+use crate::database::Attempt as _;
+use crate::day::{Day, Period};
+use crate::elastic::{Client, index};
+use crate::failure::{Exit, Failure};
+use crate::ledger::read::Reader;
+use crate::ledger::{EntryId, Ledger, lock};
+use crate::output::{Output, counted};
+use crate::projection::Projection;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+#[derive(Serialize)]
+struct LedgerStatus {
+    ledger_id: Uuid,
+    time_zone: String,
+    newest_entry: EntryId,
+    first_day: Option<Day>,
+    last_day: Option<Day>,
+    /// Closed days after the last applied one.
+    days_behind: usize,
+    gaps: Vec<Day>,
+    rejected_events: i64,
+    running: Option<String>,
+}
+
+#[derive(Serialize, sqlx::FromRow)]
+struct RunStatus {
+    run_id: Uuid,
+    command: String,
+    started_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    exit_code: Option<i32>,
+    outcome: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ProjectionStatus {
+    projection: Projection,
+    alias: String,
+    index: Option<String>,
+    applied_through: Option<EntryId>,
+    behind: Option<i64>,
+    problem: Option<String>,
+}
+
+/// Looks and tells.
+pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let mut reader = Reader::open(&ledger, "daybook status").await?;
+    let status = ledger_status(&ledger, &mut reader).await?;
+    output.tell("ledger_status", &status, ledger_text(&status));
+    if let Some(run) = last_run(&mut reader).await? {
+        let text = run_text(&run, status.running.is_some());
+        output.tell("run_status", &run, text);
+    }
+    if !settings.has_elasticsearch() {
+        output.tell(
+            "projections_unknown",
+            serde_json::json!({}),
+            "projections    not looked at: no Elasticsearch is given",
+        );
+        return Ok(Exit::Done);
+    }
+    let client = settings.elasticsearch()?;
+    for projection in Projection::ALL {
+        let status = projection_status(
+            projection,
+            &ledger,
+            &client,
+            &settings.index_prefix,
+            status.newest_entry,
+        )
+        .await;
+        output.tell("projection_status", &status, projection_text(&status));
+    }
+    Ok(Exit::Done)
+}
+
+async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
+    let period = reader.period().await?;
+    let yesterday = ledger.zone.day_of(clock::now()).previous();
+    let missing = period.and_then(|period| Period::new(period.to().next(), yesterday));
+    let gaps = sqlx::query_scalar("SELECT day FROM daybook.gap ORDER BY day")
+        .fetch_all(reader.connection())
+        .await
+        .attempt("looking for gaps")?;
+    let rejected_events = sqlx::query_scalar("SELECT count(*) FROM daybook.rejected_event")
+        .fetch_one(reader.connection())
+        .await
+        .attempt("counting rejected events")?;
+    Ok(LedgerStatus {
+        ledger_id: ledger.ledger_id,
+        time_zone: ledger.zone.to_string(),
+        newest_entry: reader.head().await?,
+        first_day: period.map(Period::from),
+        last_day: period.map(Period::to),
+        days_behind: missing.map_or(0, |missing| missing.days().count()),
+        gaps,
+        rejected_events,
+        running: lock::holder(reader.connection()).await?,
+    })
+}
+
+async fn last_run(reader: &mut Reader) -> Result<Option<RunStatus>, Failure> {
+    sqlx::query_as(
+        "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM daybook.run
+         ORDER BY started_at DESC LIMIT 1",
+    )
+    .fetch_optional(reader.connection())
+    .await
+    .attempt("reading the last run")
+}
+
+async fn projection_status(
+    projection: Projection,
+    ledger: &Ledger,
+    client: &Client,
+    prefix: &str,
+    newest_entry: EntryId,
+) -> ProjectionStatus {
+    let alias = projection.alias(prefix);
+    let mut status = ProjectionStatus {
+        projection,
+        alias,
+        index: None,
+        applied_through: None,
+        behind: None,
+        problem: None,
+    };
+    let found = index::find(client, &status.alias).await.and_then(|index| {
+        index
+            .map(|index| index.check_ledger(ledger.ledger_id).map(|()| index))
+            .transpose()
+    });
+    match found {
+        Ok(Some(index)) => {
+            let applied_through = index.checkpoint.applied_through;
+            status.index = Some(index.physical);
+            status.applied_through = Some(applied_through);
+            status.behind = Some(newest_entry.number() - applied_through.number());
+        }
+        Ok(None) => status.behind = Some(newest_entry.number()),
+        Err(failure) => status.problem = Some(failure.message()),
+    }
+    status
+}
+
+fn ledger_text(status: &LedgerStatus) -> String {
+    let LedgerStatus {
+        ledger_id,
+        time_zone,
+        newest_entry,
+        ..
+    } = status;
+    let mut lines = vec![format!("ledger         {ledger_id}, days in {time_zone}")];
+    match (status.first_day, status.last_day) {
+        (Some(first), Some(last)) => {
+            lines.push(format!("applied        {first} to {last}, newest entry {newest_entry}"));
+        }
+        _ => lines.push("applied        nothing yet: `daybook apply` posts the first day".to_owned()),
+    }
+    if status.days_behind > 0 {
+        lines.push(format!(
+            "behind         {}: run `daybook apply`",
+            counted(status.days_behind, "closed day", "closed days")
+        ));
+    }
+    if !status.gaps.is_empty() {
+        lines.push(format!("gaps           {}", gaps_text(&status.gaps)));
+    }
+    if status.rejected_events > 0 {
+        let events = counted(status.rejected_events, "event", "events");
+        lines.push(format!("rejected       {events}: SELECT * FROM daybook.rejected_event"));
+    }
+    if let Some(running) = &status.running {
+        lines.push(format!("running now    {running}"));
+    }
+    lines.join("\n")
+}
+
+fn gaps_text(gaps: &[Day]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = gaps.iter().take(SHOWN).map(Day::to_string).collect();
+    let more = if gaps.len() > SHOWN { ", …" } else { "" };
+    let days = counted(gaps.len(), "day has", "days have");
+    format!(
+        "{days} no entry: {}{more}; run `daybook apply --day DAY`",
+        names.join(", ")
+    )
+}
+
+fn run_text(run: &RunStatus, running: bool) -> String {
+    let started = run.started_at.format("%Y-%m-%d %H:%M:%S UTC");
+    let end = match (&run.outcome, run.exit_code) {
+        (Some(outcome), Some(code)) => format!("exit {code}, {outcome}"),
+        _ if running => "still running".to_owned(),
+        _ => "did not finish: it was killed or interrupted; run it again".to_owned(),
+    };
+    format!("last run       {} at {started}: {end}", run.command)
+}
+
+fn projection_text(status: &ProjectionStatus) -> String {
+    let alias = &status.alias;
+    let state = match (&status.problem, &status.index, status.applied_through, status.behind) {
+        (Some(problem), ..) => problem.clone(),
+        (None, Some(index), Some(through), Some(0)) => format!("up to date with entry {through} ({index})"),
+        (None, Some(index), Some(through), Some(behind)) => {
+            format!("at entry {through}, {behind} behind: run `daybook project` ({index})")
+        }
+        _ => "not there yet: `daybook project` creates it".to_owned(),
+    };
+    format!("{alias:<14} {state}")
+}

@@ -1,0 +1,119 @@
+//! `daybook totals`: a recordset's counts, as the aggregation object of the old collector.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::cli::{self, Stretch};
+use crate::config::Settings;
+use crate::day::Period;
+use crate::event::{RecordType, StatType};
+use crate::failure::{Exit, Failure};
+use crate::ledger::Ledger;
+use crate::ledger::read::{Reader, StoredRow};
+use crate::output::Output;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --from 2020-02-01 --to 2020-02-29")]
+pub struct Options {
+    /// The recordset, by its UUID
+    #[arg(value_name = "RECORDSET", value_parser = cli::recordset)]
+    recordset_id: Uuid,
+
+    /// The days to sum up; all time without.
+    #[command(flatten)]
+    stretch: Stretch,
+}
+
+#[derive(Default, Serialize)]
+struct Cell {
+    count: i64,
+    total: i64,
+    items: BTreeMap<String, i64>,
+    queries: BTreeMap<String, i64>,
+    geocodes: BTreeMap<String, i64>,
+}
+
+/// Sums up.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let recordset_id = options.recordset_id;
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let mut reader = Reader::open(&ledger, "daybook totals").await?;
+    let period = period(options.stretch, reader.period().await?)?;
+    let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
+    let mut rows = 0;
+    reader
+        .rows_of_recordset(recordset_id, period, async |row: StoredRow| {
+            rows += 1;
+            let cell = cells.entry((row.cell.record_type, row.cell.stat_type)).or_default();
+            cell.add(&row)?
+                .ok_or_else(|| Failure::failed(format!("the totals of {} exceed a bigint", row.cell)))
+        })
+        .await?;
+    if rows == 0 {
+        tracing::warn!(%recordset_id, "the ledger has nothing of this recordset in these days");
+    }
+    let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
+    output.tell("totals", json!({ "totals": object }), format!("{object:#}"));
+    Ok(Exit::Done)
+}
+
+/// The days asked for; an end that is left out is the ledger's own.
+fn period(stretch: Stretch, of_ledger: Option<Period>) -> Result<Option<Period>, Failure> {
+    if stretch.is_open() {
+        return Ok(None);
+    }
+    let from = stretch.from.or_else(|| of_ledger.map(Period::from).min(stretch.to));
+    let to = stretch.to.or_else(|| of_ledger.map(Period::to).max(stretch.from));
+    let (Some(from), Some(to)) = (from, to) else {
+        return Ok(None);
+    };
+    let period = Period::new(from, to);
+    period
+        .map(Some)
+        .ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
+}
+
+impl Cell {
+    /// Adds a row; nothing comes back where a sum overflows.
+    fn add(&mut self, row: &StoredRow) -> Result<Option<()>, Failure> {
+        let maps = row.maps()?;
+        let sums = [&mut self.items, &mut self.queries, &mut self.geocodes];
+        let add = || {
+            self.count = self.count.checked_add(row.count)?;
+            self.total = self.total.checked_add(row.total)?;
+            for (sums, terms) in sums.into_iter().zip(&maps) {
+                for (term, n) in &terms.0 {
+                    let sum = sums.entry(term.to_string()).or_default();
+                    *sum = sum.checked_add(*n)?;
+                    if *sum == 0 {
+                        sums.remove(term.as_ref());
+                    }
+                }
+            }
+            Some(())
+        };
+        Ok(add())
+    }
+}
+
+/// All ten cells, also those that count nothing.
+fn aggregation_object(mut cells: BTreeMap<(RecordType, StatType), Cell>) -> Value {
+    let mut object = Map::new();
+    for record_type in RecordType::ALL {
+        let of_type: Map<String, Value> = StatType::ALL
+            .into_iter()
+            .map(|stat_type| {
+                let cell = cells.remove(&(record_type, stat_type)).unwrap_or_default();
+                (stat_type.name().to_owned(), json!(cell))
+            })
+            .collect();
+        object.insert(record_type.name().to_owned(), Value::Object(of_type));
+    }
+    Value::Object(object)
+}

@@ -1,0 +1,169 @@
+//! Settings: what was given on the command line, in the environment, in the credentials directory and in the
+//! configuration file, in this order, made into what the commands need.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::database::Database;
+use crate::elastic::Client;
+use crate::failure::Failure;
+
+/// Settings as they can be given; everything may be left out.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct Given {
+    /// Connection URL of the ledger's database; without it the standard PG* variables are used
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_LEDGER_URL",
+        hide_env_values = true
+    )]
+    pub ledger_url: Option<SecretString>,
+
+    /// Connection URL of the database with the tables stats and queries [default: the ledger's]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_SOURCE_URL",
+        hide_env_values = true
+    )]
+    pub source_url: Option<SecretString>,
+
+    /// Address of Elasticsearch; several nodes separated by commas
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_ELASTICSEARCH_URL",
+        hide_env_values = true
+    )]
+    pub elasticsearch_url: Option<SecretString>,
+
+    /// First part of the names of all aliases and indices [default: stats]
+    #[arg(long, global = true, value_name = "NAME", env = "DAYBOOK_INDEX_PREFIX")]
+    pub index_prefix: Option<String>,
+
+    /// Configuration file (TOML) with the keys ledger_url, source_url, elasticsearch_url, index_prefix
+    #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The configuration file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    ledger_url: Option<SecretString>,
+    source_url: Option<SecretString>,
+    elasticsearch_url: Option<SecretString>,
+    index_prefix: Option<String>,
+}
+
+/// Settings as the commands use them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The ledger's database.
+    pub ledger: Database,
+    /// The source's database.
+    pub source: Database,
+    elasticsearch: Option<SecretString>,
+    /// First part of the names of all aliases and indices.
+    pub index_prefix: String,
+}
+
+/// Where secrets are put by systemd's `LoadCredential=`.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+impl Settings {
+    /// Puts together what was given.
+    pub fn new(given: &Given) -> Result<Self, Failure> {
+        let file = given.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let given = given.clone();
+        let ledger_url = first([given.ledger_url, credential("ledger-url")?, file.ledger_url]);
+        let source_url =
+            first([given.source_url, credential("source-url")?, file.source_url]).or_else(|| ledger_url.clone());
+        let elasticsearch = first([
+            given.elasticsearch_url,
+            credential("elasticsearch-url")?,
+            file.elasticsearch_url,
+        ]);
+        if ledger_url.is_none() && !postgres_variables_are_set() {
+            return Err(Failure::usage("no ledger is given").hint(
+                "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
+            ));
+        }
+        let index_prefix = given
+            .index_prefix
+            .or(file.index_prefix)
+            .unwrap_or_else(|| "stats".to_owned());
+        check_prefix(&index_prefix)?;
+        Ok(Self {
+            ledger: Database::new("ledger", ledger_url.as_ref())?,
+            source: Database::new("source", source_url.as_ref())?,
+            elasticsearch,
+            index_prefix,
+        })
+    }
+
+    /// A client of the cluster that is given.
+    pub fn elasticsearch(&self) -> Result<Client, Failure> {
+        let addresses = self.elasticsearch.as_ref().ok_or_else(|| {
+            Failure::usage("no Elasticsearch is given")
+                .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
+        })?;
+        Client::new(addresses)
+    }
+
+    /// Whether an Elasticsearch is given at all.
+    pub fn has_elasticsearch(&self) -> bool {
+        self.elasticsearch.is_some()
+    }
+}
+
+fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {
+    sources.into_iter().flatten().next()
+}
+
+fn read_file(path: &Path) -> Result<File, Failure> {
+    let unreadable = || Failure::usage(format!("the configuration file {} cannot be read", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(error))?;
+    // The message alone: the error's own display shows the line, which may hold a password.
+    toml::from_str(&text).map_err(|error| unreadable().caused_by(error.message().to_owned()))
+}
+
+/// A secret in `$CREDENTIALS_DIRECTORY`.
+fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
+    let Some(directory) = std::env::var_os(CREDENTIALS_DIRECTORY) else {
+        return Ok(None);
+    };
+    let path = Path::new(&directory).join(name);
+    match std::fs::read_to_string(&path) {
+        Ok(secret) => Ok(Some(secret.trim_end().into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Failure::usage(format!("the credential {} cannot be read", path.display())).caused_by(error)),
+    }
+}
+
+fn postgres_variables_are_set() -> bool {
+    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
+/// What Elasticsearch takes as the start of an index name.
+fn check_prefix(prefix: &str) -> Result<(), Failure> {
+    const LONGEST: usize = 200;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let starts_well = prefix.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if starts_well && prefix.len() <= LONGEST && prefix.chars().all(fits) {
+        return Ok(());
+    }
+    Err(
+        Failure::usage(format!("'{prefix}' cannot be the prefix of index names"))
+            .hint("use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit"),
+    )
+}

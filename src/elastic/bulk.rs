@@ -1,0 +1,428 @@
+//! Bulk writing: documents in, batches of a few megabytes out, several in flight, each document accounted for.
+//!
+//! Every write is absolute and carries its version, so sending a document twice (after a time-out that was in fact a
+//! success, say) changes nothing. Only documents that were not taken are sent again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::outcome::{BulkAnswer, FILTER, Outcome};
+use super::{Answer, Client, Method};
+use crate::failure::{Exit, Failure};
+
+/// A body of this size is sent off; Elasticsearch gains nothing from larger ones.
+const BATCH_BYTES: usize = 6 << 20;
+const BATCHES_IN_FLIGHT: usize = 3;
+
+/// How often a batch is tried, and how long is waited in between: doubling from the first to the longest, with jitter.
+const ATTEMPTS: u32 = 9;
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A cluster that cannot be reached at all is given up sooner than one that is only busy.
+const ATTEMPTS_WITHOUT_ANSWER: u32 = 4;
+
+/// A document as it is to stand in the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// Its id.
+    pub id: String,
+    /// The entry that it is as of.
+    pub version: i64,
+    /// Its source, on one line.
+    pub source: Vec<u8>,
+}
+
+/// How many documents a writer has dealt with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Written {
+    /// Documents that are now in the index as they should.
+    pub documents: u64,
+    /// Of these, documents that the index already held in a newer state.
+    pub already_newer: u64,
+    /// Of these, documents that somebody else had changed, put right.
+    pub overwritten: u64,
+    /// Bytes sent.
+    pub bytes: u64,
+    /// Requests that had to be made again.
+    pub retries: u64,
+}
+
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.documents += other.documents;
+        self.already_newer += other.already_newer;
+        self.overwritten += other.overwritten;
+        self.bytes += other.bytes;
+        self.retries += other.retries;
+    }
+}
+
+/// Writes documents to one alias.
+#[derive(Debug)]
+pub struct BulkWriter {
+    target: Target,
+    batch: Batch,
+    in_flight: JoinSet<Result<Written, Failure>>,
+    written: Written,
+}
+
+/// Where a batch goes.
+#[derive(Clone, Debug)]
+struct Target {
+    client: Client,
+    alias: String,
+}
+
+impl BulkWriter {
+    /// A writer to the index behind an alias.
+    pub fn new(client: &Client, alias: &str) -> Self {
+        Self {
+            target: Target {
+                client: client.clone(),
+                alias: alias.to_owned(),
+            },
+            batch: Batch::default(),
+            in_flight: JoinSet::new(),
+            written: Written::default(),
+        }
+    }
+
+    /// Takes a document. Waits while enough batches are in flight.
+    pub async fn write(&mut self, document: Document) -> Result<(), Failure> {
+        self.batch.push(document);
+        if self.batch.body.len() >= BATCH_BYTES {
+            self.send_off().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until every document is in the index.
+    pub async fn finish(mut self) -> Result<Written, Failure> {
+        if !self.batch.items.is_empty() {
+            self.send_off().await?;
+        }
+        while !self.in_flight.is_empty() {
+            self.join_one().await?;
+        }
+        Ok(self.written)
+    }
+
+    async fn send_off(&mut self) -> Result<(), Failure> {
+        while self.in_flight.len() >= BATCHES_IN_FLIGHT {
+            self.join_one().await?;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let target = self.target.clone();
+        self.in_flight.spawn(async move { target.deliver(batch).await });
+        Ok(())
+    }
+
+    async fn join_one(&mut self) -> Result<(), Failure> {
+        match self.in_flight.join_next().await {
+            Some(Ok(written)) => self.written.add(written?),
+            Some(Err(error)) => return Err(Failure::failed("a bulk request was broken off").caused_by(error)),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Documents of one request, already in the form in which they are sent.
+#[derive(Debug, Default)]
+struct Batch {
+    body: Vec<u8>,
+    items: Vec<BatchItem>,
+}
+
+#[derive(Clone, Debug)]
+struct BatchItem {
+    id: String,
+    version: i64,
+    /// Where in the body its action line, its source and its end are.
+    action: usize,
+    source: usize,
+    end: usize,
+}
+
+impl Batch {
+    fn push(&mut self, document: Document) {
+        self.push_parts(document.id, document.version, &document.source);
+    }
+
+    fn push_parts(&mut self, id: String, version: i64, source_text: &[u8]) {
+        let action = self.body.len();
+        let line = json!({ "index": { "_id": &id, "version": version, "version_type": "external_gte" } });
+        self.body.extend_from_slice(line.to_string().as_bytes());
+        self.body.push(b'\n');
+        let source = self.body.len();
+        self.body.extend_from_slice(source_text);
+        self.body.push(b'\n');
+        self.items.push(BatchItem {
+            id,
+            version,
+            action,
+            source,
+            end: self.body.len(),
+        });
+    }
+
+    /// A batch of some of this one's documents.
+    fn of<'i>(body: &[u8], items: impl IntoIterator<Item = &'i BatchItem>) -> Self {
+        let mut batch = Self::default();
+        for item in items {
+            let action = batch.body.len();
+            batch.body.extend_from_slice(&body[item.action..item.end]);
+            let source = action + (item.source - item.action);
+            batch.items.push(BatchItem {
+                action,
+                source,
+                end: batch.body.len(),
+                ..item.clone()
+            });
+        }
+        batch
+    }
+}
+
+/// What is left to do after a request.
+#[derive(Default)]
+struct Remainder {
+    written: u64,
+    conflicts: Vec<BatchItem>,
+    again: Vec<BatchItem>,
+    last_cause: String,
+}
+
+impl Target {
+    /// Delivers a batch: all its documents, or a failure.
+    async fn deliver(&self, batch: Batch) -> Result<Written, Failure> {
+        let mut total = Written::default();
+        // Halves of batches that were too large wait here.
+        let mut waiting = vec![batch];
+        while let Some(batch) = waiting.pop() {
+            if let Some((first, second)) = self.deliver_or_split(batch, &mut total).await? {
+                waiting.push(second);
+                waiting.push(first);
+            }
+        }
+        Ok(total)
+    }
+
+    /// Delivers a batch, or hands back its halves if Elasticsearch finds it too large.
+    async fn deliver_or_split(&self, batch: Batch, total: &mut Written) -> Result<Option<(Batch, Batch)>, Failure> {
+        let Batch { body, mut items } = batch;
+        let mut body = Bytes::from(body);
+        let what = format!("writing {} documents to {}", items.len(), self.alias);
+        let mut attempt = 1;
+        loop {
+            total.bytes += body.len() as u64;
+            let path = format!("/{}/_bulk?require_alias=true&filter_path={FILTER}", self.alias);
+            let cause = match self.client.send_lines(&path, body.clone()).await {
+                Ok(answer) if answer.status == 413 => return self.split(&body, &items).map(Some),
+                Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.failure(&what),
+                Ok(answer) if !answer.is_success() => return Err(answer.failure(&what)),
+                Ok(answer) => {
+                    let remainder = self.sort_out(&answer, items, &what)?;
+                    total.documents += remainder.written;
+                    self.resolve_conflicts(&body, &remainder.conflicts, total).await?;
+                    if remainder.again.is_empty() {
+                        return Ok(None);
+                    }
+                    let again = Batch::of(&body, &remainder.again);
+                    (body, items) = (Bytes::from(again.body), again.items);
+                    Failure::new(Exit::Unreachable, format!("{what}: {}", remainder.last_cause))
+                        .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
+                }
+                Err(unreachable) if attempt < ATTEMPTS_WITHOUT_ANSWER => unreachable.during(&what),
+                Err(unreachable) => return Err(unreachable.during(&what)),
+            };
+            if attempt == ATTEMPTS {
+                return Err(cause);
+            }
+            tracing::debug!(
+                attempt,
+                documents = items.len(),
+                cause = cause.message(),
+                "bulk request is made again"
+            );
+            tokio::time::sleep(wait_after(attempt)).await;
+            total.retries += 1;
+            attempt += 1;
+        }
+    }
+
+    fn split(&self, body: &Bytes, items: &[BatchItem]) -> Result<(Batch, Batch), Failure> {
+        if let [only] = items {
+            let bytes = only.end - only.source;
+            return Err(Failure::failed(format!(
+                "document {} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
+                only.id, self.alias
+            ))
+            .hint("raise http.max_content_length in elasticsearch.yml"));
+        }
+        let (first, second) = items.split_at(items.len() / 2);
+        Ok((Batch::of(body, first), Batch::of(body, second)))
+    }
+
+    fn sort_out(&self, answer: &Answer, items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {
+        let outcomes = answer.read::<BulkAnswer>(what)?.outcomes();
+        if outcomes.len() != items.len() {
+            return Err(Failure::failed(format!(
+                "{what}: the answer is about {} documents",
+                outcomes.len()
+            )));
+        }
+        let mut remainder = Remainder::default();
+        for (item, outcome) in items.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::Written => remainder.written += 1,
+                Outcome::Conflict => remainder.conflicts.push(item),
+                Outcome::Retry(cause) => {
+                    remainder.last_cause = cause.to_string();
+                    remainder.again.push(item);
+                }
+                Outcome::Refused(cause) => {
+                    return Err(Failure::failed(format!(
+                        "document {} was refused by {}: {cause}",
+                        item.id, self.alias
+                    ))
+                    .hint("if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger"));
+                }
+            }
+        }
+        Ok(remainder)
+    }
+
+    /// A conflict is "already newer" only if the stored document says that it is as of this entry or a later one. One that
+    /// was edited by hand has a higher version and an older content: it is overwritten at its own version.
+    async fn resolve_conflicts(
+        &self,
+        body: &Bytes,
+        conflicts: &[BatchItem],
+        total: &mut Written,
+    ) -> Result<(), Failure> {
+        if conflicts.is_empty() {
+            return Ok(());
+        }
+        let what = format!(
+            "looking at {} documents of {} that have a higher version",
+            conflicts.len(),
+            self.alias
+        );
+        let ids: Vec<&str> = conflicts.iter().map(|item| item.id.as_str()).collect();
+        let path = format!("/{}/_mget?_source_includes=entry_id", self.alias);
+        let answer = self
+            .client
+            .request(Method::Post, &path, Some(&json!({ "ids": ids })), &what)
+            .await?;
+        let stored = answer.read::<MultiGet>(&what)?.docs;
+        for (item, stored) in conflicts.iter().zip(stored) {
+            if !stored.found {
+                return Err(Failure::failed(format!(
+                    "document {} of {} was deleted while it was written",
+                    item.id, self.alias
+                ))
+                .hint("Elasticsearch remembers a deletion for a minute: run `daybook project` again after that"));
+            }
+            let as_of = stored
+                .source
+                .and_then(|source| source.get("entry_id").and_then(Value::as_i64));
+            if as_of.is_some_and(|entry_id| entry_id >= item.version) {
+                total.already_newer += 1;
+            } else {
+                self.overwrite(body, item, stored.version).await?;
+                total.overwritten += 1;
+            }
+            total.documents += 1;
+        }
+        Ok(())
+    }
+
+    async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Failure> {
+        let what = format!("putting document {} of {} right", item.id, self.alias);
+        tracing::warn!(
+            document = item.id,
+            alias = self.alias,
+            version,
+            "a document was changed by somebody else: overwritten"
+        );
+        let mut batch = Batch::default();
+        batch.push_parts(item.id.clone(), version, body[item.source..item.end].trim_ascii_end());
+        let path = format!("/{}/_bulk?require_alias=true&filter_path={FILTER}", self.alias);
+        let answer = self
+            .client
+            .send_lines(&path, batch.body.into())
+            .await
+            .map_err(|error| error.during(&what))?;
+        if !answer.is_success() {
+            return Err(answer.failure(&what));
+        }
+        match answer.read::<BulkAnswer>(&what)?.outcomes().next() {
+            Some(Outcome::Written) => Ok(()),
+            outcome => Err(Failure::failed(format!("{what} failed: {outcome:?}"))
+                .hint("somebody else is writing to the index: stop them, then run `daybook project`")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct MultiGet {
+    docs: Vec<StoredDocument>,
+}
+
+#[derive(Deserialize)]
+struct StoredDocument {
+    found: bool,
+    #[serde(rename = "_version", default)]
+    version: i64,
+    #[serde(rename = "_source")]
+    source: Option<Value>,
+}
+
+/// Doubling, up to a longest wait, of which a random half is taken so that writers do not return in step.
+fn wait_after(attempt: u32) -> Duration {
+    let whole = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+    whole.mul_f64(rand::rng().random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn part_of_a_batch_is_the_same_documents_again() {
+        let mut batch = Batch::default();
+        for n in 0..3 {
+            batch.push(Document {
+                id: format!("d{n}"),
+                version: n,
+                source: format!("{{\"n\":{n}}}").into_bytes(),
+            });
+        }
+        let part = Batch::of(&batch.body, &batch.items[1..]);
+        let text = String::from_utf8(part.body.clone()).unwrap();
+        assert!(
+            text.starts_with(r#"{"index":{"_id":"d1""#) && text.ends_with("{\"n\":2}\n"),
+            "{text}"
+        );
+        for item in &part.items {
+            assert_eq!(
+                &part.body[item.source..item.end],
+                format!("{{\"n\":{}}}\n", item.version).as_bytes()
+            );
+        }
+    }
+
+    #[test]
+    fn waits_grow_and_are_bounded() {
+        for attempt in 1..100 {
+            assert!(wait_after(attempt) <= LONGEST_WAIT);
+        }
+        assert!(wait_after(6) > wait_after(1));
+    }
+}

@@ -1,0 +1,243 @@
+//! Elasticsearch: a client that says what it attempted, the indices behind the aliases, and bulk writing.
+//!
+//! The official client brings no retries, no default time limit and no bulk helper; what daybook needs of those is here.
+
+pub mod bulk;
+pub mod index;
+mod outcome;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use elasticsearch::auth::Credentials;
+use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use elasticsearch::http::transport::{MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use crate::failure::{Exit, Failure};
+
+pub use elasticsearch::http::Method;
+
+/// The longest that one request may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A cluster of Elasticsearch.
+#[derive(Clone, Debug)]
+pub struct Client {
+    transport: Transport,
+    place: String,
+}
+
+/// The cluster gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("Elasticsearch ({place}) gave no answer")]
+pub struct Unreachable {
+    place: String,
+    source: elasticsearch::Error,
+}
+
+/// What the cluster answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, which may be empty.
+    pub body: Bytes,
+}
+
+impl Client {
+    /// From one address or several, separated by commas, with user and password in the first.
+    pub fn new(addresses: &SecretString) -> Result<Self, Failure> {
+        let mut urls = Vec::new();
+        let mut credentials = None;
+        for address in addresses.expose_secret().split(',') {
+            let mut url = parse_address(address.trim())?;
+            credentials = credentials.or_else(|| take_credentials(&mut url));
+            // An address may repeat the user and the password; they must not be sent twice.
+            let _ = take_credentials(&mut url);
+            urls.push(url);
+        }
+        let place = urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ");
+        let mut builder = match &urls[..] {
+            [single] => TransportBuilder::new(SingleNodeConnectionPool::new(single.clone())),
+            // Without sniffing: nodes behind a proxy publish addresses that cannot be reached from here.
+            _ => TransportBuilder::new(MultiNodeConnectionPool::round_robin(urls, None)),
+        };
+        if let Some(credentials) = credentials {
+            builder = builder.auth(credentials);
+        }
+        let transport = builder.timeout(REQUEST_TIMEOUT).build().map_err(|error| {
+            Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)
+        })?;
+        Ok(Self { transport, place })
+    }
+
+    /// The addresses, without passwords.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Sends a request with a body of JSON.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unreachable> {
+        self.send_bytes(
+            method,
+            path,
+            "application/json",
+            body.map(|body| body.to_string().into()),
+        )
+        .await
+    }
+
+    /// Sends a request and expects a success; `what` says what for.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        what: &str,
+    ) -> Result<Answer, Failure> {
+        let answer = self
+            .send(method, path, body)
+            .await
+            .map_err(|error| error.during(what))?;
+        if answer.is_success() {
+            Ok(answer)
+        } else {
+            Err(answer.failure(what))
+        }
+    }
+
+    /// Sends a request whose body is lines of JSON.
+    pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, Unreachable> {
+        self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body))
+            .await
+    }
+
+    async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Unreachable> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let no_answer = |source| Unreachable {
+            place: self.place.clone(),
+            source,
+        };
+        let response = self
+            .transport
+            .send(method, path, headers, None::<&()>, body, None)
+            .await
+            .map_err(no_answer)?;
+        let status = response.status_code().as_u16();
+        let body = response.bytes().await.map_err(no_answer)?;
+        Ok(Answer { status, body })
+    }
+}
+
+impl Unreachable {
+    /// The failure of what was attempted.
+    pub fn during(self, what: &str) -> Failure {
+        Failure::new(Exit::Unreachable, what).caused_by(self).hint(
+            "check that Elasticsearch runs and DAYBOOK_ELASTICSEARCH_URL is right, then run `daybook project` to catch up",
+        )
+    }
+}
+
+impl Answer {
+    /// Whether it is of the 200s.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// The body as what it should be.
+    pub fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Failure::failed(format!(
+                "{what}: the answer of Elasticsearch cannot be read: {}",
+                self.excerpt()
+            ))
+            .caused_by(error)
+        })
+    }
+
+    /// The failure that an answer of no success means.
+    pub fn failure(&self, what: &str) -> Failure {
+        let failure = Failure::failed(format!(
+            "{what}: Elasticsearch answered {}: {}",
+            self.status,
+            self.reason()
+        ));
+        match self.status {
+            401 => failure.hint("check the user and the password in DAYBOOK_ELASTICSEARCH_URL"),
+            403 => failure.hint("the user of DAYBOOK_ELASTICSEARCH_URL needs the privileges create_index, manage and write on the indices of the prefix"),
+            429 | 502 | 503 | 504 => {
+                failure.with_exit(Exit::Unreachable).hint("Elasticsearch is overloaded or starting: run `daybook project` later to catch up")
+            }
+            _ => failure,
+        }
+    }
+
+    /// The reason in the body, if it has one in Elasticsearch's form.
+    fn reason(&self) -> String {
+        #[derive(Deserialize)]
+        struct Body {
+            error: ErrorField,
+        }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum ErrorField {
+            Cause(outcome::Cause),
+            Text(String),
+        }
+        match serde_json::from_slice::<Body>(&self.body) {
+            Ok(Body {
+                error: ErrorField::Cause(cause),
+            }) => cause.to_string(),
+            Ok(Body {
+                error: ErrorField::Text(text),
+            }) => text,
+            Err(_) if self.body.is_empty() => "no reason given".to_owned(),
+            Err(_) => self.excerpt(),
+        }
+    }
+
+    fn excerpt(&self) -> String {
+        String::from_utf8_lossy(&self.body).chars().take(300).collect()
+    }
+}
+
+fn parse_address(address: &str) -> Result<Url, Failure> {
+    let url = Url::parse(address)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    // The address is not repeated in the message: it may hold a password.
+    url.ok_or_else(|| {
+        Failure::usage("the address of Elasticsearch cannot be read").hint(
+            "write DAYBOOK_ELASTICSEARCH_URL as http://USER:PASSWORD@HOST:9200, several addresses separated by commas",
+        )
+    })
+}
+
+fn take_credentials(url: &mut Url) -> Option<Credentials> {
+    let decode = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
+    };
+    let user = decode(url.username());
+    let password = url.password().map(decode);
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    // An http address always takes user and password away.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    Some(Credentials::Basic(user, password.unwrap_or_default()))
+}

@@ -1,0 +1,285 @@
+//! An event: one row of the source table, and what it means under the counting rules.
+//!
+//! `read` is the counting table of the design, version 1. It does no IO, it never fails: every row is counted, ignored
+//! or rejected, as a whole. Reading the rows from Postgres is [`source`]'s part.
+
+mod copy;
+pub mod geocode;
+mod number;
+mod payload;
+pub mod source;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Version of the counting rules in this module; stored on every entry.
+pub const RULE_VERSION: i32 = 1;
+
+/// Longest term in bytes; an event that would make a longer one is rejected.
+pub const MAX_TERM_BYTES: usize = 1024;
+
+/// What kind of thing a recordset's interaction was with.
+///
+/// In the order of the names' bytes, which is the order of rows in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum RecordType {
+    Mediarecords,
+    Records,
+}
+
+impl RecordType {
+    /// All record types, in order.
+    pub const ALL: [Self; 2] = [Self::Mediarecords, Self::Records];
+
+    /// The name in source, ledger and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mediarecords => "mediarecords",
+            Self::Records => "records",
+        }
+    }
+
+    /// The record type of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|record_type| record_type.name() == name)
+    }
+}
+
+/// The kind of interaction.
+///
+/// In the order of the names' bytes, which is the order of rows in an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StatType {
+    /// Records were downloaded.
+    Download,
+    /// Records were shown on a map.
+    Mapping,
+    /// Records matched a search.
+    Search,
+    /// A record was seen in a list of results.
+    Seen,
+    /// A record's own page was viewed.
+    View,
+}
+
+impl StatType {
+    /// All stat types, in order.
+    pub const ALL: [Self; 5] = [Self::Download, Self::Mapping, Self::Search, Self::Seen, Self::View];
+
+    /// The name in source, ledger and documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Download => "download",
+            Self::Mapping => "mapping",
+            Self::Search => "search",
+            Self::Seen => "seen",
+            Self::View => "view",
+        }
+    }
+
+    /// The stat type of a name.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stat_type| stat_type.name() == name)
+    }
+
+    /// Whether the payload names single records (each counted as an item) rather than recordsets with numbers.
+    pub fn counts_items(self) -> bool {
+        matches!(self, Self::Seen | Self::View)
+    }
+
+    /// Whether the query behind the event is counted.
+    pub fn counts_queries(self) -> bool {
+        self != Self::View
+    }
+}
+
+/// One row of the source table as it came, its JSON still text.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRow<'a> {
+    /// The row's id.
+    pub id: i64,
+    /// The column `type`.
+    pub stat_type: Option<&'a str>,
+    /// The column `record_type`.
+    pub record_type: Option<&'a str>,
+    /// The column `payload`.
+    pub payload: Option<&'a str>,
+    /// The column `ip_geocode`.
+    pub geocode: Option<&'a str>,
+    /// The hash of the query that `query_id` names.
+    pub query_hash: Option<&'a str>,
+}
+
+/// What the counting rules make of a row.
+#[derive(Debug)]
+pub enum Reading<'a> {
+    /// To be counted.
+    Counted(Event<'a>),
+    /// Of a record type that is not counted.
+    Ignored,
+    /// Cannot be counted.
+    Rejected(Rejection),
+}
+
+/// An event that can be counted.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// What its interactions were with.
+    pub record_type: RecordType,
+    /// What kind of interactions they were.
+    pub stat_type: StatType,
+    /// One per payload entry.
+    pub interactions: Vec<Interaction<'a>>,
+    /// The geocode's JSON as it came; `null` where there is none.
+    pub geocode: &'a str,
+    /// The query's hash; empty where there is none.
+    pub query_hash: &'a str,
+}
+
+/// One (event, payload entry) pair: what is counted.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Interaction<'a> {
+    /// The recordset interacted with.
+    pub recordset_id: Uuid,
+    /// The record, for view and seen.
+    pub item: Option<Cow<'a, str>>,
+    /// How many records were involved.
+    pub records: i64,
+}
+
+/// Why an event is kept aside instead of counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// Id of the row in the source table.
+    pub source_id: i64,
+    /// The kind of defect.
+    pub reason: Reason,
+    /// The defect in words, naming what was found.
+    pub message: String,
+}
+
+/// The kinds of defect, each with its code in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// `type` is none of the five stat types.
+    UnknownType,
+    /// The payload is not a JSON object, or no JSON that can be read.
+    PayloadNotAnObject,
+    /// A recordset id is not a UUID.
+    RecordsetNotAUuid,
+    /// A number of records is not a non-negative integer.
+    NotANaturalNumber,
+    /// A number of records is beyond what a bigint holds.
+    NumberTooLarge,
+    /// A term is longer than [`MAX_TERM_BYTES`].
+    TermTooLong,
+    /// A term holds the character NUL, which Postgres cannot store.
+    TermHoldsNul,
+    /// The geocode is no JSON that can be read.
+    GeocodeUnreadable,
+}
+
+impl Reason {
+    /// The code in `rejected_event.reason`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::UnknownType => "unknown_type",
+            Self::PayloadNotAnObject => "payload_not_an_object",
+            Self::RecordsetNotAUuid => "recordset_not_a_uuid",
+            Self::NotANaturalNumber => "not_a_natural_number",
+            Self::NumberTooLarge => "number_too_large",
+            Self::TermTooLong => "term_too_long",
+            Self::TermHoldsNul => "term_holds_nul",
+            Self::GeocodeUnreadable => "geocode_unreadable",
+        }
+    }
+}
+
+/// A defect found on the way; becomes a [`Rejection`] with the row's id.
+#[derive(Debug, PartialEq, Eq)]
+struct Defect {
+    reason: Reason,
+    message: String,
+}
+
+impl Defect {
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Reads one row under the counting rules.
+pub fn read(row: SourceRow<'_>) -> Reading<'_> {
+    let Some(record_type) = row.record_type.and_then(RecordType::of) else {
+        return Reading::Ignored;
+    };
+    match read_event(row, record_type) {
+        Ok(event) => Reading::Counted(event),
+        Err(Defect { reason, message }) => Reading::Rejected(Rejection {
+            source_id: row.id,
+            reason,
+            message,
+        }),
+    }
+}
+
+fn read_event(row: SourceRow<'_>, record_type: RecordType) -> Result<Event<'_>, Defect> {
+    let stat_type = row.stat_type.and_then(StatType::of).ok_or_else(|| {
+        let found = row
+            .stat_type
+            .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
+        Defect::new(
+            Reason::UnknownType,
+            format!("type is {found}: expected search, view, seen, mapping or download"),
+        )
+    })?;
+    let interactions = payload::read(row.payload, stat_type)?;
+    let query_hash = row.query_hash.unwrap_or("");
+    check_term("query hash", query_hash)?;
+    Ok(Event {
+        record_type,
+        stat_type,
+        interactions,
+        geocode: row.geocode.unwrap_or("null"),
+        query_hash,
+    })
+}
+
+/// A term must fit the ledger.
+fn check_term(what: &str, term: &str) -> Result<(), Defect> {
+    if term.len() > MAX_TERM_BYTES {
+        let (bytes, start) = (term.len(), excerpt(term));
+        return Err(Defect::new(
+            Reason::TermTooLong,
+            format!("{what} of {bytes} bytes, the longest taken is {MAX_TERM_BYTES}: it starts '{start}'"),
+        ));
+    }
+    if term.contains('\0') {
+        return Err(Defect::new(
+            Reason::TermHoldsNul,
+            format!("{what} holds the character NUL: '{}'", excerpt(term)),
+        ));
+    }
+    Ok(())
+}
+
+/// The first characters of a text from outside, printable, for use in a message.
+fn excerpt(text: &str) -> impl fmt::Display {
+    const SHOWN: usize = 60;
+    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The payload of an event: a JSON object of record ids or recordset ids.
+//!
+//! Read borrowed from the row's text; a key that is repeated counts once, with its last value.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{Defect, Interaction, Reason, StatType, check_term, excerpt, number};
+
+/// Reads a payload into its interactions.
+pub(super) fn read(payload: Option<&str>, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
+    let text = payload.ok_or_else(|| Defect::new(Reason::PayloadNotAnObject, "payload is NULL, expected an object"))?;
+    let Members(mut members) = serde_json::from_str(text).map_err(|error| {
+        let start = excerpt(text);
+        Defect::new(
+            Reason::PayloadNotAnObject,
+            format!("payload cannot be read as an object: {error}: it starts '{start}'"),
+        )
+    })?;
+    keep_last_of_each_key(&mut members);
+    members
+        .into_iter()
+        .map(|member| {
+            if stat_type.counts_items() {
+                read_item(member)
+            } else {
+                read_number(&member)
+            }
+        })
+        .collect()
+}
+
+/// `record id → recordset id`
+fn read_item(member: Member<'_>) -> Result<Interaction<'_>, Defect> {
+    let token = member.value.get();
+    let recordset = serde_json::from_str::<Text<'_>>(token).map_err(|_| not_a_uuid(token))?;
+    let recordset_id = read_recordset(&recordset.0)?;
+    check_term("record id", &member.key)?;
+    Ok(Interaction {
+        recordset_id,
+        item: Some(member.key),
+        records: 1,
+    })
+}
+
+/// `recordset id → n`
+fn read_number<'a>(member: &Member<'a>) -> Result<Interaction<'a>, Defect> {
+    let recordset_id = read_recordset(&member.key)?;
+    let records = number::read(member.value.get()).map_err(|defect| Defect {
+        message: format!("number of records of recordset {recordset_id}: {}", defect.message),
+        ..defect
+    })?;
+    Ok(Interaction {
+        recordset_id,
+        item: None,
+        records,
+    })
+}
+
+/// The forms that Postgres reads as a uuid as well: hyphenated, or 32 hexadecimal digits.
+fn read_recordset(text: &str) -> Result<Uuid, Defect> {
+    let form_is_plain = text.len() == 36 || text.len() == 32;
+    let id = form_is_plain.then(|| Uuid::try_parse(text).ok()).flatten();
+    id.ok_or_else(|| not_a_uuid(text))
+}
+
+fn not_a_uuid(found: &str) -> Defect {
+    Defect::new(
+        Reason::RecordsetNotAUuid,
+        format!("recordset id {} is not a UUID", excerpt(found)),
+    )
+}
+
+struct Member<'a> {
+    key: Cow<'a, str>,
+    value: &'a RawValue,
+}
+
+/// An object's members in their order, repeated keys and all.
+struct Members<'a>(Vec<Member<'a>>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Text(key), value)) = map.next_entry()? {
+                    members.push(Member { key, value });
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// A string, borrowed unless it holds escapes.
+#[derive(serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+/// Drops each member whose key comes again later.
+fn keep_last_of_each_key(members: &mut Vec<Member<'_>>) {
+    let mut places = FxHashMap::with_capacity_and_hasher(members.len(), rustc_hash::FxBuildHasher);
+    let mut superseded = Vec::new();
+    for (place, member) in members.iter().enumerate() {
+        superseded.extend(places.insert(member.key.as_ref(), place));
+    }
+    if superseded.is_empty() {
+        return;
+    }
+    let mut keep = vec![true; members.len()];
+    for place in superseded {
+        keep[place] = false;
+    }
+    let mut keep = keep.into_iter();
+    members.retain(|_| keep.next().unwrap_or(true));
+}

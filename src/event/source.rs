@@ -1,0 +1,270 @@
+//! Reads the events of a day from the source's tables `stats` and `queries`.
+//!
+//! All that a day needs is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected
+//! rows are of one and the same state. Rows are streamed: the day is never in memory as a whole.
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+
+use super::{SourceRow, copy::Decoder};
+use crate::database::{Attempt as _, Database};
+use crate::day::{Day, Period, TimeZone};
+use crate::failure::Failure;
+
+/// Identifies the set of a day's source rows, cheaply: their number, their highest id and two order-free sums over the
+/// ids. Two sets of the same fingerprint are taken for the same set; a row edited in place is not noticed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// Number of rows.
+    pub rows: i64,
+    /// The whole fingerprint as it is stored: `rows:highest id:sum of ids:sum of squared ids`.
+    pub text: String,
+}
+
+/// The source tables, read in the ledger's time zone.
+#[derive(Debug)]
+pub struct Source {
+    connection: PgConnection,
+    zone: TimeZone,
+    date_is_zoned: bool,
+    in_transaction: bool,
+}
+
+/// One day of the source, in one transaction.
+#[derive(Debug)]
+pub struct DaySnapshot<'s> {
+    source: &'s mut Source,
+    day: Day,
+}
+
+/// A rejected event's row as JSON.
+#[derive(Debug)]
+pub struct KeptRow {
+    /// Its id.
+    pub source_id: i64,
+    /// The row with all its columns, and the query's hash.
+    pub json: String,
+}
+
+impl Source {
+    /// Connects, and makes sure that the tables are what daybook can read.
+    pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Failure> {
+        let mut connection = database.connect(name).await?;
+        sqlx::raw_sql("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET idle_in_transaction_session_timeout = 0")
+            .execute(&mut connection)
+            .await
+            .attempt("preparing the connection to the source")?;
+        let date_is_zoned = check_tables(&mut connection, database).await?;
+        Ok(Self {
+            connection,
+            zone,
+            date_is_zoned,
+            in_transaction: false,
+        })
+    }
+
+    /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
+    pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Failure> {
+        let what = format!("starting to read {day} from the source");
+        if std::mem::replace(&mut self.in_transaction, false) {
+            sqlx::raw_sql("ROLLBACK")
+                .execute(&mut self.connection)
+                .await
+                .attempt(what.as_str())?;
+        }
+        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .execute(&mut self.connection)
+            .await
+            .attempt(what.as_str())?;
+        self.in_transaction = true;
+        Ok(DaySnapshot { source: self, day })
+    }
+
+    /// The days from the source's first to its last event; none if it has no events.
+    pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
+        let sql = if self.date_is_zoned {
+            "SELECT min(date) AS first, max(date) AS last FROM stats"
+        } else {
+            "SELECT min(date) AT TIME ZONE 'UTC' AS first, max(date) AT TIME ZONE 'UTC' AS last FROM stats"
+        };
+        let row = sqlx::query(sql)
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("looking for the source's first day")?;
+        let first = row
+            .try_get("first")
+            .attempt("reading the date of the source's first event")?;
+        let last = row
+            .try_get("last")
+            .attempt("reading the date of the source's last event")?;
+        let zone = if self.date_is_zoned { self.zone } else { TimeZone::UTC };
+        let (Some(first), Some(last)) = (first, last) else {
+            return Ok(None);
+        };
+        Ok(Period::new(zone.day_of(first), zone.day_of(last)))
+    }
+
+    /// The condition that holds for the rows of a day. A `timestamp` without zone is read in the ledger's zone, so its
+    /// bounds are the dates themselves.
+    fn condition(&self, day: Day) -> String {
+        if self.date_is_zoned {
+            let bound = |day| self.zone.start_of(day).format("%Y-%m-%dT%H:%M:%S+00");
+            format!(
+                "s.date >= '{}'::timestamptz AND s.date < '{}'::timestamptz",
+                bound(day),
+                bound(day.next())
+            )
+        } else {
+            format!("s.date >= '{day}'::timestamp AND s.date < '{}'::timestamp", day.next())
+        }
+    }
+}
+
+impl DaySnapshot<'_> {
+    /// The day that is read.
+    pub fn day(&self) -> Day {
+        self.day
+    }
+
+    /// The fingerprint of the day's rows.
+    pub async fn fingerprint(&mut self) -> Result<Fingerprint, Failure> {
+        // The squares are of the ids modulo a prime below 2^31, so that each fits a bigint; the sums are numeric.
+        let sql = format!(
+            "SELECT count(*) AS rows, concat_ws(':', count(*), coalesce(max(s.id), 0), coalesce(sum(s.id::bigint), 0),
+                    coalesce(sum((s.id::bigint % 2147483647) * (s.id::bigint % 2147483647)), 0)) AS text
+             FROM stats s WHERE {}",
+            self.source.condition(self.day)
+        );
+        let what = format!("reading the source's fingerprint of {}", self.day);
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .fetch_one(&mut self.source.connection)
+            .await
+            .attempt(what.as_str())?;
+        Ok(Fingerprint {
+            rows: row.try_get("rows").attempt(what.as_str())?,
+            text: row.try_get("text").attempt(what.as_str())?,
+        })
+    }
+
+    /// Hands each of the day's rows to `take`, in no particular order; returns how many there were.
+    pub async fn for_each(
+        &mut self,
+        mut take: impl FnMut(SourceRow<'_>) -> Result<(), Failure>,
+    ) -> Result<i64, Failure> {
+        let what = || format!("reading the source's events of {}", self.day);
+        let sql = format!(
+            "COPY (SELECT s.id::bigint, s.type::text, s.record_type::text, s.payload::text, s.ip_geocode::text,
+                          q.query_hash::text
+                   FROM stats s LEFT JOIN queries q ON q.id = s.query_id WHERE {})
+             TO STDOUT (FORMAT binary)",
+            self.source.condition(self.day)
+        );
+        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what())?;
+        let mut decoder = Decoder::default();
+        let mut rows = 0;
+        while let Some(message) = messages.try_next().await.attempt(what())? {
+            let row = decoder
+                .row(&message)
+                .map_err(|error| Failure::failed(what()).caused_by(error))?;
+            if let Some(row) = row {
+                take(row)?;
+                rows += 1;
+            }
+        }
+        if !decoder.is_complete() {
+            return Err(Failure::failed(format!(
+                "{}: the stream broke off after {rows} rows",
+                what()
+            )));
+        }
+        Ok(rows)
+    }
+
+    /// The rows of these ids as JSON, as they are, for keeping.
+    pub async fn keep(&mut self, ids: &[i64]) -> Result<Vec<KeptRow>, Failure> {
+        let what = format!("reading the rejected events of {}", self.day);
+        // row_to_json takes json over to the letter, also what jsonb would refuse.
+        let rows = sqlx::query(
+            "SELECT s.id::bigint AS source_id, row_to_json(r)::text AS json
+             FROM stats s LEFT JOIN queries q ON q.id = s.query_id
+             CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ($1)",
+        )
+        .bind(ids)
+        .fetch_all(&mut self.source.connection)
+        .await
+        .attempt(what.as_str())?;
+        rows.iter()
+            .map(|row| {
+                Ok(KeptRow {
+                    source_id: row.try_get("source_id").attempt(what.as_str())?,
+                    json: row.try_get("json").attempt(what.as_str())?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// The columns that daybook reads, by table, with the types it can read.
+const COLUMNS: [(&str, &str, &[&str]); 9] = [
+    ("stats", "id", &["bigint", "integer"]),
+    (
+        "stats",
+        "date",
+        &["timestamp without time zone", "timestamp with time zone"],
+    ),
+    ("stats", "type", &["text", "character varying"]),
+    ("stats", "record_type", &["text", "character varying"]),
+    ("stats", "payload", &["json", "jsonb"]),
+    ("stats", "ip_geocode", &["json", "jsonb"]),
+    ("stats", "query_id", &["bigint", "integer"]),
+    ("queries", "id", &["bigint", "integer"]),
+    ("queries", "query_hash", &["text", "character varying", "uuid"]),
+];
+
+/// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
+async fn check_tables(connection: &mut PgConnection, database: &Database) -> Result<bool, Failure> {
+    let mut date_is_zoned = false;
+    for (table, column, types) in COLUMNS {
+        let found: Option<(String, bool)> = sqlx::query_as(
+            "SELECT format_type(a.atttypid, NULL), has_column_privilege(a.attrelid, a.attname, 'SELECT')
+             FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped",
+        )
+        .bind(table)
+        .bind(column)
+        .fetch_optional(&mut *connection)
+        .await
+        .attempt(format!("looking for {table}.{column} in the source"))?;
+        let place = database.place();
+        let Some((found, may_read)) = found else {
+            return Err(Failure::failed(format!("the source ({place}) has no column {table}.{column}"))
+                .hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME"));
+        };
+        if !types.contains(&found.as_str()) {
+            let expected = types.join(" or ");
+            return Err(Failure::failed(format!(
+                "the source's column {table}.{column} is of type {found}, expected {expected} ({place})"
+            )));
+        }
+        if !may_read {
+            return Err(Failure::failed(format!(
+                "no permission to read {table}.{column} in the source ({place})"
+            ))
+            .hint(format!(
+                "as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as"
+            )));
+        }
+        if column == "date" {
+            date_is_zoned = found.ends_with("with time zone");
+        }
+    }
+    Ok(date_is_zoned)
+}
+
+impl Source {
+    /// Says goodbye to the server. Not needed for correctness: nothing was written.
+    pub async fn close(self) {
+        // The transaction was read-only: a connection that breaks here has nothing to lose.
+        let _ = self.connection.close().await;
+    }
+}

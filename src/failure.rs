@@ -1,0 +1,130 @@
+//! How a command fails: what was attempted, why it did not work, the way out, and the exit code that says so to machines.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde::Serialize;
+
+/// The exit codes of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed; nothing half-posted.
+    Failed = 1,
+    /// The command line or a setting is wrong.
+    Usage = 2,
+    /// The ledger is committed, a projection is behind it.
+    ProjectionBehind = 3,
+    /// A verification found a divergence.
+    Diverged = 4,
+    /// Another run holds the ledger's lock.
+    Locked = 11,
+    /// Postgres or Elasticsearch could not be reached: try again.
+    Unreachable = 75,
+    /// Interrupted; nothing half-posted.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// The number that the process ends with.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug)]
+pub struct Failure(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    exit: Exit,
+    what: String,
+    hint: Option<String>,
+    cause: Option<Cause>,
+}
+
+impl Failure {
+    /// A failure with its exit code and what went wrong, in words that name the thing.
+    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self(Box::new(Parts {
+            exit,
+            what: what.into(),
+            hint: None,
+            cause: None,
+        }))
+    }
+
+    /// A failure without a more telling exit code.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, what)
+    }
+
+    /// A mistake on the command line or in a setting.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, what)
+    }
+
+    /// Adds the error beneath.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// The same failure with another exit code.
+    #[must_use]
+    pub fn with_exit(mut self, exit: Exit) -> Self {
+        self.0.exit = exit;
+        self
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        self.0.exit
+    }
+
+    /// What the operator can do about it, where there is something to say.
+    pub fn way_out(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// What went wrong with all causes beneath, in one line.
+    pub fn message(&self) -> String {
+        let mut line = self.0.what.clone();
+        let mut beneath = self.0.cause.as_deref().map(|cause| cause as &dyn StdError);
+        while let Some(cause) = beneath {
+            let text = cause.to_string();
+            if !line.ends_with(&text) {
+                line.push_str(": ");
+                line.push_str(&text);
+            }
+            beneath = cause.source();
+        }
+        line
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what)
+    }
+}
+
+impl StdError for Failure {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+    }
+}

@@ -1,0 +1,139 @@
+//! The lock of the ledger: one run at a time posts and projects.
+//!
+//! A session-level advisory lock on a connection of its own, held for the length of a run and gone with the connection,
+//! however the process ends. The [`Run`] that comes with it is the proof that a writer asks for. Should the connection
+//! be lost unnoticed, the ledger stays right all the same: entry ids are unique, so of two writers one fails.
+
+use serde::Serialize;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::Ledger;
+use crate::clock;
+use crate::database::{Attempt as _, Database};
+use crate::failure::{Exit, Failure};
+
+/// "daybook" in ASCII: the key of the advisory lock, which is per database.
+const LOCK_KEY: i64 = 0x64_61_79_62_6f_6f_6b;
+
+/// Version of the program, as it is stored with runs and entries.
+pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The lock, held.
+#[derive(Debug)]
+pub struct Lock {
+    connection: PgConnection,
+    run_id: Uuid,
+}
+
+impl Lock {
+    /// Takes the lock for a command, or fails with who holds it.
+    pub async fn take(database: &Database, command: &str) -> Result<Self, Failure> {
+        let run_id = Uuid::now_v7();
+        let mut connection = database.connect(&session_name(command, run_id)).await?;
+        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+            .bind(LOCK_KEY)
+            .fetch_one(&mut connection)
+            .await
+            .attempt("taking the ledger's lock")?;
+        if !taken {
+            let holder = holder(&mut connection)
+                .await?
+                .unwrap_or_else(|| "a run that has just ended".to_owned());
+            return Err(
+                Failure::new(Exit::Locked, format!("another run holds the ledger's lock: {holder}"))
+                    .hint("let it finish, then run the command again; `daybook status` shows how it went"),
+            );
+        }
+        Ok(Self { connection, run_id })
+    }
+
+    /// The connection that holds the lock. Never COPY on it: a COPY that fails costs the connection.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// Makes sure that the lock is still held.
+    pub async fn check(&mut self) -> Result<(), Failure> {
+        sqlx::query("SELECT 1")
+            .execute(&mut self.connection)
+            .await
+            .map(drop)
+            .attempt("the connection that holds the ledger's lock is lost; nothing was posted")
+    }
+}
+
+/// A run of a command, recorded in the ledger, holding its lock.
+#[derive(Debug)]
+pub struct Run {
+    lock: Lock,
+}
+
+impl Run {
+    /// Takes the lock and records the start.
+    pub async fn start(ledger: &Ledger, command: &str) -> Result<Self, Failure> {
+        let mut lock = Lock::take(&ledger.database, command).await?;
+        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
+            .bind(lock.run_id)
+            .bind(command)
+            .bind(TOOL_VERSION)
+            .bind(clock::now())
+            .execute(&mut lock.connection)
+            .await
+            .attempt("recording the start of the run")?;
+        Ok(Self { lock })
+    }
+
+    /// Which run this is.
+    pub fn run_id(&self) -> Uuid {
+        self.lock.run_id
+    }
+
+    /// Makes sure that the lock is still held.
+    pub async fn check_lock(&mut self) -> Result<(), Failure> {
+        self.lock.check().await
+    }
+
+    /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
+    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: impl Serialize) -> Result<(), Failure> {
+        let figures = serde_json::to_value(figures)
+            .map_err(|error| Failure::failed("writing the figures of the run as JSON").caused_by(error))?;
+        sqlx::query(
+            "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(self.lock.run_id)
+        .bind(clock::now())
+        .bind(i32::from(exit.code()))
+        .bind(outcome.replace('\0', "\u{fffd}"))
+        .bind(figures)
+        .execute(&mut self.lock.connection)
+        .await
+        .attempt("recording the end of the run")?;
+        // Closing the session gives the lock back; a session that breaks here has given it back already.
+        let _ = self.lock.connection.close().await;
+        Ok(())
+    }
+}
+
+/// How the session is called in pg_stat_activity, where others look up who holds the lock.
+fn session_name(command: &str, run_id: Uuid) -> String {
+    format!("daybook {command} {run_id}")
+}
+
+/// Who holds the lock, in words; nobody, if it is free.
+pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, Failure> {
+    let (high, low) = (LOCK_KEY >> 32, LOCK_KEY & 0xffff_ffff);
+    sqlx::query_scalar(
+        "SELECT format('%s, server process %s%s', coalesce(nullif(a.application_name, ''), 'a session without a name'), l.pid,
+                       coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', '\", since \"YYYY-MM-DD HH24:MI:SS\" UTC\"'), ''))
+         FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+         WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = $1 AND l.objid::bigint = $2 AND l.objsubid = 1
+           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+    .bind(high)
+    .bind(low)
+    .fetch_optional(connection)
+    .await
+    .attempt("looking up who holds the ledger's lock")
+}

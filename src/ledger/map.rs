@@ -1,0 +1,103 @@
+//! Term maps as the ledger stores them: jsonb objects `{term: n}`, read and written in jsonb's own text.
+//!
+//! The text must be the server's to the byte, because the content hash is over it and SQL must be able to recompute it:
+//! keys by length and then bytes, a blank behind colon and comma, and the server's way to escape.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::Write as _;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+
+/// Appends a map in jsonb's text. The terms must come in jsonb's order, each once.
+pub fn write<'a>(out: &mut Vec<u8>, terms: impl Iterator<Item = (&'a str, i64)>) {
+    out.push(b'{');
+    for (place, (term, n)) in terms.enumerate() {
+        if place > 0 {
+            out.extend_from_slice(b", ");
+        }
+        write_string(out, term);
+        write!(out, ": {n}").expect("writing to memory does not fail");
+    }
+    out.push(b'}');
+}
+
+/// Appends a JSON string as the server writes it.
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    let mut rest = text.as_bytes();
+    while let Some(place) = rest
+        .iter()
+        .position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'))
+    {
+        out.extend_from_slice(&rest[..place]);
+        match rest[place] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            control => write!(out, "\\u{control:04x}").expect("writing to memory does not fail"),
+        }
+        rest = &rest[place + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.push(b'"');
+}
+
+/// The terms of a map with their numbers, in the map's order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TermMap<'a>(pub Vec<(Cow<'a, str>, i64)>);
+
+/// Reads a map from jsonb's text.
+pub fn read(text: &str) -> Result<TermMap<'_>, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+impl<'de> Deserialize<'de> for TermMap<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Term<'a>(#[serde(borrow)] Cow<'a, str>);
+
+        struct TermMapVisitor;
+        impl<'de> Visitor<'de> for TermMapVisitor {
+            type Value = TermMap<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of terms and numbers")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TermMap<'de>, A::Error> {
+                let mut terms = Vec::new();
+                while let Some((Term(term), n)) = map.next_entry()? {
+                    terms.push((term, n));
+                }
+                Ok(TermMap(terms))
+            }
+        }
+        deserializer.deserialize_map(TermMapVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_reads_back_as_it_was_written() {
+        let terms = [("", 1), ("a\"\\\u{8}\u{c}\n\r\t\u{1}\u{7f}é😀", -2)];
+        let mut text = Vec::new();
+        write(&mut text, terms.iter().copied());
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text, "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}");
+        let read: Vec<(String, i64)> = read(&text)
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|(term, n)| (term.into_owned(), n))
+            .collect();
+        assert_eq!(read, terms.map(|(term, n)| (term.to_owned(), n)));
+    }
+}

@@ -1,0 +1,349 @@
+//! Reads the ledger: the journal, the rows of a day, the balances.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use serde::Serialize;
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow, PgValueFormat};
+use uuid::Uuid;
+
+use super::map::{self, TermMap};
+use super::{EntryId, Ledger};
+use crate::aggregate::Cell;
+use crate::database::Attempt as _;
+use crate::day::{Day, Period};
+use crate::event::{RecordType, StatType};
+use crate::failure::Failure;
+
+/// The header of an entry.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns of daybook.entry, commented in the schema")]
+pub struct Entry {
+    pub entry_id: EntryId,
+    pub day: Day,
+    pub kind: String,
+    pub reverses: Option<EntryId>,
+    pub run_id: Uuid,
+    pub rule_version: i32,
+    pub tool_version: String,
+    pub source_events: i64,
+    pub source_counted: i64,
+    pub source_ignored: i64,
+    pub source_rejected: i64,
+    pub source_fingerprint: String,
+    pub delta_rows: i64,
+    pub content_hash: String,
+    pub previous_hash: String,
+    pub entry_hash: String,
+    pub reason: Option<String>,
+    pub posted_by: String,
+    pub posted_at: DateTime<Utc>,
+}
+
+const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events, \
+     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, \
+     encode(content_hash, 'hex') AS content_hash, encode(previous_hash, 'hex') AS previous_hash, \
+     encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry";
+
+/// A delta row as it is stored, its maps still text.
+#[derive(Debug)]
+pub struct StoredRow {
+    /// The cell.
+    pub cell: Cell,
+    /// The entry it belongs to.
+    pub entry_id: EntryId,
+    /// Interactions.
+    pub count: i64,
+    /// Records involved.
+    pub total: i64,
+    maps: [String; 3],
+}
+
+impl StoredRow {
+    /// The terms by dimension, in the order items, queries, geocodes.
+    pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
+        let read = |text| {
+            map::read(text).map_err(|error| {
+                Failure::failed(format!(
+                    "a term map of entry {} ({}) cannot be read",
+                    self.entry_id, self.cell
+                ))
+                .caused_by(error)
+            })
+        };
+        let [items, queries, geocodes] = &self.maps;
+        Ok([read(items)?, read(queries)?, read(geocodes)?])
+    }
+}
+
+/// What a recordset's cell stands at after some entry.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.recordset_total, commented in the schema"
+)]
+pub struct CellTotal {
+    pub cell: Cell,
+    pub count: i64,
+    pub total: i64,
+    pub first_day: Day,
+    pub last_day: Day,
+    pub entry_id: EntryId,
+}
+
+/// A connection that reads the ledger.
+#[derive(Debug)]
+pub struct Reader {
+    connection: PgConnection,
+}
+
+impl Reader {
+    /// Opens a connection for reading.
+    pub async fn open(ledger: &Ledger, name: &str) -> Result<Self, Failure> {
+        let mut connection = ledger.database.connect(name).await?;
+        sqlx::raw_sql("SET default_transaction_read_only = on")
+            .execute(&mut connection)
+            .await
+            .attempt("preparing to read the ledger")?;
+        Ok(Self { connection })
+    }
+
+    /// The connection itself, for the queries of one command alone.
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
+    /// The newest entry; [`EntryId::NONE`] in an empty ledger.
+    pub async fn head(&mut self) -> Result<EntryId, Failure> {
+        let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("reading the ledger's newest entry")?;
+        Ok(head.unwrap_or(EntryId::NONE))
+    }
+
+    /// The days from the ledger's first to its last; none in an empty ledger.
+    pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
+        let (first, last): (Option<Day>, Option<Day>) = sqlx::query_as("SELECT min(day), max(day) FROM daybook.entry")
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("reading the ledger's last day")?;
+        Ok(first.zip(last).and_then(|(first, last)| Period::new(first, last)))
+    }
+
+    /// The last so many days that have entries.
+    pub async fn last_days(&mut self, limit: u32) -> Result<Vec<Day>, Failure> {
+        sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry ORDER BY day DESC LIMIT $1")
+            .bind(i64::from(limit))
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("reading the last applied days")
+    }
+
+    /// The entries of a day, oldest first.
+    pub async fn entries_of(&mut self, day: Day) -> Result<Vec<Entry>, Failure> {
+        sqlx::query_as(select_entries(" WHERE day = $1 ORDER BY entry_id"))
+            .bind(day)
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt(format!("reading the entries of {day}"))
+    }
+
+    /// The source ids of the events that entries of a day keep as rejected.
+    pub async fn rejected_of(&mut self, day: Day) -> Result<HashSet<i64>, Failure> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT r.source_id FROM daybook.rejected_event r JOIN daybook.entry e USING (entry_id) WHERE e.day = $1",
+        )
+        .bind(day)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt(format!("reading the rejected events of {day}"))?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// One entry.
+    pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Failure> {
+        sqlx::query_as(select_entries(" WHERE entry_id = $1"))
+            .bind(entry_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .attempt(format!("reading entry {entry_id}"))
+    }
+
+    /// The newest entries, newest first.
+    pub async fn newest_entries(&mut self, limit: i64) -> Result<Vec<Entry>, Failure> {
+        sqlx::query_as(select_entries(" ORDER BY entry_id DESC LIMIT $1"))
+            .bind(limit)
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("reading the journal")
+    }
+
+    /// Hands the rows of a day to `take`, up to an entry, by recordset; only those of recordsets that an entry after
+    /// `after` touches on that day.
+    pub async fn rows_of_day(
+        &mut self,
+        day: Day,
+        after: EntryId,
+        through: EntryId,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta d
+             WHERE day = $1 AND entry_id <= $3 AND ($2 = 0 OR EXISTS (
+                 SELECT FROM daybook.interaction_delta n
+                 WHERE n.day = d.day AND n.recordset_id = d.recordset_id AND n.entry_id > $2 AND n.entry_id <= $3))
+             ORDER BY day, recordset_id",
+        )
+        .bind(day)
+        .bind(after)
+        .bind(through);
+        for_each_row(&mut self.connection, query, format!("reading the rows of {day}"), take).await
+    }
+
+    /// Hands the rows of a recordset to `take`, in no particular order.
+    pub async fn rows_of_recordset(
+        &mut self,
+        recordset_id: Uuid,
+        period: Option<Period>,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta
+             WHERE recordset_id = $1 AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)",
+        )
+        .bind(recordset_id)
+        .bind(period.map(Period::from))
+        .bind(period.map(Period::to));
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of recordset {recordset_id}"),
+            take,
+        )
+        .await
+    }
+
+    /// The days that entries after one and up to another are about.
+    pub async fn days_touched(&mut self, after: EntryId, through: EntryId) -> Result<Vec<DayTouched>, Failure> {
+        sqlx::query_as(
+            "SELECT e.day, EXISTS (SELECT FROM daybook.entry o WHERE o.day = e.day AND o.entry_id <= $1) AS posted_before
+             FROM daybook.entry e WHERE e.entry_id > $1 AND e.entry_id <= $2 GROUP BY e.day ORDER BY e.day",
+        )
+        .bind(after)
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("reading which days have new entries")
+    }
+
+    /// Hands the totals of all cells of each recordset that entries after one and up to another touch to `take`, by
+    /// recordset. The newest row of a cell holds its balance, so this does not depend on the length of the history.
+    pub async fn totals_touched(
+        &mut self,
+        after: EntryId,
+        through: EntryId,
+        mut take: impl AsyncFnMut(CellTotal) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let what = "reading the recordsets' totals";
+        let mut rows = sqlx::query(
+            "SELECT r.recordset_id, c.record_type, c.stat_type, b.count_balance, b.total_balance, b.first_day, b.last_day,
+                    b.entry_id
+             FROM (SELECT DISTINCT recordset_id FROM daybook.interaction_delta WHERE entry_id > $1 AND entry_id <= $2) r
+             CROSS JOIN (SELECT record_type, stat_type FROM unnest($3::text[]) record_type, unnest($4::text[]) stat_type) c
+             CROSS JOIN LATERAL (
+                 SELECT d.count_balance, d.total_balance, d.first_day, d.last_day, d.entry_id
+                 FROM daybook.interaction_delta d
+                 WHERE d.recordset_id = r.recordset_id AND d.record_type = c.record_type AND d.stat_type = c.stat_type
+                   AND d.entry_id <= $2
+                 ORDER BY d.entry_id DESC LIMIT 1) b
+             ORDER BY r.recordset_id",
+        )
+        .bind(after)
+        .bind(through)
+        .bind(RecordType::ALL.map(RecordType::name).as_slice())
+        .bind(StatType::ALL.map(StatType::name).as_slice())
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(what)? {
+            take(cell_total(&row).attempt(what)?).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A day that has new entries.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct DayTouched {
+    /// The day.
+    pub day: Day,
+    /// Whether older entries are about it as well.
+    pub posted_before: bool,
+}
+
+fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
+}
+
+async fn for_each_row(
+    connection: &mut PgConnection,
+    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    what: String,
+    mut take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
+        take(stored_row(&row).attempt(what.as_str())?).await?;
+    }
+    Ok(())
+}
+
+fn stored_row(row: &PgRow) -> Result<StoredRow, sqlx::Error> {
+    Ok(StoredRow {
+        cell: cell(row)?,
+        entry_id: row.try_get("entry_id")?,
+        count: row.try_get("count")?,
+        total: row.try_get("total")?,
+        maps: [
+            jsonb_text(row, "items")?,
+            jsonb_text(row, "queries")?,
+            jsonb_text(row, "geocodes")?,
+        ],
+    })
+}
+
+fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
+    Ok(CellTotal {
+        cell: cell(row)?,
+        count: row.try_get("count_balance")?,
+        total: row.try_get("total_balance")?,
+        first_day: row.try_get("first_day")?,
+        last_day: row.try_get("last_day")?,
+        entry_id: row.try_get("entry_id")?,
+    })
+}
+
+fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
+    let unknown = |what: &str, name: &str| sqlx::Error::Decode(format!("{what} '{name}' is unknown").into());
+    let (record_type, stat_type): (&str, &str) = (row.try_get("record_type")?, row.try_get("stat_type")?);
+    Ok(Cell {
+        recordset_id: row.try_get("recordset_id")?,
+        record_type: RecordType::of(record_type).ok_or_else(|| unknown("record type", record_type))?,
+        stat_type: StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
+    })
+}
+
+/// A jsonb column's text, without parsing it.
+fn jsonb_text(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    let format = value.format();
+    let bytes = <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
+    // In binary, jsonb is its text behind a byte with the version of the form.
+    let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes) else {
+        return Err(sqlx::Error::Decode("jsonb of an unknown binary form".into()));
+    };
+    String::from_utf8(text.to_vec()).map_err(|error| sqlx::Error::Decode(error.into()))
+}

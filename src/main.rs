@@ -1,0 +1,31 @@
+//! The program: parses the command line, runs the command, ends with its exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+use daybook::cli::Cli;
+use daybook::command;
+use daybook::failure::Exit;
+use daybook::output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; whether anybody reads them is not ours.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(Exit::Usage.code()),
+            };
+        }
+    };
+    let output = Output::new(cli.json);
+    daybook::logging::start(cli.verbose);
+    let exit = command::run(cli, output).unwrap_or_else(|failure| {
+        output.tell_failure(&failure);
+        failure.exit()
+    });
+    ExitCode::from(exit.code())
+}

@@ -1,0 +1,141 @@
+//! What a command tells: results on stdout, for people or as JSON lines.
+//!
+//! In JSON every line is an object with a `message_type`; fields are only ever added.
+
+use std::fmt;
+use std::io::{self, Write as _};
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::failure::Failure;
+
+/// Where results go, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Message<'a, T> {
+    message_type: &'a str,
+    #[serde(flatten)]
+    fields: T,
+}
+
+impl Output {
+    /// Text for people, or JSON lines.
+    pub fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether results are JSON lines.
+    pub fn is_json(self) -> bool {
+        self.json
+    }
+
+    /// Tells a result: as text for people, as fields for machines.
+    pub fn tell(self, message_type: &str, fields: impl Serialize, text: impl fmt::Display) {
+        if self.json {
+            let message = Message { message_type, fields };
+            match serde_json::to_string(&message) {
+                Ok(line) => print_line(&line),
+                Err(error) => tracing::error!(message_type, %error, "a message cannot be written as JSON"),
+            }
+        } else {
+            let text = text.to_string();
+            if !text.is_empty() {
+                print_line(&text);
+            }
+        }
+    }
+
+    /// Tells a failure: on stderr for people, as a message for machines.
+    pub fn tell_failure(self, failure: &Failure) {
+        #[derive(Serialize)]
+        struct Fields<'a> {
+            exit_code: u8,
+            message: &'a str,
+            hint: Option<&'a str>,
+        }
+        let (message, hint) = (failure.message(), failure.way_out());
+        if self.json {
+            let fields = Fields {
+                exit_code: failure.exit().code(),
+                message: &message,
+                hint,
+            };
+            self.tell("error", fields, "");
+        }
+        let mut stderr = io::stderr().lock();
+        // If nobody reads stderr there is nobody left to tell.
+        let _ = writeln!(stderr, "daybook: {message}");
+        if let Some(hint) = hint {
+            let _ = writeln!(stderr, "  {hint}");
+        }
+    }
+}
+
+/// Prints a line. A reader that has gone away (`| head`) is no error.
+fn print_line(line: &str) {
+    let mut stdout = io::stdout().lock();
+    if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush())
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        tracing::error!(%error, "cannot write to stdout");
+    }
+}
+
+/// Serializes a duration as seconds.
+pub fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
+}
+
+/// A number with commas between thousands.
+#[derive(Clone, Copy, Debug)]
+pub struct Grouped<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Grouped<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plain = self.0.to_string();
+        let (sign, digits) = plain
+            .strip_prefix('-')
+            .map_or(("", plain.as_str()), |digits| ("-", digits));
+        let mut text = sign.to_owned();
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && (digits.len() - place).is_multiple_of(3) {
+                text.push(',');
+            }
+            text.push(digit);
+        }
+        f.pad(&text)
+    }
+}
+
+/// A number of things, in the singular or the plural.
+pub fn counted(n: impl TryInto<i64>, one: &str, many: &str) -> String {
+    let n = n.try_into().unwrap_or(i64::MAX);
+    format!("{} {}", Grouped(n), if n == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let shown = [0, 7, 999, 1000, 383_011_472, -1000, i64::MIN].map(|n| Grouped(n).to_string());
+        assert_eq!(
+            shown,
+            [
+                "0",
+                "7",
+                "999",
+                "1,000",
+                "383,011,472",
+                "-1,000",
+                "-9,223,372,036,854,775,808"
+            ]
+        );
+    }
+}

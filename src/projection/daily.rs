@@ -1,0 +1,138 @@
+//! The documents of `stats`: one per recordset and day, in the shape of the old index. Pure.
+
+use std::borrow::Cow;
+use std::io::Write as _;
+
+use uuid::Uuid;
+
+use super::totals::CELLS;
+use crate::aggregate::terms::jsonb_order;
+use crate::day::Day;
+use crate::elastic::bulk::Document;
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::map::TermMap;
+use crate::ledger::read::StoredRow;
+
+/// The id of a recordset's document of a day.
+pub fn id(recordset_id: Uuid, day: Day) -> String {
+    format!("{day}:{recordset_id}")
+}
+
+/// The document of a recordset and a day, from all of its rows of that day: their net.
+///
+/// Its version is the last entry among them.
+pub fn document(recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<Document, Failure> {
+    let entry_id = rows.iter().map(|row| row.entry_id).max().unwrap_or(EntryId::NONE);
+    let mut source = Vec::with_capacity(4096);
+    let harvest_date = day.next();
+    put(
+        &mut source,
+        format_args!(
+            r#"{{"recordset_id":"{recordset_id}","harvest_date":"{harvest_date}","day":"{day}","entry_id":{entry_id}"#
+        ),
+    );
+    for (record_type, stat_types) in CELLS {
+        put(&mut source, format_args!(r#","{}":{{"#, record_type.name()));
+        for (place, stat_type) in stat_types.into_iter().enumerate() {
+            let rows = rows
+                .iter()
+                .filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
+            let net = Net::of(rows, recordset_id, day)?;
+            let comma = if place > 0 { "," } else { "" };
+            put(
+                &mut source,
+                format_args!(
+                    r#"{comma}"{}":{{"count":{},"total":{},"items":"#,
+                    stat_type.name(),
+                    net.count,
+                    net.total
+                ),
+            );
+            let [items, queries, geocodes] = net.maps;
+            put_terms(&mut source, &items, "term", put_string);
+            put(&mut source, format_args!(r#","queries":"#));
+            put_terms(&mut source, &queries, "term", |out, term| match term {
+                "" => put(out, format_args!("null")),
+                hash => put_string(out, hash),
+            });
+            put(&mut source, format_args!(r#","geocodes":"#));
+            // A geocode's term is JSON already.
+            put_terms(&mut source, &geocodes, "geo", |out, term| {
+                out.extend_from_slice(term.as_bytes());
+            });
+            source.push(b'}');
+        }
+        source.push(b'}');
+    }
+    source.push(b'}');
+    Ok(Document {
+        id: id(recordset_id, day),
+        version: entry_id.number(),
+        source,
+    })
+}
+
+/// The net of a cell on a day.
+#[derive(Default)]
+struct Net<'a> {
+    count: i64,
+    total: i64,
+    maps: [TermMap<'a>; 3],
+}
+
+impl<'a> Net<'a> {
+    fn of(rows: impl Iterator<Item = &'a StoredRow>, recordset_id: Uuid, day: Day) -> Result<Self, Failure> {
+        let mut net = Self::default();
+        let mut rows_seen = 0;
+        for row in rows {
+            let overflow = || Failure::failed(format!("the net of recordset {recordset_id} on {day} exceeds a bigint"));
+            net.count = net.count.checked_add(row.count).ok_or_else(overflow)?;
+            net.total = net.total.checked_add(row.total).ok_or_else(overflow)?;
+            for (terms, more) in net.maps.iter_mut().zip(row.maps()?) {
+                terms.0.extend(more.0);
+            }
+            rows_seen += 1;
+        }
+        // One row lists each term once, in order, and no zeros: only several need to be merged.
+        if rows_seen > 1 {
+            for terms in &mut net.maps {
+                merge(&mut terms.0);
+            }
+        }
+        Ok(net)
+    }
+}
+
+/// Sums repeated terms and drops those that come to nothing. The order is the one in which a single row has them.
+fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
+    terms.sort_by(|(a, _), (b, _)| jsonb_order(a, b));
+    terms.dedup_by(|(term, n), (kept, sum)| {
+        let same = term == kept;
+        if same {
+            // The sum of a term is at most that of its cell's total, which was checked.
+            *sum = sum.saturating_add(*n);
+        }
+        same
+    });
+    terms.retain(|(_, n)| *n != 0);
+}
+
+fn put_terms(out: &mut Vec<u8>, terms: &TermMap<'_>, name: &str, put_term: impl Fn(&mut Vec<u8>, &str)) {
+    out.push(b'[');
+    for (place, (term, n)) in terms.0.iter().enumerate() {
+        let comma = if place > 0 { "," } else { "" };
+        put(out, format_args!(r#"{comma}{{"{name}":"#));
+        put_term(out, term);
+        put(out, format_args!(r#","count":{n}}}"#));
+    }
+    out.push(b']');
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("a string is written to memory");
+}
+
+pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to memory does not fail");
+}

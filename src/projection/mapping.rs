@@ -1,0 +1,55 @@
+//! The mappings: what of a document can be searched.
+//!
+//! Readers sum counts and totals by recordset and date, and ask on which days a record was viewed. The lists of queries
+//! and geocodes are only read back: they stand in the source of the document, unindexed, so that nothing in a geocode can
+//! make Elasticsearch refuse a document.
+
+use serde_json::{Value, json};
+
+use crate::event::{RecordType, StatType};
+
+pub(super) fn daily() -> Value {
+    let mut mapping = json!({ "dynamic": "strict", "properties": {
+        "recordset_id": { "type": "keyword" },
+        "harvest_date": { "type": "date", "format": "strict_date" },
+        "day": { "type": "date", "format": "strict_date" },
+        "entry_id": { "type": "long" },
+    } });
+    for record_type in RecordType::ALL {
+        for stat_type in StatType::ALL {
+            // Doc values would serve sorting and aggregating by term, which stats-terms is for.
+            let items = if stat_type.counts_items() {
+                json!({ "properties": {
+                    "term": { "type": "keyword", "doc_values": false },
+                    "count": { "type": "long", "index": false, "doc_values": false },
+                } })
+            } else {
+                json!({ "type": "object", "enabled": false })
+            };
+            mapping["properties"][record_type.name()]["properties"][stat_type.name()]["properties"] = json!({
+                "count": { "type": "long" },
+                "total": { "type": "long" },
+                "items": items,
+                "queries": { "type": "object", "enabled": false },
+                "geocodes": { "type": "object", "enabled": false },
+            });
+        }
+    }
+    mapping
+}
+
+pub(super) fn totals() -> Value {
+    let mut mapping = json!({ "dynamic": "strict", "properties": {
+        "recordset_id": { "type": "keyword" },
+        "first_day": { "type": "date", "format": "strict_date" },
+        "last_day": { "type": "date", "format": "strict_date" },
+        "entry_id": { "type": "long" },
+    } });
+    for record_type in RecordType::ALL {
+        for stat_type in StatType::ALL {
+            mapping["properties"][record_type.name()]["properties"][stat_type.name()]["properties"] =
+                json!({ "count": { "type": "long" }, "total": { "type": "long" } });
+        }
+    }
+    mapping
+}

@@ -1,0 +1,255 @@
+//! A database and an index prefix of its own for each test.
+
+use std::str::FromStr as _;
+
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use super::Event;
+use super::program::{self, Ended};
+
+/// What a test works in. Gone, with its database and indices, when the test calls [`World::end`]; left for a look if it
+/// fails.
+pub struct World {
+    pub ledger_url: String,
+    pub elasticsearch_url: String,
+    pub prefix: String,
+    pub database: String,
+    http: reqwest::Client,
+}
+
+/// Databases to clone from: made once per run of the tests.
+static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+
+impl World {
+    /// With a migrated ledger in UTC and empty source tables.
+    pub async fn new() -> Self {
+        let template = TEMPLATE.get_or_init(|| async {
+            let world = Self::unmigrated().await;
+            world.run(&["migrate"]).await.expect(0);
+            world.create_source().await;
+            world.database
+        });
+        Self::clone_of(Some(template.await)).await
+    }
+
+    /// With an empty database.
+    pub async fn unmigrated() -> Self {
+        Self::clone_of(None).await
+    }
+
+    async fn clone_of(template: Option<&str>) -> Self {
+        let id = Uuid::new_v4().simple().to_string();
+        let database = format!("daybook_test_{}_{}", std::process::id(), &id[..12]);
+        let template = template.unwrap_or("template0");
+        let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
+        // Cloning needs the template to itself, so tests that start at the same moment queue up.
+        sqlx::raw_sql("SELECT pg_advisory_lock(1)")
+            .execute(&mut server)
+            .await
+            .expect("lock");
+        let create = format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy");
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut server)
+            .await
+            .expect("create the test's database");
+        server.close().await.expect("close");
+        Self {
+            ledger_url: with_database(&setting("DAYBOOK_LEDGER_URL"), &database),
+            elasticsearch_url: setting("DAYBOOK_ELASTICSEARCH_URL"),
+            prefix: format!("t{}", &id[..12]),
+            database,
+            http: reqwest::Client::new(),
+        }
+    }
+
+    /// Drops the database and the indices.
+    pub async fn end(self) {
+        self.elastic(reqwest::Method::DELETE, &format!("{}*", self.prefix), None)
+            .await;
+        let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
+        sqlx::raw_sql(AssertSqlSafe(drop))
+            .execute(&mut server)
+            .await
+            .expect("drop the test's database");
+    }
+
+    /// The settings that point the program at this world.
+    pub fn settings(&self) -> [(&str, &str); 3] {
+        [
+            ("DAYBOOK_LEDGER_URL", &self.ledger_url),
+            ("DAYBOOK_ELASTICSEARCH_URL", &self.elasticsearch_url),
+            ("DAYBOOK_INDEX_PREFIX", &self.prefix),
+        ]
+    }
+
+    /// The program, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
+        program::command(&self.settings(), arguments)
+    }
+
+    /// Runs the program in this world.
+    pub async fn run(&self, arguments: &[&str]) -> Ended {
+        self.command(arguments).output().await.expect("run the program").into()
+    }
+
+    /// Runs the program with other settings in addition.
+    pub async fn run_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+        self.command(arguments)
+            .envs(settings.iter().copied())
+            .output()
+            .await
+            .expect("run the program")
+            .into()
+    }
+
+    /// A connection to the world's database, as its owner.
+    pub async fn sql(&self) -> PgConnection {
+        connect(&self.ledger_url).await
+    }
+
+    /// Runs SQL statements.
+    pub async fn execute(&self, sql: &str) {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql)
+            .execute(&mut self.sql().await)
+            .await
+            .expect("run the test's SQL");
+    }
+
+    /// One value from the database as text; the empty string for NULL.
+    pub async fn value(&self, sql: &str) -> String {
+        let sql = AssertSqlSafe(format!("SELECT ({sql})::text"));
+        let value: Option<String> = sqlx::query_scalar(sql)
+            .fetch_one(&mut self.sql().await)
+            .await
+            .expect("query");
+        value.unwrap_or_default()
+    }
+
+    /// Creates the source tables as example-objects/source-tables.sql has them.
+    pub async fn create_source(&self) {
+        self.execute(include_str!("../../../example-objects/source-tables.sql"))
+            .await;
+    }
+
+    /// Creates the source tables with these types of `date`, and of `payload` and `ip_geocode`.
+    pub async fn create_source_of(&self, date: &str, json: &str) {
+        let tables = include_str!("../../../example-objects/source-tables.sql");
+        self.execute(&tables.replace("timestamptz", date).replace("jsonb", json))
+            .await;
+    }
+
+    /// Puts events into the source.
+    pub async fn log(&self, events: &[Event]) {
+        let mut connection = self.sql().await;
+        let mut transaction = connection.begin().await.expect("begin");
+        for event in events {
+            sqlx::raw_sql(AssertSqlSafe(event.insert()))
+                .execute(&mut *transaction)
+                .await
+                .expect("insert an event");
+        }
+        transaction.commit().await.expect("commit");
+    }
+
+    /// Puts a query into the source.
+    pub async fn log_query(&self, id: i64, hash: &str) {
+        self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')"))
+            .await;
+    }
+
+    /// Loads the published day into the source.
+    pub async fn load_real_day(&self) {
+        for (table, file) in [("queries", "queries.ndjson.gz"), ("stats", "stats.ndjson.gz")] {
+            let rows = super::event::example_lines(file).join(",");
+            let insert =
+                format!("INSERT INTO {table} SELECT r.* FROM json_populate_recordset(NULL::{table}, $1::json) r");
+            let mut connection = self.sql().await;
+            let done = sqlx::query(AssertSqlSafe(insert))
+                .bind(format!("[{rows}]"))
+                .execute(&mut connection)
+                .await;
+            done.expect("load the real day");
+        }
+    }
+
+    /// A request to Elasticsearch; the body of its answer.
+    pub async fn elastic(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+        let mut request = self.http.request(
+            method,
+            format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')),
+        );
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let text = request
+            .send()
+            .await
+            .expect("Elasticsearch answers")
+            .text()
+            .await
+            .expect("a body");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// All documents behind an alias of this world (`""`, `"-totals"`), sorted by id: id, version and source.
+    pub async fn documents(&self, suffix: &str) -> Vec<(String, i64, Value)> {
+        let mut documents = Vec::new();
+        let mut after: Option<Value> = None;
+        loop {
+            let mut body = serde_json::json!({ "size": 1000, "version": true, "sort": ["_doc"] });
+            // A scroll keeps one state of the index while it is read.
+            let page = match &after {
+                None => {
+                    let path = format!("{}{suffix}/_search?scroll=1m", self.prefix);
+                    self.elastic(reqwest::Method::POST, &path, Some(body)).await
+                }
+                Some(scroll) => {
+                    body = serde_json::json!({ "scroll": "1m", "scroll_id": scroll });
+                    self.elastic(reqwest::Method::POST, "_search/scroll", Some(body)).await
+                }
+            };
+            let hits = page["hits"]["hits"]
+                .as_array()
+                .unwrap_or_else(|| panic!("no hits: {page}"));
+            if hits.is_empty() {
+                let body = serde_json::json!({ "scroll_id": page["_scroll_id"] });
+                self.elastic(reqwest::Method::DELETE, "_search/scroll", Some(body))
+                    .await;
+                documents.sort_by(|a: &(String, i64, Value), b| a.0.cmp(&b.0));
+                return documents;
+            }
+            for hit in hits {
+                let id = hit["_id"].as_str().expect("an id").to_owned();
+                documents.push((id, hit["_version"].as_i64().expect("a version"), hit["_source"].clone()));
+            }
+            after = Some(page["_scroll_id"].clone());
+        }
+    }
+}
+
+/// The address of a server that `script/stack` started.
+fn setting(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run script/test, or eval \"$(script/stack env)\""))
+}
+
+fn with_database(url: &str, database: &str) -> String {
+    let mut url: url::Url = url.parse().expect("a URL");
+    url.set_path(database);
+    url.into()
+}
+
+async fn connect(url: &str) -> PgConnection {
+    let options = PgConnectOptions::from_str(url)
+        .expect("a URL")
+        .disable_statement_logging();
+    options.connect().await.expect("connect to Postgres")
+}
