@@ -25,11 +25,10 @@ need_elasticsearch() {
 
 # The server's, and its launcher's while there is one: each has one of these as an argument of its own.
 elasticsearch_pids() {
-  local dir=$STACK_DIR/$1 file
-  for file in $(grep -slzxF -f <(printf '%s\n' "-Epath.logs=$dir/logs" "-Djava.io.tmpdir=$dir/tmp") /proc/[0-9]*/cmdline); do
-    file=${file#/proc/}
-    printf '%s ' "${file%/cmdline}"
-  done
+  local dir=$STACK_DIR/$1 pid
+  while IFS=/ read -r _ _ pid _; do printf '%s ' "$pid"; done < <(
+    grep -slzxF -f <(printf '%s\n' "-Epath.logs=$dir/logs" "-Djava.io.tmpdir=$dir/tmp") /proc/[0-9]*/cmdline
+  )
 }
 
 elasticsearch_runs() { [[ -n $(elasticsearch_pids "$1") ]]; }

@@ -1,7 +1,8 @@
 # A Java that runs Elasticsearch: 17, else 21. (On Java 25 neither version starts.)
 # shellcheck shell=bash
 
-STACK_JAVA_HOME=
+# shellcheck disable=SC2034 # used by what sources this
+STACK_JAVA_HOME=''
 
 find_java() {
   local wanted home
@@ -10,7 +11,7 @@ find_java() {
       [[ -n $home && -x $home/bin/java ]] || continue
       if as_server "$home/bin/java" -version 2>&1 | grep -q "version \"${wanted}[.\"]"; then
         STACK_JAVA_HOME=$home
-        return 0
+        return
       fi
     done
   done

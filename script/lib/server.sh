@@ -2,7 +2,7 @@
 # A server has a folder of its own: $STACK_DIR/<name>/{data,log,port,...}.
 # shellcheck shell=bash
 
-STACK_DIR=  # set by choose_stack_dir
+STACK_DIR='' # set by choose_stack_dir
 SERVER_USER=$(id -un)
 
 # Both servers refuse to run as root. `nobody` is in every base image, and needs no user to be created.
@@ -101,8 +101,9 @@ fetch() {
   local artifact=$1 folder=$2 log=$2.log
   mkdir -p "$folder"
   say "fetching $artifact"
-  JAVA_HOME=$STACK_JAVA_HOME mvn -q -B dependency:get dependency:copy -Dtransitive=false "-Dartifact=$artifact" \
-    "-DoutputDirectory=$folder" </dev/null >"$log" 2>&1 && return
+  # One at a time: two Mavens do not share an empty local repository well.
+  JAVA_HOME=$STACK_JAVA_HOME flock "$STACK_DIR/maven.lock" mvn -q -B -C dependency:get dependency:copy \
+    -Dtransitive=false "-Dartifact=$artifact" "-DoutputDirectory=$folder" </dev/null >"$log" 2>&1 && return
   tail -n 15 "$log" >&2
   die "Maven could not fetch $artifact (above: the end of $log)" \
     "Check the network, or name a mirror or proxy in Maven's settings.xml, then run this again."

@@ -2,4 +2,5 @@
 
 mod support;
 
+mod examples; // the files of example-objects are what the program makes
 mod real_day; // the published day: ledger, documents and totals, to the term
