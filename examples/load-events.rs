@@ -1,8 +1,9 @@
 //! Loads events into the source tables of a database, for trying daybook out:
 //!
-//! `cargo run --example load-events -- FOLDER` creates the tables `stats` and `queries` (from source-tables.sql) in the
+//! `cargo run --example load-events -- [--fresh] FOLDER` creates the tables `stats` and `queries` (from source-tables.sql) in the
 //! database of DAYBOOK_LEDGER_URL if they are not there, and loads FOLDER's `stats.ndjson.gz` and `queries.ndjson.gz`:
-//! JSON lines with the tables' columns. Rows whose id is there already are left alone.
+//! JSON lines with the tables' columns. Rows whose id is there already are left alone. With `--fresh` the database is
+//! created anew first, whatever was in it; its name must start with `daybook_demo`.
 
 #![expect(clippy::print_stdout, reason = "it tells what it did")]
 
@@ -11,15 +12,23 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 const SOURCE_TABLES: &str = include_str!("../example-objects/source-tables.sql");
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).ok_or("usage: load-events FOLDER")?;
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let fresh = arguments.first().is_some_and(|argument| argument == "--fresh");
+    let folder = arguments
+        .pop()
+        .filter(|folder| folder != "--fresh")
+        .ok_or("usage: load-events [--fresh] FOLDER")?;
     let url =
         std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL: eval \"$(script/stack env)\"")?;
+    if fresh {
+        create_anew(&url).await?;
+    }
     let mut connection = PgConnection::connect(&url).await?;
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
         .fetch_one(&mut connection)
@@ -41,6 +50,26 @@ async fn main() -> Result<(), Box<dyn Error>> {
     )
     .await?;
     println!("loaded {events} events and {queries} queries from {}", folder.display());
+    Ok(())
+}
+
+/// Creates the database of a connection URL anew.
+async fn create_anew(url: &str) -> Result<(), Box<dyn Error>> {
+    let mut server: url::Url = url.parse()?;
+    let database = server.path().trim_start_matches('/').to_owned();
+    if !database.starts_with("daybook_demo") || !database.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Err(
+            format!("--fresh drops the database {database}: refused, its name must start with daybook_demo").into(),
+        );
+    }
+    server.set_path("postgres");
+    let mut connection = PgConnection::connect(server.as_str()).await?;
+    for statement in [
+        format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
+        format!("CREATE DATABASE {database}"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    }
     Ok(())
 }
 

@@ -111,6 +111,6 @@ fetch() {
 
 show_log() {
   say "--- the end of $1:"
-  tail -n 25 "$1" >&2 || true
+  tail -n 40 "$1" >&2 || true
   say "---"
 }

@@ -22,14 +22,21 @@ install_one_of() {
   is_root && has_apt || return 1
   local package attempt
   for attempt in as-it-is updated; do
-    [[ $attempt == as-it-is ]] || apt-get update -qq >&2 || return 1
+    [[ $attempt == as-it-is ]] || apt update || return 1
     for package in "$@"; do
       apt_offers "$package" || continue
       say "installing $package"
-      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$package" >&2 && return 0
+      apt install --no-install-recommends "$package" && return
     done
   done
+  return 1
+}
+
+# apt-get, heard only when it fails.
+apt() {
+  local output
+  output=$(DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300 "$@" 2>&1) && return
+  tail -n 15 <<<"$output" >&2
   return 1
 }
 

@@ -74,7 +74,11 @@ fn text(advanced: &Advanced) -> String {
     }
     let documents = counted(written.documents, "document", "documents");
     let seconds = duration.as_secs_f64();
-    let mut text = format!("{alias:<16} {documents} for entries {from} to {through}, {seconds:.2} s ({index})");
+    let entries = match from.next() {
+        first if first == *through => format!("entry {first}"),
+        first => format!("entries {first} to {through}"),
+    };
+    let mut text = format!("{alias:<16} {documents} for {entries}, {seconds:.2} s ({index})");
     if written.overwritten > 0 {
         text += &format!(", {} changed by somebody else put right", Grouped(written.overwritten));
     }
