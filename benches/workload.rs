@@ -32,9 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
     let url = std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL")?;
     let mut connection = PgConnection::connect(&url).await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
-        .fetch_one(&mut connection)
-        .await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
     if !exists {
         sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
     }
@@ -42,9 +40,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .bind(QUERIES)
         .execute(&mut connection)
         .await?;
-    let first_id: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM stats")
-        .fetch_one(&mut connection)
-        .await?;
+    let first_id: i64 =
+        sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM stats").fetch_one(&mut connection).await?;
     let mut maker = Maker::new(seed);
     let mut copy = connection
         .copy_in_raw("COPY stats (id, date, type, record_type, payload, ip_geocode, query_id) FROM STDIN")
@@ -85,27 +82,14 @@ impl Maker {
         let recordsets = {
             // The same recordsets whatever the seed, so that days of different seeds meet.
             let mut random = StdRng::seed_from_u64(1615);
-            (0..RECORDSETS)
-                .map(|_| {
-                    uuid::Builder::from_random_bytes(random.random())
-                        .into_uuid()
-                        .to_string()
-                })
-                .collect()
+            (0..RECORDSETS).map(|_| uuid::Builder::from_random_bytes(random.random()).into_uuid().to_string()).collect()
         };
-        Self {
-            random: StdRng::seed_from_u64(seed),
-            recordsets,
-        }
+        Self { random: StdRng::seed_from_u64(seed), recordsets }
     }
 
     /// The kinds of the events, mixed.
     fn kinds(&mut self, size: f64) -> Vec<Kind> {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a number of events"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
         let scaled = |n: u32| (f64::from(n) * size) as usize;
         let mut kinds = vec![Kind::Broad; scaled(BROAD)];
         kinds.extend(vec![Kind::Seen; scaled(SEEN)]);
@@ -116,22 +100,14 @@ impl Maker {
 
     /// Appends an event as a line of COPY text.
     fn line(&mut self, out: &mut String, id: i64, day: &str, share: f64, kind: Kind) -> std::fmt::Result {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a second of the day"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of the day")]
         let second = (share * 86_400.0) as u32;
         let stat_type = match kind {
             Kind::Broad => ["search", "search", "search", "mapping", "download"][self.random.random_range(0..5)],
             Kind::Seen => "seen",
             Kind::View => "view",
         };
-        let record_type = if self.random.random_ratio(1, 20) {
-            "mediarecords"
-        } else {
-            "records"
-        };
+        let record_type = if self.random.random_ratio(1, 20) { "mediarecords" } else { "records" };
         write!(
             out,
             "{id}\t{day} {:02}:{:02}:{:02}Z\t{stat_type}\t{record_type}\t{{",
@@ -163,12 +139,7 @@ impl Maker {
         };
         for (place, recordset) in sample(&mut self.random, RECORDSETS, many).into_iter().enumerate() {
             let comma = if place > 0 { ", " } else { "" };
-            write!(
-                out,
-                "{comma}\"{}\": {}",
-                self.recordsets[recordset],
-                self.random.random_range(1..100_000)
-            )?;
+            write!(out, "{comma}\"{}\": {}", self.recordsets[recordset], self.random.random_range(1..100_000))?;
         }
         Ok(())
     }

@@ -20,19 +20,14 @@ const SOURCE_TABLES: &str = include_str!("../example-objects/source-tables.sql")
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let fresh = arguments.first().is_some_and(|argument| argument == "--fresh");
-    let folder = arguments
-        .pop()
-        .filter(|folder| folder != "--fresh")
-        .ok_or("usage: load-events [--fresh] FOLDER")?;
+    let folder = arguments.pop().filter(|folder| folder != "--fresh").ok_or("usage: load-events [--fresh] FOLDER")?;
     let url =
         std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL: eval \"$(script/stack env)\"")?;
     if fresh {
         create_anew(&url).await?;
     }
     let mut connection = PgConnection::connect(&url).await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
-        .fetch_one(&mut connection)
-        .await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
     if !exists {
         sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
     }
@@ -59,15 +54,13 @@ async fn create_anew(url: &str) -> Result<(), Box<dyn Error>> {
     let database = server.path().trim_start_matches('/').to_owned();
     if !database.starts_with("daybook_demo") || !database.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Err(
-            format!("--fresh drops the database {database}: refused, its name must start with daybook_demo").into(),
+            format!("--fresh drops the database {database}: refused, its name must start with daybook_demo").into()
         );
     }
     server.set_path("postgres");
     let mut connection = PgConnection::connect(server.as_str()).await?;
-    for statement in [
-        format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
-        format!("CREATE DATABASE {database}"),
-    ] {
+    for statement in [format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"), format!("CREATE DATABASE {database}")]
+    {
         sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
     }
     Ok(())
@@ -78,9 +71,5 @@ async fn load(connection: &mut PgConnection, file: &Path, insert: &'static str) 
     let mut text = String::new();
     flate2::read::GzDecoder::new(File::open(file)?).read_to_string(&mut text)?;
     let array = format!("[{}]", text.lines().collect::<Vec<_>>().join(","));
-    Ok(sqlx::query(insert)
-        .bind(array)
-        .execute(connection)
-        .await?
-        .rows_affected())
+    Ok(sqlx::query(insert).bind(array).execute(connection).await?.rows_affected())
 }

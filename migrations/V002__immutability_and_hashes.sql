@@ -6,7 +6,7 @@
 CREATE FUNCTION daybook.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'daybook.% is immutable: % refused', TG_TABLE_NAME, TG_OP
-        USING ERRCODE = 'restrict_violation', HINT = 'Put a wrong day right by posting the difference: daybook apply --day or daybook reverse.';
+        USING ERRCODE = 'restrict_violation', HINT = 'A wrong day is put right by posting the difference: daybook apply --day.';
 END $$;
 COMMENT ON FUNCTION daybook.refuse_change() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE.';
 

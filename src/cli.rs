@@ -3,9 +3,10 @@
 use clap::{Args, Parser, Subcommand};
 use uuid::Uuid;
 
-use crate::command::{apply, collect_stats, log, migrate, project, show, status, totals};
+use crate::command::{apply, collect_stats, log, migrate, project, rebuild, show, status, totals, verify};
 use crate::config::Given;
-use crate::day::Day;
+use crate::day::{Day, Period};
+use crate::failure::Failure;
 use crate::ledger::EntryId;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -40,6 +41,10 @@ pub enum Command {
     CollectStats(collect_stats::Options),
     /// Advance the projections to the ledger's newest entry
     Project(project::Options),
+    /// Make new indices from the ledger alone and let the aliases stand for them
+    Rebuild(rebuild::Options),
+    /// Recompute and compare ledger, source and projections; name what differs
+    Verify(verify::Options),
     /// Where ledger and projections stand
     Status(status::Options),
     /// The journal: the newest entries
@@ -63,6 +68,18 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// The days of the stretch; an end that is left out is that of `whole`. None if neither end is given.
+    pub fn within(&self, whole: Option<Period>) -> Result<Option<Period>, Failure> {
+        if self.is_open() {
+            return Ok(None);
+        }
+        let from = self.from.or_else(|| whole.map(Period::from).min(self.to));
+        let to = self.to.or_else(|| whole.map(Period::to).max(self.from));
+        let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
+        let period = Period::new(from, to);
+        period.map(Some).ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
+    }
+
     /// Whether neither end is given.
     pub fn is_open(&self) -> bool {
         self.from.is_none() && self.to.is_none()

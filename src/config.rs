@@ -9,46 +9,42 @@ use serde::Deserialize;
 use crate::database::Database;
 use crate::elastic::Client;
 use crate::failure::Failure;
+use crate::projection::Plan;
+use crate::projection::terms::Scope;
 
 /// Settings as they can be given; everything may be left out.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct Given {
     /// Connection URL of the ledger's database; without it the standard PG* variables are used
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "DAYBOOK_LEDGER_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_LEDGER_URL", hide_env_values = true)]
     pub ledger_url: Option<SecretString>,
 
     /// Connection URL of the database with the tables stats and queries [default: the ledger's]
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "DAYBOOK_SOURCE_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_SOURCE_URL", hide_env_values = true)]
     pub source_url: Option<SecretString>,
 
     /// Address of Elasticsearch; several nodes separated by commas
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "DAYBOOK_ELASTICSEARCH_URL",
-        hide_env_values = true
-    )]
+    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_ELASTICSEARCH_URL", hide_env_values = true)]
     pub elasticsearch_url: Option<SecretString>,
 
     /// First part of the names of all aliases and indices [default: stats]
     #[arg(long, global = true, value_name = "NAME", env = "DAYBOOK_INDEX_PREFIX")]
     pub index_prefix: Option<String>,
 
-    /// Configuration file (TOML) with the keys ledger_url, source_url, elasticsearch_url, index_prefix
+    /// What stats-terms breaks totals down by: items, geocodes, queries, or none [default: items,geocodes]
+    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_DIMENSIONS")]
+    pub terms_dimensions: Option<String>,
+
+    /// The stat types in stats-terms [default: all]
+    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_STAT_TYPES")]
+    pub terms_stat_types: Option<String>,
+
+    /// Send requests to Elasticsearch compressed: pays over a slow network, costs on a fast one
+    #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
+    pub elasticsearch_gzip: Option<bool>,
+
+    /// Configuration file (TOML) whose keys are these settings: ledger_url and so on
     #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -61,6 +57,9 @@ struct File {
     source_url: Option<SecretString>,
     elasticsearch_url: Option<SecretString>,
     index_prefix: Option<String>,
+    terms_dimensions: Option<String>,
+    terms_stat_types: Option<String>,
+    elasticsearch_gzip: Option<bool>,
 }
 
 /// Settings as the commands use them.
@@ -71,8 +70,9 @@ pub struct Settings {
     /// The source's database.
     pub source: Database,
     elasticsearch: Option<SecretString>,
-    /// First part of the names of all aliases and indices.
-    pub index_prefix: String,
+    elasticsearch_gzip: bool,
+    /// How the projections are made.
+    pub plan: Plan,
 }
 
 /// Where secrets are put by systemd's `LoadCredential=`.
@@ -86,26 +86,24 @@ impl Settings {
         let ledger_url = first([given.ledger_url, credential("ledger-url")?, file.ledger_url]);
         let source_url =
             first([given.source_url, credential("source-url")?, file.source_url]).or_else(|| ledger_url.clone());
-        let elasticsearch = first([
-            given.elasticsearch_url,
-            credential("elasticsearch-url")?,
-            file.elasticsearch_url,
-        ]);
+        let elasticsearch = first([given.elasticsearch_url, credential("elasticsearch-url")?, file.elasticsearch_url]);
         if ledger_url.is_none() && !postgres_variables_are_set() {
             return Err(Failure::usage("no ledger is given").hint(
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
             ));
         }
-        let index_prefix = given
-            .index_prefix
-            .or(file.index_prefix)
-            .unwrap_or_else(|| "stats".to_owned());
+        let index_prefix = given.index_prefix.or(file.index_prefix).unwrap_or_else(|| "stats".to_owned());
         check_prefix(&index_prefix)?;
+        let dimensions = given.terms_dimensions.or(file.terms_dimensions);
+        let stat_types = given.terms_stat_types.or(file.terms_stat_types);
+        let terms = Scope::parse(dimensions.as_deref(), stat_types.as_deref())
+            .map_err(|error| Failure::usage("the setting of stats-terms cannot be read").caused_by(error))?;
         Ok(Self {
             ledger: Database::new("ledger", ledger_url.as_ref())?,
             source: Database::new("source", source_url.as_ref())?,
             elasticsearch,
-            index_prefix,
+            elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
+            plan: Plan { prefix: index_prefix, terms },
         })
     }
 
@@ -115,7 +113,7 @@ impl Settings {
             Failure::usage("no Elasticsearch is given")
                 .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
         })?;
-        Client::new(addresses)
+        Client::new(addresses, self.elasticsearch_gzip)
     }
 
     /// Whether an Elasticsearch is given at all.
@@ -149,9 +147,7 @@ fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
 }
 
 fn postgres_variables_are_set() -> bool {
-    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
+    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT"].iter().any(|name| std::env::var_os(name).is_some())
 }
 
 /// What Elasticsearch takes as the start of an index name.
@@ -162,8 +158,6 @@ fn check_prefix(prefix: &str) -> Result<(), Failure> {
     if starts_well && prefix.len() <= LONGEST && prefix.chars().all(fits) {
         return Ok(());
     }
-    Err(
-        Failure::usage(format!("'{prefix}' cannot be the prefix of index names"))
-            .hint("use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit"),
-    )
+    Err(Failure::usage(format!("'{prefix}' cannot be the prefix of index names"))
+        .hint("use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit"))
 }

@@ -30,10 +30,7 @@ impl Database {
             })?,
             None => PgConnectOptions::new(),
         };
-        Ok(Self {
-            options: options.disable_statement_logging(),
-            role,
-        })
+        Ok(Self { options: options.disable_statement_logging(), role })
     }
 
     /// Opens a connection that is shown to the server's operators under `name`.
@@ -42,18 +39,10 @@ impl Database {
         let connecting = PgConnection::connect_with(&options);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(failure(
-                error,
-                format!("cannot connect to the {} ({})", self.role, self.place()),
-            )),
+            Ok(Err(error)) => Err(failure(error, format!("cannot connect to the {} ({})", self.role, self.place()))),
             Err(_) => Err(Failure::new(
                 Exit::Unreachable,
-                format!(
-                    "the {} ({}) did not answer for {} s",
-                    self.role,
-                    self.place(),
-                    CONNECT_TIMEOUT.as_secs()
-                ),
+                format!("the {} ({}) did not answer for {} s", self.role, self.place(), CONNECT_TIMEOUT.as_secs()),
             )
             .hint("check that the server runs and the address is right, then run the command again")),
         }
@@ -65,10 +54,7 @@ impl Database {
             || format!("{}:{}", self.options.get_host(), self.options.get_port()),
             |socket| socket.display().to_string(),
         );
-        let database = self
-            .options
-            .get_database()
-            .unwrap_or_else(|| self.options.get_username());
+        let database = self.options.get_database().unwrap_or_else(|| self.options.get_username());
         format!("database {database} on {host} as {}", self.options.get_username())
     }
 }
@@ -104,24 +90,17 @@ fn classify(error: &sqlx::Error) -> (Exit, Option<&'static str>) {
             // 57P01..57P05: the server is starting, stopping or has ended the session; 53300: no connection left.
             "53300" | "57P01" | "57P02" | "57P03" | "57P05" => (Exit::Unreachable, TRY_AGAIN),
             code if code.starts_with("08") => (Exit::Unreachable, TRY_AGAIN),
-            "28P01" | "28000" => (
-                Exit::Failed,
-                Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"),
-            ),
-            "3D000" => (
-                Exit::Failed,
-                Some("create the database first, or name another one in the connection URL"),
-            ),
+            "28P01" | "28000" => {
+                (Exit::Failed, Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"))
+            }
+            "3D000" => (Exit::Failed, Some("create the database first, or name another one in the connection URL")),
             "42501" => (
                 Exit::Failed,
                 Some(
                     "grant the role what it lacks: `daybook migrate --print-roles` shows the grants that daybook needs",
                 ),
             ),
-            "53100" => (
-                Exit::Failed,
-                Some("free space on the database server, then run the command again"),
-            ),
+            "53100" => (Exit::Failed, Some("free space on the database server, then run the command again")),
             "23514" | "40001" => (Exit::Failed, Some("nothing was posted; run the command again")),
             _ => (Exit::Failed, None),
         },

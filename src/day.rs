@@ -77,9 +77,7 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, DayError> {
         let well_formed = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        let date = well_formed
-            .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
-            .flatten();
+        let date = well_formed.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten();
         Self::new(date.ok_or_else(|| DayError::NotADate(text.to_owned()))?)
     }
 }
@@ -107,13 +105,14 @@ impl Period {
         self.to
     }
 
+    /// Whether a day is one of them.
+    pub fn contains(self, day: Day) -> bool {
+        self.from <= day && day <= self.to
+    }
+
     /// Each day, earliest first.
     pub fn days(self) -> impl Iterator<Item = Day> {
-        self.from
-            .0
-            .iter_days()
-            .take_while(move |date| *date <= self.to.0)
-            .map(Day)
+        self.from.0.iter_days().take_while(move |date| *date <= self.to.0).map(Day)
     }
 }
 
@@ -175,22 +174,11 @@ mod tests {
     #[test]
     fn only_dates_of_the_calendar_are_days() {
         assert_eq!(day("2020-02-29").to_string(), "2020-02-29");
-        for nonsense in [
-            "2021-02-29",
-            "2020-2-3",
-            "20200216",
-            "yesterday",
-            "",
-            "2020-02-16T00:00",
-            "+020-02-16",
-        ] {
+        for nonsense in ["2021-02-29", "2020-2-3", "20200216", "yesterday", "", "2020-02-16T00:00", "+020-02-16"] {
             assert_eq!(nonsense.parse::<Day>(), Err(DayError::NotADate(nonsense.to_owned())));
         }
         for out_of_range in ["1969-12-31", "9998-12-31", "9999-12-31"] {
-            assert_eq!(
-                out_of_range.parse::<Day>(),
-                Err(DayError::OutOfRange(out_of_range.to_owned()))
-            );
+            assert_eq!(out_of_range.parse::<Day>(), Err(DayError::OutOfRange(out_of_range.to_owned())));
         }
     }
 
@@ -206,14 +194,8 @@ mod tests {
     fn days_are_23_24_and_25_hours_long() {
         let zone: TimeZone = "Europe/Berlin".parse().unwrap();
         let hours = |d: &str| (zone.start_of(day(d).next()) - zone.start_of(day(d))).num_hours();
-        assert_eq!(
-            (hours("2020-03-28"), hours("2020-03-29"), hours("2020-10-25")),
-            (24, 23, 25)
-        );
-        assert_eq!(
-            zone.start_of(day("2020-03-29")).to_rfc3339(),
-            "2020-03-28T23:00:00+00:00"
-        );
+        assert_eq!((hours("2020-03-28"), hours("2020-03-29"), hours("2020-10-25")), (24, 23, 25));
+        assert_eq!(zone.start_of(day("2020-03-29")).to_rfc3339(), "2020-03-28T23:00:00+00:00");
     }
 
     #[test]

@@ -52,12 +52,7 @@ struct Parts {
 impl Failure {
     /// A failure with its exit code and what went wrong, in words that name the thing.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self(Box::new(Parts {
-            exit,
-            what: what.into(),
-            hint: None,
-            cause: None,
-        }))
+        Self(Box::new(Parts { exit, what: what.into(), hint: None, cause: None }))
     }
 
     /// A failure without a more telling exit code.

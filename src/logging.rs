@@ -1,6 +1,7 @@
 //! Logs: to stderr, or to the journal under systemd.
 
 use std::io::IsTerminal as _;
+use std::os::unix::fs::MetadataExt as _;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -14,8 +15,7 @@ pub fn start(verbose: u8) {
         _ => "info,daybook=debug",
     };
     let registry = tracing_subscriber::registry().with(EnvFilter::new(level));
-    // systemd sets JOURNAL_STREAM for a service whose stderr goes to the journal.
-    let journal = std::env::var_os("JOURNAL_STREAM").and_then(|_| tracing_journald::layer().ok());
+    let journal = stderr_is_journal().then(|| tracing_journald::layer().ok()).flatten();
     if let Some(journal) = journal {
         registry.with(journal).init();
     } else {
@@ -25,4 +25,16 @@ pub fn start(verbose: u8) {
             .with_target(false);
         registry.with(stderr).init();
     }
+}
+
+/// Whether stderr goes to systemd's journal: `JOURNAL_STREAM` names the device and inode of the stream that does. The
+/// variable alone is not enough, children inherit it whatever their stderr is.
+pub fn stderr_is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let Ok(stderr) = std::fs::metadata("/dev/stderr") else {
+        return false;
+    };
+    stream == format!("{}:{}", stderr.dev(), stderr.ino())
 }

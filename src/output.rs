@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
+use crate::logging::stderr_is_journal;
 
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +61,16 @@ impl Output {
         }
         let (message, hint) = (failure.message(), failure.way_out());
         if self.json {
-            let fields = Fields {
-                exit_code: failure.exit().code(),
-                message: &message,
-                hint,
-            };
+            let fields = Fields { exit_code: failure.exit().code(), message: &message, hint };
             self.tell("error", fields, "");
         }
+        // The journal takes a line's priority from its start: error, and notice for the way out.
+        let (error, notice) = if stderr_is_journal() { ("<3>", "<5>") } else { ("", "") };
         let mut stderr = io::stderr().lock();
         // If nobody reads stderr there is nobody left to tell.
-        let _ = writeln!(stderr, "daybook: {message}");
+        let _ = writeln!(stderr, "{error}daybook: {message}");
         if let Some(hint) = hint {
-            let _ = writeln!(stderr, "  {hint}");
+            let _ = writeln!(stderr, "{notice}  {hint}");
         }
     }
 }
@@ -98,9 +97,7 @@ pub struct Grouped<T>(pub T);
 impl<T: fmt::Display> fmt::Display for Grouped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = self.0.to_string();
-        let (sign, digits) = plain
-            .strip_prefix('-')
-            .map_or(("", plain.as_str()), |digits| ("-", digits));
+        let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |digits| ("-", digits));
         let mut text = sign.to_owned();
         for (place, digit) in digits.chars().enumerate() {
             if place > 0 && (digits.len() - place).is_multiple_of(3) {
@@ -125,17 +122,6 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         let shown = [0, 7, 999, 1000, 383_011_472, -1000, i64::MIN].map(|n| Grouped(n).to_string());
-        assert_eq!(
-            shown,
-            [
-                "0",
-                "7",
-                "999",
-                "1,000",
-                "383,011,472",
-                "-1,000",
-                "-9,223,372,036,854,775,808"
-            ]
-        );
+        assert_eq!(shown, ["0", "7", "999", "1,000", "383,011,472", "-1,000", "-9,223,372,036,854,775,808"]);
     }
 }

@@ -79,7 +79,8 @@ write_elasticsearch_settings() {
   local dir=$1 port=$2 dist=$STACK_DIR/dist/$ES_NAME/config
   install -m 644 "$dist"/{log4j2.properties,role_mapping.yml,roles.yml,users,users_roles} "$dir/config/"
   # The paths in there are relative to the distribution, which the servers' user cannot write.
-  sed -e '/Xlog:gc/d' -e "s|=data\$|=$dir/data|" -e "s|=logs/|=$dir/logs/|" "$dist/jvm.options" >"$dir/config/jvm.options"
+  sed -e '/Xlog:gc/d' -e "s|=data\$|=$dir/data|" -e "s|=logs/|=$dir/logs/|" "$dist/jvm.options" \
+    >"$dir/config/jvm.options"
   cat >"$dir/config/elasticsearch.yml" <<END
 cluster.name: daybook-stack
 node.name: daybook

@@ -72,24 +72,40 @@ postgres_ready() {
 }
 
 start_postgres() {
-  local dir=$STACK_DIR/$PG_NAME port
+  local dir=$STACK_DIR/$PG_NAME
   if postgres_ready "$PG_NAME"; then
     say "$PG_NAME is up already on port $(<"$dir/port")"
     return
   fi
   make_server_dir "$PG_NAME"
   [[ -s $dir/data/PG_VERSION && ! -e $dir/unfinished ]] || init_postgres "$dir"
-  if ! postgres_runs "$PG_NAME"; then
-    clear_after_crash "$dir"
-    port=$(choose_port "$dir")
-    write_postgres_settings "$dir" "$port"
-  fi
-  if ! as_server "$PG_BIN/pg_ctl" start -s -w -t 120 -D "$dir/data" -l "$dir/log" </dev/null >"$dir/pg_ctl.log" 2>&1 9>&-; then
-    show_log "$dir/log"
-    die "$PG_NAME did not come up within two minutes (its log: $dir/log)" \
-      "Run this again; if its data are beyond repair: script/stack reset."
-  fi
+  if ! postgres_runs "$PG_NAME"; then launch_postgres "$dir"; fi
+  await_postgres "$dir"
   say "$PG_NAME is up on port $(<"$dir/port")"
+}
+
+launch_postgres() {
+  local dir=$1 port
+  clear_after_crash "$dir"
+  port=$(choose_port "$dir")
+  write_postgres_settings "$dir" "$port"
+  as_server "$PG_BIN/pg_ctl" start -s -w -t 120 -D "$dir/data" -l "$dir/log" \
+    </dev/null >"$dir/pg_ctl.log" 2>&1 9>&- || postgres_failed "$dir"
+}
+
+# For one that an interrupted `up` left starting, or recovering.
+await_postgres() {
+  local dir=$1 deadline=$((SECONDS + 120))
+  until postgres_ready "$PG_NAME"; do
+    if ((SECONDS > deadline)) || ! postgres_runs "$PG_NAME"; then postgres_failed "$dir"; fi
+    sleep 0.1
+  done
+}
+
+postgres_failed() {
+  show_log "$1/log"
+  die "$PG_NAME did not come up (its log: $1/log)" \
+    "Run this again; if its data are beyond repair: script/stack reset."
 }
 
 init_postgres() {

@@ -20,13 +20,7 @@ pub struct Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "recordset {}, {}, {}",
-            self.recordset_id,
-            self.record_type.name(),
-            self.stat_type.name()
-        )
+        write!(f, "recordset {}, {}, {}", self.recordset_id, self.record_type.name(), self.stat_type.name())
     }
 }
 
@@ -104,10 +98,7 @@ impl DayDeltas {
 
     /// The first row whose control sums do not hold. There is none unless the program is wrong.
     pub fn control_sum_violation(&self) -> Option<Cell> {
-        self.rows
-            .iter()
-            .find(|row| !row.control_sums_hold())
-            .map(|row| row.cell)
+        self.rows.iter().find(|row| !row.control_sums_hold()).map(|row| row.cell)
     }
 
     /// The first cell of which something is taken away.

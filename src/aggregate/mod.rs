@@ -145,27 +145,12 @@ impl Aggregation {
     }
 
     fn count(&mut self, event: &Event<'_>, geocode: TermId) -> Result<(), Overflow> {
-        let query = event
-            .stat_type
-            .counts_queries()
-            .then(|| self.terms.intern(event.query_hash));
+        let query = event.stat_type.counts_queries().then(|| self.terms.intern(event.query_hash));
         for interaction in &event.interactions {
-            let Interaction {
-                recordset_id,
-                ref item,
-                records,
-            } = *interaction;
-            let cell = Cell {
-                recordset_id,
-                record_type: event.record_type,
-                stat_type: event.stat_type,
-            };
+            let Interaction { recordset_id, ref item, records } = *interaction;
+            let cell = Cell { recordset_id, record_type: event.record_type, stat_type: event.stat_type };
             let item = item.as_ref().map(|item| self.terms.intern(item));
-            self.cells
-                .entry(cell)
-                .or_default()
-                .add(records, item, query, geocode)
-                .ok_or(Overflow(cell))?;
+            self.cells.entry(cell).or_default().add(records, item, query, geocode).ok_or(Overflow(cell))?;
         }
         self.figures.counted += 1;
         self.figures.interactions += i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);

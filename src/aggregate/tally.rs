@@ -26,11 +26,7 @@ impl Tally {
         }
         self.pairs.push((term, n));
         // Merging when the unmerged part has outgrown the merged one keeps the cost per pair logarithmic.
-        if self.pairs.len() > 2 * self.merged + Self::SLACK {
-            self.merge()
-        } else {
-            Some(())
-        }
+        if self.pairs.len() > 2 * self.merged + Self::SLACK { self.merge() } else { Some(()) }
     }
 
     /// The sums that are not zero, in the order of the ranks; nothing where a sum overflows.

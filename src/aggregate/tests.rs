@@ -23,24 +23,13 @@ fn deltas(rows: &[SourceRow<'_>]) -> DayDeltas {
 }
 
 fn shown(deltas: &DayDeltas) -> Vec<String> {
-    let map = |map| {
-        deltas
-            .terms(map)
-            .map(|(term, n)| format!("{term}={n}"))
-            .collect::<Vec<_>>()
-            .join(",")
-    };
+    let map = |map| deltas.terms(map).map(|(term, n)| format!("{term}={n}")).collect::<Vec<_>>().join(",");
     deltas
         .rows()
         .iter()
         .map(|row| {
             let [items, queries, geocodes] = row.maps().map(map);
-            format!(
-                "{} {} {} [{items}] [{queries}] [{geocodes}]",
-                row.cell.stat_type.name(),
-                row.count,
-                row.total
-            )
+            format!("{} {} {} [{items}] [{queries}] [{geocodes}]", row.cell.stat_type.name(), row.count, row.total)
         })
         .collect()
 }
@@ -56,10 +45,8 @@ fn interactions_of_a_cell_are_summed_whatever_their_order() {
         row(3, "search", &zero, "q3"),
         row(4, "seen", &seen, ""),
     ];
-    let expected = [
-        r#"search 3 7 [] [q1=3,q2=4] [{"country":"US"}=7]"#,
-        r#"seen 1 1 [rec=1] [=1] [{"country":"US"}=1]"#,
-    ];
+    let expected =
+        [r#"search 3 7 [] [q1=3,q2=4] [{"country":"US"}=7]"#, r#"seen 1 1 [rec=1] [=1] [{"country":"US"}=1]"#];
     assert_eq!(shown(&deltas(&rows)), expected);
     rows.reverse();
     assert_eq!(shown(&deltas(&rows)), expected);
@@ -74,12 +61,8 @@ fn what_is_posted_taken_off_leaves_the_difference() {
         record_type: RecordType::Records,
         stat_type: StatType::Search,
     };
-    let posted = PostedRow {
-        cell,
-        count: 1,
-        total: 3,
-        maps: [&[], &[("q1".into(), 3)], &[(r#"{"country":"US"}"#.into(), 3)]],
-    };
+    let posted =
+        PostedRow { cell, count: 1, total: 3, maps: [&[], &[("q1".into(), 3)], &[(r#"{"country":"US"}"#.into(), 3)]] };
     let mut more = Aggregation::default();
     more.add(row(1, "search", &a, "q1")).unwrap();
     more.add(row(2, "search", &b, "q2")).unwrap();

@@ -42,10 +42,7 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
     }
     if source.rows < newest.source_events && !rules.accept_decrease {
         if source.rows == 0 {
-            return Ok(Finding::Sealed {
-                entry_id,
-                posted_events: newest.source_events,
-            });
+            return Ok(Finding::Sealed { entry_id, posted_events: newest.source_events });
         }
         return Err(Failure::failed(format!(
             "the source has {} of {day}, but had {} when entry {entry_id} was posted",
@@ -94,37 +91,16 @@ mod tests {
         let entries = [entry(1, 5, "five"), entry(4, 7, "seven")];
         let entry_id = entries[1].entry_id;
         let find = |entries: &[Entry], rows, text: &str, accept_decrease| {
-            compare(
-                day,
-                entries,
-                &Fingerprint {
-                    rows,
-                    text: text.to_owned(),
-                },
-                Rules { accept_decrease },
-            )
+            compare(day, entries, &Fingerprint { rows, text: text.to_owned() }, Rules { accept_decrease })
         };
         assert_eq!(find(&[], 7, "seven", false).unwrap(), Finding::New);
-        assert_eq!(
-            find(&entries, 7, "seven", false).unwrap(),
-            Finding::Unchanged { entry_id }
-        );
+        assert_eq!(find(&entries, 7, "seven", false).unwrap(), Finding::Unchanged { entry_id });
         assert_eq!(find(&entries, 8, "eight", false).unwrap(), Finding::Changed);
         assert_eq!(find(&entries, 7, "other seven", false).unwrap(), Finding::Changed);
-        assert_eq!(
-            find(&entries, 0, "none", false).unwrap(),
-            Finding::Sealed {
-                entry_id,
-                posted_events: 7
-            }
-        );
+        assert_eq!(find(&entries, 0, "none", false).unwrap(), Finding::Sealed { entry_id, posted_events: 7 });
         assert_eq!(find(&entries, 5, "five", true).unwrap(), Finding::Changed);
         let refusal = find(&entries, 5, "five", false).unwrap_err();
-        assert!(
-            refusal
-                .message()
-                .contains("5 events of 2020-02-16, but had 7 events when entry 4")
-        );
+        assert!(refusal.message().contains("5 events of 2020-02-16, but had 7 events when entry 4"));
         assert!(refusal.way_out().unwrap().contains("--accept-decrease"));
     }
 }

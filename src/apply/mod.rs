@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use finding::{Finding, compare};
 
-use crate::aggregate::{Aggregation, DayDeltas, Figures, Overflow, PostedRow, Sums};
+use crate::aggregate::{Aggregation, Cell, DayDeltas, Figures, Overflow, PostedRow, Sums};
 use crate::clock::Stopwatch;
 use crate::day::Day;
 use crate::event::Rejection;
@@ -96,33 +96,18 @@ pub async fn apply_day(
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
     let entries = reader.entries_of(day).await?;
+    tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
     let kind = match compare(day, &entries, &fingerprint, rules)? {
         Finding::New => EntryKind::Apply,
         Finding::Changed => EntryKind::Correction,
         Finding::Unchanged { entry_id } => {
-            return Ok(DayReport {
-                day,
-                outcome: Outcome::AlreadyApplied { entry_id },
-            });
+            return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id } });
         }
-        Finding::Sealed {
-            entry_id,
-            posted_events,
-        } => {
-            return Ok(DayReport {
-                day,
-                outcome: Outcome::Sealed {
-                    entry_id,
-                    posted_events,
-                },
-            });
+        Finding::Sealed { entry_id, posted_events } => {
+            return Ok(DayReport { day, outcome: Outcome::Sealed { entry_id, posted_events } });
         }
     };
-    let Counted {
-        deltas,
-        figures,
-        rejections,
-    } = count(&mut snapshot, &fingerprint, reader, kind).await?;
+    let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind).await?;
     if let Some(row) = deltas.decrease().filter(|_| !rules.accept_decrease) {
         return Err(Failure::failed(format!(
             "the source's events of {day} now count less than was posted: {}, count {}, total {}",
@@ -136,34 +121,18 @@ pub async fn apply_day(
     }
     let reading = stopwatch.elapsed();
 
-    let Sums {
-        count: interactions,
-        total: records,
-    } = deltas.sums();
+    let Sums { count: interactions, total: records } = deltas.sums();
     let cells = deltas.rows().len();
     let mut entry_id = None;
     let stopwatch = Stopwatch::start();
     if let Some(run) = run {
         let rejected = keep_rejected(&mut snapshot, reader, day, rejections).await?;
         let reason = (kind == EntryKind::Correction).then(|| changed_from_to(&entries, &fingerprint));
-        let posting = Posting {
-            day,
-            kind,
-            reverses: None,
-            figures,
-            fingerprint: fingerprint.text,
-            deltas,
-            rejected,
-            reason,
-        };
+        let posting =
+            Posting { day, kind, reverses: None, figures, fingerprint: fingerprint.text, deltas, rejected, reason };
         entry_id = Some(post(ledger, run, posting).await?.entry_id);
     }
-    let Figures {
-        counted,
-        ignored,
-        rejected,
-        ..
-    } = figures;
+    let Figures { counted, ignored, rejected, .. } = figures;
     let events = figures.events();
     let posting = stopwatch.elapsed();
     let report = PostedReport {
@@ -179,10 +148,7 @@ pub async fn apply_day(
         reading,
         posting,
     };
-    Ok(DayReport {
-        day,
-        outcome: Outcome::Posted(report),
-    })
+    Ok(DayReport { day, outcome: Outcome::Posted(report) })
 }
 
 struct Counted {
@@ -219,11 +185,7 @@ async fn count(
         subtract_posted(reader, day, &mut aggregation).await?;
     }
     let (deltas, rejections) = aggregation.finish().map_err(overflow)?;
-    Ok(Counted {
-        deltas,
-        figures,
-        rejections,
-    })
+    Ok(Counted { deltas, figures, rejections })
 }
 
 async fn subtract_posted(reader: &mut Reader, day: Day, aggregation: &mut Aggregation) -> Result<(), Failure> {
@@ -238,10 +200,8 @@ async fn subtract_posted(reader: &mut Reader, day: Day, aggregation: &mut Aggreg
                 maps: [&items.0, &queries.0, &geocodes.0],
             };
             aggregation.subtract(posted).map_err(|error| {
-                Failure::failed(format!(
-                    "comparing {day} with what is posted failed, nothing was posted"
-                ))
-                .caused_by(error)
+                Failure::failed(format!("comparing {day} with what is posted failed, nothing was posted"))
+                    .caused_by(error)
             })
         })
         .await
@@ -285,8 +245,41 @@ async fn keep_rejected(
 
 fn changed_from_to(entries: &[crate::ledger::read::Entry], now: &Fingerprint) -> String {
     let before = entries.last().map_or(0, |entry| entry.source_events);
-    format!(
-        "the source had {before} events of the day when it was last posted, and has {} now",
-        now.rows
-    )
+    format!("the source had {before} events of the day when it was last posted, and has {} now", now.rows)
+}
+
+/// How the ledger's net of a day stands to a fresh count of its source.
+#[derive(Debug)]
+pub enum Recount {
+    /// They are equal.
+    Equal,
+    /// The source no longer holds the day's events.
+    Sealed,
+    /// They differ.
+    Different {
+        /// Cells in which they differ.
+        cells: usize,
+        /// The first of them.
+        first: Cell,
+        /// Events in the source now.
+        events_now: i64,
+        /// Events in the source when the day's newest entry was posted.
+        events_posted: i64,
+    },
+}
+
+/// Counts a posted day's source again and compares it with the ledger's net, cell by cell and term by term.
+pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day) -> Result<Recount, Failure> {
+    let mut snapshot = source.day(day).await?;
+    let fingerprint = snapshot.fingerprint().await?;
+    let events_posted = reader.entries_of(day).await?.last().map_or(0, |entry| entry.source_events);
+    if fingerprint.rows == 0 && events_posted > 0 {
+        return Ok(Recount::Sealed);
+    }
+    let Counted { deltas, .. } = count(&mut snapshot, &fingerprint, reader, EntryKind::Correction).await?;
+    let cells = deltas.rows().len();
+    Ok(match deltas.rows().first() {
+        None => Recount::Equal,
+        Some(row) => Recount::Different { cells, first: row.cell, events_now: fingerprint.rows, events_posted },
+    })
 }

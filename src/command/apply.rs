@@ -10,10 +10,12 @@ use crate::cli::Stretch;
 use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};
+use crate::elastic::Client;
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::ledger::lock::Run;
+use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
 use crate::projection::advance::Advanced;
@@ -57,7 +59,8 @@ pub struct Options {
 
 const EXAMPLES: &str = "\
 Without --day, --from, --to or --all it catches up: every closed day after the last applied one
-(an empty ledger: yesterday), and late events of the last --lookback applied days.
+(an empty ledger: yesterday), days among the last --lookback that failed, and late events of the
+last --lookback applied days.
 
 Examples:
   daybook apply
@@ -81,40 +84,17 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
 /// Applies, recorded as a run of `command`.
 pub async fn run_as(command: &str, options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     // What is missing for the second half is said before the first half is done.
-    let client = (!options.no_project && !options.dry_run)
-        .then(|| settings.elasticsearch())
-        .transpose()?;
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let today = ledger.zone.day_of(clock::now());
+    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
+    let mut work = unless_interrupted(Work::open(settings, output)).await?;
+    let today = work.ledger.zone.day_of(clock::now());
     check_days(&options, today)?;
-    let mut work = Work {
-        source: None,
-        reader: Reader::open(&ledger, "daybook reading").await?,
-        ledger,
-        settings,
-        output,
-    };
     if options.dry_run {
-        let mut figures = Figures::default();
-        return work
-            .post_days(None, &options, today, &mut figures)
-            .await
-            .map(|()| Exit::Done);
+        let posting = work.post_days(None, &options, today);
+        return unless_interrupted(posting).await.map(|_| Exit::Done);
     }
-    let mut run = Run::start(&work.ledger, command).await?;
-    let mut figures = Figures::default();
-    let posted = work.post_days(Some(&mut run), &options, today, &mut figures).await;
-    // A day that failed does not keep the others from the readers; a database that is gone does.
-    let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
-    let projected = match client {
-        Some(client) if !stopped => project::advance_all(&work.ledger, &client, &settings.index_prefix, output).await,
-        _ => Ok(Vec::new()),
-    };
-    let outcome = posted.and_then(|()| {
-        figures.projected = projected.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))?;
-        Ok((Exit::Done, figures))
-    });
-    project::finish(run, outcome).await
+    let mut run = Run::start(&work.ledger, Purpose::Posting, command).await?;
+    let applied = unless_interrupted(work.apply(&mut run, client.as_ref(), &options, today)).await;
+    project::finish(run, applied.map(|figures| (Exit::Done, figures))).await
 }
 
 fn check_days(options: &Options, today: Day) -> Result<(), Failure> {
@@ -146,7 +126,42 @@ struct Work<'s> {
     output: Output,
 }
 
-impl Work<'_> {
+impl<'s> Work<'s> {
+    async fn open(settings: &'s Settings, output: Output) -> Result<Self, Failure> {
+        let ledger = Ledger::open(&settings.ledger).await?;
+        let reader = Reader::open(&ledger, "daybook reading").await?;
+        Ok(Self { ledger, source: None, reader, settings, output })
+    }
+
+    /// Posts, then advances the projections.
+    async fn apply(
+        &mut self,
+        run: &mut Run,
+        client: Option<&Client>,
+        options: &Options,
+        today: Day,
+    ) -> Result<Figures, Failure> {
+        let posted = self.post_days(Some(&mut *run), options, today).await;
+        // A day that failed does not keep the others from the readers; a database that is gone does.
+        let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
+        let projected = match client {
+            Some(client) if !stopped => {
+                let advancing = project::advance_all(&self.ledger, client, &self.settings.plan, run, self.output);
+                advancing.await.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))
+            }
+            _ => Ok(Vec::new()),
+        };
+        match (posted, projected) {
+            (Ok(figures), Ok(projected)) => Ok(Figures { projected, ..figures }),
+            (Ok(_), Err(failure)) | (Err(failure), Ok(_)) => Err(failure),
+            (Err(failure), Err(behind)) => {
+                // A failed day counts for more than a projection that the next run advances; both are told.
+                self.output.tell_failure(&behind);
+                Err(failure)
+            }
+        }
+    }
+
     /// Posts the days that the options name, one after the other. One that fails does not stop the others, unless a
     /// database is out of reach.
     async fn post_days(
@@ -154,19 +169,16 @@ impl Work<'_> {
         mut run: Option<&mut Run>,
         options: &Options,
         today: Day,
-        figures: &mut Figures,
-    ) -> Result<(), Failure> {
-        let rules = Rules {
-            accept_decrease: options.accept_decrease,
-        };
+    ) -> Result<Figures, Failure> {
+        let mut figures = Figures::default();
+        let rules = Rules { accept_decrease: options.accept_decrease };
         let mut failed: Vec<(Day, Failure)> = Vec::new();
         for day in self.choose_days(options, today).await? {
             figures.days += 1;
             match self.post_day(run.as_deref_mut(), day, rules).await {
                 Ok(report) => {
                     figures.entries_posted += usize::from(matches!(report.outcome, Outcome::Posted(_)));
-                    self.output
-                        .tell(message_type(options), &report, text(&report, options.dry_run));
+                    self.output.tell(message_type(options), &report, text(&report, options.dry_run));
                 }
                 Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
                 Err(failure) => {
@@ -178,10 +190,10 @@ impl Work<'_> {
             }
         }
         if figures.days == 0 {
-            self.output
-                .tell("nothing_to_do", serde_json::json!({}), "no closed day to apply");
+            self.output.tell("nothing_to_do", serde_json::json!({}), "no closed day to apply");
         }
-        sum_up_failures(failed, figures.days, self.output)
+        sum_up_failures(failed, figures.days, self.output)?;
+        Ok(figures)
     }
 
     async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {
@@ -202,21 +214,19 @@ impl Work<'_> {
         let of_source = source.period().await?;
         let from = options.stretch.from.or_else(|| of_source.map(Period::from));
         let to = options.stretch.to.unwrap_or(last_closed);
-        Ok(from
-            .and_then(|from| Period::new(from, to))
-            .map(|period| period.days().collect())
-            .unwrap_or_default())
+        Ok(from.and_then(|from| Period::new(from, to)).map(|period| period.days().collect()).unwrap_or_default())
     }
 
     async fn days_to_catch_up(&mut self, lookback: u32, last_closed: Day) -> Result<Vec<Day>, Failure> {
         let Some(applied) = self.reader.period().await? else {
             return Ok(vec![last_closed]);
         };
-        let mut days = BTreeSet::new();
-        if let Some(missing) = Period::new(applied.to().next(), last_closed) {
-            days.extend(missing.days());
+        // What was applied is looked at again; what failed is tried again.
+        let mut days = BTreeSet::from_iter(self.reader.last_days(lookback).await?);
+        let since = applied.from().max(applied.to().minus(lookback));
+        if let Some(recent) = Period::new(since, last_closed) {
+            days.extend(self.reader.days_without_entry(recent).await?);
         }
-        days.extend(self.reader.last_days(lookback).await?);
         Ok(days.into_iter().collect())
     }
 }
@@ -247,10 +257,8 @@ fn sum_up_failures(mut failed: Vec<(Day, Failure)>, days: usize, output: Output)
         output.tell_failure(failure);
     }
     let names: Vec<String> = failed.iter().map(|(day, _)| day.to_string()).collect();
-    Err(
-        Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", ")))
-            .hint("the other days are applied; see each day's message above"),
-    )
+    Err(Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", ")))
+        .hint("the other days are applied; see each day's message above"))
 }
 
 fn message_type(options: &Options) -> &'static str {
@@ -261,10 +269,7 @@ fn text(report: &DayReport, dry_run: bool) -> String {
     let day = report.day;
     match &report.outcome {
         Outcome::AlreadyApplied { entry_id } => format!("{day}  already applied as entry {entry_id}"),
-        Outcome::Sealed {
-            entry_id,
-            posted_events,
-        } => {
+        Outcome::Sealed { entry_id, posted_events } => {
             let events = counted(*posted_events, "event", "events");
             format!("{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted")
         }
@@ -283,11 +288,7 @@ fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
         Grouped(posted.counted),
         Grouped(posted.ignored),
         Grouped(posted.rejected),
-        counted(
-            i64::try_from(posted.interactions).unwrap_or(i64::MAX),
-            "interaction",
-            "interactions"
-        ),
+        counted(i64::try_from(posted.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
         counted(i64::try_from(posted.records).unwrap_or(i64::MAX), "record", "records"),
         counted(i64::try_from(posted.cells).unwrap_or(i64::MAX), "cell", "cells"),
     );

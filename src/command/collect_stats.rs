@@ -35,11 +35,7 @@ impl std::str::FromStr for Date {
     type Err = crate::day::DayError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "*" {
-            Ok(Self::Every)
-        } else {
-            text.parse().map(Self::Of)
-        }
+        if text == "*" { Ok(Self::Every) } else { text.parse().map(Self::Of) }
     }
 }
 

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::day::TimeZone;
 use crate::failure::{Exit, Failure};
-use crate::ledger::lock::Lock;
+use crate::ledger::lock::{Lock, Purpose};
 use crate::ledger::migrate;
 use crate::output::Output;
 
@@ -38,16 +38,10 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         struct Roles {
             sql: &'static str,
         }
-        output.tell(
-            "roles",
-            Roles {
-                sql: migrate::ROLES_SQL,
-            },
-            migrate::ROLES_SQL.trim_end(),
-        );
+        output.tell("roles", Roles { sql: migrate::ROLES_SQL }, migrate::ROLES_SQL.trim_end());
         return Ok(Exit::Done);
     }
-    let mut lock = Lock::take(&settings.ledger, "migrate").await?;
+    let mut lock = Lock::take(&settings.ledger, Purpose::Posting, "migrate").await?;
     let done = migrate::migrate(lock.connection(), options.time_zone).await?;
     let (ledger_id, zone, version) = (done.ledger_id, done.zone, done.version);
     let steps = match &done.applied[..] {
@@ -61,11 +55,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         applied: &done.applied,
         roles_granted: done.roles.is_ok(),
     };
-    output.tell(
-        "migrated",
-        fields,
-        format!("ledger {ledger_id}, days in {zone}, schema version {version}: {steps}"),
-    );
+    output.tell("migrated", fields, format!("ledger {ledger_id}, days in {zone}, schema version {version}: {steps}"));
     match done.roles {
         Ok(()) => output.tell(
             "roles_granted",

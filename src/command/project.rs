@@ -1,14 +1,20 @@
 //! `daybook project`: advances the projections to the ledger's newest entry. Repeats safely.
 
+use std::time::Duration;
+
 use crate::config::Settings;
 use crate::elastic::Client;
 use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::ledger::lock::Run;
+use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
-use crate::projection::Projection;
+use crate::projection::Plan;
 use crate::projection::advance::{Advanced, advance};
+
+/// How long a failed run tries to record its end.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -17,26 +23,35 @@ pub struct Options {}
 /// Advances all projections.
 pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let client = settings.elasticsearch()?;
+    let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Posting, "project")).await?;
+    let advanced = unless_interrupted(advance_all(&ledger, &client, &settings.plan, &mut run, output)).await;
+    finish(run, advanced.map(|projected| (Exit::Done, serde_json::json!({ "projected": projected })))).await
+}
+
+/// Finds the ledger and starts a run of a command that writes.
+pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Result<(Ledger, Run), Failure> {
     let ledger = Ledger::open(&settings.ledger).await?;
-    let run = Run::start(&ledger, "project").await?;
-    let advanced = advance_all(&ledger, &client, &settings.index_prefix, output).await;
-    finish(run, advanced.map(|figures| (Exit::Done, figures))).await
+    let run = Run::start(&ledger, purpose, command).await?;
+    Ok((ledger, run))
 }
 
 /// Advances all projections and tells of each.
 pub async fn advance_all(
     ledger: &Ledger,
     client: &Client,
-    prefix: &str,
+    plan: &Plan,
+    run: &mut Run,
     output: Output,
 ) -> Result<Vec<Advanced>, Failure> {
     let mut reader = Reader::open(ledger, "daybook projecting").await?;
+    run.lock_projections().await?;
     let mut done = Vec::new();
-    for projection in Projection::ALL {
-        let advanced = advance(projection, ledger, &mut reader, client, prefix).await?;
+    for kind in plan.kinds() {
+        let advanced = advance(kind, plan, ledger, &mut reader, client).await?;
         output.tell("projected", &advanced, text(&advanced));
         done.push(advanced);
     }
+    run.unlock_projections().await?;
     Ok(done)
 }
 
@@ -48,11 +63,13 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Fai
             Ok(exit)
         }
         Err(failure) => {
-            let recorded = run
-                .finish(failure.exit(), &failure.message(), serde_json::json!({}))
-                .await;
-            if let Err(error) = recorded {
-                tracing::warn!(error = error.message(), "the end of the run could not be recorded");
+            // The database may be what failed: the record is worth a try, not a wait.
+            let (message, figures) = (failure.message(), serde_json::json!({}));
+            let recording = run.finish(failure.exit(), &message, figures);
+            match tokio::time::timeout(RECORDING_TIMEOUT, recording).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(error = error.message(), "the end of the run could not be recorded"),
+                Err(_) => tracing::warn!("the end of the run could not be recorded in time"),
             }
             Err(failure)
         }
@@ -60,15 +77,7 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Fai
 }
 
 fn text(advanced: &Advanced) -> String {
-    let Advanced {
-        alias,
-        index,
-        from,
-        through,
-        written,
-        duration,
-        ..
-    } = advanced;
+    let Advanced { alias, index, from, through, written, duration, .. } = advanced;
     if from == through {
         return format!("{alias:<16} up to date with entry {through} ({index})");
     }

@@ -53,10 +53,8 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let mut reader = Reader::open(&ledger, "daybook show").await?;
     let Some(entry) = reader.entry(options.entry_id).await? else {
         let head = reader.head().await?;
-        return Err(
-            Failure::failed(format!("there is no entry {}: the newest is {head}", options.entry_id))
-                .hint("`daybook log` lists the entries"),
-        );
+        return Err(Failure::failed(format!("there is no entry {}: the newest is {head}", options.entry_id))
+            .hint("`daybook log` lists the entries"));
     };
     let sums: Vec<Sum> = sqlx::query_as(
         "SELECT record_type, stat_type, count(*) AS recordsets, sum(count)::bigint AS count, sum(total)::bigint AS total
@@ -74,39 +72,20 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     .fetch_all(reader.connection())
     .await
     .attempt(format!("reading the rejected events of entry {}", entry.entry_id))?;
-    let shown = Shown {
-        entry: &entry,
-        sums: &sums,
-        rejected_events: &rejected,
-    };
+    let shown = Shown { entry: &entry, sums: &sums, rejected_events: &rejected };
     output.tell("entry_shown", &shown, text(&shown));
     Ok(Exit::Done)
 }
 
 fn text(shown: &Shown<'_>) -> String {
-    let Entry {
-        entry_id,
-        day,
-        kind,
-        run_id,
-        rule_version,
-        tool_version,
-        ..
-    } = shown.entry;
+    let Entry { entry_id, day, kind, run_id, rule_version, tool_version, .. } = shown.entry;
     let entry = shown.entry;
     let mut text = format!("entry {entry_id}: {kind} of {day}\n");
     let mut line = |name: &str, value: String| {
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {name:<14} {value}");
     };
-    line(
-        "posted",
-        format!(
-            "{} by {}, run {run_id}",
-            entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"),
-            entry.posted_by
-        ),
-    );
+    line("posted", format!("{} by {}, run {run_id}", entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"), entry.posted_by));
     line("rules", format!("version {rule_version}, daybook {tool_version}"));
     line(
         "source",
@@ -143,19 +122,10 @@ fn text(shown: &Shown<'_>) -> String {
         );
     }
     for rejected in shown.rejected_events {
-        line(
-            "rejected",
-            format!(
-                "event {} ({}): {}",
-                rejected.source_id, rejected.reason, rejected.message
-            ),
-        );
+        line("rejected", format!("event {} ({}): {}", rejected.source_id, rejected.reason, rejected.message));
     }
     if shown.rejected_events.len() == usize::try_from(REJECTED_SHOWN).unwrap_or(usize::MAX) {
-        line(
-            "",
-            format!("all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"),
-        );
+        line("", format!("all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"));
     }
     text.trim_end().to_owned()
 }

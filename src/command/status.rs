@@ -10,10 +10,12 @@ use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::elastic::{Client, index};
 use crate::failure::{Exit, Failure};
+use crate::ledger::lock::{self, Purpose};
 use crate::ledger::read::Reader;
-use crate::ledger::{EntryId, Ledger, lock};
+use crate::ledger::{EntryId, Ledger};
 use crate::output::{Output, counted};
-use crate::projection::Projection;
+use crate::projection::advance::check_history;
+use crate::projection::{Kind, Plan};
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -45,7 +47,7 @@ struct RunStatus {
 
 #[derive(Serialize)]
 struct ProjectionStatus {
-    projection: Projection,
+    projection: Kind,
     alias: String,
     index: Option<String>,
     applied_through: Option<EntryId>,
@@ -72,15 +74,8 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         return Ok(Exit::Done);
     }
     let client = settings.elasticsearch()?;
-    for projection in Projection::ALL {
-        let status = projection_status(
-            projection,
-            &ledger,
-            &client,
-            &settings.index_prefix,
-            status.newest_entry,
-        )
-        .await;
+    for kind in settings.plan.kinds() {
+        let status = projection_status(kind, &settings.plan, &ledger, &mut reader, &client, status.newest_entry).await;
         output.tell("projection_status", &status, projection_text(&status));
     }
     Ok(Exit::Done)
@@ -107,7 +102,7 @@ async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerSta
         days_behind: missing.map_or(0, |missing| missing.days().count()),
         gaps,
         rejected_events,
-        running: lock::holder(reader.connection()).await?,
+        running: lock::holder(reader.connection(), Purpose::Posting).await?,
     })
 }
 
@@ -122,26 +117,27 @@ async fn last_run(reader: &mut Reader) -> Result<Option<RunStatus>, Failure> {
 }
 
 async fn projection_status(
-    projection: Projection,
+    kind: Kind,
+    plan: &Plan,
     ledger: &Ledger,
+    reader: &mut Reader,
     client: &Client,
-    prefix: &str,
     newest_entry: EntryId,
 ) -> ProjectionStatus {
-    let alias = projection.alias(prefix);
-    let mut status = ProjectionStatus {
-        projection,
-        alias,
-        index: None,
-        applied_through: None,
-        behind: None,
-        problem: None,
+    let alias = plan.alias(kind);
+    let shape = plan.shape(kind);
+    let mut status =
+        ProjectionStatus { projection: kind, alias, index: None, applied_through: None, behind: None, problem: None };
+    let found = match index::find(client, &status.alias).await {
+        Ok(Some(index)) => {
+            let sound = index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(shape.as_ref()));
+            match sound {
+                Ok(()) => check_history(&index, reader).await.map(|()| Some(index)),
+                Err(failure) => Err(failure),
+            }
+        }
+        other => other,
     };
-    let found = index::find(client, &status.alias).await.and_then(|index| {
-        index
-            .map(|index| index.check_ledger(ledger.ledger_id).map(|()| index))
-            .transpose()
-    });
     match found {
         Ok(Some(index)) => {
             let applied_through = index.checkpoint.applied_through;
@@ -156,12 +152,7 @@ async fn projection_status(
 }
 
 fn ledger_text(status: &LedgerStatus) -> String {
-    let LedgerStatus {
-        ledger_id,
-        time_zone,
-        newest_entry,
-        ..
-    } = status;
+    let LedgerStatus { ledger_id, time_zone, newest_entry, .. } = status;
     let mut lines = vec![format!("ledger         {ledger_id}, days in {time_zone}")];
     match (status.first_day, status.last_day) {
         (Some(first), Some(last)) => {
@@ -193,10 +184,7 @@ fn gaps_text(gaps: &[Day]) -> String {
     let names: Vec<String> = gaps.iter().take(SHOWN).map(Day::to_string).collect();
     let more = if gaps.len() > SHOWN { ", …" } else { "" };
     let days = counted(gaps.len(), "day has", "days have");
-    format!(
-        "{days} no entry: {}{more}; run `daybook apply --day DAY`",
-        names.join(", ")
-    )
+    format!("{days} no entry: {}{more}; run `daybook apply --day DAY`", names.join(", "))
 }
 
 fn run_text(run: &RunStatus, running: bool) -> String {

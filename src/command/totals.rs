@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::cli::{self, Stretch};
 use crate::config::Settings;
-use crate::day::Period;
 use crate::event::{RecordType, StatType};
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
@@ -44,15 +43,14 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let recordset_id = options.recordset_id;
     let ledger = Ledger::open(&settings.ledger).await?;
     let mut reader = Reader::open(&ledger, "daybook totals").await?;
-    let period = period(options.stretch, reader.period().await?)?;
+    let period = options.stretch.within(reader.period().await?)?;
     let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
     let mut rows = 0;
     reader
         .rows_of_recordset(recordset_id, period, async |row: StoredRow| {
             rows += 1;
             let cell = cells.entry((row.cell.record_type, row.cell.stat_type)).or_default();
-            cell.add(&row)?
-                .ok_or_else(|| Failure::failed(format!("the totals of {} exceed a bigint", row.cell)))
+            cell.add(&row)?.ok_or_else(|| Failure::failed(format!("the totals of {} exceed a bigint", row.cell)))
         })
         .await?;
     if rows == 0 {
@@ -61,22 +59,6 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
     output.tell("totals", json!({ "totals": object }), format!("{object:#}"));
     Ok(Exit::Done)
-}
-
-/// The days asked for; an end that is left out is the ledger's own.
-fn period(stretch: Stretch, of_ledger: Option<Period>) -> Result<Option<Period>, Failure> {
-    if stretch.is_open() {
-        return Ok(None);
-    }
-    let from = stretch.from.or_else(|| of_ledger.map(Period::from).min(stretch.to));
-    let to = stretch.to.or_else(|| of_ledger.map(Period::to).max(stretch.from));
-    let (Some(from), Some(to)) = (from, to) else {
-        return Ok(None);
-    };
-    let period = Period::new(from, to);
-    period
-        .map(Some)
-        .ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
 }
 
 impl Cell {

@@ -62,10 +62,11 @@ impl Written {
     }
 }
 
-/// Writes documents to one alias.
+/// Writes documents to one index.
 #[derive(Debug)]
 pub struct BulkWriter {
     target: Target,
+    most_in_flight: usize,
     batch: Batch,
     in_flight: JoinSet<Result<Written, Failure>>,
     written: Written,
@@ -75,21 +76,25 @@ pub struct BulkWriter {
 #[derive(Clone, Debug)]
 struct Target {
     client: Client,
-    alias: String,
+    name: String,
+    /// Whether the name must be that of an alias: Elasticsearch would make an index of a name that it does not know.
+    require_alias: bool,
 }
 
 impl BulkWriter {
     /// A writer to the index behind an alias.
-    pub fn new(client: &Client, alias: &str) -> Self {
-        Self {
-            target: Target {
-                client: client.clone(),
-                alias: alias.to_owned(),
-            },
-            batch: Batch::default(),
-            in_flight: JoinSet::new(),
-            written: Written::default(),
-        }
+    pub fn to_alias(client: &Client, alias: &str) -> Self {
+        Self::new(Target { client: client.clone(), name: alias.to_owned(), require_alias: true }, BATCHES_IN_FLIGHT)
+    }
+
+    /// A writer to an index by its own name, which must exist, with so many requests at once.
+    pub fn to_index(client: &Client, index: &str, most_in_flight: usize) -> Self {
+        let target = Target { client: client.clone(), name: index.to_owned(), require_alias: false };
+        Self::new(target, most_in_flight.max(1))
+    }
+
+    fn new(target: Target, most_in_flight: usize) -> Self {
+        Self { target, most_in_flight, batch: Batch::default(), in_flight: JoinSet::new(), written: Written::default() }
     }
 
     /// Takes a document. Waits while enough batches are in flight.
@@ -101,8 +106,13 @@ impl BulkWriter {
         Ok(())
     }
 
-    /// Waits until every document is in the index.
-    pub async fn finish(mut self) -> Result<Written, Failure> {
+    /// Documents sent off or waiting to be.
+    pub fn written_so_far(&self) -> u64 {
+        self.written.documents
+    }
+
+    /// Waits until every document taken so far is in the index.
+    pub async fn flush(&mut self) -> Result<Written, Failure> {
         if !self.batch.items.is_empty() {
             self.send_off().await?;
         }
@@ -113,7 +123,7 @@ impl BulkWriter {
     }
 
     async fn send_off(&mut self) -> Result<(), Failure> {
-        while self.in_flight.len() >= BATCHES_IN_FLIGHT {
+        while self.in_flight.len() >= self.most_in_flight {
             self.join_one().await?;
         }
         let batch = std::mem::take(&mut self.batch);
@@ -162,13 +172,7 @@ impl Batch {
         let source = self.body.len();
         self.body.extend_from_slice(source_text);
         self.body.push(b'\n');
-        self.items.push(BatchItem {
-            id,
-            version,
-            action,
-            source,
-            end: self.body.len(),
-        });
+        self.items.push(BatchItem { id, version, action, source, end: self.body.len() });
     }
 
     /// A batch of some of this one's documents.
@@ -178,12 +182,7 @@ impl Batch {
             let action = batch.body.len();
             batch.body.extend_from_slice(&body[item.action..item.end]);
             let source = action + (item.source - item.action);
-            batch.items.push(BatchItem {
-                action,
-                source,
-                end: batch.body.len(),
-                ..item.clone()
-            });
+            batch.items.push(BatchItem { action, source, end: batch.body.len(), ..item.clone() });
         }
         batch
     }
@@ -217,11 +216,11 @@ impl Target {
     async fn deliver_or_split(&self, batch: Batch, total: &mut Written) -> Result<Option<(Batch, Batch)>, Failure> {
         let Batch { body, mut items } = batch;
         let mut body = Bytes::from(body);
-        let what = format!("writing {} documents to {}", items.len(), self.alias);
+        let what = format!("writing {} documents to {}", items.len(), self.name);
         let mut attempt = 1;
         loop {
             total.bytes += body.len() as u64;
-            let path = format!("/{}/_bulk?require_alias=true&filter_path={FILTER}", self.alias);
+            let path = self.bulk_path();
             let cause = match self.client.send_lines(&path, body.clone()).await {
                 Ok(answer) if answer.status == 413 => return self.split(&body, &items).map(Some),
                 Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.failure(&what),
@@ -244,16 +243,15 @@ impl Target {
             if attempt == ATTEMPTS {
                 return Err(cause);
             }
-            tracing::debug!(
-                attempt,
-                documents = items.len(),
-                cause = cause.message(),
-                "bulk request is made again"
-            );
+            tracing::debug!(attempt, documents = items.len(), cause = cause.message(), "bulk request is made again");
             tokio::time::sleep(wait_after(attempt)).await;
             total.retries += 1;
             attempt += 1;
         }
+    }
+
+    fn bulk_path(&self) -> String {
+        format!("/{}/_bulk?require_alias={}&filter_path={FILTER}", self.name, self.require_alias)
     }
 
     fn split(&self, body: &Bytes, items: &[BatchItem]) -> Result<(Batch, Batch), Failure> {
@@ -261,7 +259,7 @@ impl Target {
             let bytes = only.end - only.source;
             return Err(Failure::failed(format!(
                 "document {} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
-                only.id, self.alias
+                only.id, self.name
             ))
             .hint("raise http.max_content_length in elasticsearch.yml"));
         }
@@ -272,10 +270,7 @@ impl Target {
     fn sort_out(&self, answer: &Answer, items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {
         let outcomes = answer.read::<BulkAnswer>(what)?.outcomes();
         if outcomes.len() != items.len() {
-            return Err(Failure::failed(format!(
-                "{what}: the answer is about {} documents",
-                outcomes.len()
-            )));
+            return Err(Failure::failed(format!("{what}: the answer is about {} documents", outcomes.len())));
         }
         let mut remainder = Remainder::default();
         for (item, outcome) in items.into_iter().zip(outcomes) {
@@ -287,11 +282,10 @@ impl Target {
                     remainder.again.push(item);
                 }
                 Outcome::Refused(cause) => {
-                    return Err(Failure::failed(format!(
-                        "document {} was refused by {}: {cause}",
-                        item.id, self.alias
-                    ))
-                    .hint("if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger"));
+                    return Err(Failure::failed(format!("document {} was refused by {}: {cause}", item.id, self.name))
+                        .hint(
+                            "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
+                        ));
                 }
             }
         }
@@ -309,33 +303,18 @@ impl Target {
         if conflicts.is_empty() {
             return Ok(());
         }
-        let what = format!(
-            "looking at {} documents of {} that have a higher version",
-            conflicts.len(),
-            self.alias
-        );
+        let what = format!("looking at {} documents of {} that have a higher version", conflicts.len(), self.name);
         let ids: Vec<&str> = conflicts.iter().map(|item| item.id.as_str()).collect();
-        let path = format!("/{}/_mget?_source_includes=entry_id", self.alias);
-        let answer = self
-            .client
-            .request(Method::Post, &path, Some(&json!({ "ids": ids })), &what)
-            .await?;
+        let path = format!("/{}/_mget?_source_includes=entry_id", self.name);
+        let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
         let stored = answer.read::<MultiGet>(&what)?.docs;
         for (item, stored) in conflicts.iter().zip(stored) {
-            if !stored.found {
-                return Err(Failure::failed(format!(
-                    "document {} of {} was deleted while it was written",
-                    item.id, self.alias
-                ))
-                .hint("Elasticsearch remembers a deletion for a minute: run `daybook project` again after that"));
-            }
-            let as_of = stored
-                .source
-                .and_then(|source| source.get("entry_id").and_then(Value::as_i64));
-            if as_of.is_some_and(|entry_id| entry_id >= item.version) {
+            let as_of = stored.source.and_then(|source| source.get("entry_id").and_then(Value::as_i64));
+            if stored.found && as_of.is_some_and(|entry_id| entry_id >= item.version) {
                 total.already_newer += 1;
             } else {
-                self.overwrite(body, item, stored.version).await?;
+                let version = if stored.found { stored.version } else { self.forget_deletions(item.version).await? };
+                self.overwrite(body, item, version).await?;
                 total.overwritten += 1;
             }
             total.documents += 1;
@@ -343,22 +322,22 @@ impl Target {
         Ok(())
     }
 
+    /// A document that conflicts and is not there was deleted by somebody. The index forgets a deletion at its next
+    /// refresh (`gc_deletes`), and then takes the document at the version that it should have.
+    async fn forget_deletions(&self, version: i64) -> Result<i64, Failure> {
+        let what = format!("refreshing {} after somebody deleted a document", self.name);
+        self.client.request(Method::Post, &format!("/{}/_refresh", self.name), None, &what).await?;
+        Ok(version)
+    }
+
     async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Failure> {
-        let what = format!("putting document {} of {} right", item.id, self.alias);
-        tracing::warn!(
-            document = item.id,
-            alias = self.alias,
-            version,
-            "a document was changed by somebody else: overwritten"
-        );
+        let what = format!("putting document {} of {} right", item.id, self.name);
+        tracing::warn!(document = item.id, index = self.name, version, "somebody else changed a document: overwritten");
         let mut batch = Batch::default();
         batch.push_parts(item.id.clone(), version, body[item.source..item.end].trim_ascii_end());
-        let path = format!("/{}/_bulk?require_alias=true&filter_path={FILTER}", self.alias);
-        let answer = self
-            .client
-            .send_lines(&path, batch.body.into())
-            .await
-            .map_err(|error| error.during(&what))?;
+        let path = self.bulk_path();
+        let sending = self.client.send_lines(&path, batch.body.into());
+        let answer = sending.await.map_err(|error| error.during(&what))?;
         if !answer.is_success() {
             return Err(answer.failure(&what));
         }
@@ -398,23 +377,13 @@ mod tests {
     fn part_of_a_batch_is_the_same_documents_again() {
         let mut batch = Batch::default();
         for n in 0..3 {
-            batch.push(Document {
-                id: format!("d{n}"),
-                version: n,
-                source: format!("{{\"n\":{n}}}").into_bytes(),
-            });
+            batch.push(Document { id: format!("d{n}"), version: n, source: format!("{{\"n\":{n}}}").into_bytes() });
         }
         let part = Batch::of(&batch.body, &batch.items[1..]);
         let text = String::from_utf8(part.body.clone()).unwrap();
-        assert!(
-            text.starts_with(r#"{"index":{"_id":"d1""#) && text.ends_with("{\"n\":2}\n"),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"index":{"_id":"d1""#) && text.ends_with("{\"n\":2}\n"), "{text}");
         for item in &part.items {
-            assert_eq!(
-                &part.body[item.source..item.end],
-                format!("{{\"n\":{}}}\n", item.version).as_bytes()
-            );
+            assert_eq!(&part.body[item.source..item.end], format!("{{\"n\":{}}}\n", item.version).as_bytes());
         }
     }
 

@@ -10,11 +10,12 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{Client, Method};
+use crate::day::Day;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 
 /// What `_meta.daybook` of an index says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// The ledger that the index is a projection of.
     pub ledger_id: Uuid,
@@ -22,6 +23,28 @@ pub struct Checkpoint {
     pub generation: u32,
     /// The last entry that the index contains.
     pub applied_through: EntryId,
+    /// The hash of that entry, by which a ledger that was restored and went another way is told from this one.
+    #[serde(default)]
+    pub entry_hash: Option<String>,
+    /// What of the settings shapes the documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<Value>,
+    /// Where a rebuild stands that has not come to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub building: Option<Building>,
+}
+
+/// Where a rebuild stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Building {
+    /// The documents are made as they are after this entry.
+    pub through: EntryId,
+    /// Days up to this one are in the index.
+    #[serde(default)]
+    pub done_through_day: Option<Day>,
+    /// Whether every document is in the index.
+    #[serde(default)]
+    pub complete: bool,
 }
 
 /// The index behind an alias.
@@ -42,102 +65,134 @@ pub fn physical_name(alias: &str, generation: u32) -> String {
     format!("{alias}-g{generation:06}")
 }
 
-/// Looks up the index behind an alias; none if there is neither.
-pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure> {
-    #[derive(Deserialize)]
-    struct Answer {
-        mappings: Mappings,
-    }
-    #[derive(Deserialize)]
-    struct Mappings {
-        #[serde(rename = "_meta", default)]
-        meta: Map<String, Value>,
-    }
-
-    let what = format!("looking up the index behind {alias}");
-    let answer = client
-        .send(Method::Get, &format!("/{alias}/_mapping"), None)
-        .await
-        .map_err(|error| error.during(&what))?;
-    if answer.status == 404 {
-        return Ok(None);
-    }
-    if !answer.is_success() {
-        return Err(answer.failure(&what));
-    }
-    let mut indices = answer.read::<BTreeMap<String, Answer>>(&what)?.into_iter();
-    let Some((
-        physical,
-        Answer {
-            mappings: Mappings { meta },
-        },
-    )) = indices.next()
-    else {
-        return Ok(None);
-    };
-    if let Some((second, _)) = indices.next() {
-        return Err(Failure::failed(format!(
-            "the alias {alias} stands for more than one index: {physical}, {second}"
-        ))
-        .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
-    }
-    if physical == alias {
-        return Err(Failure::failed(format!("{alias} is an index, where an alias of daybook should be"))
-            .hint(format!("keep it and choose another DAYBOOK_INDEX_PREFIX, or move it away (for example clone it to {alias}-old, then delete {alias}) and run the command again")));
-    }
-    let checkpoint = meta
-        .get("daybook")
-        .cloned()
-        .and_then(|checkpoint| serde_json::from_value(checkpoint).ok());
-    let Some(checkpoint) = checkpoint else {
-        return Err(Failure::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook"))
-            .hint("it was not made by daybook: choose another DAYBOOK_INDEX_PREFIX, or remove the alias and run the command again"));
-    };
-    Ok(Some(Index {
-        alias: alias.to_owned(),
-        physical,
-        checkpoint,
-        meta,
-    }))
+/// The generation of an index of that alias; none if it has another name.
+pub fn generation_of(alias: &str, physical: &str) -> Option<u32> {
+    let digits = physical.strip_prefix(alias)?.strip_prefix("-g")?;
+    (digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
 }
 
-/// Creates the first generation together with its alias, in one call.
+#[derive(Deserialize)]
+struct MappingAnswer {
+    mappings: Mappings,
+}
+
+#[derive(Deserialize)]
+struct Mappings {
+    #[serde(rename = "_meta", default)]
+    meta: Map<String, Value>,
+}
+
+/// The mappings of the indices that a name or a pattern stands for.
+async fn mappings(client: &Client, name: &str, what: &str) -> Result<BTreeMap<String, Map<String, Value>>, Failure> {
+    let answer =
+        client.send(Method::Get, &format!("/{name}/_mapping"), None).await.map_err(|error| error.during(what))?;
+    if answer.status == 404 {
+        return Ok(BTreeMap::new());
+    }
+    if !answer.is_success() {
+        return Err(answer.failure(what));
+    }
+    let found = answer.read::<BTreeMap<String, MappingAnswer>>(what)?;
+    Ok(found.into_iter().map(|(physical, answer)| (physical, answer.mappings.meta)).collect())
+}
+
+fn checkpoint_of(meta: &Map<String, Value>) -> Option<Checkpoint> {
+    serde_json::from_value(meta.get("daybook")?.clone()).ok()
+}
+
+/// Looks up the index behind an alias; none if there is neither.
+pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure> {
+    let what = format!("looking up the index behind {alias}");
+    let mut indices = mappings(client, alias, &what).await?.into_iter();
+    let Some((physical, meta)) = indices.next() else { return Ok(None) };
+    if let Some((second, _)) = indices.next() {
+        return Err(Failure::failed(format!("the alias {alias} stands for more than one index: {physical}, {second}"))
+            .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
+    }
+    if physical == alias {
+        return Err(Failure::failed(format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
+            "keep it and choose another DAYBOOK_INDEX_PREFIX; or move it away (clone it to {alias}-old, say, then delete {alias}) and run the command again"
+        )));
+    }
+    match checkpoint_of(&meta) {
+        Some(checkpoint) => Ok(Some(Index { alias: alias.to_owned(), physical, checkpoint, meta })),
+        None => Err(Failure::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
+            "if daybook made it, `daybook rebuild` makes it anew; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
+        )),
+    }
+}
+
+/// The names of the indices behind an alias, whatever they are.
+pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Failure> {
+    let what = format!("looking up what {alias} stands for");
+    let answer =
+        client.send(Method::Get, &format!("/_alias/{alias}"), None).await.map_err(|error| error.during(&what))?;
+    match answer.status {
+        404 => Ok(Vec::new()),
+        _ if !answer.is_success() => Err(answer.failure(&what)),
+        _ => Ok(answer.read::<BTreeMap<String, Value>>(&what)?.into_keys().collect()),
+    }
+}
+
+/// All generations of an alias that carry a checkpoint, oldest first, whether they serve readers or not.
+pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Failure> {
+    let what = format!("looking up the generations of {alias}");
+    let found = mappings(client, &format!("{alias}-g*"), &what).await?;
+    Ok(found
+        .into_iter()
+        .filter(|(physical, _)| generation_of(alias, physical).is_some())
+        .filter_map(|(physical, meta)| {
+            let checkpoint = checkpoint_of(&meta)?;
+            Some(Index { alias: alias.to_owned(), physical, checkpoint, meta })
+        })
+        .collect())
+}
+
+/// The generation after all that there are, also those that carry no checkpoint.
+pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Failure> {
+    let what = format!("looking up the generations of {alias}");
+    let found = mappings(client, &format!("{alias}-g*"), &what).await?;
+    let newest = found.keys().filter_map(|physical| generation_of(alias, physical)).max();
+    Ok(newest.unwrap_or(0).saturating_add(1))
+}
+
+/// Creates an index; with its alias, in the same call, if it is to serve readers at once.
 pub async fn create(
     client: &Client,
     alias: &str,
-    ledger_id: Uuid,
-    mappings: &Value,
+    checkpoint: Checkpoint,
+    mappings: Value,
     settings: &Value,
+    serving: bool,
 ) -> Result<Index, Failure> {
-    let checkpoint = Checkpoint {
-        ledger_id,
-        generation: 1,
-        applied_through: EntryId::NONE,
-    };
     let physical = physical_name(alias, checkpoint.generation);
     let meta = Map::from_iter([("daybook".to_owned(), json!(checkpoint))]);
-    let mut mappings = mappings.clone();
+    let mut mappings = mappings;
     mappings["_meta"] = Value::Object(meta.clone());
-    let body = json!({ "settings": settings, "mappings": mappings, "aliases": { alias: {} } });
+    let aliases = if serving { json!({ alias: {} }) } else { json!({}) };
+    let body = json!({ "settings": settings, "mappings": mappings, "aliases": aliases });
     let what = format!("creating the index {physical}");
-    let answer = client
-        .send(Method::Put, &format!("/{physical}"), Some(&body))
-        .await
-        .map_err(|error| error.during(&what))?;
-    if !answer.is_success() {
-        let failure = answer.failure(&what);
-        return Err(if failure.message().contains("resource_already_exists") {
-            failure.hint(format!("it exists without the alias {alias}: give it the alias back, or delete it; the ledger has all that is in it"))
-        } else {
-            failure
-        });
+    let answer =
+        client.send(Method::Put, &format!("/{physical}"), Some(&body)).await.map_err(|error| error.during(&what))?;
+    if answer.is_success() {
+        return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
     }
-    Ok(Index {
-        alias: alias.to_owned(),
-        physical,
-        checkpoint,
-        meta,
+    let failure = answer.failure(&what);
+    Err(if failure.message().contains("resource_already_exists") {
+        failure.hint(format!(
+            "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
+        ))
+    } else {
+        failure
     })
+}
+
+/// Deletes an index.
+pub async fn delete(client: &Client, physical: &str) -> Result<(), Failure> {
+    let what = format!("deleting the index {physical}");
+    let answer =
+        client.send(Method::Delete, &format!("/{physical}"), None).await.map_err(|error| error.during(&what))?;
+    if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
 }
 
 impl Index {
@@ -150,30 +205,67 @@ impl Index {
             "the index {} behind {} belongs to ledger {}, this is ledger {ledger_id}",
             self.physical, self.alias, self.checkpoint.ledger_id
         ))
-        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX"))
+        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it by this ledger's"))
+    }
+
+    /// Refuses an index whose documents are of another shape than the settings ask for.
+    pub fn check_shape(&self, wanted: Option<&Value>) -> Result<(), Failure> {
+        if self.checkpoint.shape.as_ref() == wanted {
+            return Ok(());
+        }
+        let shown = |shape: Option<&Value>| shape.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        Err(Failure::failed(format!(
+            "the index {} behind {} was made for {}, the settings ask for {}",
+            self.physical,
+            self.alias,
+            shown(self.checkpoint.shape.as_ref()),
+            shown(wanted)
+        ))
+        .hint("run `daybook rebuild --only terms` to make it anew, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were"))
     }
 
     /// Makes what was written visible to readers.
     pub async fn refresh(&self, client: &Client) -> Result<(), Failure> {
         let what = format!("refreshing {}", self.physical);
-        client
-            .request(Method::Post, &format!("/{}/_refresh", self.physical), None, &what)
-            .await
-            .map(drop)
+        client.request(Method::Post, &format!("/{}/_refresh", self.physical), None, &what).await.map(drop)
     }
 
-    /// Records that the index contains every entry up to this one.
-    pub async fn record(&mut self, client: &Client, applied_through: EntryId) -> Result<(), Failure> {
-        self.checkpoint.applied_through = applied_through;
+    /// The number of documents that readers see.
+    pub async fn count(&self, client: &Client) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Count {
+            count: u64,
+        }
+        let what = format!("counting the documents of {}", self.physical);
+        let answer = client.request(Method::Get, &format!("/{}/_count", self.physical), None, &what).await?;
+        Ok(answer.read::<Count>(&what)?.count)
+    }
+
+    /// Changes settings of the index.
+    pub async fn set(&self, client: &Client, settings: &Value) -> Result<(), Failure> {
+        let what = format!("changing settings of {}", self.physical);
+        client.request(Method::Put, &format!("/{}/_settings", self.physical), Some(settings), &what).await.map(drop)
+    }
+
+    /// Stores the checkpoint in the index, beside what else is in `_meta`.
+    pub async fn record(&mut self, client: &Client) -> Result<(), Failure> {
         self.meta.insert("daybook".to_owned(), json!(self.checkpoint));
-        let what = format!(
-            "recording in {} that it contains entry {applied_through}",
-            self.physical
-        );
+        let what = format!("recording in {} that it contains entry {}", self.physical, self.checkpoint.applied_through);
         let body = json!({ "_meta": self.meta });
-        client
-            .request(Method::Put, &format!("/{}/_mapping", self.physical), Some(&body), &what)
-            .await
-            .map(drop)
+        client.request(Method::Put, &format!("/{}/_mapping", self.physical), Some(&body), &what).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generation_is_told_from_other_indices() {
+        assert_eq!(generation_of("stats", &physical_name("stats", 12)), Some(12));
+        for other in ["stats", "stats-gold", "stats-g12", "stats-totals-g000012", "stats-g000012-old", "other-g000012"]
+        {
+            assert_eq!(generation_of("stats", other), None, "{other}");
+        }
     }
 }

@@ -51,7 +51,7 @@ pub struct Answer {
 
 impl Client {
     /// From one address or several, separated by commas, with user and password in the first.
-    pub fn new(addresses: &SecretString) -> Result<Self, Failure> {
+    pub fn new(addresses: &SecretString, gzip: bool) -> Result<Self, Failure> {
         let mut urls = Vec::new();
         let mut credentials = None;
         for address in addresses.expose_secret().split(',') {
@@ -70,7 +70,7 @@ impl Client {
         if let Some(credentials) = credentials {
             builder = builder.auth(credentials);
         }
-        let transport = builder.timeout(REQUEST_TIMEOUT).build().map_err(|error| {
+        let transport = builder.request_body_compression(gzip).timeout(REQUEST_TIMEOUT).build().map_err(|error| {
             Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)
         })?;
         Ok(Self { transport, place })
@@ -83,13 +83,7 @@ impl Client {
 
     /// Sends a request with a body of JSON.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unreachable> {
-        self.send_bytes(
-            method,
-            path,
-            "application/json",
-            body.map(|body| body.to_string().into()),
-        )
-        .await
+        self.send_bytes(method, path, "application/json", body.map(|body| body.to_string().into())).await
     }
 
     /// Sends a request and expects a success; `what` says what for.
@@ -100,21 +94,13 @@ impl Client {
         body: Option<&Value>,
         what: &str,
     ) -> Result<Answer, Failure> {
-        let answer = self
-            .send(method, path, body)
-            .await
-            .map_err(|error| error.during(what))?;
-        if answer.is_success() {
-            Ok(answer)
-        } else {
-            Err(answer.failure(what))
-        }
+        let answer = self.send(method, path, body).await.map_err(|error| error.during(what))?;
+        if answer.is_success() { Ok(answer) } else { Err(answer.failure(what)) }
     }
 
     /// Sends a request whose body is lines of JSON.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, Unreachable> {
-        self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body))
-            .await
+        self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body)).await
     }
 
     async fn send_bytes(
@@ -126,15 +112,8 @@ impl Client {
     ) -> Result<Answer, Unreachable> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let no_answer = |source| Unreachable {
-            place: self.place.clone(),
-            source,
-        };
-        let response = self
-            .transport
-            .send(method, path, headers, None::<&()>, body, None)
-            .await
-            .map_err(no_answer)?;
+        let no_answer = |source| Unreachable { place: self.place.clone(), source };
+        let response = self.transport.send(method, path, headers, None::<&()>, body, None).await.map_err(no_answer)?;
         let status = response.status_code().as_u16();
         let body = response.bytes().await.map_err(no_answer)?;
         Ok(Answer { status, body })
@@ -159,21 +138,14 @@ impl Answer {
     /// The body as what it should be.
     pub fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::failed(format!(
-                "{what}: the answer of Elasticsearch cannot be read: {}",
-                self.excerpt()
-            ))
-            .caused_by(error)
+            Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read: {}", self.excerpt()))
+                .caused_by(error)
         })
     }
 
     /// The failure that an answer of no success means.
     pub fn failure(&self, what: &str) -> Failure {
-        let failure = Failure::failed(format!(
-            "{what}: Elasticsearch answered {}: {}",
-            self.status,
-            self.reason()
-        ));
+        let failure = Failure::failed(format!("{what}: Elasticsearch answered {}: {}", self.status, self.reason()));
         match self.status {
             401 => failure.hint("check the user and the password in DAYBOOK_ELASTICSEARCH_URL"),
             403 => failure.hint("the user of DAYBOOK_ELASTICSEARCH_URL needs the privileges create_index, manage and write on the indices of the prefix"),
@@ -197,12 +169,8 @@ impl Answer {
             Text(String),
         }
         match serde_json::from_slice::<Body>(&self.body) {
-            Ok(Body {
-                error: ErrorField::Cause(cause),
-            }) => cause.to_string(),
-            Ok(Body {
-                error: ErrorField::Text(text),
-            }) => text,
+            Ok(Body { error: ErrorField::Cause(cause) }) => cause.to_string(),
+            Ok(Body { error: ErrorField::Text(text) }) => text,
             Err(_) if self.body.is_empty() => "no reason given".to_owned(),
             Err(_) => self.excerpt(),
         }
@@ -214,9 +182,7 @@ impl Answer {
 }
 
 fn parse_address(address: &str) -> Result<Url, Failure> {
-    let url = Url::parse(address)
-        .ok()
-        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     // The address is not repeated in the message: it may hold a password.
     url.ok_or_else(|| {
         Failure::usage("the address of Elasticsearch cannot be read").hint(
@@ -226,11 +192,7 @@ fn parse_address(address: &str) -> Result<Url, Failure> {
 }
 
 fn take_credentials(url: &mut Url) -> Option<Credentials> {
-    let decode = |text: &str| {
-        percent_encoding::percent_decode_str(text)
-            .decode_utf8_lossy()
-            .into_owned()
-    };
+    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
     let user = decode(url.username());
     let password = url.password().map(decode);
     if user.is_empty() && password.is_none() {

@@ -63,9 +63,7 @@ impl Decoder {
     fn skip_header(&mut self, message: &mut &[u8]) -> Result<(), OutOfStep> {
         let rest = message.strip_prefix(SIGNATURE).ok_or(OutOfStep("no header"))?;
         // Flags and the length of an extension, both 0 in all versions there are.
-        *message = rest
-            .strip_prefix(&[0; 8])
-            .ok_or(OutOfStep("a header with unknown flags"))?;
+        *message = rest.strip_prefix(&[0; 8]).ok_or(OutOfStep("a header with unknown flags"))?;
         self.header_seen = true;
         Ok(())
     }
@@ -87,17 +85,11 @@ fn field<'a>(message: &mut &'a [u8]) -> Result<Option<&'a [u8]>, OutOfStep> {
 
 fn id(field: Option<&[u8]>) -> Result<i64, OutOfStep> {
     let bytes = field.ok_or(OutOfStep("a row whose id is NULL"))?;
-    bytes
-        .try_into()
-        .map(i64::from_be_bytes)
-        .map_err(|_| OutOfStep("an id that is no bigint"))
+    bytes.try_into().map(i64::from_be_bytes).map_err(|_| OutOfStep("an id that is no bigint"))
 }
 
 fn text(field: Option<&[u8]>) -> Result<Option<&str>, OutOfStep> {
-    field
-        .map(std::str::from_utf8)
-        .transpose()
-        .map_err(|_| OutOfStep("text that is not UTF-8"))
+    field.map(std::str::from_utf8).transpose().map_err(|_| OutOfStep("text that is not UTF-8"))
 }
 
 #[cfg(test)]
@@ -121,17 +113,10 @@ mod tests {
     #[test]
     fn rows_are_borrowed_from_their_messages() {
         let id = 9_i64.to_be_bytes();
-        let first = [
-            header(),
-            tuple(&[Some(&id), Some(b"view"), None, Some(b"{}"), None, Some(b"")]),
-        ]
-        .concat();
+        let first = [header(), tuple(&[Some(&id), Some(b"view"), None, Some(b"{}"), None, Some(b"")])].concat();
         let mut decoder = Decoder::default();
         let row = decoder.row(&first).unwrap().unwrap();
-        assert_eq!(
-            (row.id, row.stat_type, row.record_type, row.payload),
-            (9, Some("view"), None, Some("{}"))
-        );
+        assert_eq!((row.id, row.stat_type, row.record_type, row.payload), (9, Some("view"), None, Some("{}")));
         assert_eq!((row.geocode, row.query_hash), (None, Some("")));
         assert!(!decoder.is_complete());
         assert!(decoder.row(&[0xff, 0xff]).unwrap().is_none());
@@ -142,19 +127,12 @@ mod tests {
     #[test]
     fn a_stream_out_of_step_is_an_error_never_a_panic() {
         let id = 9_i64.to_be_bytes();
-        let whole = [
-            header(),
-            tuple(&[Some(&id), Some(b"view"), None, Some(b"{}"), None, Some(b"\xff")]),
-        ]
-        .concat();
+        let whole = [header(), tuple(&[Some(&id), Some(b"view"), None, Some(b"{}"), None, Some(b"\xff")])].concat();
         for cut in 0..=whole.len() {
             assert!(Decoder::default().row(&whole[..cut]).is_err(), "cut at {cut}");
         }
         let null_id = [header(), tuple(&[None; 6])].concat();
-        assert_eq!(
-            Decoder::default().row(&null_id).unwrap_err(),
-            OutOfStep("a row whose id is NULL")
-        );
+        assert_eq!(Decoder::default().row(&null_id).unwrap_err(), OutOfStep("a row whose id is NULL"));
         let seven = [header(), tuple(&[None; 7])].concat();
         assert!(Decoder::default().row(&seven).is_err());
     }

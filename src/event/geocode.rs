@@ -1,32 +1,91 @@
 //! The geocode of an event: where the request came from, as the JSON that the source holds.
 
-use serde_json::Value;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use super::{Defect, MAX_TERM_BYTES, Reason, check_term, excerpt};
+use serde_json::value::RawValue;
 
-/// The term of a geocode: its JSON on one line, without blanks, the keys of every object sorted by their bytes.
-///
-/// A number keeps its value but not its spelling (`1e2` becomes `100.0`).
+use super::payload::Text;
+use super::{Defect, Reason, check_term, excerpt};
+
+/// The term of a geocode: its JSON on one line, without blanks, the keys of every object sorted by their bytes, strings
+/// with as few escapes as JSON allows. Numbers stand as the source spells them: a float would change some.
 pub(crate) fn canonical(text: &str) -> Result<String, GeocodeDefect> {
-    // serde_json's map sorts its keys (this crate does not turn on preserve_order) and keeps the last of a repeated key.
-    let value: Value = serde_json::from_str(text).map_err(|error| {
+    let mut term = String::with_capacity(text.len());
+    let mut holds_nul = false;
+    write(&mut term, text, 0, &mut holds_nul).map_err(|error| {
         let start = excerpt(text);
-        GeocodeDefect(Defect::new(
-            Reason::GeocodeUnreadable,
-            format!("ip_geocode cannot be read as JSON: {error}: it starts '{start}'"),
-        ))
+        let what = format!("ip_geocode cannot be read as JSON: {error}: it starts '{start}'");
+        GeocodeDefect(Defect::new(Reason::GeocodeUnreadable, what))
     })?;
-    let term = value.to_string();
-    // In the term itself a NUL is written as an escape, which Postgres could store: but not unpack again.
-    if term.len() <= MAX_TERM_BYTES && holds_nul(&value) {
-        let start = excerpt(&term);
-        return Err(GeocodeDefect(Defect::new(
-            Reason::TermHoldsNul,
-            format!("ip_geocode holds the character NUL: '{start}'"),
-        )));
-    }
     check_term("ip_geocode", &term).map_err(GeocodeDefect)?;
+    // In the term a NUL is written as an escape, which Postgres could store: but not unpack again.
+    if holds_nul {
+        let what = format!("ip_geocode holds the character NUL: '{}'", excerpt(&term));
+        return Err(GeocodeDefect(Defect::new(Reason::TermHoldsNul, what)));
+    }
     Ok(term)
+}
+
+/// A geocode is an object of three strings; what is nested deeper than this is none, and could exhaust the stack.
+const DEEPEST: usize = 128;
+
+/// Appends a value in its canonical form.
+fn write(out: &mut String, text: &str, depth: usize, holds_nul: &mut bool) -> Result<(), Unreadable> {
+    let text = text.trim_ascii();
+    if depth > DEEPEST {
+        return Err(Unreadable::TooDeep);
+    }
+    match text.as_bytes().first() {
+        Some(b'{') => {
+            // Sorted, and of a repeated key the last: as the map takes them.
+            let members: BTreeMap<Text<'_>, &RawValue> = serde_json::from_str(text)?;
+            out.push('{');
+            for (place, (Text(key), value)) in members.iter().enumerate() {
+                separate(out, place);
+                write_string(out, key, holds_nul)?;
+                out.push(':');
+                write(out, value.get(), depth + 1, holds_nul)?;
+            }
+            out.push('}');
+        }
+        Some(b'[') => {
+            let values: Vec<&RawValue> = serde_json::from_str(text)?;
+            out.push('[');
+            for (place, value) in values.iter().enumerate() {
+                separate(out, place);
+                write(out, value.get(), depth + 1, holds_nul)?;
+            }
+            out.push(']');
+        }
+        Some(b'"') => {
+            let Text(string) = serde_json::from_str(text)?;
+            write_string(out, &string, holds_nul)?;
+        }
+        // Numbers, true, false and null; whatever is none of them is an error of the parser.
+        _ => out.push_str(serde_json::from_str::<&RawValue>(text)?.get()),
+    }
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    NotJson(#[from] serde_json::Error),
+    #[error("it is nested deeper than {DEEPEST} levels")]
+    TooDeep,
+}
+
+fn separate(out: &mut String, place: usize) {
+    if place > 0 {
+        out.push(',');
+    }
+}
+
+fn write_string(out: &mut String, string: &Cow<'_, str>, holds_nul: &mut bool) -> Result<(), serde_json::Error> {
+    *holds_nul |= string.contains('\0');
+    out.push_str(&serde_json::to_string(string)?);
+    Ok(())
 }
 
 /// What is wrong with a geocode.
@@ -36,21 +95,6 @@ pub(crate) struct GeocodeDefect(Defect);
 impl GeocodeDefect {
     /// The rejection of the event that carries it.
     pub(crate) fn reject(self, source_id: i64) -> super::Rejection {
-        super::Rejection {
-            source_id,
-            reason: self.0.reason,
-            message: self.0.message,
-        }
-    }
-}
-
-fn holds_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(holds_nul),
-        Value::Object(members) => members
-            .iter()
-            .any(|(key, value)| key.contains('\0') || holds_nul(value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        super::Rejection { source_id, reason: self.0.reason, message: self.0.message }
     }
 }

@@ -209,10 +209,7 @@ struct Defect {
 
 impl Defect {
     fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 
@@ -223,34 +220,21 @@ pub fn read(row: SourceRow<'_>) -> Reading<'_> {
     };
     match read_event(row, record_type) {
         Ok(event) => Reading::Counted(event),
-        Err(Defect { reason, message }) => Reading::Rejected(Rejection {
-            source_id: row.id,
-            reason,
-            message,
-        }),
+        Err(Defect { reason, message }) => Reading::Rejected(Rejection { source_id: row.id, reason, message }),
     }
 }
 
 fn read_event(row: SourceRow<'_>, record_type: RecordType) -> Result<Event<'_>, Defect> {
     let stat_type = row.stat_type.and_then(StatType::of).ok_or_else(|| {
-        let found = row
-            .stat_type
-            .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
-        Defect::new(
-            Reason::UnknownType,
-            format!("type is {found}: expected search, view, seen, mapping or download"),
-        )
+        let found = row.stat_type.map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
+        Defect::new(Reason::UnknownType, format!("type is {found}: expected search, view, seen, mapping or download"))
     })?;
     let interactions = payload::read(row.payload, stat_type)?;
     let query_hash = row.query_hash.unwrap_or("");
-    check_term("query hash", query_hash)?;
-    Ok(Event {
-        record_type,
-        stat_type,
-        interactions,
-        geocode: row.geocode.unwrap_or("null"),
-        query_hash,
-    })
+    if stat_type.counts_queries() {
+        check_term("query hash", query_hash)?;
+    }
+    Ok(Event { record_type, stat_type, interactions, geocode: row.geocode.unwrap_or("null"), query_hash })
 }
 
 /// A term must fit the ledger.
@@ -263,10 +247,7 @@ fn check_term(what: &str, term: &str) -> Result<(), Defect> {
         ));
     }
     if term.contains('\0') {
-        return Err(Defect::new(
-            Reason::TermHoldsNul,
-            format!("{what} holds the character NUL: '{}'", excerpt(term)),
-        ));
+        return Err(Defect::new(Reason::TermHoldsNul, format!("{what} holds the character NUL: '{}'", excerpt(term))));
     }
     Ok(())
 }

@@ -21,23 +21,12 @@ fn read_decimal(token: &str) -> Result<i64, Defect> {
     let (mantissa, exponent) = match token.split_once(['e', 'E']) {
         // An exponent beyond an i64 is as good as infinite.
         Some((mantissa, digits)) => {
-            let limit = if digits.starts_with('-') {
-                i64::MIN / 2
-            } else {
-                i64::MAX / 2
-            };
-            (
-                mantissa,
-                digits
-                    .parse::<i64>()
-                    .map_or(limit, |exponent| exponent.clamp(i64::MIN / 2, i64::MAX / 2)),
-            )
+            let limit = if digits.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
+            (mantissa, digits.parse::<i64>().map_or(limit, |exponent| exponent.clamp(i64::MIN / 2, i64::MAX / 2)))
         }
         None => (token, 0),
     };
-    let (negative, magnitude) = mantissa
-        .strip_prefix('-')
-        .map_or((false, mantissa), |rest| (true, rest));
+    let (negative, magnitude) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
     let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
 
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
@@ -49,26 +38,19 @@ fn read_decimal(token: &str) -> Result<i64, Defect> {
     }
     // The value is the digits up to the last that is not 0, times ten to the power of `zeros`.
     let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let zeros = exponent
-        .saturating_sub(length(fraction.len()))
-        .saturating_add(length(digits.len() - 1 - last));
+    let zeros = exponent.saturating_sub(length(fraction.len())).saturating_add(length(digits.len() - 1 - last));
     if zeros < 0 {
         return Err(not_natural(token));
     }
     let zeros = u32::try_from(zeros).map_err(|_| too_large(token))?;
-    let significant = digits[..=last].iter().try_fold(0_i64, |value, digit| {
-        value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
-    });
-    significant
-        .and_then(|value| 10_i64.checked_pow(zeros)?.checked_mul(value))
-        .ok_or_else(|| too_large(token))
+    let significant = digits[..=last]
+        .iter()
+        .try_fold(0_i64, |value, digit| value.checked_mul(10)?.checked_add(i64::from(digit - b'0')));
+    significant.and_then(|value| 10_i64.checked_pow(zeros)?.checked_mul(value)).ok_or_else(|| too_large(token))
 }
 
 fn not_natural(token: &str) -> Defect {
-    Defect::new(
-        Reason::NotANaturalNumber,
-        format!("{} is not a non-negative integer", excerpt(token)),
-    )
+    Defect::new(Reason::NotANaturalNumber, format!("{} is not a non-negative integer", excerpt(token)))
 }
 
 fn too_large(token: &str) -> Defect {

@@ -16,23 +16,31 @@ use super::{Defect, Interaction, Reason, StatType, check_term, excerpt, number};
 pub(super) fn read(payload: Option<&str>, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
     let text = payload.ok_or_else(|| Defect::new(Reason::PayloadNotAnObject, "payload is NULL, expected an object"))?;
     let Members(mut members) = serde_json::from_str(text).map_err(|error| {
-        let start = excerpt(text);
-        Defect::new(
-            Reason::PayloadNotAnObject,
-            format!("payload cannot be read as an object: {error}: it starts '{start}'"),
-        )
+        // Of a value of another type the parser's message would quote the whole.
+        let what = if error.is_data() {
+            format!("is {}, not an object", kind_of(text))
+        } else {
+            format!("cannot be read: {error}")
+        };
+        Defect::new(Reason::PayloadNotAnObject, format!("payload {what}: it starts '{}'", excerpt(text)))
     })?;
     keep_last_of_each_key(&mut members);
     members
         .into_iter()
-        .map(|member| {
-            if stat_type.counts_items() {
-                read_item(member)
-            } else {
-                read_number(&member)
-            }
-        })
+        .map(|member| if stat_type.counts_items() { read_item(member) } else { read_number(&member) })
         .collect()
+}
+
+/// What a JSON text is, by its first character.
+fn kind_of(text: &str) -> &'static str {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b'{') => "an object of another form",
+        Some(b't' | b'f') => "a truth value",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
 }
 
 /// `record id → recordset id`
@@ -41,11 +49,7 @@ fn read_item(member: Member<'_>) -> Result<Interaction<'_>, Defect> {
     let recordset = serde_json::from_str::<Text<'_>>(token).map_err(|_| not_a_uuid(token))?;
     let recordset_id = read_recordset(&recordset.0)?;
     check_term("record id", &member.key)?;
-    Ok(Interaction {
-        recordset_id,
-        item: Some(member.key),
-        records: 1,
-    })
+    Ok(Interaction { recordset_id, item: Some(member.key), records: 1 })
 }
 
 /// `recordset id → n`
@@ -55,11 +59,7 @@ fn read_number<'a>(member: &Member<'a>) -> Result<Interaction<'a>, Defect> {
         message: format!("number of records of recordset {recordset_id}: {}", defect.message),
         ..defect
     })?;
-    Ok(Interaction {
-        recordset_id,
-        item: None,
-        records,
-    })
+    Ok(Interaction { recordset_id, item: None, records })
 }
 
 /// The forms that Postgres reads as a uuid as well: hyphenated, or 32 hexadecimal digits.
@@ -70,10 +70,7 @@ fn read_recordset(text: &str) -> Result<Uuid, Defect> {
 }
 
 fn not_a_uuid(found: &str) -> Defect {
-    Defect::new(
-        Reason::RecordsetNotAUuid,
-        format!("recordset id {} is not a UUID", excerpt(found)),
-    )
+    Defect::new(Reason::RecordsetNotAUuid, format!("recordset id {} is not a UUID", excerpt(found)))
 }
 
 struct Member<'a> {
@@ -107,7 +104,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
 }
 
 /// A string, borrowed unless it holds escapes.
-#[derive(serde::Deserialize)]
+#[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 

@@ -56,22 +56,14 @@ impl Source {
             .await
             .attempt("preparing the connection to the source")?;
         let date_is_zoned = check_tables(&mut connection, database).await?;
-        Ok(Self {
-            connection,
-            zone,
-            date_is_zoned,
-            in_transaction: false,
-        })
+        Ok(Self { connection, zone, date_is_zoned, in_transaction: false })
     }
 
     /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
     pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Failure> {
         let what = format!("starting to read {day} from the source");
         if std::mem::replace(&mut self.in_transaction, false) {
-            sqlx::raw_sql("ROLLBACK")
-                .execute(&mut self.connection)
-                .await
-                .attempt(what.as_str())?;
+            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.attempt(what.as_str())?;
         }
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut self.connection)
@@ -88,16 +80,10 @@ impl Source {
         } else {
             "SELECT min(date) AT TIME ZONE 'UTC' AS first, max(date) AT TIME ZONE 'UTC' AS last FROM stats"
         };
-        let row = sqlx::query(sql)
-            .fetch_one(&mut self.connection)
-            .await
-            .attempt("looking for the source's first day")?;
-        let first = row
-            .try_get("first")
-            .attempt("reading the date of the source's first event")?;
-        let last = row
-            .try_get("last")
-            .attempt("reading the date of the source's last event")?;
+        let row =
+            sqlx::query(sql).fetch_one(&mut self.connection).await.attempt("looking for the source's first day")?;
+        let first = row.try_get("first").attempt("reading the date of the source's first event")?;
+        let last = row.try_get("last").attempt("reading the date of the source's last event")?;
         let zone = if self.date_is_zoned { self.zone } else { TimeZone::UTC };
         let (Some(first), Some(last)) = (first, last) else {
             return Ok(None);
@@ -110,11 +96,7 @@ impl Source {
     fn condition(&self, day: Day) -> String {
         if self.date_is_zoned {
             let bound = |day| self.zone.start_of(day).format("%Y-%m-%dT%H:%M:%S+00");
-            format!(
-                "s.date >= '{}'::timestamptz AND s.date < '{}'::timestamptz",
-                bound(day),
-                bound(day.next())
-            )
+            format!("s.date >= '{}'::timestamptz AND s.date < '{}'::timestamptz", bound(day), bound(day.next()))
         } else {
             format!("s.date >= '{day}'::timestamp AND s.date < '{}'::timestamp", day.next())
         }
@@ -137,10 +119,8 @@ impl DaySnapshot<'_> {
             self.source.condition(self.day)
         );
         let what = format!("reading the source's fingerprint of {}", self.day);
-        let row = sqlx::query(AssertSqlSafe(sql))
-            .fetch_one(&mut self.source.connection)
-            .await
-            .attempt(what.as_str())?;
+        let row =
+            sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.source.connection).await.attempt(what.as_str())?;
         Ok(Fingerprint {
             rows: row.try_get("rows").attempt(what.as_str())?,
             text: row.try_get("text").attempt(what.as_str())?,
@@ -164,19 +144,14 @@ impl DaySnapshot<'_> {
         let mut decoder = Decoder::default();
         let mut rows = 0;
         while let Some(message) = messages.try_next().await.attempt(what())? {
-            let row = decoder
-                .row(&message)
-                .map_err(|error| Failure::failed(what()).caused_by(error))?;
+            let row = decoder.row(&message).map_err(|error| Failure::failed(what()).caused_by(error))?;
             if let Some(row) = row {
                 take(row)?;
                 rows += 1;
             }
         }
         if !decoder.is_complete() {
-            return Err(Failure::failed(format!(
-                "{}: the stream broke off after {rows} rows",
-                what()
-            )));
+            return Err(Failure::failed(format!("{}: the stream broke off after {rows} rows", what())));
         }
         Ok(rows)
     }
@@ -185,15 +160,17 @@ impl DaySnapshot<'_> {
     pub async fn keep(&mut self, ids: &[i64]) -> Result<Vec<KeptRow>, Failure> {
         let what = format!("reading the rejected events of {}", self.day);
         // row_to_json takes json over to the letter, also what jsonb would refuse.
-        let rows = sqlx::query(
+        let sql = format!(
             "SELECT s.id::bigint AS source_id, row_to_json(r)::text AS json
              FROM stats s LEFT JOIN queries q ON q.id = s.query_id
-             CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ($1)",
-        )
-        .bind(ids)
-        .fetch_all(&mut self.source.connection)
-        .await
-        .attempt(what.as_str())?;
+             CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ($1) AND {}",
+            self.source.condition(self.day)
+        );
+        let rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(ids)
+            .fetch_all(&mut self.source.connection)
+            .await
+            .attempt(what.as_str())?;
         rows.iter()
             .map(|row| {
                 Ok(KeptRow {
@@ -208,11 +185,7 @@ impl DaySnapshot<'_> {
 /// The columns that daybook reads, by table, with the types it can read.
 const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("stats", "id", &["bigint", "integer"]),
-    (
-        "stats",
-        "date",
-        &["timestamp without time zone", "timestamp with time zone"],
-    ),
+    ("stats", "date", &["timestamp without time zone", "timestamp with time zone"]),
     ("stats", "type", &["text", "character varying"]),
     ("stats", "record_type", &["text", "character varying"]),
     ("stats", "payload", &["json", "jsonb"]),
@@ -247,12 +220,8 @@ async fn check_tables(connection: &mut PgConnection, database: &Database) -> Res
             )));
         }
         if !may_read {
-            return Err(Failure::failed(format!(
-                "no permission to read {table}.{column} in the source ({place})"
-            ))
-            .hint(format!(
-                "as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as"
-            )));
+            return Err(Failure::failed(format!("no permission to read {table}.{column} in the source ({place})"))
+                .hint(format!("as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as")));
         }
         if column == "date" {
             date_is_zoned = found.ends_with("with time zone");

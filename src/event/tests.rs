@@ -33,21 +33,13 @@ fn a_view_names_records_and_a_search_numbers() {
     for stat_type in ["view", "seen"] {
         assert_eq!(
             interactions(stat_type, &format!(r#"{{"rec": "{RECORDSET}"}}"#)),
-            [Interaction {
-                recordset_id,
-                item: Some("rec".into()),
-                records: 1
-            }]
+            [Interaction { recordset_id, item: Some("rec".into()), records: 1 }]
         );
     }
     for stat_type in ["search", "mapping", "download"] {
         assert_eq!(
             interactions(stat_type, &format!(r#"{{"{RECORDSET}": 12.0}}"#)),
-            [Interaction {
-                recordset_id,
-                item: None,
-                records: 12
-            }]
+            [Interaction { recordset_id, item: None, records: 12 }]
         );
     }
 }
@@ -56,27 +48,17 @@ fn a_view_names_records_and_a_search_numbers() {
 fn the_last_of_a_repeated_key_wins() {
     let payload = format!(r#"{{"{RECORDSET}": "never looked at", "{RECORDSET}": 1, "{RECORDSET}": 2}}"#);
     let found = interactions("search", &payload);
-    assert_eq!(
-        found.iter().map(|interaction| interaction.records).collect::<Vec<_>>(),
-        [2]
-    );
+    assert_eq!(found.iter().map(|interaction| interaction.records).collect::<Vec<_>>(), [2]);
 
     let payload = format!(r#"{{"a": 1, "b": "{RECORDSET}", "\u0061": "{RECORDSET}"}}"#);
-    let items: Vec<_> = interactions("view", &payload)
-        .into_iter()
-        .filter_map(|interaction| interaction.item)
-        .collect();
+    let items: Vec<_> = interactions("view", &payload).into_iter().filter_map(|interaction| interaction.item).collect();
     assert_eq!(items, ["b", "a"]);
 }
 
 #[test]
 fn other_record_types_are_ignored_before_anything_else_is_looked_at() {
     for record_type in [None, Some("recordsets"), Some("Records"), Some("")] {
-        let row = SourceRow {
-            record_type,
-            stat_type: Some("nonsense"),
-            ..row("view", "[")
-        };
+        let row = SourceRow { record_type, stat_type: Some("nonsense"), ..row("view", "[") };
         assert!(matches!(read(row), Reading::Ignored));
     }
 }
@@ -89,20 +71,8 @@ fn an_event_is_rejected_as_a_whole_with_the_reason() {
     let nul_item = format!(r#"{{"a\u0000b": "{RECORDSET}"}}"#);
     for (row, reason) in [
         (row("viewed", "{}"), Reason::UnknownType),
-        (
-            SourceRow {
-                stat_type: None,
-                ..row("", "{}")
-            },
-            Reason::UnknownType,
-        ),
-        (
-            SourceRow {
-                payload: None,
-                ..row("view", "")
-            },
-            Reason::PayloadNotAnObject,
-        ),
+        (SourceRow { stat_type: None, ..row("", "{}") }, Reason::UnknownType),
+        (SourceRow { payload: None, ..row("view", "") }, Reason::PayloadNotAnObject),
         (row("view", "null"), Reason::PayloadNotAnObject),
         (row("view", "[]"), Reason::PayloadNotAnObject),
         (row("view", "\"text\""), Reason::PayloadNotAnObject),
@@ -113,13 +83,7 @@ fn an_event_is_rejected_as_a_whole_with_the_reason() {
         (row("search", &bad_second), Reason::NotANaturalNumber),
         (row("view", &long_item), Reason::TermTooLong),
         (row("view", &nul_item), Reason::TermHoldsNul),
-        (
-            SourceRow {
-                query_hash: Some(&long),
-                ..row("search", "{}")
-            },
-            Reason::TermTooLong,
-        ),
+        (SourceRow { query_hash: Some(&long), ..row("search", "{}") }, Reason::TermTooLong),
     ] {
         let rejection = rejection(row);
         assert_eq!(rejection.reason, reason, "{row:?}");
@@ -137,10 +101,7 @@ fn terms_of_exactly_the_longest_length_are_taken() {
 
 #[test]
 fn geocodes_are_the_same_term_however_they_are_spelled() {
-    let spelled = [
-        r#"{"country":"US","city":"Ocala"}"#,
-        " {\"city\" : \"Oc\\u0061la\", \"country\":\"US\" }",
-    ];
+    let spelled = [r#"{"country":"US","city":"Ocala"}"#, " {\"city\" : \"Oc\\u0061la\", \"country\":\"US\" }"];
     for text in spelled {
         assert_eq!(geocode::canonical(text).unwrap(), r#"{"city":"Ocala","country":"US"}"#);
     }
@@ -148,10 +109,7 @@ fn geocodes_are_the_same_term_however_they_are_spelled() {
     assert_eq!(geocode::canonical("{}").unwrap(), "{}");
     for (text, reason) in [
         (r#"{"city":"\u0000"}"#.to_owned(), Reason::TermHoldsNul),
-        (
-            format!(r#"{{"city":"{}"}}"#, "x".repeat(MAX_TERM_BYTES)),
-            Reason::TermTooLong,
-        ),
+        (format!(r#"{{"city":"{}"}}"#, "x".repeat(MAX_TERM_BYTES)), Reason::TermTooLong),
         ("{".to_owned(), Reason::GeocodeUnreadable),
     ] {
         assert_eq!(geocode::canonical(&text).unwrap_err().reject(1).reason, reason);

@@ -1,4 +1,4 @@
-//! The lock of the ledger: one run at a time posts and projects.
+//! The locks of the ledger: one run at a time posts, one projects, one rebuilds.
 //!
 //! A session-level advisory lock on a connection of its own, held for the length of a run and gone with the connection,
 //! however the process ends. The [`Run`] that comes with it is the proof that a writer asks for. Should the connection
@@ -14,8 +14,26 @@ use crate::clock;
 use crate::database::{Attempt as _, Database};
 use crate::failure::{Exit, Failure};
 
-/// "daybook" in ASCII: the key of the advisory lock, which is per database.
-const LOCK_KEY: i64 = 0x64_61_79_62_6f_6f_6b;
+/// What a lock is for. Its number is the key of the advisory lock, which is per database: "daybook" in ASCII and one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(i64)]
+pub enum Purpose {
+    /// Posting: of one run, for all of its length.
+    Posting = 0x64_61_79_62_6f_6f_6b,
+    /// Writing to the indices behind the aliases: for as long as that takes. Others wait.
+    Projecting = 0x64_61_79_62_6f_6f_6c,
+    /// Rebuilding: of one run, for all of its length, while others post and project.
+    Rebuilding = 0x64_61_79_62_6f_6f_6d,
+}
+
+impl Purpose {
+    fn key(self) -> i64 {
+        self as i64
+    }
+}
+
+/// How long a run waits for another's projecting.
+const LONGEST_WAIT_SECONDS: u32 = 600;
 
 /// Version of the program, as it is stored with runs and entries.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,22 +47,19 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock for a command, or fails with who holds it.
-    pub async fn take(database: &Database, command: &str) -> Result<Self, Failure> {
+    pub async fn take(database: &Database, purpose: Purpose, command: &str) -> Result<Self, Failure> {
         let run_id = Uuid::now_v7();
         let mut connection = database.connect(&session_name(command, run_id)).await?;
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(LOCK_KEY)
+            .bind(purpose.key())
             .fetch_one(&mut connection)
             .await
             .attempt("taking the ledger's lock")?;
         if !taken {
-            let holder = holder(&mut connection)
-                .await?
-                .unwrap_or_else(|| "a run that has just ended".to_owned());
-            return Err(
-                Failure::new(Exit::Locked, format!("another run holds the ledger's lock: {holder}"))
-                    .hint("let it finish, then run the command again; `daybook status` shows how it went"),
-            );
+            let holder =
+                holder(&mut connection, purpose).await?.unwrap_or_else(|| "a run that has just ended".to_owned());
+            return Err(Failure::new(Exit::Locked, format!("another run holds the ledger's lock: {holder}"))
+                .hint("let it finish, then run the command again; `daybook status` shows how it went"));
         }
         Ok(Self { connection, run_id })
     }
@@ -72,8 +87,8 @@ pub struct Run {
 
 impl Run {
     /// Takes the lock and records the start.
-    pub async fn start(ledger: &Ledger, command: &str) -> Result<Self, Failure> {
-        let mut lock = Lock::take(&ledger.database, command).await?;
+    pub async fn start(ledger: &Ledger, purpose: Purpose, command: &str) -> Result<Self, Failure> {
+        let mut lock = Lock::take(&ledger.database, purpose, command).await?;
         sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
             .bind(lock.run_id)
             .bind(command)
@@ -93,6 +108,37 @@ impl Run {
     /// Makes sure that the lock is still held.
     pub async fn check_lock(&mut self) -> Result<(), Failure> {
         self.lock.check().await
+    }
+
+    /// Waits until nobody else projects, and keeps others from it.
+    pub async fn lock_projections(&mut self) -> Result<(), Failure> {
+        let connection = &mut self.lock.connection;
+        let what = "waiting for another run's projecting";
+        let timeout = format!("SET lock_timeout = '{LONGEST_WAIT_SECONDS}s'");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(timeout)).execute(&mut *connection).await.attempt(what)?;
+        let locked =
+            sqlx::query("SELECT pg_advisory_lock($1)").bind(Purpose::Projecting.key()).execute(&mut *connection).await;
+        let Err(error) = locked else { return Ok(()) };
+        // 55P03: lock_timeout has passed.
+        if error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03") {
+            let holder = holder(connection, Purpose::Projecting).await?.unwrap_or_default();
+            return Err(Failure::new(
+                Exit::Locked,
+                format!("{what}: it took more than {LONGEST_WAIT_SECONDS} s: {holder}"),
+            )
+            .hint("let it finish, then run `daybook project`"));
+        }
+        Err(error).attempt(what)
+    }
+
+    /// Lets others project.
+    pub async fn unlock_projections(&mut self) -> Result<(), Failure> {
+        sqlx::query("SELECT pg_advisory_unlock($1)")
+            .bind(Purpose::Projecting.key())
+            .execute(&mut self.lock.connection)
+            .await
+            .map(drop)
+            .attempt("letting others project")
     }
 
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
@@ -121,9 +167,9 @@ fn session_name(command: &str, run_id: Uuid) -> String {
     format!("daybook {command} {run_id}")
 }
 
-/// Who holds the lock, in words; nobody, if it is free.
-pub async fn holder(connection: &mut PgConnection) -> Result<Option<String>, Failure> {
-    let (high, low) = (LOCK_KEY >> 32, LOCK_KEY & 0xffff_ffff);
+/// Who holds a lock, in words; nobody, if it is free.
+pub async fn holder(connection: &mut PgConnection, purpose: Purpose) -> Result<Option<String>, Failure> {
+    let (high, low) = (purpose.key() >> 32, purpose.key() & 0xffff_ffff);
     sqlx::query_scalar(
         "SELECT format('%s, server process %s%s', coalesce(nullif(a.application_name, ''), 'a session without a name'), l.pid,
                        coalesce(to_char(a.backend_start AT TIME ZONE 'UTC', '\", since \"YYYY-MM-DD HH24:MI:SS\" UTC\"'), ''))

@@ -26,10 +26,7 @@ pub fn write<'a>(out: &mut Vec<u8>, terms: impl Iterator<Item = (&'a str, i64)>)
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(place) = rest
-        .iter()
-        .position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\'))
-    {
+    while let Some(place) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
         out.extend_from_slice(&rest[..place]);
         match rest[place] {
             b'"' => out.extend_from_slice(b"\\\""),
@@ -92,12 +89,8 @@ mod tests {
         write(&mut text, terms.iter().copied());
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text, "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}");
-        let read: Vec<(String, i64)> = read(&text)
-            .unwrap()
-            .0
-            .into_iter()
-            .map(|(term, n)| (term.into_owned(), n))
-            .collect();
+        let read: Vec<(String, i64)> =
+            read(&text).unwrap().0.into_iter().map(|(term, n)| (term.into_owned(), n)).collect();
         assert_eq!(read, terms.map(|(term, n)| (term.to_owned(), n)));
     }
 }

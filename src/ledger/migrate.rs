@@ -79,9 +79,8 @@ pub async fn check_version(connection: &mut PgConnection, database: &Database) -
         return Ok(());
     }
     let place = database.place();
-    let failure = Failure::failed(format!(
-        "the ledger's schema is of version {found}, this program needs {expected} ({place})"
-    ));
+    let failure =
+        Failure::failed(format!("the ledger's schema is of version {found}, this program needs {expected} ({place})"));
     Err(if found < expected {
         failure.hint("run `daybook migrate` to upgrade it")
     } else {
@@ -96,20 +95,13 @@ pub fn not_migrated(database: &Database) -> Failure {
 }
 
 fn runner() -> Runner {
-    let mut runner = embedded::migrations::runner()
-        .set_abort_divergent(true)
-        .set_abort_missing(true);
+    let mut runner = embedded::migrations::runner().set_abort_divergent(true).set_abort_missing(true);
     runner.set_migration_table_name(VERSION_TABLE);
     runner
 }
 
 fn embedded_version() -> i32 {
-    runner()
-        .get_migrations()
-        .iter()
-        .map(Migration::version)
-        .max()
-        .unwrap_or(0)
+    runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
 }
 
 async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
@@ -125,10 +117,8 @@ async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) ->
     .execute(&mut *connection)
     .await
     .attempt(what)?;
-    let (ledger_id, found): (Uuid, String) = sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
-        .fetch_one(connection)
-        .await
-        .attempt(what)?;
+    let (ledger_id, found): (Uuid, String) =
+        sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger").fetch_one(connection).await.attempt(what)?;
     let found: TimeZone = found
         .parse()
         .map_err(|error| Failure::failed("the ledger's time zone is unknown to this program").caused_by(error))?;
@@ -149,10 +139,7 @@ async fn create_roles(connection: &mut PgConnection) -> Result<(), String> {
         match sqlx::raw_sql(ROLES_SQL).execute(&mut *connection).await {
             Ok(_) => return Ok(()),
             Err(error) => {
-                let code = error
-                    .as_database_error()
-                    .and_then(sqlx::error::DatabaseError::code)
-                    .unwrap_or_default();
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
                 refused = error.to_string();
                 if !matches!(code.as_ref(), "23505" | "42710" | "XX000") {
                     break;
@@ -199,10 +186,5 @@ fn applied_migration(row: &sqlx::postgres::PgRow) -> Result<Migration, sqlx::Err
     let applied_on = time::OffsetDateTime::parse(&applied_on, &time::format_description::well_known::Rfc3339)
         .map_err(|error| sqlx::Error::Decode(error.into()))?;
     let checksum = checksum.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Migration::applied(
-        row.try_get("version")?,
-        row.try_get("name")?,
-        applied_on,
-        checksum,
-    ))
+    Ok(Migration::applied(row.try_get("version")?, row.try_get("name")?, applied_on, checksum))
 }

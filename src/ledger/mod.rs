@@ -35,6 +35,11 @@ impl EntryId {
         Self(self.0.saturating_add(1))
     }
 
+    /// The entries after this one, up to another.
+    pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
+        (self.0.saturating_add(1)..=last.0).map(Self)
+    }
+
     /// As the number it is, which is also the version of the documents that the entry makes.
     pub fn number(self) -> i64 {
         self.0
@@ -53,9 +58,7 @@ impl FromStr for EntryId {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(number) if number > 0 => Ok(Self(number)),
-            _ => Err(format!(
-                "'{text}' is not an entry id: give a number from 1, `daybook log` lists them"
-            )),
+            _ => Err(format!("'{text}' is not an entry id: give a number from 1, `daybook log` lists them")),
         }
     }
 }
@@ -109,16 +112,9 @@ impl Ledger {
             .attempt("reading which ledger this is")?;
         let (ledger_id, zone) = row.ok_or_else(|| migrate::not_migrated(database))?;
         let zone = zone.parse().map_err(|error| {
-            Failure::failed(format!(
-                "the ledger's time zone is unknown to this program ({})",
-                database.place()
-            ))
-            .caused_by(error)
+            Failure::failed(format!("the ledger's time zone is unknown to this program ({})", database.place()))
+                .caused_by(error)
         })?;
-        Ok(Self {
-            database: database.clone(),
-            ledger_id,
-            zone,
-        })
+        Ok(Self { database: database.clone(), ledger_id, zone })
     }
 }

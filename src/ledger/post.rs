@@ -70,26 +70,16 @@ pub struct Posted {
 pub async fn post(ledger: &Ledger, run: &mut Run, posting: Posting) -> Result<Posted, Failure> {
     let day = posting.day;
     if let Some(cell) = posting.deltas.control_sum_violation() {
-        return Err(Failure::failed(format!(
-            "the control sums of {day} do not hold for {cell}: nothing was posted"
-        ))
-        .hint("this is a defect of daybook: please report it with the day's events"));
+        return Err(Failure::failed(format!("the control sums of {day} do not hold for {cell}: nothing was posted"))
+            .hint("this is a defect of daybook: please report it with the day's events"));
     }
-    let mut connection = ledger
-        .database
-        .connect(&format!("daybook posting {}", run.run_id()))
-        .await?;
-    sqlx::raw_sql("BEGIN")
-        .execute(&mut connection)
-        .await
-        .attempt(format!("starting to post {day}"))?;
+    tracing::info!(%day, kind = posting.kind.name(), delta_rows = posting.deltas.rows().len(), "posting");
+    let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
+    sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(format!("starting to post {day}"))?;
     let posted = post_in_transaction(&mut connection, run, posting).await?;
     // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
     run.check_lock().await?;
-    sqlx::raw_sql("COMMIT")
-        .execute(&mut connection)
-        .await
-        .attempt(format!("committing the posting of {day}"))?;
+    sqlx::raw_sql("COMMIT").execute(&mut connection).await.attempt(format!("committing the posting of {day}"))?;
     // What is committed is committed, whether or not the server hears the goodbye.
     let _ = connection.close().await;
     Ok(posted)
@@ -102,17 +92,13 @@ async fn post_in_transaction(connection: &mut PgConnection, run: &Run, posting: 
         .await
         .attempt(what.as_str())?;
     let entry_id = head.unwrap_or(EntryId::NONE).next();
-    let balances = balances(connection, &posting.deltas)
-        .await
-        .attempt(format!("{what}: looking up balances"))?;
+    let balances = balances(connection, &posting.deltas).await.attempt(format!("{what}: looking up balances"))?;
 
     let deltas = Arc::new(posting.deltas);
     let (copied, content_hash) = copy_rows(connection, entry_id, posting.day, Arc::clone(&deltas), balances).await?;
     let delta_rows = deltas.rows().len() as u64;
     if copied != delta_rows {
-        return Err(Failure::failed(format!(
-            "{what}: {copied} of {delta_rows} rows arrived: nothing was posted"
-        )));
+        return Err(Failure::failed(format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted")));
     }
 
     let header = sqlx::query(
@@ -173,10 +159,7 @@ async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<V
             last_day: row.try_get("last_day")?,
         };
         // Ordinality counts from 1.
-        if let Some(slot) = usize::try_from(place - 1)
-            .ok()
-            .and_then(|place| balances.get_mut(place))
-        {
+        if let Some(slot) = usize::try_from(place - 1).ok().and_then(|place| balances.get_mut(place)) {
             *slot = Some(balance);
         }
     }
@@ -194,26 +177,18 @@ async fn copy_rows(
     let what = format!("posting {day}: writing the rows of entry {entry_id}");
     let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
     let encoding = tokio::task::spawn_blocking(move || -> Result<[u8; 32], Overflow> {
-        row_bytes::encode(entry_id, day, &deltas, &balances, |chunk| {
-            sender.blocking_send(chunk).is_ok()
-        })
+        row_bytes::encode(entry_id, day, &deltas, &balances, |chunk| sender.blocking_send(chunk).is_ok())
     });
-    let mut copy = connection
-        .copy_in_raw(row_bytes::COPY_STATEMENT)
-        .await
-        .attempt(what.as_str())?;
+    let mut copy = connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
     while let Some(chunk) = chunks.recv().await {
         if let Err(error) = copy.send(chunk).await {
             return Err(failure(error, what));
         }
     }
     // The encoder has hung up: it is done, or it met an overflow.
-    let hash = encoding
-        .await
-        .map_err(|error| Failure::failed(what.as_str()).caused_by(error))?
-        .map_err(|error| {
-            Failure::failed(format!("{what}: a balance overflows, nothing was posted")).caused_by(error)
-        })?;
+    let hash = encoding.await.map_err(|error| Failure::failed(what.as_str()).caused_by(error))?.map_err(|error| {
+        Failure::failed(format!("{what}: a balance overflows, nothing was posted")).caused_by(error)
+    })?;
     let arrived = copy.finish().await.attempt(what)?;
     Ok((arrived, hash))
 }

@@ -66,11 +66,8 @@ impl StoredRow {
     pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
         let read = |text| {
             map::read(text).map_err(|error| {
-                Failure::failed(format!(
-                    "a term map of entry {} ({}) cannot be read",
-                    self.entry_id, self.cell
-                ))
-                .caused_by(error)
+                Failure::failed(format!("a term map of entry {} ({}) cannot be read", self.entry_id, self.cell))
+                    .caused_by(error)
             })
         };
         let [items, queries, geocodes] = &self.maps;
@@ -80,10 +77,7 @@ impl StoredRow {
 
 /// What a recordset's cell stands at after some entry.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.recordset_total, commented in the schema"
-)]
+#[expect(missing_docs, reason = "the columns of daybook.recordset_total, commented in the schema")]
 pub struct CellTotal {
     pub cell: Cell,
     pub count: i64,
@@ -124,6 +118,15 @@ impl Reader {
         Ok(head.unwrap_or(EntryId::NONE))
     }
 
+    /// The hash of an entry, in hexadecimal; none if there is no such entry.
+    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<String>, Failure> {
+        sqlx::query_scalar("SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = $1")
+            .bind(entry_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .attempt(format!("reading the hash of entry {entry_id}"))
+    }
+
     /// The days from the ledger's first to its last; none in an empty ledger.
     pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
         let (first, last): (Option<Day>, Option<Day>) = sqlx::query_as("SELECT min(day), max(day) FROM daybook.entry")
@@ -140,6 +143,26 @@ impl Reader {
             .fetch_all(&mut self.connection)
             .await
             .attempt("reading the last applied days")
+    }
+
+    /// All days that have entries, earliest first.
+    pub async fn days_with_entries(&mut self) -> Result<Vec<Day>, Failure> {
+        sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry ORDER BY day")
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("reading the days of the ledger")
+    }
+
+    /// The days of a period that have no entry.
+    pub async fn days_without_entry(&mut self, period: Period) -> Result<Vec<Day>, Failure> {
+        let posted: Vec<Day> = sqlx::query_scalar("SELECT day FROM daybook.entry WHERE day BETWEEN $1 AND $2")
+            .bind(period.from())
+            .bind(period.to())
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("looking for days without an entry")?;
+        let posted: HashSet<Day> = posted.into_iter().collect();
+        Ok(period.days().filter(|day| !posted.contains(day)).collect())
     }
 
     /// The entries of a day, oldest first.
@@ -204,6 +227,20 @@ impl Reader {
         for_each_row(&mut self.connection, query, format!("reading the rows of {day}"), take).await
     }
 
+    /// Hands the rows of an entry to `take`, in no particular order.
+    pub async fn rows_of_entry(
+        &mut self,
+        entry_id: EntryId,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta WHERE entry_id = $1",
+        )
+        .bind(entry_id);
+        for_each_row(&mut self.connection, query, format!("reading the rows of entry {entry_id}"), take).await
+    }
+
     /// Hands the rows of a recordset to `take`, in no particular order.
     pub async fn rows_of_recordset(
         &mut self,
@@ -219,13 +256,7 @@ impl Reader {
         .bind(recordset_id)
         .bind(period.map(Period::from))
         .bind(period.map(Period::to));
-        for_each_row(
-            &mut self.connection,
-            query,
-            format!("reading the rows of recordset {recordset_id}"),
-            take,
-        )
-        .await
+        for_each_row(&mut self.connection, query, format!("reading the rows of recordset {recordset_id}"), take).await
     }
 
     /// The days that entries after one and up to another are about.
@@ -273,6 +304,120 @@ impl Reader {
         }
         Ok(())
     }
+
+    /// Hands the all-time count of each term of a dimension to `take`, in no particular order. The server does the
+    /// summing, on its disk if it must.
+    pub async fn term_totals(
+        &mut self,
+        dimension: &str,
+        stat_types: &[String],
+        through: EntryId,
+        mut take: impl AsyncFnMut(TermTotal) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let what = format!("reading the all-time counts of {dimension}");
+        let mut rows = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, term, sum(n)::bigint AS count, max(entry_id) AS entry_id
+             FROM daybook.interaction_term_delta
+             WHERE dimension = $1 AND stat_type = ANY ($2) AND entry_id <= $3
+             GROUP BY recordset_id, record_type, stat_type, term",
+        )
+        .bind(dimension)
+        .bind(stat_types)
+        .bind(through)
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
+            take(term_total(&row).attempt(what.as_str())?).await?;
+        }
+        Ok(())
+    }
+
+    /// Which of these documents of days the ledger makes: those of days and recordsets that it has rows of.
+    pub async fn existing_days(
+        &mut self,
+        named: &[(&str, Day, Uuid)],
+        through: EntryId,
+    ) -> Result<HashSet<String>, Failure> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT k.id FROM unnest($1::text[], $2::date[], $3::uuid[]) AS k (id, day, recordset_id)
+             WHERE EXISTS (SELECT FROM daybook.interaction_delta d
+                           WHERE d.day = k.day AND d.recordset_id = k.recordset_id AND d.entry_id <= $4)",
+        )
+        .bind(named.iter().map(|(id, ..)| *id).collect::<Vec<_>>())
+        .bind(named.iter().map(|(_, day, _)| *day).collect::<Vec<_>>())
+        .bind(named.iter().map(|(.., recordset_id)| *recordset_id).collect::<Vec<_>>())
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("looking for days of documents in the ledger")?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// Which of these documents of recordsets the ledger makes.
+    pub async fn existing_recordsets(
+        &mut self,
+        named: &[(&str, Uuid)],
+        through: EntryId,
+    ) -> Result<HashSet<String>, Failure> {
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT k.id FROM unnest($1::text[], $2::uuid[]) AS k (id, recordset_id)
+             WHERE EXISTS (SELECT FROM daybook.interaction_delta d
+                           WHERE d.recordset_id = k.recordset_id AND d.entry_id <= $3)",
+        )
+        .bind(named.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+        .bind(named.iter().map(|(_, recordset_id)| *recordset_id).collect::<Vec<_>>())
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("looking for recordsets of documents in the ledger")?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// The ids of those terms that the ledger lists.
+    pub async fn existing_terms(&mut self, named: &[NamedTerm], through: EntryId) -> Result<HashSet<String>, Failure> {
+        let cells = || named.iter().map(|named| named.cell);
+        let ids: Vec<String> = sqlx::query_scalar(
+            "SELECT k.id FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[])
+                 AS k (id, recordset_id, record_type, stat_type, dimension, term)
+             WHERE EXISTS (
+                 SELECT FROM daybook.interaction_delta d
+                 WHERE d.recordset_id = k.recordset_id AND d.record_type = k.record_type AND d.stat_type = k.stat_type
+                   AND d.entry_id <= $7
+                   AND CASE k.dimension WHEN 'items' THEN d.items WHEN 'queries' THEN d.queries ELSE d.geocodes END ? k.term)",
+        )
+        .bind(named.iter().map(|named| named.id.as_str()).collect::<Vec<_>>())
+        .bind(cells().map(|cell| cell.recordset_id).collect::<Vec<_>>())
+        .bind(cells().map(|cell| cell.record_type.name()).collect::<Vec<_>>())
+        .bind(cells().map(|cell| cell.stat_type.name()).collect::<Vec<_>>())
+        .bind(named.iter().map(|named| named.dimension).collect::<Vec<_>>())
+        .bind(named.iter().map(|named| named.term.as_str()).collect::<Vec<_>>())
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("looking for terms of documents in the ledger")?;
+        Ok(ids.into_iter().collect())
+    }
+}
+
+/// A term that a document claims to be about.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct NamedTerm {
+    /// The document's id.
+    pub id: String,
+    pub cell: Cell,
+    pub dimension: &'static str,
+    pub term: String,
+}
+
+/// What a term of a cell stands at after some entry.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct TermTotal {
+    pub cell: Cell,
+    pub term: String,
+    pub count: i64,
+    /// The last entry that lists the term.
+    pub entry_id: EntryId,
 }
 
 /// A day that has new entries.
@@ -307,11 +452,7 @@ fn stored_row(row: &PgRow) -> Result<StoredRow, sqlx::Error> {
         entry_id: row.try_get("entry_id")?,
         count: row.try_get("count")?,
         total: row.try_get("total")?,
-        maps: [
-            jsonb_text(row, "items")?,
-            jsonb_text(row, "queries")?,
-            jsonb_text(row, "geocodes")?,
-        ],
+        maps: [jsonb_text(row, "items")?, jsonb_text(row, "queries")?, jsonb_text(row, "geocodes")?],
     })
 }
 
@@ -322,6 +463,15 @@ fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
         total: row.try_get("total_balance")?,
         first_day: row.try_get("first_day")?,
         last_day: row.try_get("last_day")?,
+        entry_id: row.try_get("entry_id")?,
+    })
+}
+
+fn term_total(row: &PgRow) -> Result<TermTotal, sqlx::Error> {
+    Ok(TermTotal {
+        cell: cell(row)?,
+        term: row.try_get("term")?,
+        count: row.try_get("count")?,
         entry_id: row.try_get("entry_id")?,
     })
 }

@@ -57,12 +57,7 @@ pub(super) fn encode(
 
 /// The balance after a row; nothing where it overflows.
 fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance> {
-    let before = before.unwrap_or(Balance {
-        count: 0,
-        total: 0,
-        first_day: day,
-        last_day: day,
-    });
+    let before = before.unwrap_or(Balance { count: 0, total: 0, first_day: day, last_day: day });
     Some(Balance {
         count: before.count.checked_add(row.count)?,
         total: before.total.checked_add(row.total)?,
@@ -93,23 +88,14 @@ impl Scratch {
         self.head.clear();
         let (record_type, stat_type) = (row.cell.record_type.name(), row.cell.stat_type.name());
         let (recordset_id, count, total) = (row.cell.recordset_id, row.count, row.total);
-        write!(
-            self.head,
-            "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}"
-        )
-        .expect(FAILS_NEVER);
+        write!(self.head, "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}").expect(FAILS_NEVER);
         hash.update(&self.head);
         for text in &self.maps {
             hash.update(b"\n");
             hash.update(text);
         }
         self.head.clear();
-        let Balance {
-            count,
-            total,
-            first_day,
-            last_day,
-        } = balance;
+        let Balance { count, total, first_day, last_day } = balance;
         write!(self.head, "\n{count}\n{total}\n{first_day}\n{last_day}").expect(FAILS_NEVER);
         hash.update(&self.head);
         hash.finalize().into()

@@ -6,22 +6,22 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use uuid::Uuid;
 
-use super::{Projection, daily, totals};
+use super::documents::{Entries, Sink, stream};
+use super::{Kind, Plan, fold, serving_settings};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
-use crate::elastic::bulk::{BulkWriter, Written};
-use crate::elastic::index::{self, Index};
+use crate::elastic::bulk::{BulkWriter, Document, Written};
+use crate::elastic::index::{self, Checkpoint, Index};
 use crate::failure::Failure;
-use crate::ledger::read::{CellTotal, DayTouched, Reader, StoredRow};
+use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 
 /// What an advance did.
 #[derive(Clone, Debug, Serialize)]
 pub struct Advanced {
     /// The projection.
-    pub projection: Projection,
+    pub projection: Kind,
     /// The name that readers use.
     pub alias: String,
     /// The index behind it.
@@ -38,145 +38,121 @@ pub struct Advanced {
     pub duration: Duration,
 }
 
+impl Sink for BulkWriter {
+    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+        self.write(document).await
+    }
+}
+
 /// Advances a projection to the head of the ledger.
 pub async fn advance(
-    projection: Projection,
+    kind: Kind,
+    plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
-    prefix: &str,
 ) -> Result<Advanced, Failure> {
     let stopwatch = Stopwatch::start();
-    let alias = projection.alias(prefix);
-    let mut index = open(projection, ledger, client, &alias).await?;
+    let alias = plan.alias(kind);
+    let mut index = open(kind, plan, ledger, client, &alias).await?;
+    check_history(&index, reader).await?;
     let from = index.checkpoint.applied_through;
-    let head = reader.head().await?;
-    if from > head {
-        return Err(Failure::failed(format!(
-            "the index {} behind {alias} contains entries up to {from}, the ledger ends at {head}",
-            index.physical
-        ))
-        .hint("the ledger was restored to an older state: restore the newer one, or make the index anew with `daybook rebuild`"));
-    }
-    let mut written = Written::default();
-    if from < head {
-        let mut writer = BulkWriter::new(client, &alias);
-        match projection {
-            Projection::Daily => write_daily(reader, &mut writer, from, head).await?,
-            Projection::Totals => write_totals(reader, &mut writer, from, head).await?,
-        }
-        written = writer.finish().await?;
-        index.refresh(client).await?;
-        index.record(client, head).await?;
-    }
+    let mut writer = BulkWriter::to_alias(client, &alias);
+    let written = advance_index(kind, plan, reader, client, &mut index, &mut writer).await?;
+    let through = index.checkpoint.applied_through;
     Ok(Advanced {
-        projection,
+        projection: kind,
         alias,
         index: index.physical,
         from,
-        through: head,
+        through,
         written,
         duration: stopwatch.elapsed(),
     })
 }
 
+/// Advances an index to the head of the ledger, through a writer that leads to it.
+pub(super) async fn advance_index(
+    kind: Kind,
+    plan: &Plan,
+    reader: &mut Reader,
+    client: &Client,
+    index: &mut Index,
+    writer: &mut BulkWriter,
+) -> Result<Written, Failure> {
+    let from = index.checkpoint.applied_through;
+    let head = reader.head().await?;
+    if from >= head {
+        return Ok(Written::default());
+    }
+    tracing::info!(index = index.physical, from = from.number(), through = head.number(), "advancing");
+    let mut written = Written::default();
+    if kind == Kind::Terms {
+        for entry_id in from.through(head) {
+            fold::add_entry(&plan.terms, reader, client, &index.physical, writer, entry_id).await?;
+            // The next entry adds to what this one leaves, so all of it must be there.
+            written = writer.flush().await?;
+            record(index, reader, client, entry_id).await?;
+        }
+    } else {
+        stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
+        written = writer.flush().await?;
+    }
+    index.refresh(client).await?;
+    record(index, reader, client, head).await?;
+    Ok(written)
+}
+
+/// Moves the checkpoint.
+pub(super) async fn record(
+    index: &mut Index,
+    reader: &mut Reader,
+    client: &Client,
+    applied_through: EntryId,
+) -> Result<(), Failure> {
+    index.checkpoint.entry_hash = reader.entry_hash(applied_through).await?;
+    index.checkpoint.applied_through = applied_through;
+    index.record(client).await
+}
+
 /// The index behind the alias, created if there is none.
-async fn open(projection: Projection, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
+async fn open(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
+    let shape = plan.shape(kind);
     let index = match index::find(client, alias).await? {
         Some(index) => index,
         None => {
-            index::create(
-                client,
-                alias,
-                ledger.ledger_id,
-                &projection.mapping(),
-                &projection.settings(),
-            )
-            .await?
+            let checkpoint = Checkpoint {
+                ledger_id: ledger.ledger_id,
+                generation: 1,
+                applied_through: EntryId::NONE,
+                entry_hash: None,
+                shape: shape.clone(),
+                building: None,
+            };
+            index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await?
         }
     };
     index.check_ledger(ledger.ledger_id)?;
+    index.check_shape(shape.as_ref())?;
     Ok(index)
 }
 
-async fn write_daily(
-    reader: &mut Reader,
-    writer: &mut BulkWriter,
-    from: EntryId,
-    head: EntryId,
-) -> Result<(), Failure> {
-    for DayTouched { day, posted_before } in reader.days_touched(from, head).await? {
-        // Where no older entry is about the day, every recordset of the day is touched: no need to look which.
-        let after = if posted_before { from } else { EntryId::NONE };
-        let mut groups = Groups::default();
-        reader
-            .rows_of_day(day, after, head, async |row: StoredRow| {
-                match groups.push(row.cell.recordset_id, row) {
-                    Some((recordset_id, rows)) => writer.write(daily::document(recordset_id, day, &rows)?).await,
-                    None => Ok(()),
-                }
-            })
-            .await?;
-        if let Some((recordset_id, rows)) = groups.last() {
-            writer.write(daily::document(recordset_id, day, &rows)?).await?;
-        }
+/// Refuses an index that contains entries which this ledger does not have.
+pub async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Failure> {
+    const HINT: &str = "the ledger was restored to an older state: restore the newer one, or make the index anew from this one with `daybook rebuild`";
+    let Checkpoint { applied_through, ref entry_hash, .. } = index.checkpoint;
+    let head = reader.head().await?;
+    let (physical, alias) = (&index.physical, &index.alias);
+    if applied_through > head {
+        let what = format!(
+            "the index {physical} behind {alias} contains entries up to {applied_through}, the ledger ends at {head}"
+        );
+        return Err(Failure::failed(what).hint(HINT));
+    }
+    if entry_hash.is_some() && *entry_hash != reader.entry_hash(applied_through).await? {
+        let what =
+            format!("the index {physical} behind {alias} contains another entry {applied_through} than the ledger");
+        return Err(Failure::failed(what).hint(HINT));
     }
     Ok(())
-}
-
-async fn write_totals(
-    reader: &mut Reader,
-    writer: &mut BulkWriter,
-    from: EntryId,
-    head: EntryId,
-) -> Result<(), Failure> {
-    let mut groups = Groups::default();
-    reader
-        .totals_touched(from, head, async |total: CellTotal| {
-            match groups
-                .push(total.cell.recordset_id, total)
-                .and_then(|(id, totals)| totals::document(id, &totals))
-            {
-                Some(document) => writer.write(document).await,
-                None => Ok(()),
-            }
-        })
-        .await?;
-    match groups
-        .last()
-        .and_then(|(recordset_id, totals)| totals::document(recordset_id, &totals))
-    {
-        Some(document) => writer.write(document).await,
-        None => Ok(()),
-    }
-}
-
-/// Gathers rows that arrive by recordset.
-#[derive(Debug)]
-struct Groups<T> {
-    current: Option<(Uuid, Vec<T>)>,
-}
-
-impl<T> Default for Groups<T> {
-    fn default() -> Self {
-        Self { current: None }
-    }
-}
-
-impl<T> Groups<T> {
-    /// Takes a row; gives back the group before, if the row is the first of another.
-    fn push(&mut self, recordset_id: Uuid, row: T) -> Option<(Uuid, Vec<T>)> {
-        match &mut self.current {
-            Some((current, rows)) if *current == recordset_id => {
-                rows.push(row);
-                None
-            }
-            current => current.replace((recordset_id, vec![row])),
-        }
-    }
-
-    /// The group that was gathered last.
-    fn last(self) -> Option<(Uuid, Vec<T>)> {
-        self.current
-    }
 }

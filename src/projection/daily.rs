@@ -1,10 +1,10 @@
 //! The documents of `stats`: one per recordset and day, in the shape of the old index. Pure.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use uuid::Uuid;
 
+use super::json::{put, put_string};
 use super::totals::CELLS;
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
@@ -35,19 +35,12 @@ pub fn document(recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<Docu
     for (record_type, stat_types) in CELLS {
         put(&mut source, format_args!(r#","{}":{{"#, record_type.name()));
         for (place, stat_type) in stat_types.into_iter().enumerate() {
-            let rows = rows
-                .iter()
-                .filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
+            let rows = rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
             let net = Net::of(rows, recordset_id, day)?;
             let comma = if place > 0 { "," } else { "" };
             put(
                 &mut source,
-                format_args!(
-                    r#"{comma}"{}":{{"count":{},"total":{},"items":"#,
-                    stat_type.name(),
-                    net.count,
-                    net.total
-                ),
+                format_args!(r#"{comma}"{}":{{"count":{},"total":{},"items":"#, stat_type.name(), net.count, net.total),
             );
             let [items, queries, geocodes] = net.maps;
             put_terms(&mut source, &items, "term", put_string);
@@ -66,11 +59,7 @@ pub fn document(recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<Docu
         source.push(b'}');
     }
     source.push(b'}');
-    Ok(Document {
-        id: id(recordset_id, day),
-        version: entry_id.number(),
-        source,
-    })
+    Ok(Document { id: id(recordset_id, day), version: entry_id.number(), source })
 }
 
 /// The net of a cell on a day.
@@ -127,12 +116,4 @@ fn put_terms(out: &mut Vec<u8>, terms: &TermMap<'_>, name: &str, put_term: impl 
         put(out, format_args!(r#","count":{n}}}"#));
     }
     out.push(b']');
-}
-
-fn put_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is written to memory");
-}
-
-pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory does not fail");
 }

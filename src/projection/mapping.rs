@@ -53,3 +53,18 @@ pub(super) fn totals() -> Value {
     }
     mapping
 }
+
+pub(super) fn terms() -> Value {
+    json!({ "dynamic": "strict", "properties": {
+        "recordset_id": { "type": "keyword" },
+        "record_type": { "type": "keyword" },
+        "stat_type": { "type": "keyword" },
+        "dimension": { "type": "keyword" },
+        "term": { "type": "keyword" },
+        "country": { "type": "keyword" },
+        "region": { "type": "keyword" },
+        "city": { "type": "keyword" },
+        "count": { "type": "long" },
+        "entry_id": { "type": "long" },
+    } })
+}

@@ -2,17 +2,15 @@
 
 use uuid::Uuid;
 
-use super::daily::put;
+use super::json::put;
 use crate::elastic::bulk::Document;
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
 use crate::ledger::read::CellTotal;
 
 /// The cells of a document, in the order in which it has them.
-pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] = [
-    (RecordType::Records, StatType::ALL),
-    (RecordType::Mediarecords, StatType::ALL),
-];
+pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] =
+    [(RecordType::Records, StatType::ALL), (RecordType::Mediarecords, StatType::ALL)];
 
 /// The document of a recordset, from what its cells stand at; none if it has no cell.
 ///
@@ -23,29 +21,18 @@ pub fn document(recordset_id: Uuid, cells: &[CellTotal]) -> Option<Document> {
     let entry_id = cells.iter().map(|cell| cell.entry_id).max().unwrap_or(EntryId::NONE);
     let mut source = Vec::with_capacity(1024);
     put(&mut source, format_args!(r#"{{"recordset_id":"{recordset_id}","#));
-    put(
-        &mut source,
-        format_args!(r#""first_day":"{first_day}","last_day":"{last_day}","entry_id":{entry_id}"#),
-    );
+    put(&mut source, format_args!(r#""first_day":"{first_day}","last_day":"{last_day}","entry_id":{entry_id}"#));
     for (record_type, stat_types) in CELLS {
         put(&mut source, format_args!(r#","{}":{{"#, record_type.name()));
         for (place, stat_type) in stat_types.into_iter().enumerate() {
-            let cell = cells
-                .iter()
-                .find(|total| total.cell.record_type == record_type && total.cell.stat_type == stat_type);
+            let cell =
+                cells.iter().find(|total| total.cell.record_type == record_type && total.cell.stat_type == stat_type);
             let (count, total) = cell.map_or((0, 0), |cell| (cell.count, cell.total));
             let comma = if place > 0 { "," } else { "" };
-            put(
-                &mut source,
-                format_args!(r#"{comma}"{}":{{"count":{count},"total":{total}}}"#, stat_type.name()),
-            );
+            put(&mut source, format_args!(r#"{comma}"{}":{{"count":{count},"total":{total}}}"#, stat_type.name()));
         }
         source.push(b'}');
     }
     source.push(b'}');
-    Some(Document {
-        id: recordset_id.to_string(),
-        version: entry_id.number(),
-        source,
-    })
+    Some(Document { id: recordset_id.to_string(), version: entry_id.number(), source })
 }

@@ -33,18 +33,12 @@ async fn the_example_event_becomes_the_example_row_and_documents() {
         .await;
     world.run(&["apply", "--day", "2020-02-16"]).await.expect(0);
 
-    let row = world
-        .value("SELECT row_to_json(d) FROM daybook.interaction_delta d")
-        .await;
+    let row = world.value("SELECT row_to_json(d) FROM daybook.interaction_delta d").await;
     assert_eq!(serde_json::from_str::<Value>(&row).unwrap(), example("delta-row.json"));
-    let [(id, version, document)] = &world.documents("").await[..] else {
-        panic!("one document")
-    };
+    let [(id, version, document)] = &world.documents("").await[..] else { panic!("one document") };
     assert_eq!((id, *version), (&format!("2020-02-16:{RECORDSET}"), 1));
     assert_eq!(document, &example("daily-document.json"));
-    let [(id, version, document)] = &world.documents("-totals").await[..] else {
-        panic!("one document")
-    };
+    let [(id, version, document)] = &world.documents("-totals").await[..] else { panic!("one document") };
     assert_eq!((id.as_str(), *version), (RECORDSET, 1));
     assert_eq!(document, &example("totals-document.json"));
     world.end().await;

@@ -47,9 +47,7 @@ impl Event {
     /// The statement that puts it into the source.
     pub fn insert(&self) -> String {
         let text = |value: &Option<String>| {
-            value
-                .as_ref()
-                .map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")))
+            value.as_ref().map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")))
         };
         format!(
             "INSERT INTO stats (id, date, type, record_type, payload, ip_geocode, query_id)
@@ -74,13 +72,9 @@ pub fn example_lines(file: &str) -> Vec<String> {
 pub fn example(file: &str) -> String {
     use std::io::Read as _;
 
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("example-objects/real-day")
-        .join(file);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("example-objects/real-day").join(file);
     let mut text = String::new();
     let packed = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    flate2::read::GzDecoder::new(packed)
-        .read_to_string(&mut text)
-        .expect("unpack");
+    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).expect("unpack");
     text
 }

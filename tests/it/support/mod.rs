@@ -1,6 +1,7 @@
 //! What the tests share: a world of their own each (a database cloned from a migrated template, an index prefix), the
-//! program to run in it, and events to put into its source.
+//! program to run in it, events to put into its source, and the questions that they ask its ledger.
 
+pub mod audit;
 pub mod event;
 pub mod program;
 pub mod world;

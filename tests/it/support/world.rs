@@ -47,15 +47,9 @@ impl World {
         let template = template.unwrap_or("template0");
         let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
         // Cloning needs the template to itself, so tests that start at the same moment queue up.
-        sqlx::raw_sql("SELECT pg_advisory_lock(1)")
-            .execute(&mut server)
-            .await
-            .expect("lock");
+        sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut server).await.expect("lock");
         let create = format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy");
-        sqlx::raw_sql(AssertSqlSafe(create))
-            .execute(&mut server)
-            .await
-            .expect("create the test's database");
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut server).await.expect("create the test's database");
         server.close().await.expect("close");
         Self {
             ledger_url: with_database(&setting("DAYBOOK_LEDGER_URL"), &database),
@@ -68,14 +62,10 @@ impl World {
 
     /// Drops the database and the indices.
     pub async fn end(self) {
-        self.elastic(reqwest::Method::DELETE, &format!("{}*", self.prefix), None)
-            .await;
+        self.elastic(reqwest::Method::DELETE, &format!("{}*", self.prefix), None).await;
         let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
         let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
-        sqlx::raw_sql(AssertSqlSafe(drop))
-            .execute(&mut server)
-            .await
-            .expect("drop the test's database");
+        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut server).await.expect("drop the test's database");
     }
 
     /// The settings that point the program at this world.
@@ -99,12 +89,7 @@ impl World {
 
     /// Runs the program with other settings in addition.
     pub async fn run_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
-        self.command(arguments)
-            .envs(settings.iter().copied())
-            .output()
-            .await
-            .expect("run the program")
-            .into()
+        self.command(arguments).envs(settings.iter().copied()).output().await.expect("run the program").into()
     }
 
     /// A connection to the world's database, as its owner.
@@ -115,33 +100,25 @@ impl World {
     /// Runs SQL statements.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
-        sqlx::raw_sql(sql)
-            .execute(&mut self.sql().await)
-            .await
-            .expect("run the test's SQL");
+        sqlx::raw_sql(sql).execute(&mut self.sql().await).await.expect("run the test's SQL");
     }
 
     /// One value from the database as text; the empty string for NULL.
     pub async fn value(&self, sql: &str) -> String {
         let sql = AssertSqlSafe(format!("SELECT ({sql})::text"));
-        let value: Option<String> = sqlx::query_scalar(sql)
-            .fetch_one(&mut self.sql().await)
-            .await
-            .expect("query");
+        let value: Option<String> = sqlx::query_scalar(sql).fetch_one(&mut self.sql().await).await.expect("query");
         value.unwrap_or_default()
     }
 
     /// Creates the source tables as example-objects/source-tables.sql has them.
     pub async fn create_source(&self) {
-        self.execute(include_str!("../../../example-objects/source-tables.sql"))
-            .await;
+        self.execute(include_str!("../../../example-objects/source-tables.sql")).await;
     }
 
     /// Creates the source tables with these types of `date`, and of `payload` and `ip_geocode`.
     pub async fn create_source_of(&self, date: &str, json: &str) {
         let tables = include_str!("../../../example-objects/source-tables.sql");
-        self.execute(&tables.replace("timestamptz", date).replace("jsonb", json))
-            .await;
+        self.execute(&tables.replace("timestamptz", date).replace("jsonb", json)).await;
     }
 
     /// Puts events into the source.
@@ -149,18 +126,14 @@ impl World {
         let mut connection = self.sql().await;
         let mut transaction = connection.begin().await.expect("begin");
         for event in events {
-            sqlx::raw_sql(AssertSqlSafe(event.insert()))
-                .execute(&mut *transaction)
-                .await
-                .expect("insert an event");
+            sqlx::raw_sql(AssertSqlSafe(event.insert())).execute(&mut *transaction).await.expect("insert an event");
         }
         transaction.commit().await.expect("commit");
     }
 
     /// Puts a query into the source.
     pub async fn log_query(&self, id: i64, hash: &str) {
-        self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')"))
-            .await;
+        self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')")).await;
     }
 
     /// Loads the published day into the source.
@@ -170,32 +143,18 @@ impl World {
             let insert =
                 format!("INSERT INTO {table} SELECT r.* FROM json_populate_recordset(NULL::{table}, $1::json) r");
             let mut connection = self.sql().await;
-            let done = sqlx::query(AssertSqlSafe(insert))
-                .bind(format!("[{rows}]"))
-                .execute(&mut connection)
-                .await;
+            let done = sqlx::query(AssertSqlSafe(insert)).bind(format!("[{rows}]")).execute(&mut connection).await;
             done.expect("load the real day");
         }
     }
 
     /// A request to Elasticsearch; the body of its answer.
     pub async fn elastic(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
-        let mut request = self.http.request(
-            method,
-            format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')),
-        );
+        let mut request = self.http.request(method, format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')));
         if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body.to_string());
+            request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let text = request
-            .send()
-            .await
-            .expect("Elasticsearch answers")
-            .text()
-            .await
-            .expect("a body");
+        let text = request.send().await.expect("Elasticsearch answers").text().await.expect("a body");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
 
@@ -216,13 +175,10 @@ impl World {
                     self.elastic(reqwest::Method::POST, "_search/scroll", Some(body)).await
                 }
             };
-            let hits = page["hits"]["hits"]
-                .as_array()
-                .unwrap_or_else(|| panic!("no hits: {page}"));
+            let hits = page["hits"]["hits"].as_array().unwrap_or_else(|| panic!("no hits: {page}"));
             if hits.is_empty() {
                 let body = serde_json::json!({ "scroll_id": page["_scroll_id"] });
-                self.elastic(reqwest::Method::DELETE, "_search/scroll", Some(body))
-                    .await;
+                self.elastic(reqwest::Method::DELETE, "_search/scroll", Some(body)).await;
                 documents.sort_by(|a: &(String, i64, Value), b| a.0.cmp(&b.0));
                 return documents;
             }
@@ -248,8 +204,6 @@ fn with_database(url: &str, database: &str) -> String {
 }
 
 async fn connect(url: &str) -> PgConnection {
-    let options = PgConnectOptions::from_str(url)
-        .expect("a URL")
-        .disable_statement_logging();
+    let options = PgConnectOptions::from_str(url).expect("a URL").disable_statement_logging();
     options.connect().await.expect("connect to Postgres")
 }

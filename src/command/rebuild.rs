@@ -1,0 +1,216 @@
+//! `daybook rebuild`: makes new indices from the ledger alone, and lets the aliases stand for them.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::project::{finish, start};
+use crate::clock::Stopwatch;
+use crate::config::Settings;
+use crate::elastic::Client;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
+use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::read::Reader;
+use crate::output::{Output, counted};
+use crate::projection::Kind;
+use crate::projection::rebuild::{self, Progress, Rebuild};
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Readers are served by the old indices until the new ones are complete and compared; `daybook apply`
+may post all the while. A rebuild that was interrupted leaves nothing that readers see.
+
+Examples:
+  daybook rebuild
+  daybook rebuild --only totals,terms
+  daybook rebuild --resume           go on with what an interrupted rebuild left
+  daybook rebuild --rollback         let the generation before serve again")]
+pub struct Options {
+    /// Only these projections
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
+    only: Vec<Kind>,
+
+    /// Primary shards of each new index
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    shards: u32,
+
+    /// Generations to keep beside the one that serves
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    keep: usize,
+
+    /// Bulk requests in flight
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
+    parallel: u8,
+
+    /// Only say what would be built
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Go on with what an interrupted rebuild left
+    #[arg(long)]
+    resume: bool,
+
+    /// Let the generations before serve again; the next advance brings them up to date
+    #[arg(long, conflicts_with_all = ["shards", "keep", "parallel", "resume"])]
+    rollback: bool,
+}
+
+/// Rebuilds, or rolls back.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let client = settings.elasticsearch()?;
+    let kinds = chosen(&options.only, settings)?;
+    if options.dry_run {
+        return unless_interrupted(dry_run(&kinds, options.rollback, settings, output)).await;
+    }
+    let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Rebuilding, "rebuild")).await?;
+    let done = if options.rollback {
+        unless_interrupted(roll_back(&kinds, settings, &ledger, &client, &mut run, output)).await
+    } else {
+        unless_interrupted(build(options, kinds, settings, &ledger, &client, &mut run, output)).await
+    };
+    finish(run, done.map(|figures| (Exit::Done, figures))).await
+}
+
+async fn build(
+    options: Options,
+    kinds: Vec<Kind>,
+    settings: &Settings,
+    ledger: &Ledger,
+    client: &Client,
+    run: &mut Run,
+    output: Output,
+) -> Result<serde_json::Value, Failure> {
+    let Options { shards, keep, parallel, resume, .. } = options;
+    let options = rebuild::Options { kinds, shards, keep, parallel: usize::from(parallel), resume };
+    let reader = Reader::open(ledger, "daybook rebuilding").await?;
+    let rebuild = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress: Shown::new() };
+    let rebuilt = rebuild.run(run).await?;
+    for one in &rebuilt {
+        let (alias, index, through) = (&one.alias, &one.index, one.through);
+        let documents = counted(one.documents, "document", "documents");
+        let seconds = one.duration.as_secs_f64();
+        let text =
+            format!("{alias:<16} {documents} through entry {through}, {seconds:.2} s, compared; served from {index}");
+        output.tell("rebuilt", one, text);
+    }
+    Ok(json!({ "rebuilt": rebuilt }))
+}
+
+async fn roll_back(
+    kinds: &[Kind],
+    settings: &Settings,
+    ledger: &Ledger,
+    client: &Client,
+    run: &mut Run,
+    output: Output,
+) -> Result<serde_json::Value, Failure> {
+    let previous = rebuild::roll_back(&settings.plan, ledger, client, kinds, run).await?;
+    for index in &previous {
+        let (alias, physical, through) = (&index.alias, &index.physical, index.checkpoint.applied_through);
+        let fields = json!({ "alias": alias, "index": physical, "through": through });
+        let text = format!(
+            "{alias:<16} served from {physical} again, through entry {through}; `daybook project` brings it up to date"
+        );
+        output.tell("rolled_back", fields, text);
+    }
+    Ok(json!({ "rolled_back": previous.into_iter().map(|index| index.physical).collect::<Vec<_>>() }))
+}
+
+async fn dry_run(kinds: &[Kind], rollback: bool, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let client = settings.elasticsearch()?;
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let head = Reader::open(&ledger, "daybook rebuild").await?.head().await?;
+    for kind in kinds {
+        let alias = settings.plan.alias(*kind);
+        let serving = crate::elastic::index::behind(&client, &alias).await?.join(", ");
+        let next = crate::elastic::index::next_generation(&client, &alias).await?;
+        let index = crate::elastic::index::physical_name(&alias, next);
+        let fields =
+            json!({ "alias": alias, "serving": serving, "index": index, "through": head, "rollback": rollback });
+        let text = if rollback {
+            format!("{alias:<16} would be served from the generation before {serving}")
+        } else {
+            format!("{alias:<16} would be built as {index}, through entry {head}; served from [{serving}] until then")
+        };
+        output.tell("rebuild_dry_run", fields, text);
+    }
+    Ok(Exit::Done)
+}
+
+fn chosen(only: &[Kind], settings: &Settings) -> Result<Vec<Kind>, Failure> {
+    let kept = settings.plan.kinds();
+    let Some(not_kept) = only.iter().find(|kind| !kept.contains(kind)) else {
+        return Ok(kept.into_iter().filter(|kind| only.is_empty() || only.contains(kind)).collect());
+    };
+    Err(Failure::usage(format!(
+        "{} is turned off by DAYBOOK_TERMS_DIMENSIONS or DAYBOOK_TERMS_STAT_TYPES",
+        settings.plan.alias(*not_kept)
+    ))
+    .hint("leave it out of --only, or change the setting"))
+}
+
+/// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
+struct Shown {
+    bar: ProgressBar,
+    stage: String,
+    steps: Option<u64>,
+    started: Stopwatch,
+    next_line: Duration,
+}
+
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+impl Shown {
+    fn new() -> Self {
+        let bar = ProgressBar::hidden();
+        Self { bar, stage: String::new(), steps: None, started: Stopwatch::start(), next_line: BETWEEN_LINES }
+    }
+}
+
+impl Progress for Shown {
+    fn begin(&mut self, stage: &str, steps: Option<u64>) {
+        self.stage = stage.to_owned();
+        self.steps = steps;
+        self.started = Stopwatch::start();
+        self.next_line = BETWEEN_LINES;
+        tracing::info!(stage, "begins");
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let template = match steps {
+            Some(_) => "{prefix} {bar:30} {pos}/{len} days, {msg}, {eta} left",
+            None => "{prefix} {spinner} {msg}, {elapsed}",
+        };
+        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr()).with_prefix(stage.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    fn at(&mut self, documents: u64, steps: u64) {
+        let elapsed = self.started.elapsed();
+        let rate = rate(documents, elapsed);
+        if !self.bar.is_hidden() {
+            self.bar.set_position(if self.steps.is_some() { steps } else { documents });
+            self.bar.set_message(format!("{} at {rate}/s", counted(documents, "document", "documents")));
+        } else if elapsed >= self.next_line {
+            self.next_line = elapsed + BETWEEN_LINES;
+            let days_left = self.steps.map(|all| all.saturating_sub(steps));
+            tracing::warn!(stage = self.stage, documents, per_second = rate, days_left, "rebuilding");
+        }
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+        tracing::info!(stage = self.stage, seconds = self.started.elapsed().as_secs_f64(), "done");
+    }
+}
+
+fn rate(documents: u64, elapsed: Duration) -> u64 {
+    u64::try_from(u128::from(documents) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
+}

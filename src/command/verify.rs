@@ -1,0 +1,224 @@
+//! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
+
+use super::project::{finish, start};
+use crate::cli::Stretch;
+use crate::compare::{Comparison, Part, compare_index};
+use crate::config::Settings;
+use crate::day::Period;
+use crate::elastic::{Client, index};
+use crate::event::source::Source;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
+use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::read::Reader;
+use crate::output::{Grouped, Output, counted};
+use crate::projection::Kind;
+use crate::projection::advance::check_history;
+use crate::verify;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --ledger, --source and --projections all three are verified. Exit code 4 means that something
+differs; each thing is named. The ledger is never repaired.
+
+Examples:
+  daybook verify
+  daybook verify --projections --repair
+  daybook verify --from 2020-02-01 --to 2020-02-29 --sample 10")]
+pub struct Options {
+    /// Recompute hashes, chain, control sums and balances of the ledger
+    #[arg(long)]
+    ledger: bool,
+
+    /// Count the days again whose events the source still holds
+    #[arg(long)]
+    source: bool,
+
+    /// Compare every document with the ledger
+    #[arg(long)]
+    projections: bool,
+
+    /// The days to verify; of the projections, those of the daily documents.
+    #[command(flatten)]
+    stretch: Stretch,
+
+    /// Look only at every N-th document and day
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    sample: Option<u64>,
+
+    /// Write the documents again that differ from the ledger, and delete those that it does not make
+    #[arg(long)]
+    repair: bool,
+}
+
+/// So many documents are named on the screen; in JSON more are.
+const SHOWN: usize = 20;
+
+/// Verifies.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let all = !options.ledger && !options.source && !options.projections;
+    if options.repair && !all && !options.projections {
+        return Err(Failure::usage("--repair rewrites documents: it goes with --projections"));
+    }
+    let client = (all || options.projections).then(|| settings.elasticsearch()).transpose()?;
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    let mut reader = unless_interrupted(Reader::open(&ledger, "daybook verifying")).await?;
+    let period = options.stretch.within(reader.period().await?)?;
+    let mut wrong = 0;
+    if all || options.ledger {
+        wrong += unless_interrupted(verify_ledger(&mut reader, period, output)).await?;
+    }
+    if all || options.source {
+        let every = options.sample.unwrap_or(1);
+        wrong += unless_interrupted(verify_source(settings, &ledger, &mut reader, period, every, output)).await?;
+    }
+    if let Some(client) = client {
+        // The indices must stand still while they are compared.
+        let (_, mut run) = unless_interrupted(start(settings, Purpose::Rebuilding, "verify")).await?;
+        let part = Part { period, every: options.sample };
+        let work = verify_projections(settings, &ledger, &mut reader, &client, &mut run, part, options.repair, output);
+        let differences = unless_interrupted(work).await;
+        wrong += differences.as_ref().copied().unwrap_or(0);
+        let exit = if wrong == 0 { Exit::Done } else { Exit::Diverged };
+        return finish(run, differences.map(|differences| (exit, serde_json::json!({ "differences": differences }))))
+            .await;
+    }
+    Ok(if wrong == 0 { Exit::Done } else { Exit::Diverged })
+}
+
+async fn verify_ledger(reader: &mut Reader, period: Option<Period>, output: Output) -> Result<u64, Failure> {
+    let check = verify::ledger(reader, period).await?;
+    let entries = counted(check.entries, "entry", "entries");
+    tell_findings("ledger", &check.findings, output);
+    let text = match check.findings.len() {
+        0 => format!("ledger           {entries}: hashes, chain, control sums and balances are right"),
+        wrong => format!("ledger           {entries}: {} wrong", counted(wrong, "thing is", "things are")),
+    };
+    output.tell("ledger_verified", &check, text);
+    Ok(check.findings.len() as u64)
+}
+
+async fn verify_source(
+    settings: &Settings,
+    ledger: &Ledger,
+    reader: &mut Reader,
+    period: Option<Period>,
+    every: u64,
+    output: Output,
+) -> Result<u64, Failure> {
+    let mut source = Source::open(&settings.source, ledger.zone, "daybook verifying").await?;
+    let check = verify::source(&mut source, reader, period, every).await?;
+    let days = counted(check.days, "day", "days");
+    tell_findings("source", &check.findings, output);
+    let mut text = match check.findings.len() {
+        0 => format!("source           {days} counted again: the ledger has the same"),
+        wrong => format!("source           {days} counted again: {}", counted(wrong, "differs", "differ")),
+    };
+    if check.sealed > 0 {
+        text += &format!("; {} no longer in the source", Grouped(check.sealed));
+    }
+    output.tell("source_verified", &check, text);
+    Ok(check.findings.len() as u64)
+}
+
+fn tell_findings(area: &str, findings: &[verify::Finding], output: Output) {
+    for finding in findings {
+        let text = format!("{area:<16} {}: {}", finding.place, finding.what);
+        output.tell("finding", serde_json::json!({ "area": area, "place": finding.place, "what": finding.what }), text);
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+async fn verify_projections(
+    settings: &Settings,
+    ledger: &Ledger,
+    reader: &mut Reader,
+    client: &Client,
+    run: &mut Run,
+    part: Part,
+    repair: bool,
+    output: Output,
+) -> Result<u64, Failure> {
+    run.lock_projections().await?;
+    let mut wrong = 0;
+    for kind in settings.plan.kinds() {
+        wrong += verify_projection(kind, settings, ledger, reader, client, part, repair, output).await?;
+    }
+    run.unlock_projections().await?;
+    Ok(wrong)
+}
+
+/// Compares the index behind an alias. What is wrong with the index as a whole is a finding as well.
+#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+async fn verify_projection(
+    kind: Kind,
+    settings: &Settings,
+    ledger: &Ledger,
+    reader: &mut Reader,
+    client: &Client,
+    part: Part,
+    repair: bool,
+    output: Output,
+) -> Result<u64, Failure> {
+    let plan = &settings.plan;
+    let alias = plan.alias(kind);
+    let index = match index::find(client, &alias).await {
+        Ok(Some(index)) => index,
+        Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
+        Ok(None) => return Ok(tell_index_finding(&alias, "there is no index: run `daybook project`", output)),
+        Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
+        Err(failure) => return Ok(tell_index_failure(&alias, &failure, output)),
+    };
+    let shape = plan.shape(kind);
+    let sound = index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(shape.as_ref()));
+    if let Err(failure) = sound {
+        return Ok(tell_index_failure(&alias, &failure, output));
+    }
+    if let Err(failure) = check_history(&index, reader).await {
+        return Ok(tell_index_failure(&alias, &failure, output));
+    }
+    let through = index.checkpoint.applied_through;
+    let comparison = compare_index(kind, plan, reader, client, &index, through, Some(part), repair).await?;
+    for finding in comparison.findings.iter().take(if output.is_json() { usize::MAX } else { SHOWN }) {
+        let fields = serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
+        output.tell("finding", fields, format!("{alias:<16} {finding}"));
+    }
+    let fields =
+        serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
+    output.tell("projection_verified", fields, comparison_text(&alias, &comparison, repair));
+    // What was put right is no longer wrong.
+    Ok(comparison.differences() - comparison.repaired)
+}
+
+fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String {
+    let documents = counted(comparison.compared, "document", "documents");
+    if comparison.differences() == 0 {
+        return format!("{alias:<16} {documents} compared: all as the ledger makes them");
+    }
+    let Comparison { missing, different, extra, repaired, .. } = comparison;
+    let mut text = format!(
+        "{alias:<16} {documents} compared: {} missing, {} different, {} extra",
+        Grouped(missing),
+        Grouped(different),
+        Grouped(extra)
+    );
+    text +=
+        &if repair { format!("; {} put right", Grouped(repaired)) } else { "; --repair puts them right".to_owned() };
+    text
+}
+
+fn tell_index_failure(alias: &str, failure: &Failure, output: Output) -> u64 {
+    let what = match failure.way_out() {
+        Some(way_out) => format!("{}: {way_out}", failure.message()),
+        None => failure.message(),
+    };
+    tell_index_finding(alias, &what, output)
+}
+
+fn tell_index_finding(alias: &str, what: &str, output: Output) -> u64 {
+    let fields = serde_json::json!({ "area": alias, "place": alias, "what": what });
+    output.tell("finding", fields, format!("{alias:<16} {what}"));
+    1
+}

@@ -1,0 +1,378 @@
+//! Compares an index with the ledger, document by document: what is missing, what differs, what is there too much.
+//!
+//! Not by sums: Elasticsearch sums in doubles. The expected documents are streamed from the ledger and looked up by id.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::day::{Day, Period};
+use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::index::Index;
+use crate::elastic::{Client, Method};
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::read::{NamedTerm, Reader};
+use crate::projection::documents::{Entries, Sink, stream, stream_day};
+use crate::projection::terms::Key;
+use crate::projection::{Kind, Plan};
+
+/// What a comparison came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Comparison {
+    /// Documents that the ledger makes and that were looked at.
+    pub compared: u64,
+    /// Of these, not in the index.
+    pub missing: u64,
+    /// Of these, with another content.
+    pub different: u64,
+    /// In the index, but not made by the ledger.
+    pub extra: u64,
+    /// Of all these, put right.
+    pub repaired: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+/// So many documents are named; all are counted.
+const FINDINGS_KEPT: usize = 1000;
+
+/// A document that is not as the ledger makes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What is wrong.
+    pub defect: Defect,
+    /// The index.
+    pub index: String,
+    /// The document's id.
+    pub id: String,
+}
+
+/// What is wrong with a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Defect {
+    /// It is not there.
+    Missing,
+    /// Its content is another.
+    Different,
+    /// It should not be there.
+    Extra,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let defect = match self.defect {
+            Defect::Missing => "missing",
+            Defect::Different => "different",
+            Defect::Extra => "extra",
+        };
+        write!(f, "{defect} in {}: document {}", self.index, self.id)
+    }
+}
+
+impl Comparison {
+    /// Documents that are not as the ledger makes them.
+    pub fn differences(&self) -> u64 {
+        self.missing + self.different + self.extra
+    }
+
+    fn note(&mut self, defect: Defect, index: &str, id: &str) {
+        match defect {
+            Defect::Missing => self.missing += 1,
+            Defect::Different => self.different += 1,
+            Defect::Extra => self.extra += 1,
+        }
+        if self.findings.len() < FINDINGS_KEPT {
+            self.findings.push(Finding { defect, index: index.to_owned(), id: id.to_owned() });
+        }
+    }
+}
+
+/// What to compare of an index; all of it where nothing is said.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part {
+    /// Only daily documents of these days.
+    pub period: Option<Period>,
+    /// Only every so many-th document.
+    pub every: Option<u64>,
+}
+
+/// Compares an index with what the ledger was after an entry; puts it right, if asked to.
+#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+pub async fn compare_index(
+    kind: Kind,
+    plan: &Plan,
+    reader: &mut Reader,
+    client: &Client,
+    index: &Index,
+    through: EntryId,
+    part: Option<Part>,
+    repair: bool,
+) -> Result<Comparison, Failure> {
+    let part = part.unwrap_or_default();
+    let mut comparer = Comparer {
+        client,
+        index,
+        every: part.every.unwrap_or(1).max(1),
+        passed: 0,
+        batch: Vec::new(),
+        batch_bytes: 0,
+        found: 0,
+        repairs: repair.then(|| BulkWriter::to_index(client, &index.physical, 2)),
+        comparison: Comparison::default(),
+    };
+    let entries = Entries { after: EntryId::NONE, through };
+    match (kind, part.period) {
+        (Kind::Daily, Some(period)) => {
+            for touched in reader.days_touched(entries.after, through).await? {
+                if period.contains(touched.day) {
+                    stream_day(reader, touched, entries, &mut comparer).await?;
+                }
+            }
+        }
+        _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
+    }
+    let whole = part.period.is_none() && comparer.every == 1;
+    let mut comparison = comparer.finish(whole.then_some((kind, plan, reader, through))).await?;
+    if comparison.repaired > 0 {
+        index.refresh(client).await?;
+    }
+    comparison.findings.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(comparison)
+}
+
+struct Comparer<'a> {
+    client: &'a Client,
+    index: &'a Index,
+    every: u64,
+    passed: u64,
+    batch: Vec<Document>,
+    batch_bytes: usize,
+    /// Expected documents that are there.
+    found: u64,
+    repairs: Option<BulkWriter>,
+    comparison: Comparison,
+}
+
+impl Sink for Comparer<'_> {
+    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+        const BATCH: usize = 1000;
+        const BATCH_BYTES: usize = 8 << 20;
+        self.passed += 1;
+        if !self.passed.is_multiple_of(self.every) {
+            return Ok(());
+        }
+        self.batch_bytes += document.source.len();
+        self.batch.push(document);
+        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES { self.compare_batch().await } else { Ok(()) }
+    }
+}
+
+#[derive(Deserialize)]
+struct Stored<'a> {
+    found: bool,
+    #[serde(rename = "_version", default)]
+    version: i64,
+    #[serde(rename = "_source", borrow)]
+    source: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MultiGet<'a> {
+    #[serde(borrow)]
+    docs: Vec<Stored<'a>>,
+}
+
+impl Comparer<'_> {
+    async fn compare_batch(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        let physical = &self.index.physical;
+        let what = format!("looking up {} documents of {physical}", batch.len());
+        let ids: Vec<&str> = batch.iter().map(|document| document.id.as_str()).collect();
+        let body = json!({ "ids": ids });
+        let answer = self.client.request(Method::Post, &format!("/{physical}/_mget"), Some(&body), &what).await?;
+        let answer: MultiGet<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
+            Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read")).caused_by(error)
+        })?;
+        if answer.docs.len() != batch.len() {
+            return Err(Failure::failed(format!("{what}: the answer is about {} documents", answer.docs.len())));
+        }
+        for (expected, stored) in batch.into_iter().zip(answer.docs) {
+            self.comparison.compared += 1;
+            self.found += u64::from(stored.found);
+            let defect = match stored.source {
+                Some(source) if stored.found && is_same(&expected.source, source) => continue,
+                Some(_) if stored.found => Defect::Different,
+                _ => Defect::Missing,
+            };
+            self.comparison.note(defect, physical, &expected.id);
+            if let Some(repairs) = &mut self.repairs {
+                let version = expected.version.max(stored.version);
+                repairs.write(Document { version, ..expected }).await?;
+                self.comparison.repaired += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for what should not be there, if every expected document was looked at.
+    async fn finish(mut self, whole: Option<(Kind, &Plan, &mut Reader, EntryId)>) -> Result<Comparison, Failure> {
+        self.compare_batch().await?;
+        if let Some((kind, plan, reader, through)) = whole {
+            self.index.refresh(self.client).await?;
+            // What is there is the expected documents that were found, and the extra ones.
+            if self.index.count(self.client).await? > self.found {
+                self.find_extra(kind, plan, reader, through).await?;
+            }
+        }
+        if let Some(repairs) = &mut self.repairs {
+            repairs.flush().await?;
+        }
+        Ok(self.comparison)
+    }
+
+    /// Goes through the ids of the index and asks the ledger about each.
+    async fn find_extra(
+        &mut self,
+        kind: Kind,
+        plan: &Plan,
+        reader: &mut Reader,
+        through: EntryId,
+    ) -> Result<(), Failure> {
+        let physical = self.index.physical.clone();
+        let mut scroll = Scroll::start(self.client, &physical).await?;
+        loop {
+            let ids = std::mem::take(&mut scroll.ids);
+            if ids.is_empty() {
+                return scroll.end().await;
+            }
+            let expected = expected_among(kind, plan, reader, &ids, through).await?;
+            for hit in ids {
+                if expected.contains(&hit.id) {
+                    continue;
+                }
+                self.comparison.note(Defect::Extra, &physical, &hit.id);
+                if self.repairs.is_some() {
+                    delete_document(self.client, &physical, &hit.id).await?;
+                    self.comparison.repaired += 1;
+                }
+            }
+            scroll.next().await?;
+        }
+    }
+}
+
+fn is_same(expected: &[u8], stored: &RawValue) -> bool {
+    if stored.get().as_bytes() == expected {
+        return true;
+    }
+    // Elasticsearch keeps a document's bytes, unless an update has passed through them.
+    let stored: Result<Value, _> = serde_json::from_str(stored.get());
+    let expected: Result<Value, _> = serde_json::from_slice(expected);
+    matches!((stored, expected), (Ok(stored), Ok(expected)) if stored == expected)
+}
+
+/// A document's id, and of its content what says what it is about.
+#[derive(Debug, Deserialize)]
+struct Hit {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_source", default)]
+    source: Value,
+}
+
+/// Which of these documents the ledger makes.
+async fn expected_among(
+    kind: Kind,
+    plan: &Plan,
+    reader: &mut Reader,
+    hits: &[Hit],
+    through: EntryId,
+) -> Result<HashSet<String>, Failure> {
+    match kind {
+        Kind::Daily => {
+            let named: Vec<(&str, Day, uuid::Uuid)> = hits
+                .iter()
+                .filter_map(|hit| {
+                    let (day, recordset) = hit.id.split_once(':')?;
+                    Some((hit.id.as_str(), day.parse().ok()?, recordset.parse().ok()?))
+                })
+                .collect();
+            reader.existing_days(&named, through).await
+        }
+        Kind::Totals => {
+            let named: Vec<(&str, uuid::Uuid)> =
+                hits.iter().filter_map(|hit| Some((hit.id.as_str(), hit.id.parse().ok()?))).collect();
+            reader.existing_recordsets(&named, through).await
+        }
+        Kind::Terms => {
+            let keys = hits.iter().filter_map(|hit| {
+                let key = Key::of_source(&hit.source)?;
+                let ours = key.id() == hit.id && plan.terms.covers(key.dimension, key.cell.stat_type);
+                let Key { cell, dimension, term } = key;
+                ours.then(|| NamedTerm { id: hit.id.clone(), cell, dimension: dimension.name(), term })
+            });
+            reader.existing_terms(&keys.collect::<Vec<_>>(), through).await
+        }
+    }
+}
+
+async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Failure> {
+    let what = format!("deleting document {id} of {physical}, which the ledger does not make");
+    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20");
+    let path = format!("/{physical}/_doc/{id}");
+    let answer = client.send(Method::Delete, &path, None).await.map_err(|error| error.during(&what))?;
+    if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
+}
+
+/// The ids of an index, page by page.
+struct Scroll<'a> {
+    client: &'a Client,
+    what: String,
+    scroll_id: String,
+    ids: Vec<Hit>,
+}
+
+#[derive(Deserialize)]
+struct ScrollPage {
+    #[serde(rename = "_scroll_id")]
+    scroll_id: String,
+    hits: Hits,
+}
+
+#[derive(Deserialize)]
+struct Hits {
+    hits: Vec<Hit>,
+}
+
+impl<'a> Scroll<'a> {
+    async fn start(client: &'a Client, physical: &str) -> Result<Self, Failure> {
+        let what = format!("reading the ids of {physical}");
+        let fields = ["recordset_id", "record_type", "stat_type", "dimension", "term"];
+        let body = json!({ "size": 2000, "sort": ["_doc"], "_source": fields });
+        let path = format!("/{physical}/_search?scroll=5m");
+        let page = client.request(Method::Post, &path, Some(&body), &what).await?.read::<ScrollPage>(&what)?;
+        Ok(Self { client, what, scroll_id: page.scroll_id, ids: page.hits.hits })
+    }
+
+    async fn next(&mut self) -> Result<(), Failure> {
+        let body = json!({ "scroll": "5m", "scroll_id": self.scroll_id });
+        let answer = self.client.request(Method::Post, "/_search/scroll", Some(&body), &self.what).await?;
+        let page = answer.read::<ScrollPage>(&self.what)?;
+        (self.scroll_id, self.ids) = (page.scroll_id, page.hits.hits);
+        Ok(())
+    }
+
+    async fn end(self) -> Result<(), Failure> {
+        let body = json!({ "scroll_id": self.scroll_id });
+        self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await.map(drop)
+    }
+}

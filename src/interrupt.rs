@@ -1,0 +1,23 @@
+//! Ctrl-C and SIGTERM.
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::{Exit, Failure};
+
+/// Does the work unless the program is interrupted meanwhile; then drops it. A posting that is not committed is rolled
+/// back by the server.
+pub async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let listen = |kind| signal(kind).map_err(|error| Failure::failed("listening for signals failed").caused_by(error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    tokio::select! {
+        outcome = work => outcome,
+        _ = interrupt.recv() => Err(interrupted()),
+        _ = terminate.recv() => Err(interrupted()),
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::new(Exit::Interrupted, "interrupted; nothing is half-posted").hint("run the command again to go on")
+}

@@ -1,0 +1,147 @@
+//! Streams the documents of a projection from the ledger, as they are after an entry.
+//!
+//! One row, or the rows of one recordset, are in memory at a time, whatever the length of the ledger.
+
+use uuid::Uuid;
+
+use super::terms::{Dimension, Key, Scope};
+use super::{Kind, daily, totals};
+use crate::day::Day;
+use crate::elastic::bulk::Document;
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::read::{CellTotal, DayTouched, Reader, StoredRow, TermTotal};
+
+/// Takes documents, one at a time.
+pub trait Sink {
+    /// Takes one.
+    fn take(&mut self, document: Document) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// Which entries a stream of documents is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Entries {
+    /// Only documents that a later entry touches; [`EntryId::NONE`] for all.
+    pub after: EntryId,
+    /// The documents as they are after this entry.
+    pub through: EntryId,
+}
+
+/// Every document of a projection that the entries touch.
+///
+/// For terms only the whole (`after` none): what single entries add to them is folded.
+pub async fn stream(
+    kind: Kind,
+    scope: &Scope,
+    reader: &mut Reader,
+    entries: Entries,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    match kind {
+        Kind::Daily => {
+            for touched in reader.days_touched(entries.after, entries.through).await? {
+                stream_day(reader, touched, entries, sink).await?;
+            }
+            Ok(())
+        }
+        Kind::Totals => stream_totals(reader, entries, sink).await,
+        Kind::Terms => stream_terms(reader, scope, entries.through, sink).await,
+    }
+}
+
+/// The daily documents of one day.
+pub async fn stream_day(
+    reader: &mut Reader,
+    DayTouched { day, posted_before }: DayTouched,
+    Entries { after, through }: Entries,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    // Where no older entry is about the day, every recordset of the day is touched: no need to look which.
+    let after = if posted_before { after } else { EntryId::NONE };
+    let mut groups = Groups::default();
+    reader
+        .rows_of_day(day, after, through, async |row: StoredRow| match groups.push(row.cell.recordset_id, row) {
+            Some(group) => take_day(sink, day, group).await,
+            None => Ok(()),
+        })
+        .await?;
+    match groups.last() {
+        Some(group) => take_day(sink, day, group).await,
+        None => Ok(()),
+    }
+}
+
+async fn take_day(sink: &mut impl Sink, day: Day, (recordset_id, rows): (Uuid, Vec<StoredRow>)) -> Result<(), Failure> {
+    sink.take(daily::document(recordset_id, day, &rows)?).await
+}
+
+async fn stream_totals(
+    reader: &mut Reader,
+    Entries { after, through }: Entries,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    let mut groups = Groups::default();
+    let document = |(recordset_id, totals): (Uuid, Vec<CellTotal>)| totals::document(recordset_id, &totals);
+    reader
+        .totals_touched(after, through, async |total: CellTotal| {
+            match groups.push(total.cell.recordset_id, total).and_then(document) {
+                Some(document) => sink.take(document).await,
+                None => Ok(()),
+            }
+        })
+        .await?;
+    match groups.last().and_then(document) {
+        Some(document) => sink.take(document).await,
+        None => Ok(()),
+    }
+}
+
+async fn stream_terms(
+    reader: &mut Reader,
+    scope: &Scope,
+    through: EntryId,
+    sink: &mut impl Sink,
+) -> Result<(), Failure> {
+    for dimension in Dimension::ALL {
+        if !scope.dimensions.contains(&dimension) {
+            continue;
+        }
+        reader
+            .term_totals(dimension.name(), &scope.stat_types, through, async |total: TermTotal| {
+                let key = Key { cell: total.cell, dimension, term: total.term };
+                sink.take(key.document(total.count, total.entry_id)).await
+            })
+            .await?;
+    }
+    Ok(())
+}
+
+/// Gathers rows that arrive by recordset.
+#[derive(Debug)]
+struct Groups<T> {
+    current: Option<(Uuid, Vec<T>)>,
+}
+
+impl<T> Default for Groups<T> {
+    fn default() -> Self {
+        Self { current: None }
+    }
+}
+
+impl<T> Groups<T> {
+    /// Takes a row; gives back the group before, if the row is the first of another.
+    fn push(&mut self, recordset_id: Uuid, row: T) -> Option<(Uuid, Vec<T>)> {
+        match &mut self.current {
+            Some((current, rows)) if *current == recordset_id => {
+                rows.push(row);
+                None
+            }
+            current => current.replace((recordset_id, vec![row])),
+        }
+    }
+
+    /// The group that was gathered last.
+    fn last(self) -> Option<(Uuid, Vec<T>)> {
+        self.current
+    }
+}

@@ -1,0 +1,348 @@
+//! Rebuilds projections: makes new indices from the ledger alone and lets the aliases stand for them, all in one call.
+//!
+//! Readers are served by the old indices until that call, and by the new ones after it. The ledger stays writable all the
+//! while: entries that are posted meanwhile are caught up with at the end, for which alone other projecting waits. A
+//! rebuild that is killed leaves indices that serve nobody; the next one deletes them, or goes on with them (`resume`).
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::advance::{advance_index, record};
+use super::documents::{Entries, Sink, stream, stream_day};
+use super::{Kind, Plan, serving_settings};
+use crate::clock::Stopwatch;
+use crate::compare::{Comparison, compare_index};
+use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::index::{self, Building, Checkpoint, Index};
+use crate::elastic::{Client, Method};
+use crate::failure::Failure;
+use crate::ledger::lock::Run;
+use crate::ledger::read::Reader;
+use crate::ledger::{EntryId, Ledger};
+
+/// How to rebuild.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which projections.
+    pub kinds: Vec<Kind>,
+    /// Primary shards of each new index.
+    pub shards: u32,
+    /// Generations to keep beside the one that serves.
+    pub keep: usize,
+    /// Bulk requests in flight.
+    pub parallel: usize,
+    /// Go on with what an interrupted rebuild left.
+    pub resume: bool,
+}
+
+/// A projection that was rebuilt.
+#[derive(Clone, Debug, Serialize)]
+pub struct Rebuilt {
+    /// The projection.
+    pub projection: Kind,
+    /// The name that readers use.
+    pub alias: String,
+    /// The new index.
+    pub index: String,
+    /// The last entry it contains.
+    pub through: EntryId,
+    /// Its documents, all of which were compared with the ledger.
+    pub documents: u64,
+    /// How long it took to build.
+    #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
+    pub duration: Duration,
+}
+
+/// Hears how far a rebuild is.
+pub trait Progress {
+    /// A stage begins, of so many steps if that is known.
+    fn begin(&mut self, stage: &str, steps: Option<u64>);
+    /// So many documents were taken and steps done in the stage.
+    fn at(&mut self, documents: u64, steps: u64);
+    /// The stage is over.
+    fn end(&mut self);
+}
+
+/// What a rebuild works with.
+pub struct Rebuild<'a, P> {
+    /// How the projections are made.
+    pub plan: &'a Plan,
+    /// The ledger.
+    pub ledger: &'a Ledger,
+    /// Reads the ledger.
+    pub reader: Reader,
+    /// The cluster.
+    pub client: &'a Client,
+    /// How to rebuild.
+    pub options: Options,
+    /// Hears how far it is.
+    pub progress: P,
+}
+
+/// Days between two marks from which an interrupted rebuild can go on.
+const DAYS_BETWEEN_MARKS: u64 = 30;
+
+impl<P: Progress + Send> Rebuild<'_, P> {
+    /// Rebuilds.
+    pub async fn run(mut self, run: &mut Run) -> Result<Vec<Rebuilt>, Failure> {
+        for kind in self.options.kinds.clone() {
+            refuse_concrete(self.client, &self.plan.alias(kind)).await?;
+        }
+        let mut built = Vec::new();
+        for kind in self.options.kinds.clone() {
+            built.push(self.build(kind).await?);
+        }
+        // From here on nobody else projects.
+        run.lock_projections().await?;
+        let mut rebuilt = Vec::new();
+        for Built { kind, index, duration } in &mut built {
+            rebuilt.push(self.complete(*kind, index, *duration).await?);
+        }
+        let indices: Vec<Index> = built.into_iter().map(|built| built.index).collect();
+        switch(self.client, &indices).await?;
+        run.unlock_projections().await?;
+        for index in &indices {
+            delete_old(self.client, self.ledger, index, self.options.keep).await?;
+        }
+        Ok(rebuilt)
+    }
+
+    /// Makes the index of a projection, with every document as it is after the ledger's newest entry, and compares it.
+    async fn build(&mut self, kind: Kind) -> Result<Built, Failure> {
+        let stopwatch = Stopwatch::start();
+        let mut index = self.index_to_build(kind).await?;
+        let building = index.checkpoint.building.unwrap_or(Building {
+            through: self.reader.head().await?,
+            done_through_day: None,
+            complete: true,
+        });
+        if !building.complete {
+            self.write_all(kind, &mut index, building).await?;
+        }
+        index.set(self.client, &serving_again()).await?;
+        index.refresh(self.client).await?;
+        self.compare(kind, &index, building.through).await?;
+        Ok(Built { kind, index, duration: stopwatch.elapsed() })
+    }
+
+    /// What an interrupted rebuild left, if it is to be gone on with; else a new index, and what was left is deleted.
+    async fn index_to_build(&mut self, kind: Kind) -> Result<Index, Failure> {
+        let alias = self.plan.alias(kind);
+        let shape = self.plan.shape(kind);
+        let ours = |index: &Index| index.checkpoint.ledger_id == self.ledger.ledger_id;
+        let left = index::generations(self.client, &alias).await?;
+        for index in left.into_iter().filter(|index| ours(index) && index.checkpoint.building.is_some()).rev() {
+            if self.options.resume && index.checkpoint.shape == shape {
+                tracing::info!(index = index.physical, "going on with what an interrupted rebuild left");
+                return Ok(index);
+            }
+            tracing::info!(index = index.physical, "deleting what an interrupted rebuild left");
+            index::delete(self.client, &index.physical).await?;
+        }
+        let through = self.reader.head().await?;
+        let checkpoint = Checkpoint {
+            ledger_id: self.ledger.ledger_id,
+            generation: index::next_generation(self.client, &alias).await?,
+            applied_through: EntryId::NONE,
+            entry_hash: None,
+            shape,
+            building: Some(Building { through, done_through_day: None, complete: false }),
+        };
+        index::create(self.client, &alias, checkpoint, kind.mapping(), &building_settings(self.options.shards), false)
+            .await
+    }
+
+    async fn write_all(&mut self, kind: Kind, index: &mut Index, mut building: Building) -> Result<(), Failure> {
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        let entries = Entries { after: EntryId::NONE, through: building.through };
+        if kind == Kind::Daily {
+            let days = self.reader.days_touched(entries.after, entries.through).await?;
+            let left: Vec<_> =
+                days.into_iter().filter(|touched| Some(touched.day) > building.done_through_day).collect();
+            self.progress.begin(&index.physical, Some(left.len() as u64));
+            let mut sink = Counted { writer: &mut writer, progress: &mut self.progress, documents: 0, steps: 0 };
+            for touched in left {
+                stream_day(&mut self.reader, touched, entries, &mut sink).await?;
+                sink.step();
+                if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
+                    sink.writer.flush().await?;
+                    building.done_through_day = Some(touched.day);
+                    index.checkpoint.building = Some(building);
+                    index.record(self.client).await?;
+                }
+            }
+        } else {
+            self.progress.begin(&index.physical, None);
+            let mut sink = Counted { writer: &mut writer, progress: &mut self.progress, documents: 0, steps: 0 };
+            stream(kind, &self.plan.terms, &mut self.reader, entries, &mut sink).await?;
+        }
+        writer.flush().await?;
+        self.progress.end();
+        index.checkpoint.building = Some(Building { complete: true, ..building });
+        record(index, &mut self.reader, self.client, building.through).await
+    }
+
+    async fn compare(&mut self, kind: Kind, index: &Index, through: EntryId) -> Result<(), Failure> {
+        self.progress.begin(&format!("comparing {}", index.physical), None);
+        let comparison =
+            compare_index(kind, self.plan, &mut self.reader, self.client, index, through, None, false).await?;
+        self.progress.end();
+        refuse_differences(index, &comparison)
+    }
+
+    /// Catches up with what was posted meanwhile, so that the index can serve.
+    async fn complete(&mut self, kind: Kind, index: &mut Index, duration: Duration) -> Result<Rebuilt, Failure> {
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        advance_index(kind, self.plan, &mut self.reader, self.client, index, &mut writer).await?;
+        index.checkpoint.building = None;
+        index.record(self.client).await?;
+        Ok(Rebuilt {
+            projection: kind,
+            alias: index.alias.clone(),
+            index: index.physical.clone(),
+            through: index.checkpoint.applied_through,
+            documents: index.count(self.client).await?,
+            duration,
+        })
+    }
+}
+
+struct Built {
+    kind: Kind,
+    index: Index,
+    duration: Duration,
+}
+
+/// Tells the progress of what it passes on.
+struct Counted<'a, P> {
+    writer: &'a mut BulkWriter,
+    progress: &'a mut P,
+    documents: u64,
+    steps: u64,
+}
+
+impl<P: Progress> Counted<'_, P> {
+    fn step(&mut self) {
+        self.steps += 1;
+        self.progress.at(self.documents, self.steps);
+    }
+}
+
+impl<P: Progress + Send> Sink for Counted<'_, P> {
+    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+        self.documents += 1;
+        self.progress.at(self.documents, self.steps);
+        self.writer.write(document).await
+    }
+}
+
+/// Lets the aliases stand for the generations before, which the next advance brings up to date.
+pub async fn roll_back(
+    plan: &Plan,
+    ledger: &Ledger,
+    client: &Client,
+    kinds: &[Kind],
+    run: &mut Run,
+) -> Result<Vec<Index>, Failure> {
+    run.lock_projections().await?;
+    let mut previous = Vec::new();
+    for kind in kinds {
+        let alias = plan.alias(*kind);
+        let serving = index::find(client, &alias).await?.map_or(0, |index| index.checkpoint.generation);
+        let kept = index::generations(client, &alias).await?.into_iter().rev().find(|index| {
+            let Checkpoint { ledger_id, generation, ref building, ref shape, .. } = index.checkpoint;
+            ledger_id == ledger.ledger_id && generation < serving && building.is_none() && *shape == plan.shape(*kind)
+        });
+        previous.push(kept.ok_or_else(|| {
+            Failure::failed(format!("there is no generation of {alias} before the one that serves"))
+                .hint("`daybook rebuild` keeps one; --keep says how many")
+        })?);
+    }
+    switch(client, &previous).await?;
+    run.unlock_projections().await?;
+    Ok(previous)
+}
+
+/// Lets each index's alias stand for it and nothing else: all of them in one call, which readers see whole or not at all.
+async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
+    let what = "switching the aliases";
+    let mut actions: Vec<Value> = Vec::new();
+    for index in indices {
+        for physical in index::behind(client, &index.alias).await? {
+            if physical != index.physical {
+                // Without must_exist a removal of what is gone could be passed over, and the rest be done.
+                actions.push(json!({ "remove": { "index": physical, "alias": index.alias, "must_exist": true } }));
+            }
+        }
+        actions.push(json!({ "add": { "index": index.physical, "alias": index.alias } }));
+    }
+    client.request(Method::Post, "/_aliases", Some(&json!({ "actions": actions })), what).await?;
+    for index in indices {
+        let behind = index::behind(client, &index.alias).await?;
+        if behind != [index.physical.clone()] {
+            let found = behind.join(", ");
+            return Err(Failure::failed(format!(
+                "after {what}, {} stands for [{found}], not for {}",
+                index.alias, index.physical
+            ))
+            .hint("somebody else is changing the aliases: stop them, then run `daybook rebuild` again"));
+        }
+    }
+    Ok(())
+}
+
+/// Deletes this ledger's generations of an alias but for the one that serves and the newest `keep` others.
+async fn delete_old(client: &Client, ledger: &Ledger, serving: &Index, keep: usize) -> Result<(), Failure> {
+    let generations = index::generations(client, &serving.alias).await?;
+    let others = generations
+        .into_iter()
+        .filter(|index| index.physical != serving.physical && index.checkpoint.ledger_id == ledger.ledger_id);
+    for old in others.rev().skip(keep) {
+        tracing::info!(index = old.physical, "deleting an old generation");
+        index::delete(client, &old.physical).await?;
+    }
+    Ok(())
+}
+
+/// An index of the alias's own name cannot be replaced by a switch.
+async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Failure> {
+    match index::find(client, alias).await {
+        Err(failure) if failure.message().contains("where an alias") => Err(failure),
+        Err(failure) if failure.exit() == crate::failure::Exit::Unreachable => Err(failure),
+        // Whatever else is wrong with what is there is what the rebuild is for.
+        _ => Ok(()),
+    }
+}
+
+fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Failure> {
+    if comparison.differences() == 0 {
+        return Ok(());
+    }
+    let first: Vec<String> = comparison.findings.iter().take(3).map(ToString::to_string).collect();
+    Err(Failure::failed(format!(
+        "the new index {} differs from the ledger in {} documents ({}); the old index goes on serving",
+        index.physical,
+        comparison.differences(),
+        first.join("; ")
+    ))
+    .hint("somebody else is writing to it: stop them, then run `daybook rebuild` again"))
+}
+
+/// Nobody reads an index that is being built: no replicas, no refreshing.
+fn building_settings(shards: u32) -> Value {
+    json!({ "index": {
+        "number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1", "gc_deletes": "0s",
+    } })
+}
+
+/// What `building_settings` turned off, as in an index that serves from its first day on.
+fn serving_again() -> Value {
+    let mut settings = serving_settings(1);
+    if let Some(index) = settings["index"].as_object_mut() {
+        index.remove("number_of_shards");
+        index.insert("refresh_interval".to_owned(), Value::Null);
+    }
+    settings
+}

@@ -1,0 +1,47 @@
+//! Questions to the ledger, in SQL, as an auditor would ask them.
+
+use serde_json::Value;
+
+use super::World;
+
+impl World {
+    /// One JSON value from the database.
+    pub async fn json(&self, sql: &str) -> Value {
+        serde_json::from_str(&self.value(sql).await).expect("JSON")
+    }
+
+    /// What became of the source's rows, as the newest entry has it.
+    pub async fn accounts(&self) -> String {
+        self.value(
+            "SELECT format('%s events: %s counted, %s ignored, %s rejected', source_events, source_counted, source_ignored,
+                 source_rejected) FROM daybook.entry ORDER BY entry_id DESC LIMIT 1",
+        )
+        .await
+    }
+
+    /// How many entries there are.
+    pub async fn entries(&self) -> i64 {
+        let entries = self.value("SELECT count(*) FROM daybook.entry").await;
+        entries.parse().expect("a number")
+    }
+
+    /// Panics unless the ledger is sound in itself: control sums, hashes, chain, balances.
+    #[track_caller]
+    pub fn assert_sound(&self) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let violations = "SELECT jsonb_agg(v) FROM daybook.control_sum_violation v";
+            assert_eq!(self.value(violations).await, "", "control sums, {caller}");
+            let broken = "SELECT jsonb_agg(c) FROM daybook.entry_check c
+                          WHERE content_differs OR rows_differ OR header_differs OR chain_differs OR gap_before";
+            assert_eq!(self.value(broken).await, "", "hashes and chain, {caller}");
+            let off_balance = "SELECT jsonb_agg(d) FROM (
+                 SELECT recordset_id, record_type, stat_type, entry_id, count_balance, total_balance,
+                        sum(count) OVER cell AS count_sum, sum(total) OVER cell AS total_sum
+                 FROM daybook.interaction_delta
+                 WINDOW cell AS (PARTITION BY recordset_id, record_type, stat_type ORDER BY entry_id)) d
+                 WHERE count_balance <> count_sum OR total_balance <> total_sum";
+            assert_eq!(self.value(off_balance).await, "", "balances, {caller}");
+        }
+    }
+}
