@@ -337,7 +337,7 @@ async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<()
 struct Scroll<'a> {
     client: &'a Client,
     what: String,
-    scroll_id: String,
+    id: String,
     ids: Vec<Hit>,
 }
 
@@ -360,19 +360,19 @@ impl<'a> Scroll<'a> {
         let body = json!({ "size": 2000, "sort": ["_doc"], "_source": fields });
         let path = format!("/{physical}/_search?scroll=5m");
         let page = client.request(Method::Post, &path, Some(&body), &what).await?.read::<ScrollPage>(&what)?;
-        Ok(Self { client, what, scroll_id: page.scroll_id, ids: page.hits.hits })
+        Ok(Self { client, what, id: page.scroll_id, ids: page.hits.hits })
     }
 
     async fn next(&mut self) -> Result<(), Failure> {
-        let body = json!({ "scroll": "5m", "scroll_id": self.scroll_id });
+        let body = json!({ "scroll": "5m", "scroll_id": self.id });
         let answer = self.client.request(Method::Post, "/_search/scroll", Some(&body), &self.what).await?;
         let page = answer.read::<ScrollPage>(&self.what)?;
-        (self.scroll_id, self.ids) = (page.scroll_id, page.hits.hits);
+        (self.id, self.ids) = (page.scroll_id, page.hits.hits);
         Ok(())
     }
 
     async fn end(self) -> Result<(), Failure> {
-        let body = json!({ "scroll_id": self.scroll_id });
+        let body = json!({ "scroll_id": self.id });
         self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await.map(drop)
     }
 }

@@ -16,6 +16,7 @@ use crate::clock::Stopwatch;
 use crate::day::Day;
 use crate::event::Rejection;
 use crate::event::source::{DaySnapshot, Fingerprint, Source};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Posting, RejectedEvent, post};
@@ -107,6 +108,7 @@ pub async fn apply_day(
             return Ok(DayReport { day, outcome: Outcome::Sealed { entry_id, posted_events } });
         }
     };
+    failpoint::reach("apply.compared");
     let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind).await?;
     if let Some(row) = deltas.decrease().filter(|_| !rules.accept_decrease) {
         return Err(Failure::failed(format!(
@@ -120,6 +122,7 @@ pub async fn apply_day(
         )));
     }
     let reading = stopwatch.elapsed();
+    failpoint::reach("apply.counted");
 
     let Sums { count: interactions, total: records } = deltas.sums();
     let cells = deltas.rows().len();

@@ -88,8 +88,8 @@ async fn build(
     let Options { shards, keep, parallel, resume, .. } = options;
     let options = rebuild::Options { kinds, shards, keep, parallel: usize::from(parallel), resume };
     let reader = Reader::open(ledger, "daybook rebuilding").await?;
-    let rebuild = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress: Shown::new() };
-    let rebuilt = rebuild.run(run).await?;
+    let work = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress: Shown::new() };
+    let rebuilt = work.run(run).await?;
     for one in &rebuilt {
         let (alias, index, through) = (&one.alias, &one.index, one.through);
         let documents = counted(one.documents, "document", "documents");
@@ -174,7 +174,7 @@ impl Shown {
 
 impl Progress for Shown {
     fn begin(&mut self, stage: &str, steps: Option<u64>) {
-        self.stage = stage.to_owned();
+        stage.clone_into(&mut self.stage);
         self.steps = steps;
         self.started = Stopwatch::start();
         self.next_line = BETWEEN_LINES;

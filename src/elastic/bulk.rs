@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::outcome::{BulkAnswer, FILTER, Outcome};
 use super::{Answer, Client, Method};
+use crate::failpoint;
 use crate::failure::{Exit, Failure};
 
 /// A body of this size is sent off; Elasticsearch gains nothing from larger ones.
@@ -220,12 +221,14 @@ impl Target {
         let mut attempt = 1;
         loop {
             total.bytes += body.len() as u64;
+            failpoint::reach("bulk.before_request");
             let path = self.bulk_path();
             let cause = match self.client.send_lines(&path, body.clone()).await {
                 Ok(answer) if answer.status == 413 => return self.split(&body, &items).map(Some),
                 Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.failure(&what),
                 Ok(answer) if !answer.is_success() => return Err(answer.failure(&what)),
                 Ok(answer) => {
+                    failpoint::reach("bulk.answered");
                     let remainder = self.sort_out(&answer, items, &what)?;
                     total.documents += remainder.written;
                     self.resolve_conflicts(&body, &remainder.conflicts, total).await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{Client, Method};
 use crate::day::Day;
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 
@@ -175,6 +176,7 @@ pub async fn create(
     let answer =
         client.send(Method::Put, &format!("/{physical}"), Some(&body)).await.map_err(|error| error.during(&what))?;
     if answer.is_success() {
+        failpoint::reach("index.created");
         return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
     }
     let failure = answer.failure(&what);

@@ -1,6 +1,5 @@
 //! The geocode of an event: where the request came from, as the JSON that the source holds.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
@@ -82,7 +81,7 @@ fn separate(out: &mut String, place: usize) {
     }
 }
 
-fn write_string(out: &mut String, string: &Cow<'_, str>, holds_nul: &mut bool) -> Result<(), serde_json::Error> {
+fn write_string(out: &mut String, string: &str, holds_nul: &mut bool) -> Result<(), serde_json::Error> {
     *holds_nul |= string.contains('\0');
     out.push_str(&serde_json::to_string(string)?);
     Ok(())

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::Ledger;
 use crate::clock;
 use crate::database::{Attempt as _, Database};
+use crate::failpoint;
 use crate::failure::{Exit, Failure};
 
 /// What a lock is for. Its number is the key of the advisory lock, which is per database: "daybook" in ASCII and one more.
@@ -97,6 +98,7 @@ impl Run {
             .execute(&mut lock.connection)
             .await
             .attempt("recording the start of the run")?;
+        failpoint::reach("run.started");
         Ok(Self { lock })
     }
 
@@ -143,6 +145,7 @@ impl Run {
 
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
     pub async fn finish(mut self, exit: Exit, outcome: &str, figures: impl Serialize) -> Result<(), Failure> {
+        failpoint::reach("run.ending");
         let figures = serde_json::to_value(figures)
             .map_err(|error| Failure::failed("writing the figures of the run as JSON").caused_by(error))?;
         sqlx::query(

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::database::{Attempt as _, failure};
 use crate::day::Day;
 use crate::event::{RULE_VERSION, Reason};
+use crate::failpoint;
 use crate::failure::Failure;
 
 /// Chunks of rows that may wait to be sent.
@@ -79,7 +80,9 @@ pub async fn post(ledger: &Ledger, run: &mut Run, posting: Posting) -> Result<Po
     let posted = post_in_transaction(&mut connection, run, posting).await?;
     // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
     run.check_lock().await?;
+    failpoint::reach("post.before_commit");
     sqlx::raw_sql("COMMIT").execute(&mut connection).await.attempt(format!("committing the posting of {day}"))?;
+    failpoint::reach("post.committed");
     // What is committed is committed, whether or not the server hears the goodbye.
     let _ = connection.close().await;
     Ok(posted)
@@ -92,10 +95,12 @@ async fn post_in_transaction(connection: &mut PgConnection, run: &Run, posting: 
         .await
         .attempt(what.as_str())?;
     let entry_id = head.unwrap_or(EntryId::NONE).next();
+    failpoint::reach("post.begun");
     let balances = balances(connection, &posting.deltas).await.attempt(format!("{what}: looking up balances"))?;
 
     let deltas = Arc::new(posting.deltas);
     let (copied, content_hash) = copy_rows(connection, entry_id, posting.day, Arc::clone(&deltas), balances).await?;
+    failpoint::reach("post.rows_written");
     let delta_rows = deltas.rows().len() as u64;
     if copied != delta_rows {
         return Err(Failure::failed(format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted")));
@@ -127,6 +132,7 @@ async fn post_in_transaction(connection: &mut PgConnection, run: &Run, posting: 
     .await
     .attempt(format!("{what}: writing the header of entry {entry_id}"))?;
     debug_assert_eq!(header.rows_affected(), 1);
+    failpoint::reach("post.header_written");
     insert_rejected(connection, entry_id, &posting.rejected)
         .await
         .attempt(format!("{what}: keeping rejected events"))?;

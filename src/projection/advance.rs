@@ -13,6 +13,7 @@ use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::{BulkWriter, Document, Written};
 use crate::elastic::index::{self, Checkpoint, Index};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
@@ -56,6 +57,7 @@ pub async fn advance(
     let alias = plan.alias(kind);
     let mut index = open(kind, plan, ledger, client, &alias).await?;
     check_history(&index, reader).await?;
+    failpoint::reach("advance.opened");
     let from = index.checkpoint.applied_through;
     let mut writer = BulkWriter::to_alias(client, &alias);
     let written = advance_index(kind, plan, reader, client, &mut index, &mut writer).await?;
@@ -92,14 +94,17 @@ pub(super) async fn advance_index(
             fold::add_entry(&plan.terms, reader, client, &index.physical, writer, entry_id).await?;
             // The next entry adds to what this one leaves, so all of it must be there.
             written = writer.flush().await?;
+            failpoint::reach("advance.entry_folded");
             record(index, reader, client, entry_id).await?;
         }
     } else {
         stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
         written = writer.flush().await?;
     }
+    failpoint::reach("advance.documents_written");
     index.refresh(client).await?;
     record(index, reader, client, head).await?;
+    failpoint::reach("advance.recorded");
     Ok(written)
 }
 
@@ -118,19 +123,18 @@ pub(super) async fn record(
 /// The index behind the alias, created if there is none.
 async fn open(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
     let shape = plan.shape(kind);
-    let index = match index::find(client, alias).await? {
-        Some(index) => index,
-        None => {
-            let checkpoint = Checkpoint {
-                ledger_id: ledger.ledger_id,
-                generation: 1,
-                applied_through: EntryId::NONE,
-                entry_hash: None,
-                shape: shape.clone(),
-                building: None,
-            };
-            index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await?
-        }
+    let index = if let Some(index) = index::find(client, alias).await? {
+        index
+    } else {
+        let checkpoint = Checkpoint {
+            ledger_id: ledger.ledger_id,
+            generation: index::next_generation(client, alias).await?,
+            applied_through: EntryId::NONE,
+            entry_hash: None,
+            shape: shape.clone(),
+            building: None,
+        };
+        index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await?
     };
     index.check_ledger(ledger.ledger_id)?;
     index.check_shape(shape.as_ref())?;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::terms::{Dimension, Key, Scope};
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::{Client, Method};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{Reader, StoredRow};
@@ -76,6 +77,7 @@ impl Fold<'_> {
         }
         let added = std::mem::take(&mut self.added);
         let stored = self.look_up(&added).await?;
+        failpoint::reach("fold.looked_up");
         for ((key, n), stored) in added.into_iter().zip(stored) {
             let count = match stored.source {
                 Some(StoredSource { entry_id: Some(as_of), .. }) if as_of >= self.entry_id => continue,

@@ -17,6 +17,7 @@ use crate::compare::{Comparison, compare_index};
 use crate::elastic::bulk::{BulkWriter, Document};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
 use crate::elastic::{Client, Method};
+use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
@@ -82,7 +83,7 @@ pub struct Rebuild<'a, P> {
 }
 
 /// Days between two marks from which an interrupted rebuild can go on.
-const DAYS_BETWEEN_MARKS: u64 = 30;
+const DAYS_BETWEEN_MARKS: u64 = if cfg!(debug_assertions) { 2 } else { 30 };
 
 impl<P: Progress + Send> Rebuild<'_, P> {
     /// Rebuilds.
@@ -94,6 +95,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         for kind in self.options.kinds.clone() {
             built.push(self.build(kind).await?);
         }
+        failpoint::reach("rebuild.compared");
         // From here on nobody else projects.
         run.lock_projections().await?;
         let mut rebuilt = Vec::new();
@@ -101,7 +103,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             rebuilt.push(self.complete(*kind, index, *duration).await?);
         }
         let indices: Vec<Index> = built.into_iter().map(|built| built.index).collect();
+        failpoint::reach("rebuild.before_switch");
         switch(self.client, &indices).await?;
+        failpoint::reach("rebuild.switched");
         run.unlock_projections().await?;
         for index in &indices {
             delete_old(self.client, self.ledger, index, self.options.keep).await?;
@@ -121,6 +125,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         if !building.complete {
             self.write_all(kind, &mut index, building).await?;
         }
+        failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
         index.refresh(self.client).await?;
         self.compare(kind, &index, building.through).await?;
@@ -168,6 +173,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
                 sink.step();
                 if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
                     sink.writer.flush().await?;
+                    failpoint::reach("rebuild.before_mark");
                     building.done_through_day = Some(touched.day);
                     index.checkpoint.building = Some(building);
                     index.record(self.client).await?;
@@ -180,6 +186,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         }
         writer.flush().await?;
         self.progress.end();
+        failpoint::reach("rebuild.documents_written");
         index.checkpoint.building = Some(Building { complete: true, ..building });
         record(index, &mut self.reader, self.client, building.through).await
     }
@@ -196,6 +203,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     async fn complete(&mut self, kind: Kind, index: &mut Index, duration: Duration) -> Result<Rebuilt, Failure> {
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
         advance_index(kind, self.plan, &mut self.reader, self.client, index, &mut writer).await?;
+        failpoint::reach("rebuild.caught_up");
         index.checkpoint.building = None;
         index.record(self.client).await?;
         Ok(Rebuilt {
