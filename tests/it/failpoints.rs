@@ -13,7 +13,7 @@ use crate::support::{Event, RECORDSET, World};
 const AT_ONCE: usize = 4;
 
 /// The names in the sources: whatever stands between `failpoint::reach("` and `")`.
-fn failpoints() -> BTreeSet<String> {
+pub fn failpoints() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
     while let Some(folder) = folders.pop() {
@@ -77,16 +77,14 @@ async fn walk(name: &str, world: &World) -> bool {
     let mut reached = false;
     for (step, arguments) in STEPS.into_iter().enumerate() {
         before_step(world, step).await;
-        if !reached {
-            let killed = world.run_with(&[("DAYBOOK_FAILPOINT", name)], arguments).await;
-            if killed.code.is_none() {
-                reached = true;
-                world.run(arguments).await.expect(0);
-            } else {
-                killed.expect(0);
-            }
-        } else {
+        // Asked for once it was reached, it would be reached again.
+        let settings: &[_] = if reached { &[] } else { &[("DAYBOOK_FAILPOINT", name)] };
+        let ended = world.run_with(settings, arguments).await;
+        if ended.code.is_none() {
+            reached = true;
             world.run(arguments).await.expect(0);
+        } else {
+            ended.expect(0);
         }
     }
     reached

@@ -1,5 +1,7 @@
 //! Tests against a real Postgres and a real Elasticsearch: `script/test` starts both and sets where they are.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
@@ -7,4 +9,5 @@ mod examples; // the files of example-objects are what the program makes
 mod failpoints; // the process ended at each failpoint in the sources, then run again
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
+mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight

@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod event;
 pub mod program;
+pub mod proxy;
 pub mod world;
 
 pub use event::Event;

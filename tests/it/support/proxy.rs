@@ -1,0 +1,350 @@
+//! A TCP proxy that accidents happen to: it passes on what it is sent until it is cut, stalled after so many bytes, or
+//! told to answer HTTP requests itself. It can be healed.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use url::Url;
+
+/// A proxy in front of one server; gone when it is dropped.
+pub struct Proxy {
+    url: Url,
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+    supervisor: JoinHandle<()>,
+}
+
+/// What happens when the bytes that may pass have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The present connections are dropped, new ones are refused: the server has died.
+    Cut,
+    /// The connections stay open and nothing more passes: the one who waits can be caught in the act.
+    Stall,
+}
+
+/// A request as the proxy met it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Method and path.
+    pub line: String,
+    pub body_bytes: usize,
+    /// The status that the proxy answered itself; none if it passed the request on.
+    pub answered: Option<u16>,
+}
+
+/// An answer that the proxy gives itself.
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        let body = body.into();
+        Self { status, body }
+    }
+}
+
+/// Sees a request and its body.
+type Rule = Box<dyn FnMut(&Request, &str) -> Option<Reply> + Send>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Tcp,
+    Http,
+}
+
+struct Shared {
+    upstream: String,
+    protocol: Protocol,
+    passed: AtomicU64,
+    limit: Mutex<Option<(u64, Fate)>>,
+    limit_reached: watch::Sender<Option<Fate>>,
+    rule: Mutex<Option<Rule>>,
+    requests: Mutex<Vec<Request>>,
+}
+
+enum Command {
+    Cut(oneshot::Sender<()>),
+    Heal(oneshot::Sender<()>),
+}
+
+impl Proxy {
+    /// In front of the server that a URL names.
+    pub async fn tcp(url: &str) -> Self {
+        Self::new(url, Protocol::Tcp).await
+    }
+
+    /// In front of the HTTP server that a URL names, looking at each request.
+    pub async fn http(url: &str) -> Self {
+        Self::new(url, Protocol::Http).await
+    }
+
+    async fn new(url: &str, protocol: Protocol) -> Self {
+        let mut url: Url = url.parse().expect("a URL");
+        let upstream = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        url.set_host(Some("127.0.0.1")).expect("a URL with a host");
+        url.set_port(Some(address.port())).expect("a URL with a port");
+        let shared = Arc::new(Shared {
+            upstream,
+            protocol,
+            passed: AtomicU64::new(0),
+            limit: Mutex::new(None),
+            limit_reached: watch::Sender::new(None),
+            rule: Mutex::new(None),
+            requests: Mutex::new(Vec::new()),
+        });
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let supervisor = tokio::spawn(supervise(Door::Open(listener), address, Arc::clone(&shared), inbox));
+        Self { url, shared, commands, supervisor }
+    }
+
+    /// The server's URL, through the proxy.
+    pub fn url(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// The bytes that have passed so far, in both directions.
+    pub fn passed(&self) -> u64 {
+        self.shared.passed.load(Ordering::SeqCst)
+    }
+
+    /// Drops the present connections and refuses new ones.
+    pub async fn cut(&self) {
+        self.tell(Command::Cut).await;
+    }
+
+    /// From now on so many bytes pass, in both directions and over all connections taken together; then fate strikes.
+    pub fn after_bytes(&self, bytes: u64, fate: Fate) {
+        *self.shared.limit.lock().unwrap() = Some((self.passed() + bytes, fate));
+    }
+
+    /// Waits until fate has struck.
+    pub async fn limit_reached(&self) {
+        let mut reached = self.shared.limit_reached.subscribe();
+        reached.wait_for(Option::is_some).await.expect("the proxy runs");
+    }
+
+    /// Whether fate has struck.
+    pub fn is_limit_reached(&self) -> bool {
+        self.shared.limit_reached.borrow().is_some()
+    }
+
+    /// Passes everything on again, over new connections: what was stalled or scripted before is dropped.
+    pub async fn heal(&self) {
+        *self.shared.limit.lock().unwrap() = None;
+        *self.shared.rule.lock().unwrap() = None;
+        self.tell(Command::Heal).await;
+    }
+
+    /// Answers the requests that the rule has an answer to.
+    pub fn answer(&self, rule: impl FnMut(&Request, &str) -> Option<Reply> + Send + 'static) {
+        assert!(self.shared.protocol == Protocol::Http, "only Proxy::http sees requests");
+        *self.shared.rule.lock().unwrap() = Some(Box::new(rule));
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    async fn tell(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        let (done, heard) = oneshot::channel();
+        let sent = self.commands.send(command(done));
+        assert!(sent.is_ok(), "the proxy runs");
+        heard.await.expect("the proxy runs");
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.supervisor.abort();
+    }
+}
+
+/// The port: listening, or held so that connections are refused and nobody else takes it.
+enum Door {
+    Open(TcpListener),
+    Closed(TcpSocket),
+}
+
+impl Door {
+    fn closed(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option of the socket");
+        socket.bind(address).expect("the port is still ours");
+        Self::Closed(socket)
+    }
+
+    async fn accept(&self) -> TcpStream {
+        match self {
+            Self::Open(listener) => listener.accept().await.expect("a connection").0,
+            Self::Closed(_) => std::future::pending().await,
+        }
+    }
+}
+
+async fn supervise(
+    mut door: Door,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let mut connections = JoinSet::new();
+    let mut limit_reached = shared.limit_reached.subscribe();
+    let mut cut_by_limit = async |door: &Door| match door {
+        Door::Open(_) => drop(limit_reached.wait_for(|fate| *fate == Some(Fate::Cut)).await),
+        Door::Closed(_) => std::future::pending().await,
+    };
+    loop {
+        let command = tokio::select! {
+            stream = door.accept() => {
+                connections.spawn(serve(stream, Arc::clone(&shared)));
+                continue;
+            }
+            () = cut_by_limit(&door) => None,
+            Some(command) = commands.recv() => Some(command),
+        };
+        connections.shutdown().await;
+        match command {
+            Some(Command::Heal(done)) => {
+                shared.limit_reached.send_replace(None);
+                if let Door::Closed(socket) = door {
+                    door = Door::Open(socket.listen(1024).expect("the port is still ours"));
+                }
+                let _ = done.send(());
+            }
+            command => {
+                if matches!(door, Door::Open(_)) {
+                    // The listener must be gone before the port can be held in another way.
+                    drop(door);
+                    door = Door::closed(address);
+                }
+                if let Some(Command::Cut(done)) = command {
+                    let _ = done.send(());
+                }
+            }
+        }
+    }
+}
+
+async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
+    let _ = client.set_nodelay(true);
+    match shared.protocol {
+        Protocol::Tcp => pass_on(client, shared.connect().await, &shared).await,
+        Protocol::Http => while serve_request(&mut client, &shared).await.is_some() {},
+    }
+}
+
+async fn pass_on(mut client: TcpStream, mut server: TcpStream, shared: &Shared) {
+    let (from_client, to_client) = client.split();
+    let (from_server, to_server) = server.split();
+    let up = pin!(pump(from_client, to_server, shared));
+    let down = pin!(pump(from_server, to_client, shared));
+    tokio::join!(up, down);
+}
+
+async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared) {
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let may_pass = shared.take(read);
+        if to.write_all(&buffer[..may_pass]).await.is_err() {
+            break;
+        }
+        if may_pass < read {
+            shared.strike();
+            std::future::pending::<()>().await;
+        }
+    }
+    let _ = to.shutdown().await;
+}
+
+impl Shared {
+    async fn connect(&self) -> TcpStream {
+        let server = TcpStream::connect(&self.upstream).await.expect("the server runs");
+        let _ = server.set_nodelay(true);
+        server
+    }
+
+    /// How many of these bytes may pass.
+    fn take(&self, bytes: usize) -> usize {
+        let limit = self.limit.lock().unwrap();
+        let passed = self.passed.load(Ordering::SeqCst);
+        let left = limit.map_or(u64::MAX, |(limit, _)| limit.saturating_sub(passed));
+        let may_pass = bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
+        self.passed.fetch_add(may_pass as u64, Ordering::SeqCst);
+        may_pass
+    }
+
+    fn strike(&self) {
+        let fate = self.limit.lock().unwrap().map(|(_, fate)| fate);
+        self.limit_reached.send_replace(fate);
+    }
+
+    fn decide(&self, request: &mut Request, body: &[u8]) -> Option<Reply> {
+        let body = std::str::from_utf8(body).expect("JSON is text");
+        let mut rule = self.rule.lock().unwrap();
+        let reply = rule.as_mut().and_then(|rule| rule(request, body));
+        request.answered = reply.as_ref().map(|reply| reply.status);
+        self.requests.lock().unwrap().push(request.clone());
+        reply
+    }
+}
+
+/// Serves one request of a connection; nothing if there are no more.
+async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
+    let (head, body) = read_request(client).await?;
+    let (line, headers) = head.split_once("\r\n").expect("a request has headers");
+    let mut request =
+        Request { line: line.trim_end_matches(" HTTP/1.1").to_owned(), body_bytes: body.len(), answered: None };
+    if let Some(Reply { status, body }) = shared.decide(&mut request, &body) {
+        let answer = format!(
+            "HTTP/1.1 {status} Accident\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        return client.write_all(answer.as_bytes()).await.ok();
+    }
+    // The server is asked to close: then its answer, which tells its own length to the client, has an end for us.
+    let head = format!("{line}\r\nconnection: close\r\n{headers}\r\n\r\n");
+    let mut server = shared.connect().await;
+    server.write_all(head.as_bytes()).await.ok()?;
+    server.write_all(&body).await.ok()?;
+    tokio::io::copy(&mut server, client).await.ok().map(drop)
+}
+
+/// Head, without the empty line, and body.
+async fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    const END: &[u8] = b"\r\n\r\n";
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(END.len()).position(|window| window == END) {
+            break end;
+        }
+        if client.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    };
+    let mut body = bytes.split_off(end + END.len());
+    bytes.truncate(end);
+    let head = String::from_utf8(bytes).expect("a head is text");
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .map_or(0, |(_, length)| length.trim().parse().expect("a length"));
+    while body.len() < length {
+        if client.read_buf(&mut body).await.ok()? == 0 {
+            return None;
+        }
+    }
+    Some((head, body))
+}
