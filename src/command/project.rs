@@ -43,6 +43,7 @@ pub async fn advance_all(
     run: &mut Run,
     output: Output,
 ) -> Result<Vec<Advanced>, Failure> {
+    client.check_version().await?;
     let mut reader = Reader::open(ledger, "daybook projecting").await?;
     run.lock_projections().await?;
     let mut done = Vec::new();

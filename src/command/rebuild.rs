@@ -85,6 +85,7 @@ async fn build(
     run: &mut Run,
     output: Output,
 ) -> Result<serde_json::Value, Failure> {
+    client.check_version().await?;
     let Options { shards, keep, parallel, resume, .. } = options;
     let options = rebuild::Options { kinds, shards, keep, parallel: usize::from(parallel), resume };
     let reader = Reader::open(ledger, "daybook rebuilding").await?;

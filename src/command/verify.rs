@@ -141,6 +141,7 @@ async fn verify_projections(
     repair: bool,
     output: Output,
 ) -> Result<u64, Failure> {
+    client.check_version().await?;
     run.lock_projections().await?;
     let mut wrong = 0;
     for kind in settings.plan.kinds() {

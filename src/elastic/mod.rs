@@ -6,6 +6,7 @@ pub mod bulk;
 pub mod index;
 mod outcome;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -79,6 +80,39 @@ impl Client {
     /// The addresses, without passwords.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Refuses a cluster with a node of a version that daybook is not made for.
+    pub async fn check_version(&self) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Nodes {
+            #[serde(default)]
+            nodes: BTreeMap<String, Node>,
+        }
+        #[derive(Deserialize)]
+        struct Node {
+            version: String,
+        }
+        let what = format!("asking Elasticsearch ({}) for its version", self.place);
+        let sending = self.send(Method::Get, "/_nodes?filter_path=nodes.*.version", None);
+        let answer = sending.await.map_err(|error| error.during(&what))?;
+        if answer.status == 403 {
+            // A user who may write to the indices need not be allowed to look at the nodes.
+            tracing::debug!("the version of Elasticsearch is not known: the user lacks the privilege monitor");
+            return Ok(());
+        }
+        if !answer.is_success() {
+            return Err(answer.failure(&what));
+        }
+        let nodes = answer.read::<Nodes>(&what)?.nodes;
+        match nodes.into_values().find(|node| !version_is_supported(&node.version)) {
+            Some(Node { version }) => Err(Failure::failed(format!(
+                "Elasticsearch ({}) is of version {version}, which daybook is not made for",
+                self.place
+            ))
+            .hint("use Elasticsearch 8 or 9, or 7.17")),
+            None => Ok(()),
+        }
     }
 
     /// Sends a request with a body of JSON.
@@ -181,6 +215,16 @@ impl Answer {
     }
 }
 
+/// 7.17, 8 and 9.
+fn version_is_supported(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    match (numbers.next(), numbers.next()) {
+        (Some(7), Some(minor)) => minor >= 17,
+        (Some(major), Some(_)) => (8..=9).contains(&major),
+        _ => false,
+    }
+}
+
 fn parse_address(address: &str) -> Result<Url, Failure> {
     let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     // The address is not repeated in the message: it may hold a password.
@@ -202,4 +246,19 @@ fn take_credentials(url: &mut Url) -> Option<Credentials> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Some(Credentials::Basic(user, password.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_from_7_17_to_9_are_supported() {
+        for version in ["7.17.0", "7.17.29", "8.0.0", "8.19.0", "9.1.0", "9.2.0-SNAPSHOT"] {
+            assert!(version_is_supported(version), "{version}");
+        }
+        for version in ["7.16.3", "6.8.23", "10.0.0", "2.4.6", "", "8", "nonsense"] {
+            assert!(!version_is_supported(version), "{version}");
+        }
+    }
 }

@@ -10,4 +10,5 @@ mod failpoints; // the process ended at each failpoint in the sources, then run 
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
+mod versions; // what versions of Elasticsearch are taken
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight
