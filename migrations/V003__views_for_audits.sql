@@ -4,6 +4,14 @@ CREATE VIEW daybook.run AS
     SELECT s.run_id, s.command, s.version, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
     FROM daybook.run_start s LEFT JOIN daybook.run_end e USING (run_id);
 COMMENT ON VIEW daybook.run IS 'One row per run, finished or not.';
+COMMENT ON COLUMN daybook.run.run_id IS 'Identifies the run; entries carry it.';
+COMMENT ON COLUMN daybook.run.command IS 'The subcommand that ran.';
+COMMENT ON COLUMN daybook.run.version IS 'Version of the program.';
+COMMENT ON COLUMN daybook.run.started_at IS 'When the run took the lock.';
+COMMENT ON COLUMN daybook.run.finished_at IS 'When it ended; NULL if it still goes on or was killed.';
+COMMENT ON COLUMN daybook.run.exit_code IS 'The exit code it ended with.';
+COMMENT ON COLUMN daybook.run.outcome IS 'done, or the error in words.';
+COMMENT ON COLUMN daybook.run.figures IS 'What the run did, in numbers.';
 
 CREATE VIEW daybook.interaction_term_delta AS
     SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, t.dimension, t.term, t.n
@@ -14,11 +22,24 @@ CREATE VIEW daybook.interaction_term_delta AS
         UNION ALL SELECT 'geocodes', key, value::bigint FROM jsonb_each_text(d.geocodes)
     ) t;
 COMMENT ON VIEW daybook.interaction_term_delta IS 'The delta rows'' three maps, a row per term: dimension (items, queries, geocodes), term and n, its share of total.';
+COMMENT ON COLUMN daybook.interaction_term_delta.entry_id IS 'The entry.';
+COMMENT ON COLUMN daybook.interaction_term_delta.day IS 'The day of the entry.';
+COMMENT ON COLUMN daybook.interaction_term_delta.recordset_id IS 'The recordset.';
+COMMENT ON COLUMN daybook.interaction_term_delta.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.interaction_term_delta.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.interaction_term_delta.dimension IS 'items (record ids), queries (query hashes) or geocodes (JSON).';
+COMMENT ON COLUMN daybook.interaction_term_delta.term IS 'The record id, query hash or geocode.';
+COMMENT ON COLUMN daybook.interaction_term_delta.n IS 'Its share of the row''s total.';
 
 CREATE VIEW daybook.day_total AS
     SELECT day, record_type, stat_type, sum(count)::bigint AS count, sum(total)::bigint AS total
     FROM daybook.interaction_delta GROUP BY day, record_type, stat_type;
 COMMENT ON VIEW daybook.day_total IS 'Net of each day by record type and stat type, over all recordsets and entries.';
+COMMENT ON COLUMN daybook.day_total.day IS 'The day.';
+COMMENT ON COLUMN daybook.day_total.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.day_total.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.day_total.count IS 'Interactions.';
+COMMENT ON COLUMN daybook.day_total.total IS 'Records involved in them.';
 
 CREATE VIEW daybook.recordset_total AS
     SELECT DISTINCT ON (recordset_id, record_type, stat_type)
@@ -26,6 +47,14 @@ CREATE VIEW daybook.recordset_total AS
     FROM daybook.interaction_delta
     ORDER BY recordset_id DESC, record_type DESC, stat_type DESC, entry_id DESC;
 COMMENT ON VIEW daybook.recordset_total IS 'All-time totals of each cell: the balances of its newest delta row.';
+COMMENT ON COLUMN daybook.recordset_total.recordset_id IS 'The recordset.';
+COMMENT ON COLUMN daybook.recordset_total.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.recordset_total.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.recordset_total.count IS 'Interactions, all time.';
+COMMENT ON COLUMN daybook.recordset_total.total IS 'Records involved in them, all time.';
+COMMENT ON COLUMN daybook.recordset_total.first_day IS 'The first day that the cell has a row of.';
+COMMENT ON COLUMN daybook.recordset_total.last_day IS 'The last day that the cell has a row of.';
+COMMENT ON COLUMN daybook.recordset_total.entry_id IS 'The last entry that touches the cell.';
 
 CREATE VIEW daybook.gap AS
     SELECT calendar.day::date AS day
@@ -33,6 +62,7 @@ CREATE VIEW daybook.gap AS
     CROSS JOIN LATERAL generate_series(span.first_day::timestamp, span.last_day::timestamp, interval '1 day') AS calendar (day)
     WHERE NOT EXISTS (SELECT FROM daybook.entry e WHERE e.day = calendar.day::date);
 COMMENT ON VIEW daybook.gap IS 'Days between the first and the last day of the ledger that no entry is about. A quiet day is not a gap: it has an entry without rows.';
+COMMENT ON COLUMN daybook.gap.day IS 'A day without an entry.';
 
 CREATE FUNCTION daybook.term_sum(terms jsonb) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -51,15 +81,36 @@ COMMENT ON FUNCTION daybook.control_sums_hold(daybook.interaction_delta) IS
     'The control sums of a delta row: geocodes sum to total; for view and seen items sum to total and total is count; for all but view queries sum to total.';
 
 CREATE VIEW daybook.control_sum_violation AS
-    SELECT d.* FROM daybook.interaction_delta d WHERE NOT daybook.control_sums_hold(d);
+    SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, d.count, d.total
+    FROM daybook.interaction_delta d WHERE NOT daybook.control_sums_hold(d);
 COMMENT ON VIEW daybook.control_sum_violation IS 'Delta rows whose control sums do not hold. Must be empty.';
+COMMENT ON COLUMN daybook.control_sum_violation.entry_id IS 'The entry.';
+COMMENT ON COLUMN daybook.control_sum_violation.day IS 'The day of the row.';
+COMMENT ON COLUMN daybook.control_sum_violation.recordset_id IS 'The recordset.';
+COMMENT ON COLUMN daybook.control_sum_violation.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.control_sum_violation.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.control_sum_violation.count IS 'The row''s interactions.';
+COMMENT ON COLUMN daybook.control_sum_violation.total IS 'The total that its maps do not sum to.';
 
 CREATE VIEW daybook.entry_check AS
-    SELECT e.entry_id, e.day,
+    SELECT e.entry_id, e.day, false AS header_missing,
            e.content_hash <> daybook.content_hash_of(e.entry_id) AS content_differs,
            e.delta_rows <> (SELECT count(*) FROM daybook.interaction_delta d WHERE d.entry_id = e.entry_id) AS rows_differ,
            e.entry_hash <> daybook.entry_hash_of(e) AS header_differs,
            e.previous_hash <> lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
            e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
-    FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id);
-COMMENT ON VIEW daybook.entry_check IS 'Recomputes the hashes of every entry: content_differs, rows_differ, header_differs, chain_differs and gap_before must all be false.';
+    FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id)
+    UNION ALL
+    SELECT d.entry_id, min(d.day), true, true, true, true, true, false
+    FROM daybook.interaction_delta d
+    WHERE NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = d.entry_id)
+    GROUP BY d.entry_id;
+COMMENT ON VIEW daybook.entry_check IS 'Recomputes the hashes of every entry: all that it says of one must be false.';
+COMMENT ON COLUMN daybook.entry_check.entry_id IS 'The entry.';
+COMMENT ON COLUMN daybook.entry_check.day IS 'Its day.';
+COMMENT ON COLUMN daybook.entry_check.header_missing IS 'There are delta rows of the entry, but no header.';
+COMMENT ON COLUMN daybook.entry_check.content_differs IS 'Its rows do not give its content_hash.';
+COMMENT ON COLUMN daybook.entry_check.rows_differ IS 'It has another number of rows than delta_rows says.';
+COMMENT ON COLUMN daybook.entry_check.header_differs IS 'Its header does not give its entry_hash.';
+COMMENT ON COLUMN daybook.entry_check.chain_differs IS 'Its previous_hash is not the hash of the entry before.';
+COMMENT ON COLUMN daybook.entry_check.gap_before IS 'The entry before is missing.';

@@ -23,6 +23,12 @@ impl Database {
     /// From a connection URL, or from the standard `PG*` variables where none is given.
     pub fn new(role: &'static str, url: Option<&SecretString>) -> Result<Self, Failure> {
         let options = match url {
+            Some(url) if !is_postgres_url(url) => {
+                return Err(Failure::usage(format!(
+                    "the {role}'s connection URL cannot be read: it is none of Postgres"
+                ))
+                .hint("write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+            }
             Some(url) => PgConnectOptions::from_str(url.expose_secret()).map_err(|error| {
                 Failure::usage(format!("the {role}'s connection URL cannot be read"))
                     .caused_by(error)
@@ -39,6 +45,13 @@ impl Database {
         let connecting = PgConnection::connect_with(&options);
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
+            // A server that hangs up in the middle of the greeting.
+            Ok(Err(error @ sqlx::Error::Protocol(_))) => Err(Failure::new(
+                Exit::Unreachable,
+                format!("cannot connect to the {} ({})", self.role, self.place()),
+            )
+            .caused_by(error)
+            .hint("check that a Postgres runs there and is not just starting or stopping, then run the command again")),
             Ok(Err(error)) => Err(failure(error, format!("cannot connect to the {} ({})", self.role, self.place()))),
             Err(_) => Err(Failure::new(
                 Exit::Unreachable,
@@ -57,6 +70,10 @@ impl Database {
         let database = self.options.get_database().unwrap_or_else(|| self.options.get_username());
         format!("database {database} on {host} as {}", self.options.get_username())
     }
+}
+
+fn is_postgres_url(url: &SecretString) -> bool {
+    ["postgres://", "postgresql://"].iter().any(|scheme| url.expose_secret().starts_with(scheme))
 }
 
 /// Turns a driver's error into a failure, with the exit code and the way out that its kind calls for.

@@ -46,6 +46,8 @@ pub struct SourceCheck {
 /// So many findings of a kind are named.
 const NAMED: usize = 100;
 
+const MISSING: [(&str, &str); 1] = [("header_missing", "there are rows of it, but its header is missing")];
+
 /// What must give no row, and what it means if it does. Each takes the first and the last day, or NULL for all.
 const CHECKS: [(&str, &str); 3] = [
     (
@@ -79,7 +81,7 @@ pub async fn ledger(reader: &mut Reader, period: Option<Period>) -> Result<Ledge
     let (from, to) = (period.map(Period::from), period.map(Period::to));
     let what = "recomputing the hashes of the ledger";
     let mut entries = sqlx::query(
-        "SELECT entry_id, day, content_differs, rows_differ, header_differs, chain_differs, gap_before
+        "SELECT entry_id, day, header_missing, content_differs, rows_differ, header_differs, chain_differs, gap_before
          FROM daybook.entry_check
          WHERE ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)",
     )
@@ -88,17 +90,20 @@ pub async fn ledger(reader: &mut Reader, period: Option<Period>) -> Result<Ledge
     .fetch(reader.connection());
     while let Some(row) = entries.try_next().await.attempt(what)? {
         check.entries += 1;
-        for (column, wrong) in [
+        let missing: bool = row.try_get("header_missing").attempt(what)?;
+        let columns = [
             ("content_differs", "its rows do not give its content_hash"),
             ("rows_differ", "it has another number of rows than its header says"),
             ("header_differs", "its header does not give its entry_hash"),
             ("chain_differs", "its previous_hash is not the hash of the entry before"),
             ("gap_before", "the entry before is missing"),
-        ] {
-            if row.try_get(column).attempt(what)? {
+        ];
+        // Without a header there is nothing to compare with.
+        for (column, wrong) in if missing { &MISSING[..] } else { &columns[..] } {
+            if row.try_get(*column).attempt(what)? {
                 let entry_id: i64 = row.try_get("entry_id").attempt(what)?;
                 let day: Day = row.try_get("day").attempt(what)?;
-                check.findings.push(Finding { place: format!("entry {entry_id} of {day}"), what: wrong.to_owned() });
+                check.findings.push(Finding { place: format!("entry {entry_id} of {day}"), what: (*wrong).to_owned() });
             }
         }
     }

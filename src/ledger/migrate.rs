@@ -2,6 +2,8 @@
 //!
 //! Refinery takes no lock of its own; the caller holds the ledger's.
 
+use std::cmp::Ordering;
+
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use refinery_core::{Migration, Runner};
 use sqlx::postgres::PgConnection;
@@ -46,6 +48,10 @@ pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> R
         .execute(&mut *connection)
         .await
         .attempt("creating the schema daybook")?;
+    let found = version(connection).await?.unwrap_or(0);
+    if found > embedded_version() {
+        return Err(newer(found));
+    }
     let report = runner().run_async(&mut Migrating(connection)).await.map_err(|error| {
         Failure::failed("migrating the ledger's schema failed; no migration is half-done").caused_by(error)
     })?;
@@ -62,30 +68,41 @@ pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> R
 
 /// Makes sure that the schema is there and of this program's version.
 pub async fn check_version(connection: &mut PgConnection, database: &Database) -> Result<(), Failure> {
+    let (Some(found), expected) = (version(connection).await?, embedded_version()) else {
+        return Err(not_migrated(database));
+    };
+    match found.cmp(&expected) {
+        Ordering::Equal => Ok(()),
+        Ordering::Greater => Err(newer(found)),
+        Ordering::Less => Err(Failure::failed(format!(
+            "the ledger's schema is of version {found}, this program needs {expected} ({})",
+            database.place()
+        ))
+        .hint("run `daybook migrate` to upgrade it")),
+    }
+}
+
+/// The version of the schema that is there; none if there is no schema.
+async fn version(connection: &mut PgConnection) -> Result<Option<i32>, Failure> {
     let what = "reading the version of the ledger's schema";
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('daybook.schema_version') IS NOT NULL")
         .fetch_one(&mut *connection)
         .await
         .attempt(what)?;
     if !exists {
-        return Err(not_migrated(database));
+        return Ok(None);
     }
     let version: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM daybook.schema_version")
         .fetch_one(connection)
         .await
         .attempt(what)?;
-    let (found, expected) = (version.unwrap_or(0), embedded_version());
-    if found == expected {
-        return Ok(());
-    }
-    let place = database.place();
-    let failure =
-        Failure::failed(format!("the ledger's schema is of version {found}, this program needs {expected} ({place})"));
-    Err(if found < expected {
-        failure.hint("run `daybook migrate` to upgrade it")
-    } else {
-        failure.hint("it was migrated by a newer daybook: use that one, or a later one")
-    })
+    Ok(Some(version.unwrap_or(0)))
+}
+
+fn newer(found: i32) -> Failure {
+    let known = embedded_version();
+    Failure::failed(format!("the ledger's schema is of version {found}, this program knows {known}"))
+        .hint("it was migrated by a newer daybook: use that one, or a later one")
 }
 
 /// The failure for a database without a ledger.

@@ -4,11 +4,16 @@
 
 mod support;
 
+mod accidents; // servers that die, answer nonsense or are busy, runs that are killed: repeating repairs
+mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod examples; // the files of example-objects are what the program makes
 mod failpoints; // the process ended at each failpoint in the sources, then run again
+mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
+mod once; // the same day again, one after the other and all at once
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
+mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod versions; // what versions of Elasticsearch are taken
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight

@@ -35,6 +35,9 @@ impl World {
             let broken = "SELECT jsonb_agg(c) FROM daybook.entry_check c
                           WHERE content_differs OR rows_differ OR header_differs OR chain_differs OR gap_before";
             assert_eq!(self.value(broken).await, "", "hashes and chain, {caller}");
+            let orphans = "SELECT count(*) FROM daybook.interaction_delta d LEFT JOIN daybook.entry e USING (entry_id)
+                           WHERE e.day IS DISTINCT FROM d.day";
+            assert_eq!(self.value(orphans).await, "0", "rows without an entry, {caller}");
             let off_balance = "SELECT jsonb_agg(d) FROM (
                  SELECT recordset_id, record_type, stat_type, entry_id, count_balance, total_balance,
                         sum(count) OVER cell AS count_sum, sum(total) OVER cell AS total_sum

@@ -1,13 +1,19 @@
 //! What the tests share: a world of their own each (a database cloned from a migrated template, an index prefix), the
-//! program to run in it, events to put into its source, and the questions that they ask its ledger.
+//! program to run in it, events to put into its source, the questions that they ask its ledger, and a proxy for the
+//! accidents that befall its servers.
 
 pub mod audit;
+pub mod contents;
 pub mod event;
+pub mod login;
 pub mod program;
 pub mod proxy;
 pub mod world;
 
+pub use contents::Contents;
 pub use event::Event;
+pub use login::Login;
+pub use proxy::Proxy;
 pub use world::World;
 
 /// The recordset that tests use when one is as good as another.

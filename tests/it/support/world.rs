@@ -92,6 +92,16 @@ impl World {
         self.command(arguments).envs(settings.iter().copied()).output().await.expect("run the program").into()
     }
 
+    /// Runs the program, again as long as the lock is held: the server needs a moment to notice that a holder has died.
+    pub async fn run_when_unlocked(&self, arguments: &[&str]) -> Ended {
+        loop {
+            let ended = self.run(arguments).await;
+            if ended.code != Some(11) {
+                return ended;
+            }
+        }
+    }
+
     /// A connection to the world's database, as its owner.
     pub async fn sql(&self) -> PgConnection {
         connect(&self.ledger_url).await
@@ -112,13 +122,15 @@ impl World {
 
     /// Creates the source tables as example-objects/source-tables.sql has them.
     pub async fn create_source(&self) {
-        self.execute(include_str!("../../../example-objects/source-tables.sql")).await;
+        self.create_source_of("timestamptz", "jsonb").await;
     }
 
     /// Creates the source tables with these types of `date`, and of `payload` and `ip_geocode`.
     pub async fn create_source_of(&self, date: &str, json: &str) {
         let tables = include_str!("../../../example-objects/source-tables.sql");
-        self.execute(&tables.replace("timestamptz", date).replace("jsonb", json)).await;
+        let tables = tables.replace("timestamptz", date).replace("jsonb", json);
+        // A login named like the ledger's schema would create them there.
+        self.execute(&format!("SET search_path = public; {tables}")).await;
     }
 
     /// Puts events into the source.
@@ -197,13 +209,22 @@ fn setting(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run script/test, or eval \"$(script/stack env)\""))
 }
 
-fn with_database(url: &str, database: &str) -> String {
+/// Runs SQL outside of any world, for what belongs to the whole server.
+pub async fn execute_on_server(sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut connect(&setting("DAYBOOK_LEDGER_URL")).await)
+        .await
+        .expect("run the test's SQL");
+}
+
+pub fn with_database(url: &str, database: &str) -> String {
     let mut url: url::Url = url.parse().expect("a URL");
     url.set_path(database);
     url.into()
 }
 
-async fn connect(url: &str) -> PgConnection {
+/// A connection to the database that a URL names.
+pub async fn connect(url: &str) -> PgConnection {
     let options = PgConnectOptions::from_str(url).expect("a URL").disable_statement_logging();
     options.connect().await.expect("connect to Postgres")
 }

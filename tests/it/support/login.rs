@@ -1,0 +1,30 @@
+//! A login of its own for a test. Roles belong to the whole server, so its name is unique and it is dropped at the end.
+
+use super::World;
+use super::world;
+
+/// A role that can log in and may do nothing else.
+pub struct Login {
+    pub role: String,
+    pub password: String,
+    pub ledger_url: String,
+}
+
+impl Login {
+    /// A role named after the world.
+    pub async fn new(world: &World) -> Self {
+        let role = format!("{}_login", world.prefix);
+        let password = format!("secret-of-{}", world.prefix);
+        world.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'")).await;
+        let mut url: url::Url = world.ledger_url.parse().expect("a URL");
+        url.set_username(&role).expect("a URL with a host");
+        url.set_password(Some(&password)).expect("a URL with a host");
+        Self { role, password, ledger_url: url.into() }
+    }
+
+    /// Ends the world, then drops the role, which by then owns and may nothing any more.
+    pub async fn end(self, world: World) {
+        world.end().await;
+        world::execute_on_server(&format!("DROP ROLE {}", self.role)).await;
+    }
+}
