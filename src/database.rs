@@ -51,7 +51,7 @@ impl Database {
                 format!("cannot connect to the {} ({})", self.role, self.place()),
             )
             .caused_by(error)
-            .hint("check that a Postgres runs there and is not just starting or stopping, then run the command again")),
+            .hint("check that Postgres runs there and is not just starting or stopping, then run the command again")),
             Ok(Err(error)) => Err(failure(error, format!("cannot connect to the {} ({})", self.role, self.place()))),
             Err(_) => Err(Failure::new(
                 Exit::Unreachable,
