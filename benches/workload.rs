@@ -1,13 +1,15 @@
 //! Makes the workloads of the bench: events shaped like the published day, the same for the same seed.
 //!
-//! `cargo bench --bench workload -- DAY SIZE [SEED]` fills the source tables in the database of DAYBOOK_LEDGER_URL. SIZE 1
-//! is the workload M: 140,000 events, 5 M interactions, some 250 MB of payload.
+//! `cargo bench --bench workload -- DAY SIZE [SEED [DAYS]]` fills the source tables in the database of DAYBOOK_LEDGER_URL,
+//! from DAY on. SIZE 1 is the workload M: 140,000 events, 5 M interactions, some 250 MB of payload a day; SIZE 0.002 is a
+//! day like the published one.
 
 #![expect(clippy::print_stdout, reason = "it tells what it did")]
 
 use std::error::Error;
 use std::fmt::Write as _;
 
+use chrono::NaiveDate;
 use rand::rngs::StdRng;
 use rand::seq::index::sample;
 use rand::{Rng as _, SeedableRng as _};
@@ -27,11 +29,13 @@ const VIEWS: u32 = 100_000;
 async fn main() -> Result<(), Box<dyn Error>> {
     // cargo adds --bench to what is given.
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let day = arguments.next().ok_or("usage: workload DAY SIZE [SEED]")?;
-    let size: f64 = arguments.next().ok_or("usage: workload DAY SIZE [SEED]")?.parse()?;
+    let first_day: NaiveDate = arguments.next().ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?.parse()?;
+    let size: f64 = arguments.next().ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?.parse()?;
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
+    let days: u64 = arguments.next().map_or(Ok(1), |days| days.parse())?;
     let url = std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL")?;
     let mut connection = PgConnection::connect(&url).await?;
+    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await?;
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
     if !exists {
         sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
@@ -46,22 +50,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut copy = connection
         .copy_in_raw("COPY stats (id, date, type, record_type, payload, ip_geocode, query_id) FROM STDIN")
         .await?;
-    let kinds = maker.kinds(size);
-    let (mut lines, mut bytes) = (String::new(), 0);
-    for (place, kind) in (0_u32..).zip(&kinds) {
-        let share = f64::from(place) / f64::from(u32::try_from(kinds.len())?);
-        maker.line(&mut lines, first_id + i64::from(place), &day, share, *kind)?;
-        if lines.len() > 1 << 20 {
-            bytes += lines.len();
-            copy.send(lines.as_bytes()).await?;
-            lines.clear();
+    let (mut lines, mut bytes, mut id) = (String::new(), 0, first_id);
+    for day in first_day.iter_days().take(usize::try_from(days)?) {
+        let kinds = maker.kinds(size);
+        for (place, kind) in (0_u32..).zip(&kinds) {
+            let share = f64::from(place) / f64::from(u32::try_from(kinds.len())?);
+            maker.line(&mut lines, id, day, share, *kind)?;
+            id += 1;
+            if lines.len() > 1 << 20 {
+                bytes += lines.len();
+                copy.send(lines.as_bytes()).await?;
+                lines.clear();
+            }
         }
     }
     bytes += lines.len();
     copy.send(lines.as_bytes()).await?;
     let rows = copy.finish().await?;
     sqlx::raw_sql("ANALYZE stats").execute(&mut connection).await?;
-    println!("{rows} events of {day}, {} MB", bytes / 1_000_000);
+    println!("{rows} events of {days} days from {first_day} on, {} MB", bytes / 1_000_000);
     Ok(())
 }
 
@@ -99,7 +106,7 @@ impl Maker {
     }
 
     /// Appends an event as a line of COPY text.
-    fn line(&mut self, out: &mut String, id: i64, day: &str, share: f64, kind: Kind) -> std::fmt::Result {
+    fn line(&mut self, out: &mut String, id: i64, day: NaiveDate, share: f64, kind: Kind) -> std::fmt::Result {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of the day")]
         let second = (share * 86_400.0) as u32;
         let stat_type = match kind {

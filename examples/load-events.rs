@@ -27,6 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         create_anew(&url).await?;
     }
     let mut connection = PgConnection::connect(&url).await?;
+    // Not the schema of a login that is called like the ledger's.
+    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await?;
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
     if !exists {
         sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;

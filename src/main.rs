@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser as _};
 use daybook::cli::Cli;
 use daybook::command;
 use daybook::failure::Exit;
@@ -14,7 +14,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; whether anybody reads them is not ours.
-            let _ = error.print();
+            let _ = match error.kind() {
+                ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Cli::command().print_help()
+                }
+                _ => error.print(),
+            };
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
                 _ => ExitCode::from(Exit::Usage.code()),

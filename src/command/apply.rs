@@ -113,7 +113,7 @@ fn check_days(options: &Options, today: Day) -> Result<(), Failure> {
     }
     match options.day.or(to) {
         Some(day) if day == today && !options.day_open => Err(Failure::usage(format!("{day} is not over yet"))
-            .hint("wait until it is, or give --day-open: what comes later is then posted as a correction")),
+            .hint("wait until it is, or run `daybook apply --day-open` for it: what comes later is then posted as a correction")),
         _ => Ok(()),
     }
 }

@@ -60,7 +60,10 @@ pub async fn advance_all(
 pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Failure>) -> Result<Exit, Failure> {
     match outcome {
         Ok((exit, figures)) => {
-            run.finish(exit, "done", figures).await?;
+            // What is done is done, recorded or not.
+            if let Err(error) = run.finish(exit, "done", figures).await {
+                tracing::warn!(error = error.message(), "the end of the run could not be recorded");
+            }
             Ok(exit)
         }
         Err(failure) => {

@@ -26,6 +26,10 @@ pub use elasticsearch::http::Method;
 /// The longest that one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often a request is made that the cluster was too busy for, and how long is waited after the first time.
+const ATTEMPTS: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+
 /// A cluster of Elasticsearch.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -115,9 +119,21 @@ impl Client {
         }
     }
 
-    /// Sends a request with a body of JSON.
+    /// Sends a request with a body of JSON. One that the cluster was too busy for is made again, and so is one that only
+    /// reads and got no answer: a connection that was kept open may have gone stale.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unreachable> {
-        self.send_bytes(method, path, "application/json", body.map(|body| body.to_string().into())).await
+        let body: Option<Bytes> = body.map(|body| body.to_string().into());
+        let mut wait = FIRST_WAIT;
+        for _ in 1..ATTEMPTS {
+            match self.send_bytes(method, path, "application/json", body.clone()).await {
+                Ok(answer) if !matches!(answer.status, 429 | 503) => return Ok(answer),
+                Err(unreachable) if !matches!(method, Method::Get) => return Err(unreachable),
+                Ok(_) | Err(_) => tracing::debug!(path, "request is made again"),
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        self.send_bytes(method, path, "application/json", body).await
     }
 
     /// Sends a request and expects a success; `what` says what for.
