@@ -1,13 +1,9 @@
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
-use uuid::Uuid;
+use clap::{Parser, Subcommand};
 
 use crate::command::{apply, collect_stats, log, migrate, project, rebuild, show, status, totals, verify};
 use crate::config::Given;
-use crate::day::{Day, Period};
-use crate::failure::Failure;
-use crate::ledger::EntryId;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
 #[derive(Debug, Parser)]
@@ -53,47 +49,6 @@ pub enum Command {
     Show(show::Options),
     /// What a recordset's counts are, as the old aggregation object
     Totals(totals::Options),
-}
-
-/// A stretch of days, both ends included.
-#[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Stretch {
-    /// First day, YYYY-MM-DD
-    #[arg(long, value_name = "DAY")]
-    pub from: Option<Day>,
-
-    /// Last day, YYYY-MM-DD
-    #[arg(long, value_name = "DAY")]
-    pub to: Option<Day>,
-}
-
-impl Stretch {
-    /// The days of the stretch; an end that is left out is that of `whole`. None if neither end is given.
-    pub fn within(&self, whole: Option<Period>) -> Result<Option<Period>, Failure> {
-        if self.is_open() {
-            return Ok(None);
-        }
-        let from = self.from.or_else(|| whole.map(Period::from).min(self.to));
-        let to = self.to.or_else(|| whole.map(Period::to).max(self.from));
-        let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
-        let period = Period::new(from, to);
-        period.map(Some).ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
-    }
-
-    /// Whether neither end is given.
-    pub fn is_open(&self) -> bool {
-        self.from.is_none() && self.to.is_none()
-    }
-}
-
-/// Parses a recordset id.
-pub fn recordset(text: &str) -> Result<Uuid, String> {
-    Uuid::try_parse(text).map_err(|_| format!("'{text}' is not a recordset id: give its UUID"))
-}
-
-/// Parses an entry id.
-pub fn entry_id(text: &str) -> Result<EntryId, String> {
-    text.parse()
 }
 
 const AFTER_HELP: &str = "\

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::arguments::Stretch;
 use super::project;
 use crate::apply::{DayReport, Outcome, PostedReport, Rules, apply_day};
-use crate::cli::Stretch;
 use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};

@@ -1,6 +1,7 @@
 //! The commands, a file each: `Options` is what can be typed after the command's name, `run` does it.
 
 pub mod apply;
+pub mod arguments;
 pub mod collect_stats;
 pub mod log;
 pub mod migrate;

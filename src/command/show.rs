@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::cli;
+use super::arguments;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::failure::{Exit, Failure};
@@ -16,7 +16,7 @@ use crate::output::{Grouped, Output};
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The entry, by its number; `daybook log` lists them
-    #[arg(value_name = "ENTRY", value_parser = cli::entry_id)]
+    #[arg(value_name = "ENTRY", value_parser = arguments::entry_id)]
     entry_id: EntryId,
 }
 

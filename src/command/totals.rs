@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::cli::{self, Stretch};
+use super::arguments::{self, Stretch};
 use crate::config::Settings;
 use crate::event::{RecordType, StatType};
 use crate::failure::{Exit, Failure};
@@ -21,7 +21,7 @@ Example:
   daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --from 2020-02-01 --to 2020-02-29")]
 pub struct Options {
     /// The recordset, by its UUID
-    #[arg(value_name = "RECORDSET", value_parser = cli::recordset)]
+    #[arg(value_name = "RECORDSET", value_parser = arguments::recordset)]
     recordset_id: Uuid,
 
     /// The days to sum up; all time without.

@@ -1,7 +1,7 @@
 //! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
 
+use super::arguments::Stretch;
 use super::project::{finish, start};
-use crate::cli::Stretch;
 use crate::compare::{Comparison, Part, compare_index};
 use crate::config::Settings;
 use crate::day::Period;
