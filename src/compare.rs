@@ -18,7 +18,7 @@ use crate::ledger::EntryId;
 use crate::ledger::read::{NamedTerm, Reader};
 use crate::projection::documents::{Entries, Sink, stream, stream_day};
 use crate::projection::terms::Key;
-use crate::projection::{Kind, Plan};
+use crate::projection::{Kind, Plan, daily};
 
 /// What a comparison came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -136,7 +136,8 @@ pub async fn compare_index(
         }
         _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
     }
-    let whole = part.period.is_none() && comparer.every == 1;
+    // Only daily documents are of days.
+    let whole = comparer.every == 1 && (kind != Kind::Daily || part.period.is_none());
     let mut comparison = comparer.finish(whole.then_some((kind, plan, reader, through))).await?;
     if comparison.repaired > 0 {
         index.refresh(client).await?;
@@ -302,15 +303,22 @@ async fn expected_among(
             let named: Vec<(&str, Day, uuid::Uuid)> = hits
                 .iter()
                 .filter_map(|hit| {
-                    let (day, recordset) = hit.id.split_once(':')?;
-                    Some((hit.id.as_str(), day.parse().ok()?, recordset.parse().ok()?))
+                    let (day, recordset_id) = hit.id.split_once(':')?;
+                    let (day, recordset_id) = (day.parse().ok()?, recordset_id.parse().ok()?);
+                    // The same day and recordset in another spelling are another document.
+                    (daily::id(recordset_id, day) == hit.id).then_some((hit.id.as_str(), day, recordset_id))
                 })
                 .collect();
             reader.existing_days(&named, through).await
         }
         Kind::Totals => {
-            let named: Vec<(&str, uuid::Uuid)> =
-                hits.iter().filter_map(|hit| Some((hit.id.as_str(), hit.id.parse().ok()?))).collect();
+            let named: Vec<(&str, uuid::Uuid)> = hits
+                .iter()
+                .filter_map(|hit| {
+                    let recordset_id: uuid::Uuid = hit.id.parse().ok()?;
+                    (recordset_id.to_string() == hit.id).then_some((hit.id.as_str(), recordset_id))
+                })
+                .collect();
             reader.existing_recordsets(&named, through).await
         }
         Kind::Terms => {
