@@ -127,8 +127,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         }
         failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
+        // An index that was left may hold part of what its rebuild was catching up with: to compare it, all of it.
+        self.catch_up(kind, &mut index).await?;
         index.refresh(self.client).await?;
-        self.compare(kind, &index, building.through).await?;
+        let through = index.checkpoint.applied_through;
+        self.compare(kind, &index, through).await?;
         Ok(Built { kind, index, duration: stopwatch.elapsed() })
     }
 
@@ -199,10 +202,15 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         refuse_differences(index, &comparison)
     }
 
-    /// Catches up with what was posted meanwhile, so that the index can serve.
-    async fn complete(&mut self, kind: Kind, index: &mut Index, duration: Duration) -> Result<Rebuilt, Failure> {
+    /// Catches up with what was posted meanwhile.
+    async fn catch_up(&mut self, kind: Kind, index: &mut Index) -> Result<(), Failure> {
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
-        advance_index(kind, self.plan, &mut self.reader, self.client, index, &mut writer).await?;
+        advance_index(kind, self.plan, &mut self.reader, self.client, index, &mut writer).await.map(drop)
+    }
+
+    /// Catches up for the last time, so that the index can serve.
+    async fn complete(&mut self, kind: Kind, index: &mut Index, duration: Duration) -> Result<Rebuilt, Failure> {
+        self.catch_up(kind, index).await?;
         failpoint::reach("rebuild.caught_up");
         index.checkpoint.building = None;
         index.record(self.client).await?;
