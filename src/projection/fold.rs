@@ -55,6 +55,9 @@ struct Fold<'a> {
 /// A document of terms, as far as the fold needs it.
 #[derive(Deserialize)]
 struct Stored {
+    /// Not there if the look-up itself failed, which must not pass for a document that is not there.
+    #[serde(rename = "found")]
+    _found: bool,
     #[serde(rename = "_source")]
     source: Option<StoredSource>,
 }
@@ -99,7 +102,7 @@ impl Fold<'_> {
         }
         let what = format!("looking up {} documents of {}", added.len(), self.index);
         let ids: Vec<String> = added.iter().map(|(key, _)| key.id()).collect();
-        let path = format!("/{}/_mget?_source_includes=count,entry_id&filter_path=docs._id,docs._source", self.index);
+        let path = format!("/{}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs._source", self.index);
         let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
         let docs = answer.read::<Answer>(&what)?.docs;
         if docs.len() != ids.len() {
