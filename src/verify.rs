@@ -111,7 +111,17 @@ pub async fn ledger(reader: &mut Reader, period: Option<Period>) -> Result<Ledge
     for (wrong, sql) in CHECKS {
         let mut rows = sqlx::query(sql).bind(from).bind(to).fetch(reader.connection());
         let mut found = 0;
-        while let Some(row) = rows.try_next().await.attempt("verifying the rows of the ledger")? {
+        loop {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) if is_about_data(&error) => {
+                    let what = format!("it cannot be told whether {wrong}: {error}");
+                    check.findings.push(Finding { place: "a row".to_owned(), what });
+                    break;
+                }
+                Err(error) => return Err(error).attempt("verifying the rows of the ledger"),
+            };
             found += 1;
             if found <= NAMED {
                 let place = row.try_get("place").attempt("verifying the rows of the ledger")?;
@@ -124,6 +134,12 @@ pub async fn ledger(reader: &mut Reader, period: Option<Period>) -> Result<Ledge
         }
     }
     Ok(check)
+}
+
+/// Whether a row holds what cannot be computed with, such as a text for a number: class 22 of SQL's errors.
+fn is_about_data(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("22"))
 }
 
 /// Counts the posted days again whose events the source still holds.
