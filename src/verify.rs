@@ -13,6 +13,7 @@ use crate::day::{Day, Period};
 use crate::event::source::Source;
 use crate::failure::Failure;
 use crate::ledger::read::Reader;
+use crate::output::counted;
 
 /// Something that is not as it must be.
 #[derive(Clone, Debug, Serialize)]
@@ -157,13 +158,21 @@ pub async fn source(
         match recount(source, reader, day).await? {
             Recount::Equal => {}
             Recount::Sealed => check.sealed += 1,
-            Recount::Different { cells, first, events_now, events_posted } => check.findings.push(Finding {
-                place: day.to_string(),
-                what: format!(
-                    "a fresh count of its {events_now} events differs from the ledger in {cells} cells (the first: {first}); \
-                     it had {events_posted} events when it was posted: run `daybook apply --day {day}`"
-                ),
-            }),
+            Recount::Different { cells, first, events_now, events_posted } => {
+                let way_out = if events_now > events_posted {
+                    format!("run `daybook apply --day {day}`")
+                } else {
+                    format!("if the source is right, run `daybook apply --day {day} --accept-decrease`")
+                };
+                check.findings.push(Finding {
+                    place: day.to_string(),
+                    what: format!(
+                        "a fresh count of its {events_now} events differs from the ledger in {} (the first: {first}); \
+                         it had {events_posted} events when it was posted: {way_out}",
+                        counted(cells, "cell", "cells")
+                    ),
+                });
+            }
         }
     }
     Ok(check)

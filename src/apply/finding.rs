@@ -37,7 +37,8 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
         return Ok(Finding::New);
     };
     let entry_id = newest.entry_id;
-    if newest.source_fingerprint == source.text {
+    // Events that were edited in place have the same fingerprint: who accepts other events has them counted again.
+    if newest.source_fingerprint == source.text && !rules.accept_decrease {
         return Ok(Finding::Unchanged { entry_id });
     }
     if source.rows < newest.source_events && !rules.accept_decrease {
@@ -95,6 +96,7 @@ mod tests {
         };
         assert_eq!(find(&[], 7, "seven", false).unwrap(), Finding::New);
         assert_eq!(find(&entries, 7, "seven", false).unwrap(), Finding::Unchanged { entry_id });
+        assert_eq!(find(&entries, 7, "seven", true).unwrap(), Finding::Changed);
         assert_eq!(find(&entries, 8, "eight", false).unwrap(), Finding::Changed);
         assert_eq!(find(&entries, 7, "other seven", false).unwrap(), Finding::Changed);
         assert_eq!(find(&entries, 0, "none", false).unwrap(), Finding::Sealed { entry_id, posted_events: 7 });

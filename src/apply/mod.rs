@@ -110,6 +110,11 @@ pub async fn apply_day(
     };
     failpoint::reach("apply.compared");
     let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind).await?;
+    if let Some(newest) = entries.last().filter(|newest| newest.source_fingerprint == fingerprint.text)
+        && deltas.rows().is_empty()
+    {
+        return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id: newest.entry_id } });
+    }
     if let Some(row) = deltas.decrease().filter(|_| !rules.accept_decrease) {
         return Err(Failure::failed(format!(
             "the source's events of {day} now count less than was posted: {}, count {}, total {}",
