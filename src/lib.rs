@@ -15,7 +15,6 @@ pub mod apply;
 pub mod cli;
 pub mod clock;
 pub mod command;
-pub mod compare;
 pub mod config;
 pub mod database;
 pub mod day;

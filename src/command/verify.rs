@@ -2,7 +2,6 @@
 
 use super::arguments::Stretch;
 use super::project::{finish, start};
-use crate::compare::{Comparison, Part, compare_index};
 use crate::config::Settings;
 use crate::day::Period;
 use crate::elastic::{Client, index};
@@ -15,6 +14,7 @@ use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
 use crate::projection::Kind;
 use crate::projection::advance::check_history;
+use crate::projection::compare::{Comparison, Part, compare_index};
 use crate::verify;
 
 /// What can be typed.

@@ -5,6 +5,7 @@
 //! nothing but what it is about, and carries as version the last entry that touches it.
 
 pub mod advance;
+pub mod compare;
 pub mod daily;
 pub mod documents;
 mod fold;

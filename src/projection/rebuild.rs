@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::advance::{advance_index, record};
+use super::compare::{Comparison, compare_index};
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::{Kind, Plan, serving_settings};
 use crate::clock::Stopwatch;
-use crate::compare::{Comparison, compare_index};
 use crate::elastic::bulk::{BulkWriter, Document};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
 use crate::elastic::{Client, Method};

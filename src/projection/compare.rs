@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::documents::{Entries, Sink, stream, stream_day};
+use super::terms::Key;
+use super::{Kind, Plan, daily};
 use crate::day::{Day, Period};
 use crate::elastic::bulk::{BulkWriter, Document};
 use crate::elastic::index::Index;
@@ -16,9 +19,6 @@ use crate::elastic::{Client, Method};
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{NamedTerm, Reader};
-use crate::projection::documents::{Entries, Sink, stream, stream_day};
-use crate::projection::terms::Key;
-use crate::projection::{Kind, Plan, daily};
 
 /// What a comparison came to.
 #[derive(Clone, Debug, Default, Serialize)]
