@@ -1,5 +1,6 @@
 //! The program: parses the command line, runs the command, ends with its exit code.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
             // Help and version are no errors; whether anybody reads them is not ours.
             let _ = match error.kind() {
                 ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    Cli::command().print_help()
+                    write!(std::io::stderr(), "{}", Cli::command().render_help())
                 }
                 _ => error.print(),
             };

@@ -10,11 +10,15 @@ mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod examples; // the files of example-objects are what the program makes
 mod failpoints; // the process ended at each failpoint in the sources, then run again
+mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod once; // the same day again, one after the other and all at once
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
+mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
+mod terms; // all-time counts of each term, and the setting that says which terms
+mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight

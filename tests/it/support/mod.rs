@@ -5,6 +5,9 @@
 pub mod audit;
 pub mod contents;
 pub mod event;
+pub mod history;
+pub mod hold;
+pub mod indices;
 pub mod login;
 pub mod program;
 pub mod proxy;

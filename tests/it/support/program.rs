@@ -31,6 +31,15 @@ impl Ended {
         self
     }
 
+    /// Panics unless each of the texts is in what the program told on stdout.
+    #[track_caller]
+    pub fn tells(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "'{text}' is missing in: {}", self.stdout);
+        }
+        self
+    }
+
     /// Panics unless each of the texts is in what the program said on stderr.
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {

@@ -41,7 +41,7 @@ impl World {
         Self::clone_of(None).await
     }
 
-    async fn clone_of(template: Option<&str>) -> Self {
+    pub(super) async fn clone_of(template: Option<&str>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let database = format!("daybook_test_{}_{}", std::process::id(), &id[..12]);
         let template = template.unwrap_or("template0");
@@ -162,12 +162,17 @@ impl World {
 
     /// A request to Elasticsearch; the body of its answer.
     pub async fn elastic(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+        serde_json::from_str(&self.elastic_text(method, path, body.as_ref().map(Value::to_string)).await)
+            .unwrap_or(Value::Null)
+    }
+
+    /// A request to Elasticsearch; the body of its answer as it came.
+    pub async fn elastic_text(&self, method: reqwest::Method, path: &str, body: Option<String>) -> String {
         let mut request = self.http.request(method, format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')));
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request.header("content-type", "application/json").body(body);
         }
-        let text = request.send().await.expect("Elasticsearch answers").text().await.expect("a body");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
+        request.send().await.expect("Elasticsearch answers").text().await.expect("a body")
     }
 
     /// All documents behind an alias of this world (`""`, `"-totals"`), sorted by id: id, version and source.

@@ -1,0 +1,70 @@
+//! Holds the program at a place, so that a test can act while it waits there: a lock that it needs is taken away.
+
+use std::time::Duration;
+
+use sqlx::postgres::PgConnection;
+use tokio::process::Child;
+
+use super::World;
+
+/// Where the program is held.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// Before it reads the first delta row.
+    Reading,
+    /// Before it writes to the indices behind the aliases, or switches the aliases.
+    Projecting,
+}
+
+/// A lock that the program waits for; given back when this is dropped.
+pub struct Hold {
+    _connection: PgConnection,
+}
+
+impl World {
+    /// Holds whatever gets to this place from now on.
+    pub async fn hold_at(&self, place: Place) -> Hold {
+        let lock = match place {
+            Place::Reading => "BEGIN; LOCK TABLE daybook.interaction_delta IN ACCESS EXCLUSIVE MODE",
+            Place::Projecting => "SELECT pg_advisory_lock(x'646179626f6f6c'::bigint)",
+        };
+        let mut connection = self.sql().await;
+        sqlx::raw_sql(lock).execute(&mut connection).await.expect("take the lock");
+        Hold { _connection: connection }
+    }
+
+    /// Waits until somebody is held.
+    pub async fn until_held(&self) {
+        self.until(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+        )
+        .await;
+    }
+
+    /// Waits until the server has noticed that the program is gone, whose locks it then gives back.
+    pub async fn until_gone(&self) {
+        self.until(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'daybook %')",
+        )
+        .await;
+    }
+
+    /// Waits until a query says yes.
+    pub async fn until(&self, sql: &str) {
+        let waiting = async {
+            while self.value(sql).await != "true" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("still not: {sql}"));
+    }
+}
+
+/// Sends a signal to the program.
+pub async fn signal(name: &str, program: &Child) {
+    let command = format!("kill -s {name} {}", program.id().expect("the program runs"));
+    let sent = tokio::process::Command::new("sh").args(["-c", &command]).status().await.expect("run kill");
+    assert!(sent.success(), "{command}");
+}

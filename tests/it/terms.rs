@@ -1,0 +1,157 @@
+//! `stats-terms`: one document per cell, dimension and term, its all-time count; and the setting that says which terms.
+
+use std::collections::BTreeMap;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::history::{DECREASED_DAY, ENTRIES, LAST_DAY, TAKEN_BACK, THIRD, steps};
+use crate::support::program::{Ended, command};
+use crate::support::{Event, RECORDSET, World};
+
+const EVERY_DIMENSION: [&str; 2] = ["--terms-dimensions", "items,geocodes,queries"];
+
+/// What the documents must be, summed up in SQL alone: id → (version, source).
+async fn sums_in_sql(world: &World) -> BTreeMap<String, (i64, Value)> {
+    let sums = world
+        .json(
+            r"SELECT jsonb_object_agg(
+                  translate(encode(substring(sha256(uuid_send(recordset_id) || convert_to(
+                      E'\n' || record_type || E'\n' || stat_type || E'\n' || dimension || E'\n' || term, 'UTF8')) FOR 16), 'base64'),
+                      '+/=', '-_'),
+                  jsonb_build_object('recordset_id', recordset_id, 'record_type', record_type, 'stat_type', stat_type,
+                      'dimension', dimension, 'count', count, 'entry_id', entry_id,
+                      'term', CASE WHEN dimension = 'queries' THEN nullif(term, '') ELSE term END)
+                  || CASE WHEN dimension = 'geocodes' AND term LIKE '{%' THEN jsonb_strip_nulls(jsonb_build_object(
+                      'country', term::jsonb -> 'country', 'region', term::jsonb -> 'region', 'city', term::jsonb -> 'city'))
+                     ELSE '{}' END)
+              FROM (SELECT recordset_id, record_type, stat_type, dimension, term, sum(n) AS count, max(entry_id) AS entry_id
+                    FROM daybook.interaction_term_delta GROUP BY 1, 2, 3, 4, 5) t",
+        )
+        .await;
+    let sums: BTreeMap<String, Value> = serde_json::from_value(sums).expect("an object");
+    sums.into_iter().map(|(id, source)| (id, (source["entry_id"].as_i64().expect("a number"), source))).collect()
+}
+
+async fn documents(world: &World) -> BTreeMap<String, (i64, Value)> {
+    let stored = world.stored("-terms").await;
+    let source = |text: &str| serde_json::from_str(text).expect("JSON");
+    stored.into_iter().map(|document| (document.id, (document.version, source(&document.source)))).collect()
+}
+
+#[tokio::test]
+async fn every_document_is_what_the_entries_list_summed_up_and_as_of_the_last_that_lists_it() {
+    let world = World::before_history().await;
+    for step in steps() {
+        world.live(&step, &EVERY_DIMENSION).await;
+        assert_eq!(documents(&world).await, sums_in_sql(&world).await, "after each advance");
+    }
+    let documents = documents(&world).await;
+    let stands = |recordset: &str, stat_type: &str, dimension: &str, term: Value| {
+        let about = json!([recordset, "records", stat_type, dimension, term]);
+        let fields = ["recordset_id", "record_type", "stat_type", "dimension", "term"];
+        let is_it =
+            |source: &Value| fields.iter().zip(about.as_array().unwrap()).all(|(field, value)| source[field] == *value);
+        let (_, source) = documents.values().find(|(_, source)| is_it(source)).expect("a document");
+        (source["count"].as_i64().unwrap(), source["entry_id"].as_i64().unwrap())
+    };
+    // Seen on the first day and on the last one.
+    assert_eq!(stands(RECORDSET, "seen", "items", json!("record-1")), (2, ENTRIES));
+    // 5 and 11 records were found by the same query; 4 by none.
+    assert_eq!(stands(RECORDSET, "search", "queries", json!("hash-1")), (16, 3));
+    assert_eq!(stands(RECORDSET, "search", "queries", Value::Null), (4, 5));
+    // Posted, and taken back again: listed with nothing, not forgotten.
+    assert_eq!(stands(THIRD, "view", "items", json!(TAKEN_BACK)), (0, 6));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn totals_can_be_broken_down_by_country_region_and_city() {
+    let world = World::with_projections().await;
+    for place in ["country", "region", "city"] {
+        let body = json!({
+            "size": 0,
+            "query": { "term": { "stat_type": "search" } },
+            "aggs": { "places": { "terms": { "field": place }, "aggs": { "records": { "sum": { "field": "count" } } } } },
+        });
+        let answer = world.elastic(Method::POST, &format!("{}-terms/_search", world.prefix), Some(body)).await;
+        let buckets = answer["aggregations"]["places"]["buckets"].as_array().expect("buckets");
+        let found: BTreeMap<String, f64> = buckets
+            .iter()
+            .map(|bucket| (bucket["key"].as_str().unwrap().to_owned(), bucket["records"]["value"].as_f64().unwrap()))
+            .collect();
+        let expected = world
+            .json(&format!(
+                "SELECT jsonb_object_agg(place, n) FROM (
+                     SELECT term::jsonb ->> '{place}' AS place, sum(n) AS n FROM daybook.interaction_term_delta
+                     WHERE dimension = 'geocodes' AND stat_type = 'search' GROUP BY 1) t"
+            ))
+            .await;
+        let expected: BTreeMap<String, f64> = serde_json::from_value(expected).unwrap();
+        assert_eq!((&found, found.len()), (&expected, 2), "{place}");
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_setting_that_names_no_dimension_or_stat_type_is_refused() {
+    for (setting, value, known) in [
+        ("DAYBOOK_TERMS_DIMENSIONS", "item", "'item' is unknown: give some of items, geocodes, queries"),
+        ("DAYBOOK_TERMS_DIMENSIONS", "", "'' is unknown"),
+        ("DAYBOOK_TERMS_DIMENSIONS", "items,none", "'none' is unknown"),
+        ("DAYBOOK_TERMS_STAT_TYPES", "views", "'views' is unknown: give some of search, mapping, download, seen, view"),
+    ] {
+        // It is refused before anything is connected to.
+        let settings = [("DAYBOOK_LEDGER_URL", "postgres://nobody@127.0.0.1:9/nothing"), (setting, value)];
+        let ended = command(&settings, &["project"]).output().await.expect("run the program");
+        Ended::from(ended).expect(2).says(&["setting of stats-terms", known]);
+    }
+}
+
+#[tokio::test]
+async fn none_makes_no_index_of_terms() {
+    let world = World::with_history().await;
+    for setting in ["DAYBOOK_TERMS_DIMENSIONS", "DAYBOOK_TERMS_STAT_TYPES"] {
+        let off = [(setting, "none")];
+        world.run_with(&off, &["project"]).await.expect(0);
+        assert_eq!(world.indices().await, ["-g000001", "-totals-g000001"], "{setting}");
+        world.run_with(&off, &["verify"]).await.expect(0);
+        let refused = world.run_with(&off, &["rebuild", "--only", "terms"]).await.expect(2);
+        refused.says(&["-terms is turned off by DAYBOOK_TERMS_DIMENSIONS"]);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_changed_setting_is_refused_until_the_terms_are_rebuilt() {
+    let world = World::with_projections().await;
+    let before = world.projections().await;
+    let recommended = "run `daybook rebuild --only terms`";
+    let changed = [("DAYBOOK_TERMS_DIMENSIONS", "queries,items"), ("DAYBOOK_TERMS_STAT_TYPES", "seen,search")];
+    for one in changed {
+        world.run_with(&[one], &["project"]).await.expect(1).says(&["-terms was made for", recommended]);
+    }
+    world.log(&[Event::search(100, LAST_DAY, RECORDSET, 3)]).await;
+    let applied = world.run_with(&changed, &["apply", "--day", LAST_DAY]).await.expect(3);
+    applied.says(&["-terms was made for", recommended]);
+    assert_eq!(world.entries().await, ENTRIES + 1, "the day is posted all the same");
+    assert_eq!(world.stored("-terms").await, before[2], "the terms are as they were");
+    let status = world.run_with(&changed, &["status"]).await.expect(0);
+    status.tells(&["-terms was made for"]);
+    let found = world.run_with(&changed, &["verify", "--projections"]).await.expect(4);
+    found.tells(&["-terms was made for", recommended]);
+
+    world.run_with(&changed, &["rebuild", "--only", "terms"]).await.expect(0);
+    let scope = |source: &Value| {
+        let text = |field: &str| source[field].as_str().unwrap().to_owned();
+        ["items", "queries"].contains(&&*text("dimension")) && ["seen", "search"].contains(&&*text("stat_type"))
+    };
+    let expected: BTreeMap<_, _> =
+        sums_in_sql(&world).await.into_iter().filter(|(_, (_, source))| scope(source)).collect();
+    assert_eq!(documents(&world).await, expected);
+    world.log(&[Event::search(101, DECREASED_DAY, RECORDSET, 3)]).await;
+    world.run_with(&changed, &["apply", "--day", DECREASED_DAY]).await.expect(0);
+    world.run_with(&changed, &["verify"]).await.expect(0);
+    assert_eq!(world.generation("").await, "g000001", "the others were left alone");
+    world.end().await;
+}

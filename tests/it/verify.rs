@@ -1,0 +1,267 @@
+//! Verification: what it finds in the ledger, in the source and in the indices, where it looks, and what it repairs.
+
+use std::collections::BTreeSet;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::history::{DECREASED_DAY, FIRST_DAY, LAST_DAY, SECOND, THIRD};
+use crate::support::indices::ALIASES;
+use crate::support::program::{Ended, command};
+use crate::support::{Event, RECORDSET, World};
+
+impl Ended {
+    /// What was found: where, and what.
+    fn findings(&self) -> Vec<[String; 2]> {
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        self.messages_of("finding").iter().map(|found| [text(&found["place"]), text(&found["what"])]).collect()
+    }
+}
+
+/// The ledger's whole content, as one value.
+const LEDGER: &str = "SELECT md5((SELECT string_agg(e::text, '' ORDER BY entry_id) FROM daybook.entry e)
+     || (SELECT string_agg(d::text, '' ORDER BY d) FROM daybook.interaction_delta d))";
+
+#[tokio::test]
+async fn a_sound_world_is_found_sound_by_people_and_by_machines() {
+    let world = World::with_projections().await;
+    let ledger = world.value(LEDGER).await;
+    let said = world.run(&["verify"]).await.expect(0);
+    said.tells(&[
+        "7 entries: hashes, chain, control sums and balances are right",
+        "5 days counted again: the ledger has the same",
+        "10 documents compared: all as the ledger makes them",
+        "3 documents compared",
+        "18 documents compared",
+    ]);
+    let messages = world.run(&["verify", "--json"]).await.expect(0).messages();
+    let types: Vec<&Value> = messages.iter().map(|message| &message["message_type"]).collect();
+    let projection = "projection_verified";
+    assert_eq!(types, ["ledger_verified", "source_verified", projection, projection, projection]);
+    assert_eq!((&messages[0]["entries"], &messages[1]["days"]), (&json!(7), &json!(5)));
+    assert_eq!(messages[4]["comparison"]["compared"], 18);
+    assert_eq!(world.value(LEDGER).await, ledger);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
+    let world = World::with_history().await;
+    let tables = ["entry", "interaction_delta", "ledger"];
+    for table in tables {
+        world
+            .execute(&format!(
+                "ALTER TABLE daybook.{table} DISABLE TRIGGER ALL; CREATE TABLE kept_{table} AS TABLE daybook.{table}"
+            ))
+            .await;
+    }
+    let [content, header] = ["its rows do not give its content_hash", "its header does not give its entry_hash"];
+    let [chain, number] = ["its previous_hash is not the hash of the entry before", "it has another number of rows"];
+    let [sums, balance] = ["its maps do not sum to its total", "its balance is not the sum of the cell's rows"];
+    let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
+    let update = |set: &str| format!("UPDATE daybook.interaction_delta SET {set} WHERE {row}");
+    for (tampering, findings) in [
+        (update("count = count + 1"), &[("entry 3 of 2020-02-12", content), ("entry 3, recordset", balance)][..]),
+        (update("total = total - 1"), &[("entry 3 of", content), ("entry 3, recordset", sums), ("entry 3, ", balance)]),
+        // The sums hold: only the hash tells.
+        (update(r#"queries = '{"another hash": 11}'"#), &[("entry 3 of", content)]),
+        (update(r#"geocodes = '{"null": 10}'"#), &[("entry 3 of", content), ("entry 3, recordset", sums)]),
+        (update(r#"geocodes = '{"null": "eleven"}'"#), &[("entry 3 of", content)]),
+        (update("total_balance = 0"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
+        (update("first_day = '2020-01-01'"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
+        (update("day = '2020-02-11'"), &[("entry 3 of", content), ("entry 3, recordset", "of another day than its entry")]),
+        (format!("DELETE FROM daybook.interaction_delta WHERE {row}"), &[("entry 3 of", content), ("entry 3 of", number)]),
+        (
+            format!(
+                "INSERT INTO daybook.interaction_delta
+                 SELECT gen_random_uuid(), record_type, stat_type, 2, '2020-02-11', 1, 1, items, '{{\"\": 1}}', '{{\"null\": 1}}',
+                     1, 1, '2020-02-11', '2020-02-11' FROM daybook.interaction_delta WHERE {row}"
+            ),
+            &[("entry 2 of 2020-02-11", content), ("entry 2 of", number)],
+        ),
+        ("UPDATE daybook.entry SET source_fingerprint = '' WHERE entry_id = 3".to_owned(), &[("entry 3 of", header)]),
+        ("UPDATE daybook.entry SET posted_by = 'nobody' WHERE entry_id = 7".to_owned(), &[("entry 7 of", header)]),
+        // Whoever makes the hashes fit has to change every later entry as well.
+        (
+            "UPDATE daybook.entry SET reason = 'none' WHERE entry_id = 3;
+             UPDATE daybook.entry e SET entry_hash = daybook.entry_hash_of(e) WHERE entry_id = 3"
+                .to_owned(),
+            &[("entry 4 of 2020-02-10", chain)],
+        ),
+        (
+            "DELETE FROM daybook.entry WHERE entry_id = 3".to_owned(),
+            &[("entry 4 of", "the entry before is missing"), ("entry 4 of", chain), ("entry 3, recordset", "of no entry")],
+        ),
+        (
+            "DELETE FROM daybook.entry WHERE entry_id = 2".to_owned(),
+            &[("entry 3 of", "the entry before is missing"), ("entry 3 of", chain)],
+        ),
+        ("UPDATE daybook.ledger SET time_zone = 'Europe/Vienna'".to_owned(), &[("entry 1 of", chain)]),
+    ] {
+        world.execute(&tampering).await;
+        let found = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
+        let found = found.findings();
+        for (place, what) in findings {
+            let is_it = |[at, is]: &[String; 2]| at.contains(place) && is.contains(what);
+            assert!(found.iter().any(is_it), "{tampering}: no '{what}' at '{place}' in {found:?}");
+        }
+        for table in tables {
+            let restore = format!("DELETE FROM daybook.{table}; INSERT INTO daybook.{table} TABLE kept_{table}");
+            world.execute(&restore).await;
+        }
+    }
+    world.run(&["verify", "--ledger"]).await.expect(0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn events_that_changed_after_the_posting_are_found_and_the_way_out_is_named() {
+    let world = World::with_history().await;
+    let cases = [
+        // Late: a plain run picks it up.
+        (Event::search(50, FIRST_DAY, SECOND, 4).insert(), FIRST_DAY, &[][..]),
+        // Gone: it takes somebody who says that the source is right.
+        ("DELETE FROM stats WHERE id = 8".to_owned(), "2020-02-12", &["--accept-decrease"]),
+        // Edited in place: the same events, with other contents.
+        (
+            format!(r#"UPDATE stats SET payload = '{{"{RECORDSET}": 40}}' WHERE id = 13"#),
+            DECREASED_DAY,
+            &["--accept-decrease"],
+        ),
+    ];
+    for (change, day, options) in cases {
+        world.execute(&change).await;
+        let found = world.run(&["verify", "--source", "--json"]).await.expect(4);
+        let [[place, what]] = &found.findings()[..] else { panic!("{found:?}") };
+        assert_eq!(place, day);
+        let recommended = ["run `daybook apply", "--day", day].into_iter().chain(options.iter().copied());
+        let recommended = format!("{}`", recommended.collect::<Vec<_>>().join(" "));
+        assert!(what.contains("differs from the ledger in 1 cell (") && what.ends_with(&recommended), "{what}");
+        let arguments = [&["apply", "--no-project", "--day", day], options].concat();
+        world.run(&arguments).await.expect(0);
+        world.run(&["verify", "--source"]).await.expect(0);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn days_whose_events_were_purged_are_counted_and_no_divergence() {
+    let world = World::with_history().await;
+    world.execute(&format!("DELETE FROM stats WHERE date::date IN ('{FIRST_DAY}', '{LAST_DAY}')")).await;
+    let said = world.run(&["verify", "--source"]).await.expect(0);
+    said.tells(&["5 days counted again: the ledger has the same; 2 no longer in the source"]);
+    let message = &world.run(&["verify", "--source", "--json"]).await.expect(0).messages()[0];
+    assert_eq!((&message["days"], &message["sealed"]), (&json!(5), &json!(2)));
+    world.end().await;
+}
+
+/// Damages each index in each way; returns what a verification must find: alias, id, what is wrong.
+async fn damage(world: &World) -> BTreeSet<[String; 3]> {
+    let projections = world.projections().await;
+    let mut damaged = BTreeSet::new();
+    for (suffix, documents) in ALIASES.iter().zip(&projections) {
+        let alias = format!("{}{suffix}", world.prefix);
+        let path = |method: &str, id: &str| format!("{alias}/{method}/{}", id.replace(':', "%3A"));
+        let mut note = |id: &str, what: &str| damaged.insert([alias.clone(), id.to_owned(), what.to_owned()]);
+        let [lost, updated, replaced, ..] = &documents[..] else { panic!("three documents") };
+        world.elastic(Method::DELETE, &path("_doc", &lost.id), None).await;
+        note(&lost.id, "missing");
+        // One field of it, through an update.
+        let body = json!({ "doc": { "entry_id": 999 } });
+        world.elastic(Method::POST, &path("_update", &updated.id), Some(body)).await;
+        note(&updated.id, "different");
+        // All of it, through a plain request.
+        let mut source: Value = serde_json::from_str(&replaced.source).unwrap();
+        let changed = source.pointer_mut(if *suffix == "-terms" { "/count" } else { "/records/search/count" });
+        *changed.expect("a count") = json!(12345);
+        world.elastic(Method::PUT, &path("_doc", &replaced.id), Some(source)).await;
+        note(&replaced.id, "different");
+        // Of a day without events, of an unknown recordset, of a known one spelled in another way, of nothing.
+        let others: &[String] = match *suffix {
+            "" => &[format!("2020-02-11:{SECOND}"), format!("{FIRST_DAY}:{}", THIRD.to_uppercase()), "note".to_owned()],
+            "-totals" => &[uuid::Uuid::nil().to_string(), RECORDSET.to_uppercase()],
+            _ => &["0123456789abcdefghijkl".to_owned()],
+        };
+        for id in others {
+            let source = serde_json::from_str(&updated.source).unwrap();
+            world.elastic(Method::PUT, &path("_doc", id), Some(source)).await;
+            note(id, "extra");
+        }
+    }
+    damaged
+}
+
+#[tokio::test]
+async fn documents_that_are_missing_edited_or_foreign_are_named_and_repaired_and_the_ledger_is_left_alone() {
+    let world = World::with_projections().await;
+    let before = world.projections().await;
+    let ledger = world.value(LEDGER).await;
+    let damaged = damage(&world).await;
+    let found = world.run(&["verify", "--projections", "--json"]).await.expect(4).messages_of("finding");
+    let fields = ["area", "place", "what"];
+    let found = found.iter().map(|finding| fields.map(|field| finding[field].as_str().unwrap().to_owned()));
+    assert_eq!(found.collect::<BTreeSet<_>>(), damaged);
+    let said = world.run(&["verify", "--projections"]).await.expect(4);
+    said.tells(&["1 missing, 2 different, 3 extra; --repair puts them right", "different in", ": document note"]);
+
+    let repaired = world.run(&["verify", "--projections", "--repair"]).await.expect(0);
+    repaired.tells(&["1 missing, 2 different, 3 extra; 6 put right"]);
+    world.assert_sources(&before).await;
+    assert_eq!(world.value(LEDGER).await, ledger);
+    world.run(&["verify", "--projections"]).await.expect(0);
+
+    // What was repaired takes further entries like any other document.
+    world.log(&[Event::search(60, LAST_DAY, RECORDSET, 4), Event::view(61, FIRST_DAY, "record-1", RECORDSET)]).await;
+    world.run(&["apply", "--from", FIRST_DAY, "--to", LAST_DAY]).await.expect(0);
+    world.run(&["verify"]).await.expect(0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_repair_is_of_documents() {
+    for options in [["--ledger", "--repair"], ["--source", "--repair"]] {
+        let settings = [("DAYBOOK_LEDGER_URL", "postgres://nobody@127.0.0.1:9/nothing")];
+        let arguments = [&["verify"], &options[..]].concat();
+        let ended = command(&settings, &arguments).output().await.expect("run the program");
+        Ended::from(ended).expect(2).says(&["--repair rewrites documents: it goes with --projections"]);
+    }
+}
+
+#[tokio::test]
+async fn it_looks_no_further_than_it_is_asked_to() {
+    let world = World::with_projections().await;
+    let compared = async |options: &[&str]| -> Vec<i64> {
+        let arguments = [&["verify", "--json"], options].concat();
+        let messages = world.run(&arguments).await.expect(0).messages();
+        let figure = |message: &Value| {
+            let figures = [&message["entries"], &message["days"], &message["comparison"]["compared"]];
+            figures.into_iter().find_map(Value::as_i64)
+        };
+        messages.iter().filter_map(figure).collect()
+    };
+    assert_eq!(compared(&["--from", "2020-02-12", "--to", "2020-02-13"]).await, [3, 2, 5, 3, 18]);
+    assert_eq!(compared(&["--from", LAST_DAY]).await, [1, 1, 2, 3, 18]);
+    assert_eq!(compared(&["--sample", "2"]).await, [7, 2, 5, 1, 9]);
+
+    // Damage of the first day, and a document of no day.
+    let daily = format!("{}/_doc/{FIRST_DAY}%3A{RECORDSET}", world.prefix);
+    world.elastic(Method::DELETE, &daily, None).await;
+    world.log(&[Event::search(50, FIRST_DAY, SECOND, 4)]).await;
+    world
+        .execute(
+            "ALTER TABLE daybook.entry DISABLE TRIGGER ALL; UPDATE daybook.entry SET reason = 'x' WHERE entry_id = 1",
+        )
+        .await;
+    world.run(&["verify", "--from", "2020-02-11"]).await.expect(0);
+    for area in ["--ledger", "--source", "--projections"] {
+        world.run(&["verify", area, "--to", FIRST_DAY]).await.expect(4);
+    }
+    world.run(&["verify", "--from", LAST_DAY, "--to", FIRST_DAY]).await.expect(2).says(&["is after --to"]);
+    // Of all time and of no day: a period does not narrow what is looked for there.
+    let source = world.stored("-totals").await[0].source.clone();
+    let path = format!("{}-totals/_doc/{}", world.prefix, uuid::Uuid::nil());
+    world.elastic(Method::PUT, &path, serde_json::from_str(&source).unwrap()).await;
+    let found = world.run(&["verify", "--projections", "--from", "2020-02-11"]).await.expect(4);
+    found.tells(&["1 extra"]);
+    world.end().await;
+}
