@@ -111,3 +111,17 @@ impl Fold<'_> {
         Ok(docs)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
+        let read = |item: &str| serde_json::from_str::<Stored>(item);
+        assert!(read(r#"{"found":false}"#).unwrap().source.is_none());
+        assert!(read(r#"{"found":true,"_source":{"count":2,"entry_id":1}}"#).unwrap().source.is_some());
+        // An item with an error, of which only what is asked for comes through.
+        assert!(read("{}").is_err());
+    }
+}
