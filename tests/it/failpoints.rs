@@ -72,32 +72,33 @@ async fn before_step(world: &World, step: usize) {
     }
 }
 
-/// Ends the process at a failpoint, in the first step that reaches it, and runs that step again. Whether it was reached.
-async fn walk(name: &str, world: &World) -> bool {
-    let mut reached = false;
+/// All that is there after each step. The last one makes the documents anew, so what was wrong before must show before.
+type Digests = Vec<(String, String, Vec<Vec<(String, i64, Value)>>)>;
+
+/// Runs the steps; at a failpoint, the process ends in the first step that reaches it, and that step is run again.
+async fn walk(name: Option<&str>, world: &World) -> (Digests, bool) {
+    let (mut digests, mut reached) = (Vec::new(), false);
     for (step, arguments) in STEPS.into_iter().enumerate() {
         before_step(world, step).await;
         // Asked for once it was reached, it would be reached again.
-        let settings: &[_] = if reached { &[] } else { &[("DAYBOOK_FAILPOINT", name)] };
-        let ended = world.run_with(settings, arguments).await;
+        let settings: Vec<(&str, &str)> =
+            name.filter(|_| !reached).map(|name| ("DAYBOOK_FAILPOINT", name)).into_iter().collect();
+        let ended = world.run_with(&settings, arguments).await;
         if ended.code.is_none() {
             reached = true;
             world.run_when_unlocked(arguments).await.expect(0);
         } else {
             ended.expect(0);
         }
+        digests.push(digest(world).await);
     }
-    reached
+    (digests, reached)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_ends_anywhere_leaves_nothing_that_a_plain_rerun_does_not_put_right() {
     let undisturbed = world().await;
-    for (step, arguments) in STEPS.into_iter().enumerate() {
-        before_step(&undisturbed, step).await;
-        undisturbed.run(arguments).await.expect(0);
-    }
-    let expected = digest(&undisturbed).await;
+    let (expected, _) = walk(None, &undisturbed).await;
     undisturbed.end().await;
 
     let names = failpoints();
@@ -116,8 +117,8 @@ async fn a_process_that_ends_anywhere_leaves_nothing_that_a_plain_rerun_does_not
         let expected = expected.clone();
         walks.spawn(async move {
             let world = world().await;
-            let reached = walk(&name, &world).await;
-            assert_eq!(digest(&world).await, expected, "after the process ended at {name}");
+            let (found, reached) = walk(Some(&name), &world).await;
+            assert_eq!(found, expected, "after the process ended at {name}");
             world.end().await;
             (!reached).then_some(name)
         });
