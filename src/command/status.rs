@@ -146,7 +146,10 @@ async fn projection_status(
             status.behind = Some(newest_entry.number() - applied_through.number());
         }
         Ok(None) => status.behind = Some(newest_entry.number()),
-        Err(failure) => status.problem = Some(failure.message()),
+        Err(failure) => {
+            let way_out = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
+            status.problem = Some(failure.message() + &way_out);
+        }
     }
     status
 }

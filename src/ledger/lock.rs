@@ -51,6 +51,11 @@ impl Lock {
     pub async fn take(database: &Database, purpose: Purpose, command: &str) -> Result<Self, Failure> {
         let run_id = Uuid::now_v7();
         let mut connection = database.connect(&session_name(command, run_id)).await?;
+        // A session whose process is gone must give its locks back also while it waits for another.
+        sqlx::raw_sql("SET client_connection_check_interval = '5s'")
+            .execute(&mut connection)
+            .await
+            .attempt("preparing to take the ledger's lock")?;
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(purpose.key())
             .fetch_one(&mut connection)
