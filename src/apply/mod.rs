@@ -96,6 +96,8 @@ pub async fn apply_day(
     let stopwatch = Stopwatch::start();
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
+    // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+    let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
     let kind = match compare(day, &entries, &fingerprint, rules)? {
@@ -109,7 +111,7 @@ pub async fn apply_day(
         }
     };
     failpoint::reach("apply.compared");
-    let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind).await?;
+    let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind, head).await?;
     if let Some(newest) = entries.last().filter(|newest| newest.source_fingerprint == fingerprint.text)
         && deltas.rows().is_empty()
     {
@@ -136,8 +138,17 @@ pub async fn apply_day(
     if let Some(run) = run {
         let rejected = keep_rejected(&mut snapshot, reader, day, rejections).await?;
         let reason = (kind == EntryKind::Correction).then(|| changed_from_to(&entries, &fingerprint));
-        let posting =
-            Posting { day, kind, reverses: None, figures, fingerprint: fingerprint.text, deltas, rejected, reason };
+        let posting = Posting {
+            after: head,
+            day,
+            kind,
+            reverses: None,
+            figures,
+            fingerprint: fingerprint.text,
+            deltas,
+            rejected,
+            reason,
+        };
         entry_id = Some(post(ledger, run, posting).await?.entry_id);
     }
     let Figures { counted, ignored, rejected, .. } = figures;
@@ -171,6 +182,7 @@ async fn count(
     fingerprint: &Fingerprint,
     reader: &mut Reader,
     kind: EntryKind,
+    head: EntryId,
 ) -> Result<Counted, Failure> {
     let day = snapshot.day();
     let overflow = |error: Overflow| {
@@ -190,14 +202,18 @@ async fn count(
         .hint("each event must have one query at the most: look for ids that stand twice in the table queries"));
     }
     if kind == EntryKind::Correction {
-        subtract_posted(reader, day, &mut aggregation).await?;
+        subtract_posted(reader, day, head, &mut aggregation).await?;
     }
     let (deltas, rejections) = aggregation.finish().map_err(overflow)?;
     Ok(Counted { deltas, figures, rejections })
 }
 
-async fn subtract_posted(reader: &mut Reader, day: Day, aggregation: &mut Aggregation) -> Result<(), Failure> {
-    let head = reader.head().await?;
+async fn subtract_posted(
+    reader: &mut Reader,
+    day: Day,
+    head: EntryId,
+    aggregation: &mut Aggregation,
+) -> Result<(), Failure> {
     reader
         .rows_of_day(day, EntryId::NONE, head, async |row: StoredRow| {
             let [items, queries, geocodes] = row.maps()?;
@@ -284,7 +300,8 @@ pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day) -> Resu
     if fingerprint.rows == 0 && events_posted > 0 {
         return Ok(Recount::Sealed);
     }
-    let Counted { deltas, .. } = count(&mut snapshot, &fingerprint, reader, EntryKind::Correction).await?;
+    let head = reader.head().await?;
+    let Counted { deltas, .. } = count(&mut snapshot, &fingerprint, reader, EntryKind::Correction, head).await?;
     let cells = deltas.rows().len();
     Ok(match deltas.rows().first() {
         None => Recount::Equal,

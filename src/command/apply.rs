@@ -48,8 +48,8 @@ pub struct Options {
     #[arg(long)]
     pub day_open: bool,
 
-    /// Post that a day has fewer or other events than were posted, instead of refusing
-    #[arg(long)]
+    /// Post that the day has fewer or other events than were posted, instead of refusing
+    #[arg(long, requires = "day")]
     pub accept_decrease: bool,
 
     /// When catching up, so many applied days are looked at again for late events
@@ -173,7 +173,12 @@ impl<'s> Work<'s> {
         let mut figures = Figures::default();
         let rules = Rules { accept_decrease: options.accept_decrease };
         let mut failed: Vec<(Day, Failure)> = Vec::new();
-        for day in self.choose_days(options, today).await? {
+        let days = self.choose_days(options, today).await?;
+        if !days.is_empty() {
+            // What is wrong with the source as a whole is said once, not for each day.
+            open_source(&mut self.source, self.settings, &self.ledger).await?;
+        }
+        for day in days {
             figures.days += 1;
             match self.post_day(run.as_deref_mut(), day, rules).await {
                 Ok(report) => {
@@ -223,6 +228,8 @@ impl<'s> Work<'s> {
         };
         // What was applied is looked at again; what failed is tried again.
         let mut days = BTreeSet::from_iter(self.reader.last_days(lookback).await?);
+        // A day that was applied while it was open waits until it is over.
+        days.retain(|day| *day <= last_closed);
         let since = applied.from().max(applied.to().minus(lookback));
         if let Some(recent) = Period::new(since, last_closed) {
             days.extend(self.reader.days_without_entry(recent).await?);
@@ -257,8 +264,13 @@ fn sum_up_failures(mut failed: Vec<(Day, Failure)>, days: usize, output: Output)
         output.tell_failure(failure);
     }
     let names: Vec<String> = failed.iter().map(|(day, _)| day.to_string()).collect();
-    Err(Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", ")))
-        .hint("the other days are applied; see each day's message above"))
+    Err(Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", "))).hint(
+        if failed.len() == days {
+            "see each day's message above"
+        } else {
+            "the other days are applied; see each day's message above"
+        },
+    ))
 }
 
 fn message_type(options: &Options) -> &'static str {

@@ -46,14 +46,21 @@ pub async fn advance_all(
     client.check_version().await?;
     let mut reader = Reader::open(ledger, "daybook projecting").await?;
     run.lock_projections().await?;
-    let mut done = Vec::new();
+    let (mut done, mut failed) = (Vec::new(), None);
     for kind in plan.kinds() {
-        let advanced = advance(kind, plan, ledger, &mut reader, client).await?;
-        output.tell("projected", &advanced, text(&advanced));
-        done.push(advanced);
+        match advance(kind, plan, ledger, &mut reader, client).await {
+            Ok(advanced) => {
+                output.tell("projected", &advanced, text(&advanced));
+                done.push(advanced);
+            }
+            // What is wrong with one index does not keep the others back; a cluster that is gone does.
+            Err(failure) if failed.is_none() && failure.exit() != Exit::Unreachable => failed = Some(failure),
+            Err(failure) if failed.is_none() => return Err(failure),
+            Err(failure) => output.tell_failure(&failure),
+        }
     }
     run.unlock_projections().await?;
-    Ok(done)
+    failed.map_or(Ok(done), Err)
 }
 
 /// Records how a run ended, then ends the same way.
@@ -61,7 +68,8 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Fai
     match outcome {
         Ok((exit, figures)) => {
             // What is done is done, recorded or not.
-            if let Err(error) = run.finish(exit, "done", figures).await {
+            let outcome = if exit == Exit::Diverged { "found what differs" } else { "done" };
+            if let Err(error) = run.finish(exit, outcome, figures).await {
                 tracing::warn!(error = error.message(), "the end of the run could not be recorded");
             }
             Ok(exit)

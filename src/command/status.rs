@@ -61,7 +61,7 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
     let mut reader = Reader::open(&ledger, "daybook status").await?;
     let status = ledger_status(&ledger, &mut reader).await?;
     output.tell("ledger_status", &status, ledger_text(&status));
-    if let Some(run) = last_run(&mut reader).await? {
+    for run in last_runs(&mut reader).await? {
         let text = run_text(&run, status.running.is_some());
         output.tell("run_status", &run, text);
     }
@@ -69,7 +69,7 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         output.tell(
             "projections_unknown",
             serde_json::json!({}),
-            "projections    not looked at: no Elasticsearch is given",
+            "projections      not looked at: no Elasticsearch is given",
         );
         return Ok(Exit::Done);
     }
@@ -106,14 +106,16 @@ async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerSta
     })
 }
 
-async fn last_run(reader: &mut Reader) -> Result<Option<RunStatus>, Failure> {
+/// The last run that applied, and the last of all if that is another.
+async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Failure> {
     sqlx::query_as(
-        "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM daybook.run
-         ORDER BY started_at DESC LIMIT 1",
+        "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM (
+             (SELECT * FROM daybook.run WHERE command IN ('apply', 'collect-stats') ORDER BY started_at DESC LIMIT 1)
+             UNION (SELECT * FROM daybook.run ORDER BY started_at DESC LIMIT 1)) last ORDER BY started_at",
     )
-    .fetch_optional(reader.connection())
+    .fetch_all(reader.connection())
     .await
-    .attempt("reading the last run")
+    .attempt("reading the last runs")
 }
 
 async fn projection_status(
@@ -156,28 +158,28 @@ async fn projection_status(
 
 fn ledger_text(status: &LedgerStatus) -> String {
     let LedgerStatus { ledger_id, time_zone, newest_entry, .. } = status;
-    let mut lines = vec![format!("ledger         {ledger_id}, days in {time_zone}")];
+    let mut lines = vec![format!("ledger           {ledger_id}, days in {time_zone}")];
     match (status.first_day, status.last_day) {
         (Some(first), Some(last)) => {
-            lines.push(format!("applied        {first} to {last}, newest entry {newest_entry}"));
+            lines.push(format!("applied          {first} to {last}, newest entry {newest_entry}"));
         }
-        _ => lines.push("applied        nothing yet: `daybook apply` posts the first day".to_owned()),
+        _ => lines.push("applied          nothing yet: `daybook apply` posts the first day".to_owned()),
     }
     if status.days_behind > 0 {
         lines.push(format!(
-            "behind         {}: run `daybook apply`",
+            "behind           {}: run `daybook apply`",
             counted(status.days_behind, "closed day", "closed days")
         ));
     }
     if !status.gaps.is_empty() {
-        lines.push(format!("gaps           {}", gaps_text(&status.gaps)));
+        lines.push(format!("gaps             {}", gaps_text(&status.gaps)));
     }
     if status.rejected_events > 0 {
         let events = counted(status.rejected_events, "event", "events");
-        lines.push(format!("rejected       {events}: SELECT * FROM daybook.rejected_event"));
+        lines.push(format!("rejected         {events}: SELECT * FROM daybook.rejected_event"));
     }
     if let Some(running) = &status.running {
-        lines.push(format!("running now    {running}"));
+        lines.push(format!("running now      {running}"));
     }
     lines.join("\n")
 }
@@ -197,7 +199,7 @@ fn run_text(run: &RunStatus, running: bool) -> String {
         _ if running => "still running".to_owned(),
         _ => "did not finish: it was killed or interrupted; run it again".to_owned(),
     };
-    format!("last run       {} at {started}: {end}", run.command)
+    format!("last run         {} at {started}: {end}", run.command)
 }
 
 fn projection_text(status: &ProjectionStatus) -> String {
@@ -210,5 +212,5 @@ fn projection_text(status: &ProjectionStatus) -> String {
         }
         _ => "not there yet: `daybook project` creates it".to_owned(),
     };
-    format!("{alias:<14} {state}")
+    format!("{alias:<16} {state}")
 }

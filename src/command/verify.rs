@@ -72,20 +72,35 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     }
     if all || options.source {
         let every = options.sample.unwrap_or(1);
-        wrong += unless_interrupted(verify_source(settings, &ledger, &mut reader, period, every, output)).await?;
+        let work = verify_source(settings, &ledger, &mut reader, period, every, output);
+        match unless_interrupted(work).await {
+            Ok(differences) => wrong += differences,
+            Err(failure) => return after(failure, wrong, output),
+        }
     }
     if let Some(client) = client {
         // The indices must stand still while they are compared.
-        let (_, mut run) = unless_interrupted(start(settings, Purpose::Rebuilding, "verify")).await?;
+        let mut run = match unless_interrupted(start(settings, Purpose::Rebuilding, "verify")).await {
+            Ok((_, run)) => run,
+            Err(failure) => return after(failure, wrong, output),
+        };
         let part = Part { period, every: options.sample };
         let work = verify_projections(settings, &ledger, &mut reader, &client, &mut run, part, options.repair, output);
         let differences = unless_interrupted(work).await;
-        wrong += differences.as_ref().copied().unwrap_or(0);
-        let exit = if wrong == 0 { Exit::Done } else { Exit::Diverged };
-        return finish(run, differences.map(|differences| (exit, serde_json::json!({ "differences": differences }))))
-            .await;
+        let exit = if wrong == 0 && matches!(differences, Ok(0)) { Exit::Done } else { Exit::Diverged };
+        let figures = |differences| (exit, serde_json::json!({ "differences": differences }));
+        return finish(run, differences.map(figures)).await.or_else(|failure| after(failure, wrong, output));
     }
     Ok(if wrong == 0 { Exit::Done } else { Exit::Diverged })
+}
+
+/// A verification that cannot go on. What it has found so far counts for more than why.
+fn after(failure: Failure, wrong: u64, output: Output) -> Result<Exit, Failure> {
+    if wrong == 0 {
+        return Err(failure);
+    }
+    output.tell_failure(&failure);
+    Ok(Exit::Diverged)
 }
 
 async fn verify_ledger(reader: &mut Reader, period: Option<Period>, output: Output) -> Result<u64, Failure> {
@@ -189,8 +204,18 @@ async fn verify_projection(
     let fields =
         serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
     output.tell("projection_verified", fields, comparison_text(&alias, &comparison, repair));
+    let head = reader.head().await?;
+    let behind = if through < head {
+        let what = format!(
+            "{} contains entries up to {through}, the ledger is at {head}: run `daybook project`",
+            index.physical
+        );
+        tell_index_finding(&alias, &what, output)
+    } else {
+        0
+    };
     // What was put right is no longer wrong.
-    Ok(comparison.differences() - comparison.repaired)
+    Ok(comparison.differences() - comparison.repaired + behind)
 }
 
 fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String {

@@ -107,11 +107,6 @@ impl BulkWriter {
         Ok(())
     }
 
-    /// Documents sent off or waiting to be.
-    pub fn written_so_far(&self) -> u64 {
-        self.written.documents
-    }
-
     /// Waits until every document taken so far is in the index.
     pub async fn flush(&mut self) -> Result<Written, Failure> {
         if !self.batch.items.is_empty() {
@@ -311,6 +306,9 @@ impl Target {
         let path = format!("/{}/_mget?_source_includes=entry_id", self.name);
         let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
         let stored = answer.read::<MultiGet>(&what)?.docs;
+        if stored.len() != conflicts.len() {
+            return Err(Failure::failed(format!("{what}: the answer is about {} documents", stored.len())));
+        }
         for (item, stored) in conflicts.iter().zip(stored) {
             let as_of = stored.source.and_then(|source| source.get("entry_id").and_then(Value::as_i64));
             if stored.found && as_of.is_some_and(|entry_id| entry_id >= item.version) {
@@ -346,6 +344,8 @@ impl Target {
         }
         match answer.read::<BulkAnswer>(&what)?.outcomes().next() {
             Some(Outcome::Written) => Ok(()),
+            Some(Outcome::Retry(cause)) => Err(Failure::new(Exit::Unreachable, format!("{what}: {cause}"))
+                .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
             outcome => Err(Failure::failed(format!("{what} failed: {outcome:?}"))
                 .hint("somebody else is writing to the index: stop them, then run `daybook project`")),
         }

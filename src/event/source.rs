@@ -73,12 +73,14 @@ impl Source {
         Ok(DaySnapshot { source: self, day })
     }
 
-    /// The days from the source's first to its last event; none if it has no events.
+    /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as
+    /// infinity, are left out.
     pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
         let sql = if self.date_is_zoned {
-            "SELECT min(date) AS first, max(date) AS last FROM stats"
+            "SELECT min(date) AS first, max(date) AS last FROM stats WHERE date >= '1970-01-02' AND date < '9998-12-30'"
         } else {
-            "SELECT min(date) AT TIME ZONE 'UTC' AS first, max(date) AT TIME ZONE 'UTC' AS last FROM stats"
+            "SELECT min(date) AT TIME ZONE 'UTC' AS first, max(date) AT TIME ZONE 'UTC' AS last FROM stats
+             WHERE date >= '1970-01-02' AND date < '9998-12-30'"
         };
         let row =
             sqlx::query(sql).fetch_one(&mut self.connection).await.attempt("looking for the source's first day")?;
@@ -210,7 +212,12 @@ async fn check_tables(connection: &mut PgConnection, database: &Database) -> Res
         .attempt(format!("looking for {table}.{column} in the source"))?;
         let place = database.place();
         let Some((found, may_read)) = found else {
-            return Err(Failure::failed(format!("the source ({place}) has no column {table}.{column}"))
+            let missing = if column == "id" {
+                format!("table {table} with a column id")
+            } else {
+                format!("column {table}.{column}")
+            };
+            return Err(Failure::failed(format!("the source ({place}) has no {missing}"))
                 .hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME"));
         };
         if !types.contains(&found.as_str()) {

@@ -2,7 +2,9 @@
 //!
 //! A session-level advisory lock on a connection of its own, held for the length of a run and gone with the connection,
 //! however the process ends. The [`Run`] that comes with it is the proof that a writer asks for. Should the connection
-//! be lost unnoticed, the ledger stays right all the same: entry ids are unique, so of two writers one fails.
+//! be lost unnoticed, the ledger stays right all the same: a posting must be the entry after the one it was decided on.
+
+use std::time::Duration;
 
 use serde::Serialize;
 use sqlx::Connection as _;
@@ -10,7 +12,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::Ledger;
-use crate::clock;
+use crate::clock::{self, Stopwatch};
 use crate::database::{Attempt as _, Database};
 use crate::failpoint;
 use crate::failure::{Exit, Failure};
@@ -23,7 +25,7 @@ pub enum Purpose {
     Posting = 0x64_61_79_62_6f_6f_6b,
     /// Writing to the indices behind the aliases: for as long as that takes. Others wait.
     Projecting = 0x64_61_79_62_6f_6f_6c,
-    /// Rebuilding: of one run, for all of its length, while others post and project.
+    /// Rebuilding and verifying documents: of one run, for all of its length, while others post.
     Rebuilding = 0x64_61_79_62_6f_6f_6d,
 }
 
@@ -33,8 +35,9 @@ impl Purpose {
     }
 }
 
-/// How long a run waits for another's projecting.
-const LONGEST_WAIT_SECONDS: u32 = 600;
+/// How long a run waits for another's projecting, and how often it asks.
+const LONGEST_WAIT: Duration = Duration::from_secs(600);
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
 
 /// Version of the program, as it is stored with runs and entries.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -49,13 +52,8 @@ pub struct Lock {
 impl Lock {
     /// Takes the lock for a command, or fails with who holds it.
     pub async fn take(database: &Database, purpose: Purpose, command: &str) -> Result<Self, Failure> {
-        let run_id = Uuid::now_v7();
+        let run_id = Uuid::new_v4();
         let mut connection = database.connect(&session_name(command, run_id)).await?;
-        // A session whose process is gone must give its locks back also while it waits for another.
-        sqlx::raw_sql("SET client_connection_check_interval = '5s'")
-            .execute(&mut connection)
-            .await
-            .attempt("preparing to take the ledger's lock")?;
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(purpose.key())
             .fetch_one(&mut connection)
@@ -118,24 +116,31 @@ impl Run {
     }
 
     /// Waits until nobody else projects, and keeps others from it.
+    ///
+    /// Asks again and again: a session that waits in the server does not notice that its process is gone, and would keep
+    /// the locks that it has.
     pub async fn lock_projections(&mut self) -> Result<(), Failure> {
-        let connection = &mut self.lock.connection;
-        let what = "waiting for another run's projecting";
-        let timeout = format!("SET lock_timeout = '{LONGEST_WAIT_SECONDS}s'");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(timeout)).execute(&mut *connection).await.attempt(what)?;
-        let locked =
-            sqlx::query("SELECT pg_advisory_lock($1)").bind(Purpose::Projecting.key()).execute(&mut *connection).await;
-        let Err(error) = locked else { return Ok(()) };
-        // 55P03: lock_timeout has passed.
-        if error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03") {
-            let holder = holder(connection, Purpose::Projecting).await?.unwrap_or_default();
-            return Err(Failure::new(
-                Exit::Locked,
-                format!("{what}: it took more than {LONGEST_WAIT_SECONDS} s: {holder}"),
-            )
-            .hint("let it finish, then run `daybook project`"));
+        let waiting = Stopwatch::start();
+        loop {
+            let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+                .bind(Purpose::Projecting.key())
+                .fetch_one(&mut self.lock.connection)
+                .await
+                .attempt("waiting for another run's projecting")?;
+            if taken {
+                return Ok(());
+            }
+            if waiting.elapsed() > LONGEST_WAIT {
+                let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
+                let seconds = LONGEST_WAIT.as_secs();
+                return Err(Failure::new(
+                    Exit::Locked,
+                    format!("another run has been projecting for {seconds} s: {holder}"),
+                )
+                .hint("let it finish, then run the command again"));
+            }
+            tokio::time::sleep(BETWEEN_QUESTIONS).await;
         }
-        Err(error).attempt(what)
     }
 
     /// Lets others project.

@@ -27,6 +27,8 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// What is to be posted.
 #[derive(Debug)]
 pub struct Posting {
+    /// The newest entry when it was decided what to post: the posting must be the next.
+    pub after: EntryId,
     /// The day it is about.
     pub day: Day,
     /// Why it is posted.
@@ -94,7 +96,14 @@ async fn post_in_transaction(connection: &mut PgConnection, run: &Run, posting: 
         .fetch_one(&mut *connection)
         .await
         .attempt(what.as_str())?;
-    let entry_id = head.unwrap_or(EntryId::NONE).next();
+    let head = head.unwrap_or(EntryId::NONE);
+    if head != posting.after {
+        return Err(Failure::failed(format!(
+            "{what}: entry {head} was posted meanwhile by another run: nothing was posted"
+        ))
+        .hint("run the command again: it will take that entry into account"));
+    }
+    let entry_id = head.next();
     failpoint::reach("post.begun");
     let balances = balances(connection, &posting.deltas).await.attempt(format!("{what}: looking up balances"))?;
 

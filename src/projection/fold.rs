@@ -17,7 +17,7 @@ use crate::ledger::read::{Reader, StoredRow};
 /// Documents that are looked up in one request.
 const LOOKED_UP_AT_ONCE: usize = 5000;
 
-/// Adds an entry to the index of terms. `is_first` spares the look-up where no document can be there.
+/// Adds an entry to the index of terms.
 pub(super) async fn add_entry(
     scope: &Scope,
     reader: &mut Reader,

@@ -104,11 +104,15 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         }
         let indices: Vec<Index> = built.into_iter().map(|built| built.index).collect();
         failpoint::reach("rebuild.before_switch");
+        let mut served = Vec::new();
+        for index in &indices {
+            served.extend(index::behind(self.client, &index.alias).await?);
+        }
         switch(self.client, &indices).await?;
         failpoint::reach("rebuild.switched");
         run.unlock_projections().await?;
         for index in &indices {
-            delete_old(self.client, self.ledger, index, self.options.keep).await?;
+            delete_old(self.client, self.ledger, index, &served, self.options.keep).await?;
         }
         Ok(rebuilt)
     }
@@ -309,13 +313,19 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Deletes this ledger's generations of an alias but for the one that serves and the newest `keep` others.
-async fn delete_old(client: &Client, ledger: &Ledger, serving: &Index, keep: usize) -> Result<(), Failure> {
-    let generations = index::generations(client, &serving.alias).await?;
-    let others = generations
-        .into_iter()
-        .filter(|index| index.physical != serving.physical && index.checkpoint.ledger_id == ledger.ledger_id);
-    for old in others.rev().skip(keep) {
+/// Deletes this ledger's generations of an alias but for the one that serves and `keep` others: first the one that served
+/// until now, then the newest.
+async fn delete_old(
+    client: &Client,
+    ledger: &Ledger,
+    serving: &Index,
+    served: &[String],
+    keep: usize,
+) -> Result<(), Failure> {
+    let mut others = index::generations(client, &serving.alias).await?;
+    others.retain(|index| index.physical != serving.physical && index.checkpoint.ledger_id == ledger.ledger_id);
+    others.sort_by_key(|index| std::cmp::Reverse((served.contains(&index.physical), index.checkpoint.generation)));
+    for old in others.into_iter().skip(keep) {
         tracing::info!(index = old.physical, "deleting an old generation");
         index::delete(client, &old.physical).await?;
     }
