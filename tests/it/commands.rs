@@ -235,7 +235,7 @@ async fn every_line_of_json_is_an_object_with_its_type() {
 async fn status_tells_where_everything_stands() {
     let world = World::new().await;
     let nothing = world.run(&["status"]).await.expect(0).stdout;
-    for words in ["applied        nothing yet: `daybook apply`", "not there yet: `daybook project` creates it"] {
+    for words in ["applied          nothing yet: `daybook apply`", "not there yet: `daybook project` creates it"] {
         assert!(nothing.contains(words), "{nothing}");
     }
     world.end().await;
@@ -244,10 +244,10 @@ async fn status_tells_where_everything_stands() {
     let text = world.run(&["status"]).await.expect(0).stdout;
     for words in [
         &world.value("SELECT ledger_id FROM daybook.ledger").await,
-        &format!("applied        {} to {}, newest entry 2", days_ago(3), days_ago(1)),
+        &format!("applied          {} to {}, newest entry 2", days_ago(3), days_ago(1)),
         &format!("1 day has no entry: {}; run `daybook apply --day DAY`", days_ago(2)),
         "1 event: SELECT * FROM daybook.rejected_event",
-        "last run       apply at",
+        "last run         apply at",
         "exit 0, done",
         &format!("up to date with entry 2 ({}-g000001)", world.prefix),
     ] {

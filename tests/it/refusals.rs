@@ -173,10 +173,10 @@ async fn a_source_without_the_tables_or_their_columns_is_refused() {
     let empty = World::unmigrated().await;
     let ended = world.run_with(&[("DAYBOOK_SOURCE_URL", &empty.ledger_url)], &APPLY).await;
     let place = format!("the source (database {} on 127.0.0.1:", empty.database);
-    assert_refused(ended, 1, &[&place, "has no column stats.id", "point DAYBOOK_SOURCE_URL at the database"]);
+    assert_refused(ended, 1, &[&place, "has no table stats", "point DAYBOOK_SOURCE_URL at the database"]);
     empty.end().await;
     world.execute("ALTER TABLE queries RENAME TO questions").await;
-    assert_refused(world.run(&APPLY).await, 1, &["has no column queries.id", "DAYBOOK_SOURCE_URL"]);
+    assert_refused(world.run(&APPLY).await, 1, &["has no table queries", "DAYBOOK_SOURCE_URL"]);
     world.execute("ALTER TABLE stats DROP COLUMN ip_geocode").await;
     assert_refused(world.run(&APPLY).await, 1, &["has no column stats.ip_geocode", "DAYBOOK_SOURCE_URL"]);
     assert_eq!(entries(&world).await, "0");
