@@ -33,11 +33,13 @@ impl World {
         Hold { _connection: connection }
     }
 
-    /// Waits until somebody is held.
+    /// Waits until somebody is held: in the server, or asking again and again for the lock after the run was recorded.
     pub async fn until_held(&self) {
         self.until(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
-                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))",
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+             OR EXISTS (SELECT FROM pg_stat_activity a JOIN daybook.run_start r ON a.application_name LIKE '%' || r.run_id
+                 WHERE a.datname = current_database() AND a.query LIKE 'SELECT pg_try_advisory_lock%')",
         )
         .await;
     }
