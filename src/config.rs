@@ -2,6 +2,7 @@
 //! configuration file, in this order, made into what the commands need.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -44,6 +45,11 @@ pub struct Given {
     #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
     pub elasticsearch_gzip: Option<bool>,
 
+    /// Memory that counting a day may take, with what else the program needs: 512M or 2G; a day that takes more is counted in
+    /// parts, each of which reads it once [default: 512M]
+    #[arg(long, global = true, value_name = "SIZE", env = "DAYBOOK_MEMORY")]
+    pub memory: Option<Memory>,
+
     /// Configuration file (TOML) whose keys are these settings: ledger_url and so on
     #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
     pub config: Option<PathBuf>,
@@ -60,6 +66,56 @@ struct File {
     terms_dimensions: Option<String>,
     terms_stat_types: Option<String>,
     elasticsearch_gzip: Option<bool>,
+    memory: Option<Memory>,
+}
+
+/// How much memory may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Memory(usize);
+
+impl Memory {
+    const MIB: usize = 1 << 20;
+    /// What the program takes beside what it counts: code, connections, rows under way, and what lists that grow leave unused.
+    const FOR_THE_REST: usize = 96 * Self::MIB;
+    const LEAST: usize = 128 * Self::MIB;
+
+    /// What counting may take of it, in bytes.
+    pub fn for_counting(self) -> usize {
+        self.0 - Self::FOR_THE_REST
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(512 * Self::MIB)
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, unit) = match text.as_bytes().last() {
+            Some(b'M' | b'm') => (&text[..text.len() - 1], Self::MIB),
+            Some(b'G' | b'g') => (&text[..text.len() - 1], 1024 * Self::MIB),
+            _ => (text, 1),
+        };
+        let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+        let bytes = bytes.ok_or_else(|| format!("'{text}' is no size of memory: give it as 512M or 2G"))?;
+        if bytes < Self::LEAST {
+            return Err(format!("'{text}' is too little memory: give at least {}M", Self::LEAST / Self::MIB));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
 }
 
 /// Settings as the commands use them.
@@ -73,6 +129,8 @@ pub struct Settings {
     elasticsearch_gzip: bool,
     /// How the projections are made.
     pub plan: Plan,
+    /// How much memory counting may take.
+    pub memory: Memory,
 }
 
 /// Where secrets are put by systemd's `LoadCredential=`.
@@ -104,6 +162,7 @@ impl Settings {
             elasticsearch,
             elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
             plan: Plan { prefix: index_prefix, terms },
+            memory: given.memory.or(file.memory).unwrap_or_default(),
         })
     }
 

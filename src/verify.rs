@@ -8,6 +8,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 
 use crate::apply::{Recount, recount};
+use crate::config::Memory;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::event::source::Source;
@@ -149,13 +150,14 @@ pub async fn source(
     reader: &mut Reader,
     period: Option<Period>,
     every: u64,
+    memory: Memory,
 ) -> Result<SourceCheck, Failure> {
     let mut check = SourceCheck::default();
     let days = reader.days_with_entries().await?;
     let days = days.into_iter().filter(|day| period.is_none_or(|period| period.contains(*day)));
     for (_, day) in (1..).zip(days).filter(|(place, _)| u64::is_multiple_of(*place, every.max(1))) {
         check.days += 1;
-        match recount(source, reader, day).await? {
+        match recount(source, reader, day, memory).await? {
             Recount::Equal => {}
             Recount::Sealed => check.sealed += 1,
             Recount::Different { cells, first, events_now, events_posted } => {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use super::terms::{TermId, Terms};
+use super::tally::{Counts, ItemCounts};
+use super::terms::{Terms, jsonb_order};
 use crate::event::{RecordType, StatType};
 
 /// What is counted together. The order is that of an entry's rows.
@@ -33,39 +34,61 @@ pub struct DeltaRow {
     pub count: i64,
     /// Records involved.
     pub total: i64,
-    pub(crate) items: Vec<(TermId, i64)>,
-    pub(crate) queries: Vec<(TermId, i64)>,
-    pub(crate) geocodes: Vec<(TermId, i64)>,
+    pub(super) items: ItemCounts,
+    pub(super) queries: Counts,
+    pub(super) geocodes: Counts,
 }
 
-impl DeltaRow {
-    /// Whether it adds nothing at all.
-    pub(super) fn is_zero(&self) -> bool {
-        self.count == 0 && self.total == 0 && self.maps().into_iter().all(<[_]>::is_empty)
+/// The terms of one dimension of a row, with their numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct TermCounts<'a> {
+    terms: &'a Terms,
+    uuids: &'a [(Uuid, i64)],
+    counts: &'a Counts,
+}
+
+impl TermCounts<'_> {
+    /// Hands each term with its number to `take`, in the order of a map's keys.
+    pub fn for_each(&self, mut take: impl FnMut(&str, i64)) {
+        let mut buffer = Uuid::encode_buffer();
+        let mut uuids = self.uuids.iter().peekable();
+        for (term, n) in self.counts.iter() {
+            let term = self.terms.text(term);
+            while let Some((id, of_id)) = uuids.peek() {
+                let id = id.hyphenated().encode_lower(&mut buffer);
+                if jsonb_order(id, term).is_gt() {
+                    break;
+                }
+                take(id, *of_id);
+                uuids.next();
+            }
+            take(term, n);
+        }
+        for (id, n) in uuids {
+            take(id.hyphenated().encode_lower(&mut buffer), *n);
+        }
     }
 
-    /// The terms by dimension, in the order items, queries, geocodes.
-    pub(crate) fn maps(&self) -> [&[(TermId, i64)]; 3] {
-        [&self.items, &self.queries, &self.geocodes]
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.uuids.is_empty() && self.counts.is_empty()
     }
 
-    /// The control sums of the design: every dimension that is counted sums to the total.
-    fn control_sums_hold(&self) -> bool {
-        let sum = |terms: &[(TermId, i64)]| terms.iter().map(|(_, n)| i128::from(*n)).sum::<i128>();
-        let total = i128::from(self.total);
-        let stat_type = self.cell.stat_type;
-        sum(&self.geocodes) == total
-            && sum(&self.items) == if stat_type.counts_items() { total } else { 0 }
-            && sum(&self.queries) == if stat_type.counts_queries() { total } else { 0 }
-            && (!stat_type.counts_items() || self.total == self.count)
+    /// So many terms.
+    pub fn len(&self) -> usize {
+        self.uuids.len() + self.counts.len()
     }
 
-    fn takes_away(&self) -> bool {
-        self.count < 0 || self.total < 0 || self.maps().into_iter().flatten().any(|(_, n)| *n < 0)
+    fn numbers(&self) -> impl Iterator<Item = i64> {
+        self.uuids.iter().map(|(_, n)| *n).chain(self.counts.iter().map(|(_, n)| n))
+    }
+
+    fn sum(&self) -> i128 {
+        self.numbers().map(i128::from).sum()
     }
 }
 
-/// The rows of one entry, in order, with the terms they list.
+/// Rows of one entry, in order, with the terms they list.
 #[derive(Debug)]
 pub struct DayDeltas {
     terms: Terms,
@@ -91,19 +114,26 @@ impl DayDeltas {
         &self.rows
     }
 
-    /// The terms of a map of one of the rows, with their numbers.
-    pub fn terms<'a>(&'a self, map: &'a [(TermId, i64)]) -> impl Iterator<Item = (&'a str, i64)> {
-        map.iter().map(|(term, n)| (self.terms.text(*term), *n))
+    /// The terms of a row by dimension, in the order items, queries, geocodes.
+    pub fn maps<'a>(&'a self, row: &'a DeltaRow) -> [TermCounts<'a>; 3] {
+        let terms = &self.terms;
+        [
+            TermCounts { terms, uuids: &row.items.uuids, counts: &row.items.others },
+            TermCounts { terms, uuids: &[], counts: &row.queries },
+            TermCounts { terms, uuids: &[], counts: &row.geocodes },
+        ]
     }
 
     /// The first row whose control sums do not hold. There is none unless the program is wrong.
     pub fn control_sum_violation(&self) -> Option<Cell> {
-        self.rows.iter().find(|row| !row.control_sums_hold()).map(|row| row.cell)
+        self.rows.iter().find(|row| !self.control_sums_hold(row)).map(|row| row.cell)
     }
 
     /// The first cell of which something is taken away.
     pub fn decrease(&self) -> Option<&DeltaRow> {
-        self.rows.iter().find(|row| row.takes_away())
+        self.rows.iter().find(|row| {
+            row.count < 0 || row.total < 0 || self.maps(row).iter().any(|map| map.numbers().any(i64::is_negative))
+        })
     }
 
     /// Sums over all rows.
@@ -112,5 +142,24 @@ impl DayDeltas {
             count: sums.count + i128::from(row.count),
             total: sums.total + i128::from(row.total),
         })
+    }
+
+    /// The control sums of the design: every dimension that is counted sums to the total.
+    fn control_sums_hold(&self, row: &DeltaRow) -> bool {
+        let total = i128::from(row.total);
+        let stat_type = row.cell.stat_type;
+        let [items, queries, geocodes] = self.maps(row).map(|map| map.sum());
+        geocodes == total
+            && items == if stat_type.counts_items() { total } else { 0 }
+            && queries == if stat_type.counts_queries() { total } else { 0 }
+            && (!stat_type.counts_items() || row.total == row.count)
+    }
+}
+
+impl Sums {
+    /// Adds those of other rows.
+    pub fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.total += other.total;
     }
 }

@@ -2,18 +2,23 @@
 //!
 //! Interactions are appended to their cell as (term, n) pairs with interned terms and merged now and then, so that the
 //! hot loop neither allocates nor hashes per term.
+//!
+//! What a day needs is not bounded by the day: an aggregation that outgrows its memory lets go of the recordsets at the
+//! end of their order and says where it stopped, and the events are read once more for those ([`Part`]).
 
 mod delta;
+mod part;
 mod tally;
 pub(crate) mod terms;
 
 use rustc_hash::FxHashMap;
 
-pub use delta::{Cell, DayDeltas, DeltaRow, Sums};
-use tally::Tally;
+pub use delta::{Cell, DayDeltas, DeltaRow, Sums, TermCounts};
+pub use part::Part;
+use tally::{ItemTally, Tally};
 use terms::{TermId, Terms};
 
-use crate::event::{Event, Interaction, Reading, Rejection, SourceRow, geocode, read};
+use crate::event::{Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read};
 
 /// A sum that left the range of a bigint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,22 +45,29 @@ impl Figures {
     }
 }
 
-/// A day while it is being counted.
-#[derive(Debug, Default)]
+/// A day, or the part of it that fits in memory, while it is being counted.
+#[derive(Debug)]
 pub struct Aggregation {
     terms: Terms,
-    cells: FxHashMap<Cell, CellSums>,
+    /// For each recordset the places of its cells, by record type and stat type.
+    recordsets: FxHashMap<u128, Places>,
+    cells: Vec<(Cell, CellSums)>,
     /// Geocodes as the source spells them, with their term.
     geocodes: FxHashMap<Box<str>, TermId>,
+    part: part::Bounds,
     figures: Figures,
     rejections: Vec<Rejection>,
 }
+
+const PLACES: usize = RecordType::ALL.len() * StatType::ALL.len();
+type Places = [u32; PLACES];
+const NOWHERE: u32 = u32::MAX;
 
 #[derive(Debug, Default)]
 struct CellSums {
     count: i64,
     total: i64,
-    items: Tally,
+    items: ItemTally,
     queries: Tally,
     geocodes: Tally,
 }
@@ -78,7 +90,7 @@ impl Aggregation {
     pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
         match read(row) {
             Reading::Counted(event) => match self.geocode_term(event.geocode) {
-                Ok(geocode) => self.count(&event, geocode)?,
+                Ok(geocode) => self.count(event, geocode)?,
                 Err(defect) => self.reject(defect.reject(row.id)),
             },
             Reading::Ignored => self.figures.ignored += 1,
@@ -90,44 +102,33 @@ impl Aggregation {
     /// Takes off what the ledger already holds, so that what remains is the difference.
     pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
         let overflow = || Overflow(row.cell);
-        let sums = self.cells.entry(row.cell).or_default();
+        if !self.part.contains(row.cell.recordset_id) {
+            return Ok(());
+        }
+        let place = self.place(row.cell);
+        let sums = &mut self.cells[place].1;
         sums.count = sums.count.checked_sub(row.count).ok_or_else(overflow)?;
         sums.total = sums.total.checked_sub(row.total).ok_or_else(overflow)?;
-        let tallies = [&mut sums.items, &mut sums.queries, &mut sums.geocodes];
-        for (tally, terms) in tallies.into_iter().zip(row.maps) {
-            for (term, n) in terms {
-                let less = n.checked_neg().ok_or_else(overflow)?;
-                tally.add(self.terms.intern(term), less).ok_or_else(overflow)?;
+        let [items, queries, geocodes] = row.maps;
+        let less = |n: i64| n.checked_neg().ok_or_else(overflow);
+        for (term, n) in items {
+            match Item::of(std::borrow::Cow::Borrowed(term)) {
+                Item::Uuid(id) => sums.items.add_uuid(id, less(*n)?).ok_or_else(overflow)?,
+                Item::Text(id) => sums.items.others.add(self.terms.intern(&id), less(*n)?),
             }
         }
-        Ok(())
+        for (tally, terms) in [(&mut sums.queries, queries), (&mut sums.geocodes, geocodes)] {
+            for (term, n) in terms {
+                tally.add(self.terms.intern(term), less(*n)?);
+            }
+        }
+        let terms: usize = row.maps.iter().map(|map| map.len()).sum();
+        self.keep_within_memory(1 + terms).ok_or_else(overflow)
     }
 
     /// What became of the rows so far.
     pub fn figures(&self) -> Figures {
         self.figures
-    }
-
-    /// The deltas, in the order of the ledger, and the rejected events.
-    pub fn finish(self) -> Result<(DayDeltas, Vec<Rejection>), Overflow> {
-        let ranks = self.terms.ranks();
-        let mut rows = Vec::with_capacity(self.cells.len());
-        for (cell, sums) in self.cells {
-            let finish = |tally: Tally| tally.finish(&ranks).ok_or(Overflow(cell));
-            let row = DeltaRow {
-                cell,
-                count: sums.count,
-                total: sums.total,
-                items: finish(sums.items)?,
-                queries: finish(sums.queries)?,
-                geocodes: finish(sums.geocodes)?,
-            };
-            if !row.is_zero() {
-                rows.push(row);
-            }
-        }
-        rows.sort_unstable_by_key(|row| row.cell);
-        Ok((DayDeltas::new(self.terms, rows), self.rejections))
     }
 
     fn reject(&mut self, rejection: Rejection) {
@@ -144,35 +145,66 @@ impl Aggregation {
         Ok(term)
     }
 
-    fn count(&mut self, event: &Event<'_>, geocode: TermId) -> Result<(), Overflow> {
-        let query = event.stat_type.counts_queries().then(|| self.terms.intern(event.query_hash));
-        for interaction in &event.interactions {
-            let Interaction { recordset_id, ref item, records } = *interaction;
-            let cell = Cell { recordset_id, record_type: event.record_type, stat_type: event.stat_type };
-            let item = item.as_ref().map(|item| self.terms.intern(item));
-            self.cells.entry(cell).or_default().add(records, item, query, geocode).ok_or(Overflow(cell))?;
+    fn count(&mut self, event: Event<'_>, geocode: TermId) -> Result<(), Overflow> {
+        let Event { record_type, stat_type, interactions, query_hash, .. } = event;
+        let query = stat_type.counts_queries().then(|| self.terms.intern(query_hash));
+        let many = interactions.len();
+        let mut last = None;
+        for Interaction { recordset_id, item, records } in interactions {
+            if !self.part.contains(recordset_id) {
+                continue;
+            }
+            let cell = Cell { recordset_id, record_type, stat_type };
+            let place = self.place(cell);
+            let sums = &mut self.cells[place].1;
+            sums.add(records, item, query, geocode, &mut self.terms).ok_or(Overflow(cell))?;
+            last = Some(cell);
         }
         self.figures.counted += 1;
-        self.figures.interactions += i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
-        Ok(())
+        self.figures.interactions += i64::try_from(many).unwrap_or(i64::MAX);
+        match last {
+            Some(cell) => self.keep_within_memory(many).ok_or(Overflow(cell)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where the sums of a cell are; they are made if there are none.
+    fn place(&mut self, cell: Cell) -> usize {
+        let places = self.recordsets.entry(cell.recordset_id.as_u128()).or_insert([NOWHERE; PLACES]);
+        let place = &mut places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize];
+        if *place == NOWHERE {
+            *place = u32::try_from(self.cells.len()).expect("four thousand million cells outgrow the memory first");
+            self.cells.push((cell, CellSums::default()));
+        }
+        *place as usize
     }
 }
 
 impl CellSums {
     /// Adds one interaction; nothing, if a sum would overflow. An interaction with 0 records lists no term.
-    fn add(&mut self, records: i64, item: Option<TermId>, query: Option<TermId>, geocode: TermId) -> Option<()> {
+    fn add(
+        &mut self,
+        records: i64,
+        item: Option<Item<'_>>,
+        query: Option<TermId>,
+        geocode: TermId,
+        terms: &mut Terms,
+    ) -> Option<()> {
         self.count = self.count.checked_add(1)?;
         self.total = self.total.checked_add(records)?;
         if records == 0 {
             return Some(());
         }
-        if let Some(item) = item {
-            self.items.add(item, records)?;
+        match item {
+            Some(Item::Uuid(id)) => self.items.add_uuid(id, records)?,
+            Some(Item::Text(id)) => self.items.others.add(terms.intern(&id), records),
+            None => {}
         }
         if let Some(query) = query {
-            self.queries.add(query, records)?;
+            self.queries.add(query, records);
         }
-        self.geocodes.add(geocode, records)
+        self.geocodes.add(geocode, records);
+        Some(())
     }
 }
 

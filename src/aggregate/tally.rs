@@ -1,62 +1,237 @@
 //! Sums per term, collected as pairs and merged now and then.
+//!
+//! A day holds millions of pairs, nearly all of small positive numbers: those take 8 bytes each. What does not fit is kept
+//! aside in full width and joined at the end.
 
-use super::terms::{Ranks, TermId};
+use uuid::Uuid;
 
-/// (term, n) pairs; the same term may stand more than once until they are merged.
+use super::terms::{NewIds, TermId, mark};
+
+/// Unmerged pairs that are let stand before it is worth merging.
+const SLACK: usize = 32;
+
+/// Sums of terms that go by number.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pairs: Vec<(TermId, i64)>,
-    /// So many pairs at the front are merged: sorted by term, each once.
+    narrow: Vec<(TermId, u32)>,
+    /// So many pairs at the front of `narrow` are merged: sorted by term, each once.
     merged: usize,
+    wide: Vec<(TermId, i128)>,
+}
+
+/// The sums of a cell's terms, in the order of the terms' numbers, without zeros.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    narrow: Vec<(TermId, u32)>,
+    /// Those that do not fit; no term is in both.
+    wide: Vec<(TermId, i64)>,
 }
 
 impl Tally {
-    /// Unmerged pairs that are let stand before it is worth merging.
-    const SLACK: usize = 32;
-
-    /// Adds `n` to a term; nothing comes back where a sum overflows.
-    pub(super) fn add(&mut self, term: TermId, n: i64) -> Option<()> {
+    /// Adds `n` to a term.
+    pub(super) fn add(&mut self, term: TermId, n: i64) {
+        let Ok(n) = u32::try_from(n) else {
+            self.wide.push((term, i128::from(n)));
+            return;
+        };
         // Runs of one term are common: a recordset's events arrive with the same geocode.
-        if let Some((last, sum)) = self.pairs.last_mut()
+        if let Some((last, sum)) = self.narrow.last_mut()
             && *last == term
             && let Some(added) = sum.checked_add(n)
         {
             *sum = added;
-            return Some(());
+            return;
         }
-        self.pairs.push((term, n));
+        self.narrow.push((term, n));
         // Merging when the unmerged part has outgrown the merged one keeps the cost per pair logarithmic.
-        if self.pairs.len() > 2 * self.merged + Self::SLACK { self.merge() } else { Some(()) }
-    }
-
-    /// The sums that are not zero, in the order of the ranks; nothing where a sum overflows.
-    pub(super) fn finish(mut self, ranks: &Ranks) -> Option<Vec<(TermId, i64)>> {
-        self.merge()?;
-        self.pairs.retain(|(_, n)| *n != 0);
-        self.pairs.sort_unstable_by_key(|(term, _)| ranks.of(*term));
-        self.pairs.shrink_to_fit();
-        Some(self.pairs)
-    }
-
-    fn merge(&mut self) -> Option<()> {
-        // Summed in i128, so that whether a sum fits does not depend on the order of the pairs.
-        self.pairs.sort_unstable_by_key(|(term, _)| *term);
-        let mut merged = 0;
-        let mut next = 0;
-        while next < self.pairs.len() {
-            let term = self.pairs[next].0;
-            let mut sum = 0_i128;
-            while let Some((same, n)) = self.pairs.get(next)
-                && *same == term
-            {
-                sum += i128::from(*n);
-                next += 1;
-            }
-            self.pairs[merged] = (term, i64::try_from(sum).ok()?);
-            merged += 1;
+        if self.narrow.len() > 2 * self.merged + SLACK {
+            self.merge();
         }
-        self.pairs.truncate(merged);
-        self.merged = merged;
+    }
+
+    /// Adds up the pairs of each term.
+    pub(super) fn merge(&mut self) {
+        if self.narrow.len() > self.merged {
+            self.narrow.sort_unstable_by_key(|(term, _)| *term);
+            let wide = &mut self.wide;
+            merge_sorted(
+                &mut self.narrow,
+                |n| u64::from(*n),
+                |term, sum| {
+                    u32::try_from(sum).map_err(|_| wide.push((term, i128::from(sum)))).ok().filter(|sum| *sum != 0)
+                },
+            );
+        }
+        self.merged = self.narrow.len();
+    }
+
+    /// The sums under the terms' new numbers; nothing where one overflows.
+    pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<Counts> {
+        self.merge();
+        let mut narrow = self.narrow;
+        for (term, _) in &mut narrow {
+            *term = new_ids.of(*term);
+        }
+        narrow.sort_unstable_by_key(|(term, _)| *term);
+        narrow.shrink_to_fit();
+        if self.wide.is_empty() {
+            return Some(Counts { narrow, wide: Vec::new() });
+        }
+        let mut sums = self.wide;
+        for (term, _) in &mut sums {
+            *term = new_ids.of(*term);
+        }
+        sums.sort_unstable_by_key(|(term, _)| *term);
+        // What a term has in both goes together.
+        let is_wide = |term: &TermId| sums.binary_search_by_key(term, |(wide, _)| *wide).ok();
+        let (joined, narrow): (Vec<_>, Vec<_>) = narrow.into_iter().partition(|(term, _)| is_wide(term).is_some());
+        sums.extend(joined.into_iter().map(|(term, n)| (term, i128::from(n))));
+        sums.sort_unstable_by_key(|(term, _)| *term);
+        merge_sorted(&mut sums, |n| *n, |_, sum| (sum != 0).then_some(sum));
+        let wide = sums.into_iter().map(|(term, sum)| Some((term, i64::try_from(sum).ok()?))).collect::<Option<_>>()?;
+        Some(Counts { narrow, wide })
+    }
+
+    /// Marks the terms that it lists.
+    pub(super) fn mark(&self, in_use: &mut [bool]) {
+        self.narrow.iter().for_each(|(term, _)| mark(in_use, *term));
+        self.wide.iter().for_each(|(term, _)| mark(in_use, *term));
+    }
+
+    /// Gives the terms their new numbers.
+    pub(super) fn renumber(&mut self, new_ids: &NewIds) {
+        self.narrow.iter_mut().for_each(|(term, _)| *term = new_ids.of(*term));
+        self.wide.iter_mut().for_each(|(term, _)| *term = new_ids.of(*term));
+        self.merged = 0;
+    }
+
+    /// Gives back memory that much of is unused.
+    pub(super) fn shrink(&mut self) {
+        self.merge();
+        if self.narrow.capacity() > self.narrow.len() + self.narrow.len() / 2 {
+            self.narrow.shrink_to_fit();
+        }
+    }
+
+    /// The memory it takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.narrow.capacity() * size_of::<(TermId, u32)>() + self.wide.capacity() * size_of::<(TermId, i128)>()
+    }
+}
+
+impl Counts {
+    /// The terms and their sums, in the order of the terms' numbers.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (TermId, i64)> {
+        let mut wide = self.wide.iter().copied().peekable();
+        let mut narrow = self.narrow.iter().map(|(term, n)| (*term, i64::from(*n))).peekable();
+        std::iter::from_fn(move || match (narrow.peek(), wide.peek()) {
+            (Some(a), Some(b)) if b.0 < a.0 => wide.next(),
+            (Some(_), _) => narrow.next(),
+            (None, _) => wide.next(),
+        })
+    }
+
+    /// Whether it lists no term.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.narrow.is_empty() && self.wide.is_empty()
+    }
+
+    /// So many terms.
+    pub(crate) fn len(&self) -> usize {
+        self.narrow.len() + self.wide.len()
+    }
+}
+
+/// Sums of record ids. Those that are UUIDs, as nearly all are, go by their 16 bytes and are stored nowhere else.
+#[derive(Debug, Default)]
+pub(super) struct ItemTally {
+    uuids: Vec<(Uuid, i64)>,
+    merged: usize,
+    pub(super) others: Tally,
+}
+
+/// The sums of a cell's record ids.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemCounts {
+    /// In order, without zeros.
+    pub(crate) uuids: Vec<(Uuid, i64)>,
+    pub(crate) others: Counts,
+}
+
+impl ItemTally {
+    /// Adds `n` to a record whose id is a UUID; nothing comes back where a sum overflows.
+    pub(super) fn add_uuid(&mut self, id: Uuid, n: i64) -> Option<()> {
+        self.uuids.push((id, n));
+        if self.uuids.len() > 2 * self.merged + SLACK { self.merge() } else { Some(()) }
+    }
+
+    /// Adds up the pairs of each record id; nothing comes back where a sum overflows.
+    pub(super) fn merge(&mut self) -> Option<()> {
+        let mut fits = Some(());
+        if self.uuids.len() > self.merged {
+            self.uuids.sort_unstable_by_key(|(id, _)| id.as_u128());
+            // A sum of zero stays until the end: with what comes it may be another.
+            merge_sorted(
+                &mut self.uuids,
+                |n| i128::from(*n),
+                |_, sum| {
+                    i64::try_from(sum).ok().or_else(|| {
+                        fits = None;
+                        None
+                    })
+                },
+            );
+        }
+        self.merged = self.uuids.len();
+        fits
+    }
+
+    /// The sums; nothing where one overflows.
+    pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<ItemCounts> {
+        self.merge()?;
+        self.uuids.retain(|(_, n)| *n != 0);
+        self.uuids.shrink_to_fit();
+        Some(ItemCounts { uuids: self.uuids, others: self.others.finish(new_ids)? })
+    }
+
+    /// Gives back memory that much of is unused; nothing comes back where a sum overflows.
+    pub(super) fn shrink(&mut self) -> Option<()> {
+        self.others.shrink();
+        self.merge()?;
+        if self.uuids.capacity() > self.uuids.len() + self.uuids.len() / 2 {
+            self.uuids.shrink_to_fit();
+        }
         Some(())
     }
+
+    /// The memory it takes, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.uuids.capacity() * size_of::<(Uuid, i64)>() + self.others.memory()
+    }
+}
+
+/// Adds up neighbours of the same key; `keep` says what of a sum is kept.
+fn merge_sorted<K: Copy + PartialEq, N, S: std::ops::Add<Output = S>>(
+    pairs: &mut Vec<(K, N)>,
+    wide: impl Fn(&N) -> S,
+    mut keep: impl FnMut(K, S) -> Option<N>,
+) {
+    let mut merged = 0;
+    let mut next = 0;
+    while next < pairs.len() {
+        let key = pairs[next].0;
+        let mut sum = wide(&pairs[next].1);
+        next += 1;
+        while let Some((same, n)) = pairs.get(next)
+            && *same == key
+        {
+            sum = sum + wide(n);
+            next += 1;
+        }
+        if let Some(kept) = keep(key, sum) {
+            pairs[merged] = (key, kept);
+            merged += 1;
+        }
+    }
+    pairs.truncate(merged);
 }

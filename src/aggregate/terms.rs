@@ -1,9 +1,10 @@
-//! Terms as small numbers: each distinct text is stored once.
+//! Terms as small numbers: each distinct text is stored once, one behind the other.
 
 use std::cmp::Ordering;
-use std::sync::Arc;
+use std::hash::BuildHasher as _;
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::FxBuildHasher;
 
 /// Stands for a term of one aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,49 +13,96 @@ pub struct TermId(u32);
 /// The terms of one aggregation.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
-    ids: FxHashMap<Arc<str>, TermId>,
-    texts: Vec<Arc<str>>,
+    texts: String,
+    /// Where in `texts` each term ends.
+    ends: Vec<usize>,
+    ids: HashTable<TermId>,
 }
 
 impl Terms {
     /// The number of a term.
     pub(super) fn intern(&mut self, term: &str) -> TermId {
-        if let Some(id) = self.ids.get(term) {
+        let hash = hash(term);
+        if let Some(id) = self.ids.find(hash, |id| text(&self.texts, &self.ends, *id) == term) {
             return *id;
         }
-        let id = TermId(
-            u32::try_from(self.texts.len()).expect("four thousand million distinct terms outgrow the memory first"),
-        );
-        let text: Arc<str> = term.into();
-        self.texts.push(Arc::clone(&text));
-        self.ids.insert(text, id);
+        let id = self.push(term);
+        self.ids.insert_unique(hash, id, |id| rustc_hash_of(&self.texts, &self.ends, *id));
         id
     }
 
     /// The term of a number.
     pub(crate) fn text(&self, id: TermId) -> &str {
-        &self.texts[id.0 as usize]
+        text(&self.texts, &self.ends, id)
     }
 
-    /// For each term its place in the order of [`jsonb_order`].
-    pub(super) fn ranks(&self) -> Ranks {
-        let mut order: Vec<u32> = (0..).take(self.texts.len()).collect();
-        order.sort_unstable_by(|a, b| jsonb_order(&self.texts[*a as usize], &self.texts[*b as usize]));
-        let mut ranks = vec![0; order.len()];
-        for (rank, id) in (0..).zip(order) {
-            ranks[id as usize] = rank;
+    /// The terms that are in use, renumbered in the order that `compare` gives them, and for each old number its new one.
+    pub(super) fn renumbered(&self, in_use: &[bool], compare: fn(&str, &str) -> Ordering) -> (Self, NewIds) {
+        let mut order: Vec<TermId> = (0..).map(TermId).take(self.ends.len()).collect();
+        order.retain(|id| in_use[id.0 as usize]);
+        order.sort_unstable_by(|a, b| compare(self.text(*a), self.text(*b)));
+        let mut terms = Self::default();
+        let mut new_ids = vec![TermId(u32::MAX); self.ends.len()];
+        for id in order {
+            new_ids[id.0 as usize] = terms.push(self.text(id));
         }
-        Ranks(ranks)
+        (terms, NewIds(new_ids))
+    }
+
+    /// Makes terms that were renumbered ready to be added to.
+    pub(super) fn index(&mut self) {
+        let Self { texts, ends, ids } = self;
+        ids.clear();
+        for id in (0..).map(TermId).take(ends.len()) {
+            ids.insert_unique(hash(text(texts, ends, id)), id, |id| rustc_hash_of(texts, ends, *id));
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The memory they take, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.texts.capacity() + self.ends.capacity() * size_of::<usize>() + self.ids.allocation_size()
+    }
+
+    fn push(&mut self, term: &str) -> TermId {
+        let id = u32::try_from(self.ends.len()).expect("four thousand million distinct terms outgrow the memory first");
+        self.texts.push_str(term);
+        self.ends.push(self.texts.len());
+        TermId(id)
     }
 }
 
-/// Places of the terms in the order of a map's keys.
-pub(super) struct Ranks(Vec<u32>);
+fn text<'a>(texts: &'a str, ends: &[usize], TermId(id): TermId) -> &'a str {
+    let id = id as usize;
+    let start = if id == 0 { 0 } else { ends[id - 1] };
+    &texts[start..ends[id]]
+}
 
-impl Ranks {
-    pub(super) fn of(&self, id: TermId) -> u32 {
+fn hash(term: &str) -> u64 {
+    FxBuildHasher.hash_one(term)
+}
+
+fn rustc_hash_of(texts: &str, ends: &[usize], id: TermId) -> u64 {
+    hash(text(texts, ends, id))
+}
+
+/// The new numbers of terms that were renumbered.
+pub(super) struct NewIds(Vec<TermId>);
+
+impl NewIds {
+    /// The new number of a term that was in use.
+    pub(super) fn of(&self, id: TermId) -> TermId {
         self.0[id.0 as usize]
     }
+}
+
+/// Marks a term as being in use.
+pub(super) fn mark(in_use: &mut [bool], id: TermId) {
+    in_use[id.0 as usize] = true;
 }
 
 /// The order in which jsonb keeps the keys of an object: by length in bytes, then by bytes.

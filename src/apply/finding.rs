@@ -92,7 +92,12 @@ mod tests {
         let entries = [entry(1, 5, "five"), entry(4, 7, "seven")];
         let entry_id = entries[1].entry_id;
         let find = |entries: &[Entry], rows, text: &str, accept_decrease| {
-            compare(day, entries, &Fingerprint { rows, text: text.to_owned() }, Rules { accept_decrease })
+            compare(
+                day,
+                entries,
+                &Fingerprint { rows, text: text.to_owned() },
+                Rules { accept_decrease, ..Rules::default() },
+            )
         };
         assert_eq!(find(&[], 7, "seven", false).unwrap(), Finding::New);
         assert_eq!(find(&entries, 7, "seven", false).unwrap(), Finding::Unchanged { entry_id });

@@ -3,24 +3,27 @@
 //! Load what the ledger has, load what the source has, compare, post the difference. Repeats safely: a day whose source
 //! is unchanged is left alone, so that any number of runs post one entry.
 
+mod count;
 mod finding;
+mod rejected;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
+use count::Counting;
 pub use finding::{Finding, compare};
 
-use crate::aggregate::{Aggregation, Cell, DayDeltas, Figures, Overflow, PostedRow, Sums};
+use crate::aggregate::{Cell, DayDeltas, Figures, Part, Sums};
 use crate::clock::Stopwatch;
+use crate::config::Memory;
 use crate::day::Day;
-use crate::event::Rejection;
-use crate::event::source::{DaySnapshot, Fingerprint, Source};
+use crate::event::source::{Fingerprint, Source};
 use crate::failpoint;
 use crate::failure::Failure;
 use crate::ledger::lock::Run;
-use crate::ledger::post::{Posting, RejectedEvent, post};
-use crate::ledger::read::{Reader, StoredRow};
+use crate::ledger::post::{Header, Posting};
+use crate::ledger::read::{Entry, Reader};
 use crate::ledger::{EntryId, EntryKind, Ledger};
 use crate::output::Grouped;
 
@@ -29,6 +32,8 @@ use crate::output::Grouped;
 pub struct Rules {
     /// Post that a day has fewer events than were posted, instead of refusing.
     pub accept_decrease: bool,
+    /// How much memory counting may take; a day that takes more is counted in parts.
+    pub memory: Memory,
 }
 
 /// What came of a day.
@@ -74,6 +79,8 @@ pub struct PostedReport {
     pub rejected: i64,
     /// Delta rows.
     pub cells: usize,
+    /// Parts in which the day was counted, as more than one does not fit in memory. Each reads the day's events once.
+    pub parts: u32,
     /// Net interactions of the entry.
     pub interactions: i128,
     /// Net records of the entry.
@@ -89,7 +96,7 @@ pub async fn apply_day(
     ledger: &Ledger,
     source: &mut Source,
     reader: &mut Reader,
-    run: Option<&mut Run>,
+    mut run: Option<&mut Run>,
     day: Day,
     rules: Rules,
 ) -> Result<DayReport, Failure> {
@@ -111,165 +118,119 @@ pub async fn apply_day(
         }
     };
     failpoint::reach("apply.compared");
-    let Counted { deltas, figures, rejections } = count(&mut snapshot, &fingerprint, reader, kind, head).await?;
-    if let Some(newest) = entries.last().filter(|newest| newest.source_fingerprint == fingerprint.text)
-        && deltas.rows().is_empty()
+    let posted_through = (kind == EntryKind::Correction).then_some(head);
+    let mut counting = Counting::new(&fingerprint, posted_through, rules.memory);
+    let mut report = PostedReport::new(kind);
+    report.reading = stopwatch.elapsed();
+    let mut posting = None;
+    while let Some(part) = timed(&mut report.reading, counting.next_part(&mut snapshot, reader)).await? {
+        if kind == EntryKind::Correction && !rules.accept_decrease {
+            refuse_decrease(day, &part.deltas)?;
+        }
+        failpoint::reach("apply.counted");
+        report.add(&part);
+        if let Some(run) = run.as_deref_mut()
+            && !part.deltas.rows().is_empty()
+        {
+            let work = add_rows(ledger, run, head, day, &mut posting, part.deltas);
+            timed(&mut report.posting, work).await?;
+        }
+    }
+    let newest = entries.last();
+    if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
+        && report.cells == 0
     {
-        return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id: newest.entry_id } });
+        return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id: same.entry_id } });
     }
-    if let Some(row) = deltas.decrease().filter(|_| !rules.accept_decrease) {
-        return Err(Failure::failed(format!(
-            "the source's events of {day} now count less than was posted: {}, count {}, total {}",
-            row.cell,
-            Grouped(row.count),
-            Grouped(row.total)
-        ))
-        .hint(format!(
-            "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
-        )));
-    }
-    let reading = stopwatch.elapsed();
-    failpoint::reach("apply.counted");
-
-    let Sums { count: interactions, total: records } = deltas.sums();
-    let cells = deltas.rows().len();
-    let mut entry_id = None;
-    let stopwatch = Stopwatch::start();
+    let (figures, rejections) = counting.finish();
+    report.set_figures(figures);
     if let Some(run) = run {
-        let rejected = keep_rejected(&mut snapshot, reader, day, rejections).await?;
-        let reason = (kind == EntryKind::Correction).then(|| changed_from_to(&entries, &fingerprint));
-        let posting = Posting {
-            after: head,
-            day,
-            kind,
-            reverses: None,
-            figures,
-            fingerprint: fingerprint.text,
-            deltas,
-            rejected,
-            reason,
+        let stopwatch = Stopwatch::start();
+        let mut posting = match posting {
+            Some(posting) => posting,
+            None => Posting::begin(ledger, run, head, day).await?,
         };
-        entry_id = Some(post(ledger, run, posting).await?.entry_id);
+        let reason = (kind == EntryKind::Correction).then(|| changed_from_to(newest, &fingerprint));
+        let header = Header { kind, reverses: None, figures, fingerprint: fingerprint.text, reason };
+        posting.write_header(run, header).await?;
+        rejected::keep(&mut snapshot, reader, &mut posting, rejections).await?;
+        report.entry_id = Some(posting.commit(run).await?.entry_id);
+        report.posting += stopwatch.elapsed();
     }
-    let Figures { counted, ignored, rejected, .. } = figures;
-    let events = figures.events();
-    let posting = stopwatch.elapsed();
-    let report = PostedReport {
-        entry_id,
-        kind,
-        events,
-        counted,
-        ignored,
-        rejected,
-        cells,
-        interactions,
-        records,
-        reading,
-        posting,
-    };
     Ok(DayReport { day, outcome: Outcome::Posted(report) })
 }
 
-struct Counted {
+async fn add_rows(
+    ledger: &Ledger,
+    run: &mut Run,
+    head: EntryId,
+    day: Day,
+    posting: &mut Option<Posting>,
     deltas: DayDeltas,
-    figures: Figures,
-    rejections: Vec<Rejection>,
-}
-
-/// Counts the day's events, less what is posted already.
-async fn count(
-    snapshot: &mut DaySnapshot<'_>,
-    fingerprint: &Fingerprint,
-    reader: &mut Reader,
-    kind: EntryKind,
-    head: EntryId,
-) -> Result<Counted, Failure> {
-    let day = snapshot.day();
-    let overflow = |error: Overflow| {
-        Failure::failed(format!("counting the events of {day} failed, nothing was posted"))
-            .caused_by(error)
-            .hint("look for events with absurd numbers: SELECT id, payload FROM stats WHERE … ORDER BY length(payload::text) DESC")
-    };
-    let mut aggregation = Aggregation::default();
-    let rows = snapshot.for_each(|row| aggregation.add(row).map_err(overflow)).await?;
-    let figures = aggregation.figures();
-    if rows != fingerprint.rows || figures.events() != rows {
-        return Err(Failure::failed(format!(
-            "{day} has {} events in the source, but {rows} were read and {} accounted for: nothing was posted",
-            fingerprint.rows,
-            figures.events()
-        ))
-        .hint("each event must have one query at the most: look for ids that stand twice in the table queries"));
-    }
-    if kind == EntryKind::Correction {
-        subtract_posted(reader, day, head, &mut aggregation).await?;
-    }
-    let (deltas, rejections) = aggregation.finish().map_err(overflow)?;
-    Ok(Counted { deltas, figures, rejections })
-}
-
-async fn subtract_posted(
-    reader: &mut Reader,
-    day: Day,
-    head: EntryId,
-    aggregation: &mut Aggregation,
 ) -> Result<(), Failure> {
-    reader
-        .rows_of_day(day, EntryId::NONE, head, async |row: StoredRow| {
-            let [items, queries, geocodes] = row.maps()?;
-            let posted = PostedRow {
-                cell: row.cell,
-                count: row.count,
-                total: row.total,
-                maps: [&items.0, &queries.0, &geocodes.0],
-            };
-            aggregation.subtract(posted).map_err(|error| {
-                Failure::failed(format!("comparing {day} with what is posted failed, nothing was posted"))
-                    .caused_by(error)
-            })
-        })
-        .await
+    let posting = match posting {
+        Some(posting) => posting,
+        none => none.insert(Posting::begin(ledger, run, head, day).await?),
+    };
+    posting.add_rows(deltas).await
 }
 
-/// The rejected events that the ledger does not hold yet, with their rows.
-async fn keep_rejected(
-    snapshot: &mut DaySnapshot<'_>,
-    reader: &mut Reader,
-    day: Day,
-    mut rejections: Vec<Rejection>,
-) -> Result<Vec<RejectedEvent>, Failure> {
-    const BATCH: usize = 100;
-    if rejections.is_empty() {
-        return Ok(Vec::new());
-    }
-    let kept = reader.rejected_of(day).await?;
-    rejections.retain(|rejection| !kept.contains(&rejection.source_id));
-    let mut events = Vec::with_capacity(rejections.len());
-    for batch in rejections.chunks(BATCH) {
-        let ids: Vec<i64> = batch.iter().map(|rejection| rejection.source_id).collect();
-        let mut rows = snapshot.keep(&ids).await?;
-        for rejection in batch {
-            let Some(place) = rows.iter().position(|row| row.source_id == rejection.source_id) else {
-                return Err(Failure::failed(format!(
-                    "event {} of {day} cannot be read a second time: nothing was posted",
-                    rejection.source_id
-                )));
-            };
-            events.push(RejectedEvent {
-                source_id: rejection.source_id,
-                reason: rejection.reason,
-                message: rejection.message.clone(),
-                row: rows.swap_remove(place).json,
-            });
+/// Adds what the work takes to a duration.
+async fn timed<T>(sum: &mut Duration, work: impl Future<Output = T>) -> T {
+    let stopwatch = Stopwatch::start();
+    let done = work.await;
+    *sum += stopwatch.elapsed();
+    done
+}
+
+fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {
+    let Some(row) = deltas.decrease() else { return Ok(()) };
+    Err(Failure::failed(format!(
+        "the source's events of {day} now count less than was posted: {}, count {}, total {}",
+        row.cell,
+        Grouped(row.count),
+        Grouped(row.total)
+    ))
+    .hint(format!(
+        "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+    )))
+}
+
+fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint) -> String {
+    let before = newest.map_or(0, |entry| entry.source_events);
+    format!("the source had {before} events of the day when it was last posted, and has {} now", now.rows)
+}
+
+impl PostedReport {
+    fn new(kind: EntryKind) -> Self {
+        Self {
+            entry_id: None,
+            kind,
+            events: 0,
+            counted: 0,
+            ignored: 0,
+            rejected: 0,
+            cells: 0,
+            parts: 0,
+            interactions: 0,
+            records: 0,
+            reading: Duration::ZERO,
+            posting: Duration::ZERO,
         }
     }
-    events.sort_by_key(|event| event.source_id);
-    Ok(events)
-}
 
-fn changed_from_to(entries: &[crate::ledger::read::Entry], now: &Fingerprint) -> String {
-    let before = entries.last().map_or(0, |entry| entry.source_events);
-    format!("the source had {before} events of the day when it was last posted, and has {} now", now.rows)
+    fn add(&mut self, part: &Part) {
+        let Sums { count, total } = part.deltas.sums();
+        self.cells += part.deltas.rows().len();
+        self.parts += 1;
+        self.interactions += count;
+        self.records += total;
+    }
+
+    fn set_figures(&mut self, figures: Figures) {
+        let Figures { counted, ignored, rejected, .. } = figures;
+        (self.events, self.counted, self.ignored, self.rejected) = (figures.events(), counted, ignored, rejected);
+    }
 }
 
 /// How the ledger's net of a day stands to a fresh count of its source.
@@ -293,7 +254,7 @@ pub enum Recount {
 }
 
 /// Counts a posted day's source again and compares it with the ledger's net, cell by cell and term by term.
-pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day) -> Result<Recount, Failure> {
+pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory: Memory) -> Result<Recount, Failure> {
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
     let events_posted = reader.entries_of(day).await?.last().map_or(0, |entry| entry.source_events);
@@ -301,10 +262,14 @@ pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day) -> Resu
         return Ok(Recount::Sealed);
     }
     let head = reader.head().await?;
-    let Counted { deltas, .. } = count(&mut snapshot, &fingerprint, reader, EntryKind::Correction, head).await?;
-    let cells = deltas.rows().len();
-    Ok(match deltas.rows().first() {
+    let mut counting = Counting::new(&fingerprint, Some(head), memory);
+    let (mut cells, mut first) = (0, None);
+    while let Some(part) = counting.next_part(&mut snapshot, reader).await? {
+        cells += part.deltas.rows().len();
+        first = first.or(part.deltas.rows().first().map(|row| row.cell));
+    }
+    Ok(match first {
         None => Recount::Equal,
-        Some(row) => Recount::Different { cells, first: row.cell, events_now: fingerprint.rows, events_posted },
+        Some(first) => Recount::Different { cells, first, events_now: fingerprint.rows, events_posted },
     })
 }

@@ -171,7 +171,7 @@ impl<'s> Work<'s> {
         today: Day,
     ) -> Result<Figures, Failure> {
         let mut figures = Figures::default();
-        let rules = Rules { accept_decrease: options.accept_decrease };
+        let rules = Rules { accept_decrease: options.accept_decrease, memory: self.settings.memory };
         let mut failed: Vec<(Day, Failure)> = Vec::new();
         let days = self.choose_days(options, today).await?;
         if !days.is_empty() {
@@ -203,7 +203,7 @@ impl<'s> Work<'s> {
 
     async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
-        apply_day(&self.ledger, source, &mut self.reader, run, day, rules).await
+        Box::pin(apply_day(&self.ledger, source, &mut self.reader, run, day, rules)).await
     }
 
     async fn choose_days(&mut self, options: &Options, today: Day) -> Result<Vec<Day>, Failure> {

@@ -146,9 +146,30 @@ pub struct Interaction<'a> {
     /// The recordset interacted with.
     pub recordset_id: Uuid,
     /// The record, for view and seen.
-    pub item: Option<Cow<'a, str>>,
+    pub item: Option<Item<'a>>,
     /// How many records were involved.
     pub records: i64,
+}
+
+/// The id of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A UUID in its usual form, 36 characters in lower case: as nearly all are, and as which they take the least memory.
+    Uuid(Uuid),
+    /// Any other text.
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Item<'a> {
+    /// The record id of a text.
+    pub fn of(text: Cow<'a, str>) -> Self {
+        const USUAL_LENGTH: usize = 36;
+        let is_usual = text.len() == USUAL_LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        match is_usual.then(|| Uuid::try_parse_ascii(text.as_bytes())) {
+            Some(Ok(id)) => Self::Uuid(id),
+            _ => Self::Text(text),
+        }
+    }
 }
 
 /// Why an event is kept aside instead of counted.

@@ -1,20 +1,35 @@
 //! The payload of an event: a JSON object of record ids or recordset ids.
 //!
 //! Read borrowed from the row's text; a key that is repeated counts once, with its last value.
+//!
+//! Nearly every payload is plain: keys without escapes, none repeated, values as they should be. Those are read in one go,
+//! without looking back; whatever is not plain is read again with all the care there is, which alone finds defects.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::BuildHasher as _;
+use std::marker::PhantomData;
 
-use rustc_hash::FxHashMap;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Defect, Interaction, Reason, StatType, check_term, excerpt, number};
+use super::{Defect, Interaction, Item, MAX_TERM_BYTES, Reason, StatType, check_term, excerpt, number};
 
 /// Reads a payload into its interactions.
 pub(super) fn read(payload: Option<&str>, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
     let text = payload.ok_or_else(|| Defect::new(Reason::PayloadNotAnObject, "payload is NULL, expected an object"))?;
+    let plain = if stat_type.counts_items() {
+        serde_json::from_str(text).map(|PlainItems(interactions)| interactions)
+    } else {
+        serde_json::from_str(text).map(|PlainNumbers(interactions)| interactions)
+    };
+    plain.or_else(|_| read_carefully(text, stat_type))
+}
+
+/// Reads any payload.
+fn read_carefully(text: &str, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
     let Members(mut members) = serde_json::from_str(text).map_err(|error| {
         // Of a value of another type the parser's message would quote the whole.
         let what = if error.is_data() {
@@ -49,7 +64,7 @@ fn read_item(member: Member<'_>) -> Result<Interaction<'_>, Defect> {
     let recordset = serde_json::from_str::<Text<'_>>(token).map_err(|_| not_a_uuid(token))?;
     let recordset_id = read_recordset(&recordset.0)?;
     check_term("record id", &member.key)?;
-    Ok(Interaction { recordset_id, item: Some(member.key), records: 1 })
+    Ok(Interaction { recordset_id, item: Some(Item::of(member.key)), records: 1 })
 }
 
 /// `recordset id → n`
@@ -71,6 +86,59 @@ fn read_recordset(text: &str) -> Result<Uuid, Defect> {
 
 fn not_a_uuid(found: &str) -> Defect {
     Defect::new(Reason::RecordsetNotAUuid, format!("recordset id {} is not a UUID", excerpt(found)))
+}
+
+/// A plain `{record id: recordset id}`.
+struct PlainItems<'a>(Vec<Interaction<'a>>);
+
+/// A plain `{recordset id: n}`.
+struct PlainNumbers<'a>(Vec<Interaction<'a>>);
+
+impl<'de> Deserialize<'de> for PlainItems<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let interaction = |key: &'de str, recordset: &'de str| {
+            // What is borrowed holds no escape, so no NUL either.
+            let recordset_id = read_recordset(recordset).ok().filter(|_| key.len() <= MAX_TERM_BYTES)?;
+            Some(Interaction { recordset_id, item: Some(Item::of(Cow::Borrowed(key))), records: 1 })
+        };
+        deserializer.deserialize_map(PlainVisitor(interaction, PhantomData)).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PlainNumbers<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let interaction = |key: &'de str, n: u64| {
+            let records = i64::try_from(n).ok()?;
+            Some(Interaction { recordset_id: read_recordset(key).ok()?, item: None, records })
+        };
+        deserializer.deserialize_map(PlainVisitor(interaction, PhantomData)).map(Self)
+    }
+}
+
+/// Makes an interaction of each member, or gives up.
+struct PlainVisitor<F, V>(F, PhantomData<V>);
+
+impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> Visitor<'de> for PlainVisitor<F, V> {
+    type Value = Vec<Interaction<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a plain payload")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Interaction<'de>>, A::Error> {
+        let mut interactions = Vec::new();
+        let mut keys = Vec::new();
+        while let Some((key, value)) = map.next_entry::<&str, V>()? {
+            interactions.push((self.0)(key, value).ok_or_else(|| A::Error::custom("not plain"))?);
+            keys.push(FxBuildHasher.hash_one(key));
+        }
+        // Keys of the same hash may be the same.
+        keys.sort_unstable();
+        if keys.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(A::Error::custom("not plain"));
+        }
+        Ok(interactions)
+    }
 }
 
 struct Member<'a> {

@@ -3,9 +3,11 @@
 //! All that a day needs is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected
 //! rows are of one and the same state. Rows are streamed: the day is never in memory as a whole.
 
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use tokio::sync::mpsc;
 
 use super::{SourceRow, copy::Decoder};
 use crate::database::{Attempt as _, Database};
@@ -36,6 +38,52 @@ pub struct Source {
 pub struct DaySnapshot<'s> {
     source: &'s mut Source,
     day: Day,
+}
+
+/// Some of a day's rows, as they came.
+#[derive(Debug)]
+pub struct Batch(Vec<Bytes>);
+
+/// Reads the rows that [`DaySnapshot::send_rows`] sends.
+#[derive(Debug)]
+pub struct Rows {
+    day: Day,
+    decoder: Decoder,
+    read: i64,
+}
+
+impl Rows {
+    /// Of a day.
+    pub fn of(day: Day) -> Self {
+        Self { day, decoder: Decoder::default(), read: 0 }
+    }
+
+    /// Hands each row of a batch to `take`.
+    pub fn read(
+        &mut self,
+        batch: &Batch,
+        mut take: impl FnMut(SourceRow<'_>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for message in &batch.0 {
+            let row = self.decoder.row(message).map_err(|error| {
+                Failure::failed(format!("reading the source's events of {}", self.day)).caused_by(error)
+            })?;
+            if let Some(row) = row {
+                take(row)?;
+                self.read += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many there were, once all are read.
+    pub fn finish(self) -> Result<i64, Failure> {
+        let Self { day, decoder, read } = self;
+        if decoder.is_complete() {
+            return Ok(read);
+        }
+        Err(Failure::failed(format!("reading the source's events of {day}: the stream broke off after {read} rows")))
+    }
 }
 
 /// A rejected event's row as JSON.
@@ -129,12 +177,12 @@ impl DaySnapshot<'_> {
         })
     }
 
-    /// Hands each of the day's rows to `take`, in no particular order; returns how many there were.
-    pub async fn for_each(
-        &mut self,
-        mut take: impl FnMut(SourceRow<'_>) -> Result<(), Failure>,
-    ) -> Result<i64, Failure> {
-        let what = || format!("reading the source's events of {}", self.day);
+    /// Sends the day's rows, in no particular order and still encoded; [`Rows`] reads them. Ends early if nobody listens: then
+    /// the connection is good for nothing more.
+    pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Failure> {
+        const BATCH_BYTES: usize = 256 << 10;
+        const BATCH_ROWS: usize = 1000;
+        let what = format!("reading the source's events of {}", self.day);
         let sql = format!(
             "COPY (SELECT s.id::bigint, s.type::text, s.record_type::text, s.payload::text, s.ip_geocode::text,
                           q.query_hash::text
@@ -142,20 +190,21 @@ impl DaySnapshot<'_> {
              TO STDOUT (FORMAT binary)",
             self.source.condition(self.day)
         );
-        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what())?;
-        let mut decoder = Decoder::default();
-        let mut rows = 0;
-        while let Some(message) = messages.try_next().await.attempt(what())? {
-            let row = decoder.row(&message).map_err(|error| Failure::failed(what()).caused_by(error))?;
-            if let Some(row) = row {
-                take(row)?;
-                rows += 1;
+        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
+            bytes += message.len();
+            batch.push(message);
+            if bytes >= BATCH_BYTES || batch.len() >= BATCH_ROWS {
+                if batches.send(Batch(std::mem::take(&mut batch))).await.is_err() {
+                    return Ok(());
+                }
+                bytes = 0;
             }
         }
-        if !decoder.is_complete() {
-            return Err(Failure::failed(format!("{}: the stream broke off after {rows} rows", what())));
-        }
-        Ok(rows)
+        // Whoever does not listen any more has a failure of its own to tell.
+        let _ = batches.send(Batch(batch)).await;
+        Ok(())
     }
 
     /// The rows of these ids as JSON, as they are, for keeping.

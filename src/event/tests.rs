@@ -33,7 +33,7 @@ fn a_view_names_records_and_a_search_numbers() {
     for stat_type in ["view", "seen"] {
         assert_eq!(
             interactions(stat_type, &format!(r#"{{"rec": "{RECORDSET}"}}"#)),
-            [Interaction { recordset_id, item: Some("rec".into()), records: 1 }]
+            [Interaction { recordset_id, item: Some(Item::of("rec".into())), records: 1 }]
         );
     }
     for stat_type in ["search", "mapping", "download"] {
@@ -52,7 +52,7 @@ fn the_last_of_a_repeated_key_wins() {
 
     let payload = format!(r#"{{"a": 1, "b": "{RECORDSET}", "\u0061": "{RECORDSET}"}}"#);
     let items: Vec<_> = interactions("view", &payload).into_iter().filter_map(|interaction| interaction.item).collect();
-    assert_eq!(items, ["b", "a"]);
+    assert_eq!(items, ["b", "a"].map(|id| Item::of(id.into())));
 }
 
 #[test]

@@ -10,16 +10,33 @@ use std::io::Write as _;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// Appends a map in jsonb's text. The terms must come in jsonb's order, each once.
-pub fn write<'a>(out: &mut Vec<u8>, terms: impl Iterator<Item = (&'a str, i64)>) {
-    out.push(b'{');
-    for (place, (term, n)) in terms.enumerate() {
-        if place > 0 {
-            out.extend_from_slice(b", ");
-        }
-        write_string(out, term);
-        write!(out, ": {n}").expect("writing to memory does not fail");
+#[derive(Debug)]
+pub struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    is_empty: bool,
+}
+
+impl<'a> Writer<'a> {
+    /// Begins the map.
+    pub fn new(out: &'a mut Vec<u8>) -> Self {
+        out.push(b'{');
+        Self { out, is_empty: true }
     }
-    out.push(b'}');
+
+    /// Puts a term with its number.
+    pub fn put(&mut self, term: &str, n: i64) {
+        if !std::mem::replace(&mut self.is_empty, false) {
+            self.out.extend_from_slice(b", ");
+        }
+        write_string(self.out, term);
+        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    }
+
+    /// Ends the map.
+    pub fn finish(self) {
+        self.out.push(b'}');
+    }
 }
 
 /// Appends a JSON string as the server writes it.
@@ -86,7 +103,9 @@ mod tests {
     fn a_map_reads_back_as_it_was_written() {
         let terms = [("", 1), ("a\"\\\u{8}\u{c}\n\r\t\u{1}\u{7f}é😀", -2)];
         let mut text = Vec::new();
-        write(&mut text, terms.iter().copied());
+        let mut map = Writer::new(&mut text);
+        terms.iter().for_each(|(term, n)| map.put(term, *n));
+        map.finish();
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text, "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}");
         let read: Vec<(String, i64)> =

@@ -3,8 +3,7 @@
 //! One posting is one transaction: rows with their balances, header, rejected events, all or nothing. It runs on a
 //! connection of its own, because a COPY that fails costs the connection, and closes it whatever happens.
 
-use std::sync::Arc;
-
+use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
 use tokio::sync::mpsc;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
 use super::{EntryId, EntryKind, Ledger};
-use crate::aggregate::{DayDeltas, Figures, Overflow};
+use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::clock;
 use crate::database::{Attempt as _, failure};
 use crate::day::Day;
@@ -24,13 +23,21 @@ use crate::failure::Failure;
 /// Chunks of rows that may wait to be sent.
 const CHUNKS_IN_FLIGHT: usize = 4;
 
-/// What is to be posted.
+/// An entry while it is being posted. Dropped before it is committed, it leaves nothing.
 #[derive(Debug)]
 pub struct Posting {
-    /// The newest entry when it was decided what to post: the posting must be the next.
-    pub after: EntryId,
-    /// The day it is about.
-    pub day: Day,
+    connection: PgConnection,
+    entry_id: EntryId,
+    day: Day,
+    /// Over the rows so far.
+    content: Sha256,
+    delta_rows: u64,
+    last: Option<Cell>,
+}
+
+/// What is said of an entry as a whole.
+#[derive(Debug)]
+pub struct Header {
     /// Why it is posted.
     pub kind: EntryKind,
     /// For a reversal, what it reverses.
@@ -39,23 +46,19 @@ pub struct Posting {
     pub figures: Figures,
     /// The fingerprint of the source's rows.
     pub fingerprint: String,
-    /// The rows.
-    pub deltas: DayDeltas,
-    /// The events that could not be counted and are not in the ledger yet.
-    pub rejected: Vec<RejectedEvent>,
     /// Why, in words.
     pub reason: Option<String>,
 }
 
 /// An event that could not be counted, with its row.
 #[derive(Debug)]
-pub struct RejectedEvent {
+pub struct RejectedEvent<'a> {
     /// Its id in the source.
     pub source_id: i64,
     /// The kind of defect.
     pub reason: Reason,
     /// The defect in words.
-    pub message: String,
+    pub message: &'a str,
     /// The row as JSON.
     pub row: String,
 }
@@ -69,83 +72,121 @@ pub struct Posted {
     pub delta_rows: u64,
 }
 
-/// Posts an entry.
-pub async fn post(ledger: &Ledger, run: &mut Run, posting: Posting) -> Result<Posted, Failure> {
-    let day = posting.day;
-    if let Some(cell) = posting.deltas.control_sum_violation() {
-        return Err(Failure::failed(format!("the control sums of {day} do not hold for {cell}: nothing was posted"))
+impl Posting {
+    /// Begins to post the entry after `after`, which was the newest when it was decided what to post.
+    pub async fn begin(ledger: &Ledger, run: &Run, after: EntryId, day: Day) -> Result<Self, Failure> {
+        let what = format!("starting to post {day}");
+        let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(what.as_str())?;
+        let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
+            .fetch_one(&mut connection)
+            .await
+            .attempt(what)?;
+        let head = head.unwrap_or(EntryId::NONE);
+        if head != after {
+            return Err(Failure::failed(format!(
+                "posting {day}: entry {head} was posted meanwhile by another run: nothing was posted"
+            ))
+            .hint("run the command again: it will take that entry into account"));
+        }
+        failpoint::reach("post.begun");
+        Ok(Self { connection, entry_id: head.next(), day, content: Sha256::new(), delta_rows: 0, last: None })
+    }
+
+    /// Adds rows to the entry. They must come after those that were added before.
+    pub async fn add_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
+        let Self { entry_id, day, .. } = *self;
+        let what = format!("posting {day}");
+        if let Some(cell) = deltas.control_sum_violation() {
+            return Err(Failure::failed(format!(
+                "the control sums of {day} do not hold for {cell}: nothing was posted"
+            ))
             .hint("this is a defect of daybook: please report it with the day's events"));
+        }
+        let (Some(first), Some(last)) = (deltas.rows().first(), deltas.rows().last()) else { return Ok(()) };
+        if self.last.is_some_and(|before| before >= first.cell) {
+            return Err(Failure::failed(format!("{what}: {} is out of order: nothing was posted", first.cell))
+                .hint("this is a defect of daybook: please report it"));
+        }
+        self.last = Some(last.cell);
+        let delta_rows = deltas.rows().len() as u64;
+        tracing::info!(%day, entry_id = entry_id.number(), delta_rows, "posting rows");
+        let balances = balances(&mut self.connection, &deltas).await.attempt(format!("{what}: looking up balances"))?;
+        let content = std::mem::take(&mut self.content);
+        let (copied, content) = copy_rows(&mut self.connection, entry_id, day, deltas, balances, content).await?;
+        self.content = content;
+        self.delta_rows += delta_rows;
+        failpoint::reach("post.rows_written");
+        if copied != delta_rows {
+            return Err(Failure::failed(format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted")));
+        }
+        Ok(())
     }
-    tracing::info!(%day, kind = posting.kind.name(), delta_rows = posting.deltas.rows().len(), "posting");
-    let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
-    sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(format!("starting to post {day}"))?;
-    let posted = post_in_transaction(&mut connection, run, posting).await?;
-    // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
-    run.check_lock().await?;
-    failpoint::reach("post.before_commit");
-    sqlx::raw_sql("COMMIT").execute(&mut connection).await.attempt(format!("committing the posting of {day}"))?;
-    failpoint::reach("post.committed");
-    // What is committed is committed, whether or not the server hears the goodbye.
-    let _ = connection.close().await;
-    Ok(posted)
-}
 
-async fn post_in_transaction(connection: &mut PgConnection, run: &Run, posting: Posting) -> Result<Posted, Failure> {
-    let what = format!("posting {}", posting.day);
-    let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
-        .fetch_one(&mut *connection)
+    /// Writes the header, once all rows are there.
+    pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Failure> {
+        let Self { entry_id, day, .. } = *self;
+        let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
+        let written = sqlx::query(
+            "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
+                 source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, content_hash, reason,
+                 posted_by, posted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, current_user, $16)",
+        )
+        .bind(entry_id)
+        .bind(day)
+        .bind(header.kind.name())
+        .bind(header.reverses)
+        .bind(run.run_id())
+        .bind(RULE_VERSION)
+        .bind(TOOL_VERSION)
+        .bind(header.figures.events())
+        .bind(header.figures.counted)
+        .bind(header.figures.ignored)
+        .bind(header.figures.rejected)
+        .bind(&header.fingerprint)
+        .bind(i64::try_from(self.delta_rows).unwrap_or(i64::MAX))
+        .bind(content_hash.as_slice())
+        .bind(&header.reason)
+        .bind(clock::now())
+        .execute(&mut self.connection)
         .await
-        .attempt(what.as_str())?;
-    let head = head.unwrap_or(EntryId::NONE);
-    if head != posting.after {
-        return Err(Failure::failed(format!(
-            "{what}: entry {head} was posted meanwhile by another run: nothing was posted"
-        ))
-        .hint("run the command again: it will take that entry into account"));
-    }
-    let entry_id = head.next();
-    failpoint::reach("post.begun");
-    let balances = balances(connection, &posting.deltas).await.attempt(format!("{what}: looking up balances"))?;
-
-    let deltas = Arc::new(posting.deltas);
-    let (copied, content_hash) = copy_rows(connection, entry_id, posting.day, Arc::clone(&deltas), balances).await?;
-    failpoint::reach("post.rows_written");
-    let delta_rows = deltas.rows().len() as u64;
-    if copied != delta_rows {
-        return Err(Failure::failed(format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted")));
+        .attempt(format!("posting {day}: writing the header of entry {entry_id}"))?;
+        debug_assert_eq!(written.rows_affected(), 1);
+        failpoint::reach("post.header_written");
+        Ok(())
     }
 
-    let header = sqlx::query(
-        "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
-             source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, content_hash, reason,
-             posted_by, posted_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, current_user, $16)",
-    )
-    .bind(entry_id)
-    .bind(posting.day)
-    .bind(posting.kind.name())
-    .bind(posting.reverses)
-    .bind(run.run_id())
-    .bind(RULE_VERSION)
-    .bind(TOOL_VERSION)
-    .bind(posting.figures.events())
-    .bind(posting.figures.counted)
-    .bind(posting.figures.ignored)
-    .bind(posting.figures.rejected)
-    .bind(&posting.fingerprint)
-    .bind(i64::try_from(delta_rows).unwrap_or(i64::MAX))
-    .bind(content_hash.as_slice())
-    .bind(&posting.reason)
-    .bind(clock::now())
-    .execute(&mut *connection)
-    .await
-    .attempt(format!("{what}: writing the header of entry {entry_id}"))?;
-    debug_assert_eq!(header.rows_affected(), 1);
-    failpoint::reach("post.header_written");
-    insert_rejected(connection, entry_id, &posting.rejected)
+    /// Keeps events that could not be counted, once the header is there.
+    pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Failure> {
+        sqlx::query(
+            "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
+             SELECT $1, source_id, reason, message, event::json
+             FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS r (source_id, reason, message, event)",
+        )
+        .bind(self.entry_id)
+        .bind(events.iter().map(|event| event.source_id).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.reason.code()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.message).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.row.as_str()).collect::<Vec<_>>())
+        .execute(&mut self.connection)
         .await
-        .attempt(format!("{what}: keeping rejected events"))?;
-    Ok(Posted { entry_id, delta_rows })
+        .map(drop)
+        .attempt(format!("posting {}: keeping rejected events", self.day))
+    }
+
+    /// Makes it part of the ledger.
+    pub async fn commit(mut self, run: &mut Run) -> Result<Posted, Failure> {
+        // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
+        run.check_lock().await?;
+        failpoint::reach("post.before_commit");
+        let committing = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
+        committing.attempt(format!("committing the posting of {}", self.day))?;
+        failpoint::reach("post.committed");
+        // What is committed is committed, whether or not the server hears the goodbye.
+        let _ = self.connection.close().await;
+        Ok(Posted { entry_id: self.entry_id, delta_rows: self.delta_rows })
+    }
 }
 
 /// What each of the rows' cells stands at.
@@ -181,18 +222,19 @@ async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<V
     Ok(balances)
 }
 
-/// Streams the rows in, encoding them beside; returns how many arrived and the content hash.
+/// Streams the rows in, encoding them beside; returns how many arrived and the state of the content hash.
 async fn copy_rows(
     connection: &mut PgConnection,
     entry_id: EntryId,
     day: Day,
-    deltas: Arc<DayDeltas>,
+    deltas: DayDeltas,
     balances: Vec<Option<Balance>>,
-) -> Result<(u64, [u8; 32]), Failure> {
+    content: Sha256,
+) -> Result<(u64, Sha256), Failure> {
     let what = format!("posting {day}: writing the rows of entry {entry_id}");
     let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
-    let encoding = tokio::task::spawn_blocking(move || -> Result<[u8; 32], Overflow> {
-        row_bytes::encode(entry_id, day, &deltas, &balances, |chunk| sender.blocking_send(chunk).is_ok())
+    let encoding = tokio::task::spawn_blocking(move || -> Result<Sha256, Overflow> {
+        row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| sender.blocking_send(chunk).is_ok())
     });
     let mut copy = connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
     while let Some(chunk) = chunks.recv().await {
@@ -201,32 +243,10 @@ async fn copy_rows(
         }
     }
     // The encoder has hung up: it is done, or it met an overflow.
-    let hash = encoding.await.map_err(|error| Failure::failed(what.as_str()).caused_by(error))?.map_err(|error| {
-        Failure::failed(format!("{what}: a balance overflows, nothing was posted")).caused_by(error)
-    })?;
+    let content =
+        encoding.await.map_err(|error| Failure::failed(what.as_str()).caused_by(error))?.map_err(|error| {
+            Failure::failed(format!("{what}: a balance overflows, nothing was posted")).caused_by(error)
+        })?;
     let arrived = copy.finish().await.attempt(what)?;
-    Ok((arrived, hash))
-}
-
-async fn insert_rejected(
-    connection: &mut PgConnection,
-    entry_id: EntryId,
-    rejected: &[RejectedEvent],
-) -> Result<(), sqlx::Error> {
-    const BATCH: usize = 200;
-    for batch in rejected.chunks(BATCH) {
-        sqlx::query(
-            "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
-             SELECT $1, source_id, reason, message, event::json
-             FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS r (source_id, reason, message, event)",
-        )
-        .bind(entry_id)
-        .bind(batch.iter().map(|event| event.source_id).collect::<Vec<_>>())
-        .bind(batch.iter().map(|event| event.reason.code()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|event| event.message.as_str()).collect::<Vec<_>>())
-        .bind(batch.iter().map(|event| event.row.as_str()).collect::<Vec<_>>())
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
+    Ok((arrived, content))
 }

@@ -28,17 +28,17 @@ pub(super) struct Balance {
     pub(super) last_day: Day,
 }
 
-/// Encodes the rows of an entry and hands the stream out in chunks; returns the content hash.
+/// Encodes rows of an entry and hands the stream out in chunks; returns the state of the content hash after them.
 ///
-/// `balances` stands beside the rows. Stops early, without a word, if `hand_out` says that nobody listens any more.
+/// `balances` stands beside the rows, `content` is the state of the hash before them. Stops early, without a word, if `hand_out` says that nobody listens any more.
 pub(super) fn encode(
     entry_id: EntryId,
     day: Day,
     deltas: &DayDeltas,
     balances: &[Option<Balance>],
+    mut content: Sha256,
     mut hand_out: impl FnMut(Vec<u8>) -> bool,
-) -> Result<[u8; 32], Overflow> {
-    let mut content = Sha256::new();
+) -> Result<Sha256, Overflow> {
     let mut chunk = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut scratch = Scratch::default();
     for (row, before) in deltas.rows().iter().zip(balances) {
@@ -52,7 +52,7 @@ pub(super) fn encode(
     }
     chunk.extend((-1_i16).to_be_bytes());
     hand_out(chunk);
-    Ok(content.finalize().into())
+    Ok(content)
 }
 
 /// The balance after a row; nothing where it overflows.
@@ -75,9 +75,11 @@ struct Scratch {
 
 impl Scratch {
     fn fill_maps(&mut self, deltas: &DayDeltas, row: &DeltaRow) {
-        for (text, terms) in self.maps.iter_mut().zip(row.maps()) {
+        for (text, terms) in self.maps.iter_mut().zip(deltas.maps(row)) {
             text.clear();
-            map::write(text, deltas.terms(terms));
+            let mut map = map::Writer::new(text);
+            terms.for_each(|term, n| map.put(term, n));
+            map.finish();
         }
     }
 

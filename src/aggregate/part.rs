@@ -1,0 +1,194 @@
+//! The part of a day that fits in memory: recordsets from one on and up to another, in their order.
+//!
+//! An aggregation starts with all recordsets from some on. When it outgrows its memory, it lets go of those in the second
+//! half of what it holds and counts on without them. What it has at the end is complete for the recordsets before them, and
+//! comes in the order of the ledger, so that part after part makes the rows of one entry.
+
+use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use uuid::Uuid;
+
+use super::tally::Counts;
+use super::terms::{NewIds, Terms, jsonb_order};
+use super::{Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES};
+use crate::event::{Rejection, StatType};
+
+/// Interactions between two looks at how much memory is taken.
+const BETWEEN_LOOKS: usize = if cfg!(debug_assertions) { 1 << 8 } else { 1 << 17 };
+
+/// Which recordsets are counted, and the memory that there is for it.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    from: Uuid,
+    below: Option<Uuid>,
+    memory: usize,
+    since_look: usize,
+}
+
+impl Bounds {
+    pub(super) fn contains(&self, recordset_id: Uuid) -> bool {
+        self.from <= recordset_id && self.below.is_none_or(|below| recordset_id < below)
+    }
+}
+
+/// What an aggregation came to.
+#[derive(Debug)]
+pub struct Part {
+    /// The rows of the recordsets that were counted, in the order of the ledger.
+    pub deltas: DayDeltas,
+    /// What became of the source's rows: of all of them, in each part.
+    pub figures: Figures,
+    /// The rejected events: all of them, in each part.
+    pub rejections: Vec<Rejection>,
+    /// The recordset from which on another part is to be counted; none if this was the last.
+    pub next: Option<Uuid>,
+}
+
+impl Aggregation {
+    /// Counts recordsets from one on, as many as fit in so many bytes of memory.
+    pub fn of_part(from: Uuid, memory: usize) -> Self {
+        Self {
+            terms: Terms::default(),
+            recordsets: rustc_hash::FxHashMap::default(),
+            cells: Vec::new(),
+            geocodes: rustc_hash::FxHashMap::default(),
+            part: Bounds { from, below: None, memory, since_look: 0 },
+            figures: Figures::default(),
+            rejections: Vec::new(),
+        }
+    }
+
+    /// The deltas, in the order of the ledger, the rejected events, and where the next part starts.
+    pub fn finish(mut self) -> Result<Part, Overflow> {
+        let (terms, new_ids) = self.terms.renumbered(&vec![true; self.terms.len()], jsonb_order);
+        self.cells.sort_unstable_by_key(|(cell, _)| *cell);
+        let rows = finish_cells(self.cells, &new_ids)?;
+        Ok(Part {
+            deltas: DayDeltas::new(terms, rows),
+            figures: self.figures,
+            rejections: self.rejections,
+            next: self.part.below,
+        })
+    }
+
+    /// Looks now and then at how much memory is taken, and lets go of recordsets if it is too much; nothing comes back where
+    /// a sum overflows.
+    pub(super) fn keep_within_memory(&mut self, interactions: usize) -> Option<()> {
+        self.part.since_look += interactions;
+        if self.part.since_look < BETWEEN_LOOKS {
+            return Some(());
+        }
+        self.part.since_look = 0;
+        if self.memory() <= self.part.memory {
+            return Some(());
+        }
+        for (_, sums) in &mut self.cells {
+            sums.shrink()?;
+        }
+        // Were it let stand at just below the limit, it would be shrunk again at every look.
+        if self.memory() > self.part.memory / 4 * 3 {
+            self.let_go();
+        }
+        Some(())
+    }
+
+    /// The memory that is taken, in bytes.
+    fn memory(&self) -> usize {
+        let cells: usize = self.cells.iter().map(|(_, sums)| sums.memory()).sum();
+        // A box and the place it has in the table.
+        let geocodes: usize = self.geocodes.keys().map(|text| text.len() + 40).sum();
+        let rejections: usize = self.rejections.iter().map(|rejection| rejection.message.len() + 64).sum();
+        cells
+            + self.cells.capacity() * size_of::<(Cell, CellSums)>()
+            + self.recordsets.capacity() * (size_of::<u128>() + size_of::<super::Places>())
+            + self.terms.memory()
+            + geocodes
+            + rejections
+    }
+
+    /// Keeps the recordsets in the first half of the memory, in their order; at least one.
+    fn let_go(&mut self) {
+        self.cells.sort_unstable_by_key(|(cell, _)| *cell);
+        let half = self.cells.iter().map(|(_, sums)| sums.memory()).sum::<usize>() / 2;
+        let mut taken = 0;
+        let first = self.cells.first().map(|(cell, _)| cell.recordset_id);
+        let below = self.cells.iter().find(|(cell, sums)| {
+            taken += sums.memory();
+            taken > half && Some(cell.recordset_id) != first
+        });
+        let Some(below) = below.map(|(cell, _)| cell.recordset_id) else {
+            tracing::debug!("a single recordset takes more memory than there should be for all");
+            return self.find_places();
+        };
+        tracing::debug!(%below, "the day outgrows the memory: the recordsets from here on are left for another part");
+        self.part.below = Some(below);
+        self.cells.retain(|(cell, _)| cell.recordset_id < below);
+        self.cells.shrink_to_fit();
+        self.find_places();
+        self.forget_terms();
+    }
+
+    /// The places of the cells, anew.
+    fn find_places(&mut self) {
+        self.recordsets.clear();
+        for (place, (cell, _)) in (0..).zip(&self.cells) {
+            let places = self.recordsets.entry(cell.recordset_id.as_u128()).or_insert([NOWHERE; PLACES]);
+            places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize] = place;
+        }
+    }
+
+    /// Keeps only the terms that a cell lists.
+    fn forget_terms(&mut self) {
+        let mut in_use = vec![false; self.terms.len()];
+        for (_, sums) in &self.cells {
+            for tally in [&sums.items.others, &sums.queries, &sums.geocodes] {
+                tally.mark(&mut in_use);
+            }
+        }
+        let (terms, new_ids) = self.terms.renumbered(&in_use, Ord::cmp);
+        self.terms = terms;
+        self.terms.index();
+        for (_, sums) in &mut self.cells {
+            for tally in [&mut sums.items.others, &mut sums.queries, &mut sums.geocodes] {
+                tally.renumber(&new_ids);
+            }
+        }
+        // Spelled anew when they are met again.
+        self.geocodes.clear();
+    }
+}
+
+impl CellSums {
+    fn memory(&self) -> usize {
+        self.items.memory() + self.queries.memory() + self.geocodes.memory()
+    }
+
+    fn shrink(&mut self) -> Option<()> {
+        self.queries.shrink();
+        self.geocodes.shrink();
+        self.items.shrink()
+    }
+
+    /// The row of the cell; none if it adds nothing at all.
+    fn finish(self, cell: Cell, new_ids: &NewIds) -> Result<Option<DeltaRow>, Overflow> {
+        let overflow = || Overflow(cell);
+        let row = DeltaRow {
+            cell,
+            count: self.count,
+            total: self.total,
+            items: self.items.finish(new_ids).ok_or_else(overflow)?,
+            queries: self.queries.finish(new_ids).ok_or_else(overflow)?,
+            geocodes: self.geocodes.finish(new_ids).ok_or_else(overflow)?,
+        };
+        let is_zero = row.count == 0
+            && row.total == 0
+            && row.items.uuids.is_empty()
+            && [&row.items.others, &row.queries, &row.geocodes].into_iter().all(Counts::is_empty);
+        Ok((!is_zero).then_some(row))
+    }
+}
+
+/// The rows of cells, in their order, made on as many processors as there are.
+fn finish_cells(cells: Vec<(Cell, CellSums)>, new_ids: &NewIds) -> Result<Vec<DeltaRow>, Overflow> {
+    let finish = |(cell, sums): (Cell, CellSums)| sums.finish(cell, new_ids).transpose();
+    cells.into_par_iter().filter_map(finish).collect()
+}

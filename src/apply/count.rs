@@ -1,0 +1,130 @@
+//! Counting a day's events, less what is posted already, in as many parts as the memory asks for.
+//!
+//! The rows come in on one thread and are counted on another. Each part reads the day once more, in the same snapshot.
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::aggregate::{Aggregation, Figures, Overflow, Part, PostedRow};
+use crate::config::Memory;
+use crate::day::Day;
+use crate::event::Rejection;
+use crate::event::source::{Batch, DaySnapshot, Fingerprint, Rows};
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::read::{Reader, StoredRow};
+
+/// Batches of rows that may wait to be counted.
+const BATCHES_IN_FLIGHT: usize = 8;
+
+/// A day's events while they are counted, part by part.
+#[derive(Debug)]
+pub(super) struct Counting<'a> {
+    fingerprint: &'a Fingerprint,
+    posted_through: Option<EntryId>,
+    memory: Memory,
+    /// The recordset from which on the next part is counted.
+    next: Option<Uuid>,
+    /// What the first part found out about the events. It reads all of them, as does every other.
+    of_events: Option<(Figures, Vec<Rejection>)>,
+}
+
+impl<'a> Counting<'a> {
+    /// Of events that must be those of a fingerprint. If entries up to one are given, what they have posted of the day is
+    /// taken off.
+    pub(super) fn new(fingerprint: &'a Fingerprint, posted_through: Option<EntryId>, memory: Memory) -> Self {
+        Self { fingerprint, posted_through, memory, next: Some(Uuid::nil()), of_events: None }
+    }
+
+    /// Counts as much as fits in memory; none if nothing is left.
+    pub(super) async fn next_part(
+        &mut self,
+        snapshot: &mut DaySnapshot<'_>,
+        reader: &mut Reader,
+    ) -> Result<Option<Part>, Failure> {
+        let Some(from) = self.next else { return Ok(None) };
+        let day = snapshot.day();
+        let aggregation = Aggregation::of_part(from, self.memory.for_counting());
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let counting = tokio::task::spawn_blocking(move || count(day, aggregation, batches));
+        let sent = snapshot.send_rows(sender).await;
+        let counted = joined(day, counting.await)?;
+        sent?;
+        let (rows, mut aggregation) = counted?;
+        self.check(day, rows, aggregation.figures())?;
+        if let Some(through) = self.posted_through {
+            aggregation = subtract_posted(reader, day, through, aggregation).await?;
+        }
+        let finishing = tokio::task::spawn_blocking(move || aggregation.finish());
+        let mut part = joined(day, finishing.await)?.map_err(|error| overflow(day, error))?;
+        self.next = part.next;
+        let rejections = std::mem::take(&mut part.rejections);
+        self.of_events.get_or_insert((part.figures, rejections));
+        Ok(Some(part))
+    }
+
+    /// What became of the events, and those that were rejected.
+    pub(super) fn finish(self) -> (Figures, Vec<Rejection>) {
+        self.of_events.unwrap_or_default()
+    }
+
+    fn check(&self, day: Day, rows: i64, figures: Figures) -> Result<(), Failure> {
+        let is_as_before = self.of_events.as_ref().is_none_or(|(before, _)| *before == figures);
+        if rows == self.fingerprint.rows && figures.events() == rows && is_as_before {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "{day} has {} events in the source, but {rows} were read and {} accounted for: nothing was posted",
+            self.fingerprint.rows,
+            figures.events()
+        ))
+        .hint("each event must have one query at the most: look for ids that stand twice in the table queries"))
+    }
+}
+
+/// Counts the rows as they come.
+fn count(
+    day: Day,
+    mut aggregation: Aggregation,
+    mut batches: mpsc::Receiver<Batch>,
+) -> Result<(i64, Aggregation), Failure> {
+    let mut rows = Rows::of(day);
+    while let Some(batch) = batches.blocking_recv() {
+        rows.read(&batch, |row| aggregation.add(row).map_err(|error| overflow(day, error)))?;
+    }
+    Ok((rows.finish()?, aggregation))
+}
+
+async fn subtract_posted(
+    reader: &mut Reader,
+    day: Day,
+    through: EntryId,
+    mut aggregation: Aggregation,
+) -> Result<Aggregation, Failure> {
+    reader
+        .rows_of_day(day, EntryId::NONE, through, async |row: StoredRow| {
+            let [items, queries, geocodes] = row.maps()?;
+            let posted = PostedRow {
+                cell: row.cell,
+                count: row.count,
+                total: row.total,
+                maps: [&items.0, &queries.0, &geocodes.0],
+            };
+            aggregation.subtract(posted).map_err(|error| {
+                Failure::failed(format!("comparing {day} with what is posted failed, nothing was posted"))
+                    .caused_by(error)
+            })
+        })
+        .await?;
+    Ok(aggregation)
+}
+
+fn joined<T>(day: Day, outcome: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
+    outcome.map_err(|error| Failure::failed(format!("counting the events of {day} was broken off")).caused_by(error))
+}
+
+fn overflow(day: Day, error: Overflow) -> Failure {
+    Failure::failed(format!("counting the events of {day} failed, nothing was posted"))
+        .caused_by(error)
+        .hint("look for events with absurd numbers: SELECT id, payload FROM stats WHERE … ORDER BY length(payload::text) DESC")
+}

@@ -1,0 +1,82 @@
+//! A day that takes more memory than there may be: counted in parts, posted as one entry, the same to the byte.
+
+use serde_json::Value;
+
+use crate::support::World;
+
+const DAY: &str = "2020-02-16";
+
+/// Counting gets 32 MB of it.
+const LEAST: [&str; 2] = ["--memory", "128M"];
+
+/// Many long geocodes: some 45 MB of terms. Late events bring more of them.
+async fn log_long_geocodes(world: &World, from: i64, to: i64) {
+    world
+        .execute(&format!(
+            r#"INSERT INTO stats (id, date, type, record_type, payload, ip_geocode)
+               SELECT n, '{DAY} 12:00Z', 'search', 'records',
+                      jsonb_build_object(lpad(to_hex(n % 500), 8, '0') || '-0000-4000-8000-000000000000', n),
+                      jsonb_build_object('city', n || repeat('x', 900))
+               FROM generate_series({from}, {to}) n"#
+        ))
+        .await;
+    // What cannot be counted is met by each part, and kept once.
+    world
+        .execute(&format!(
+            "INSERT INTO stats (id, date, type, record_type, payload) VALUES (-{to}, '{DAY} 12:00Z', 'none', 'records', '{{}}')"
+        ))
+        .await;
+}
+
+/// The `day` message of a run.
+async fn day(world: &World, arguments: &[&str]) -> Value {
+    let ended = world.run(&[&["apply", "--no-project", "--json", "--day", DAY], arguments].concat()).await.expect(0);
+    ended.messages().into_iter().find(|message| message["day"] == DAY).expect("a message about the day")
+}
+
+const CONTENT: &str = "SELECT string_agg(encode(content_hash, 'hex'), ' ' ORDER BY entry_id) FROM daybook.entry";
+
+#[tokio::test]
+async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
+    let (whole, parts) = (World::new().await, World::new().await);
+    for (from, to) in [(1, 25_000), (25_001, 26_000)] {
+        for world in [&whole, &parts] {
+            log_long_geocodes(world, from, to).await;
+        }
+        let in_one = day(&whole, &[]).await;
+        assert_eq!(in_one["parts"], 1);
+        let tried = day(&parts, &[&LEAST[..], &["--dry-run"]].concat()).await;
+        let in_parts = day(&parts, &LEAST).await;
+        assert!(in_parts["parts"].as_u64() > Some(1), "{in_parts}");
+        for figure in ["kind", "events", "counted", "rejected", "cells", "interactions", "records"] {
+            assert_eq!(in_one[figure], in_parts[figure], "{figure}");
+            assert_eq!(in_one[figure], tried[figure], "{figure} of the dry run");
+        }
+    }
+    assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
+    assert_eq!(parts.value("SELECT count(*) FROM daybook.rejected_event").await, "2");
+    parts.run(&[&["verify", "--ledger", "--source"], &LEAST[..]].concat()).await.expect(0);
+
+    // A part that takes something away is refused, and what the parts before it have written goes with it.
+    parts.execute("UPDATE stats SET payload = '{}' WHERE id = 25499; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
+    let refused = parts.run(&[&["apply", "--no-project", "--day", DAY], &LEAST[..]].concat()).await.expect(1);
+    for told in ["now count less than was posted", "--accept-decrease"] {
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+    assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
+    assert_eq!(parts.value("SELECT max(entry_id) FROM daybook.interaction_delta").await, "2");
+    whole.end().await;
+    parts.end().await;
+}
+
+#[tokio::test]
+async fn a_size_of_memory_that_is_none_or_too_little_is_a_mistake_that_names_it() {
+    let world = World::new().await;
+    for (size, told) in [("lots", "'lots' is no size of memory"), ("64M", "at least 128M"), ("99999999999G", "no size")]
+    {
+        let ended = world.run(&["apply", "--memory", size]).await.expect(2);
+        assert!(ended.stderr.contains(told), "{size}: {}", ended.stderr);
+    }
+    world.run_with(&[("DAYBOOK_MEMORY", "1G")], &["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world.end().await;
+}
