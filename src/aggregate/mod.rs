@@ -89,10 +89,14 @@ impl Aggregation {
     /// Counts one row of the source.
     pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
         match read(row) {
-            Reading::Counted(event) => match self.geocode_term(event.geocode) {
-                Ok(geocode) => self.count(event, geocode)?,
-                Err(defect) => self.reject(defect.reject(row.id)),
-            },
+            Reading::Counted(mut event) => {
+                self.figures.interactions += i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
+                event.interactions.retain(|interaction| self.part.contains(interaction.recordset_id));
+                match self.geocode_term(event.geocode, !event.interactions.is_empty()) {
+                    Ok(geocode) => self.count(event, geocode)?,
+                    Err(defect) => self.reject(defect.reject(row.id)),
+                }
+            }
             Reading::Ignored => self.figures.ignored += 1,
             Reading::Rejected(rejection) => self.reject(rejection),
         }
@@ -136,36 +140,35 @@ impl Aggregation {
         self.rejections.push(rejection);
     }
 
-    fn geocode_term(&mut self, text: &str) -> Result<TermId, geocode::GeocodeDefect> {
+    /// The term of a geocode; none where none is needed, as nothing of the event is counted in this part. That it is a geocode
+    /// is found out all the same.
+    fn geocode_term(&mut self, text: &str, needed: bool) -> Result<Option<TermId>, geocode::GeocodeDefect> {
         if let Some(term) = self.geocodes.get(text) {
-            return Ok(*term);
+            return Ok(Some(*term));
         }
-        let term = self.terms.intern(&geocode::canonical(text)?);
+        let canonical = geocode::canonical(text)?;
+        if !needed {
+            return Ok(None);
+        }
+        let term = self.terms.intern(&canonical);
         self.geocodes.insert(text.into(), term);
-        Ok(term)
+        Ok(Some(term))
     }
 
-    fn count(&mut self, event: Event<'_>, geocode: TermId) -> Result<(), Overflow> {
+    fn count(&mut self, event: Event<'_>, geocode: Option<TermId>) -> Result<(), Overflow> {
         let Event { record_type, stat_type, interactions, query_hash, .. } = event;
+        self.figures.counted += 1;
+        let (Some(geocode), Some(last)) = (geocode, interactions.last()) else { return Ok(()) };
+        let last = Cell { recordset_id: last.recordset_id, record_type, stat_type };
         let query = stat_type.counts_queries().then(|| self.terms.intern(query_hash));
         let many = interactions.len();
-        let mut last = None;
         for Interaction { recordset_id, item, records } in interactions {
-            if !self.part.contains(recordset_id) {
-                continue;
-            }
             let cell = Cell { recordset_id, record_type, stat_type };
             let place = self.place(cell);
             let sums = &mut self.cells[place].1;
             sums.add(records, item, query, geocode, &mut self.terms).ok_or(Overflow(cell))?;
-            last = Some(cell);
         }
-        self.figures.counted += 1;
-        self.figures.interactions += i64::try_from(many).unwrap_or(i64::MAX);
-        match last {
-            Some(cell) => self.keep_within_memory(many).ok_or(Overflow(cell)),
-            None => Ok(()),
-        }
+        self.keep_within_memory(many).ok_or(Overflow(last))
     }
 
     /// Where the sums of a cell are; they are made if there are none.

@@ -104,7 +104,9 @@ mod tests {
         let terms = [("", 1), ("a\"\\\u{8}\u{c}\n\r\t\u{1}\u{7f}é😀", -2)];
         let mut text = Vec::new();
         let mut map = Writer::new(&mut text);
-        terms.iter().for_each(|(term, n)| map.put(term, *n));
+        for (term, n) in terms {
+            map.put(term, n);
+        }
         map.finish();
         let text = String::from_utf8(text).unwrap();
         assert_eq!(text, "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}");

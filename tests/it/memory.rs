@@ -13,11 +13,11 @@ const LEAST: [&str; 2] = ["--memory", "128M"];
 async fn log_long_geocodes(world: &World, from: i64, to: i64) {
     world
         .execute(&format!(
-            r#"INSERT INTO stats (id, date, type, record_type, payload, ip_geocode)
+            "INSERT INTO stats (id, date, type, record_type, payload, ip_geocode)
                SELECT n, '{DAY} 12:00Z', 'search', 'records',
                       jsonb_build_object(lpad(to_hex(n % 500), 8, '0') || '-0000-4000-8000-000000000000', n),
                       jsonb_build_object('city', n || repeat('x', 900))
-               FROM generate_series({from}, {to}) n"#
+               FROM generate_series({from}, {to}) n"
         ))
         .await;
     // What cannot be counted is met by each part, and kept once.
