@@ -60,6 +60,7 @@ CREATE TABLE daybook.entry (
     source_rejected    bigint NOT NULL CHECK (source_rejected >= 0),
     source_fingerprint text COLLATE "C" NOT NULL,
     delta_rows         bigint NOT NULL CHECK (delta_rows >= 0),
+    terms_complete     boolean NOT NULL,
     content_hash       bytea NOT NULL CHECK (length(content_hash) = 32),
     previous_hash      bytea NOT NULL CHECK (length(previous_hash) = 32),
     entry_hash         bytea NOT NULL CHECK (length(entry_hash) = 32),
@@ -71,6 +72,7 @@ CREATE TABLE daybook.entry (
     CONSTRAINT entry_reverses_only_as_reversal CHECK ((reverses IS NOT NULL) = (kind = 'reversal'))
 );
 CREATE INDEX entry_by_day ON daybook.entry (day, entry_id);
+CREATE UNIQUE INDEX entry_reversed_once ON daybook.entry (reverses);
 COMMENT ON TABLE daybook.entry IS 'The journal: one immutable header per posting. Ids ascend without gaps, each header carries the hash of the one before.';
 COMMENT ON COLUMN daybook.entry.entry_id IS 'Position in the journal: 1, 2, 3, … without gaps.';
 COMMENT ON COLUMN daybook.entry.day IS 'The civil day, in the ledger''s time zone, that the entry is about.';
@@ -85,6 +87,7 @@ COMMENT ON COLUMN daybook.entry.source_ignored IS 'Of those, events of a record 
 COMMENT ON COLUMN daybook.entry.source_rejected IS 'Of those, events that no rule could count; kept in rejected_event by the first entry of the day that met them.';
 COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s source rows (number, highest id, order-free hash of the ids); the same fingerprint means the same set of ids.';
 COMMENT ON COLUMN daybook.entry.delta_rows IS 'Number of interaction_delta rows of the entry; 0 for a quiet day.';
+COMMENT ON COLUMN daybook.entry.terms_complete IS 'Whether the maps of every delta row sum to its total. False where documents of the old system without all their terms were imported, and for what corrects or reverses those.';
 COMMENT ON COLUMN daybook.entry.content_hash IS 'SHA-256 over the entry''s delta rows; daybook.content_hash_of(entry_id) computes it again.';
 COMMENT ON COLUMN daybook.entry.previous_hash IS 'entry_hash of the entry before; for the first entry daybook.genesis_hash().';
 COMMENT ON COLUMN daybook.entry.entry_hash IS 'SHA-256 over the header, set on insert by daybook.entry_hash_of(entry), which also computes it again.';

@@ -10,7 +10,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION daybook.refuse_change() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE.';
 
-CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON daybook.ledger FOR EACH STATEMENT EXECUTE FUNCTION daybook.refuse_change();
+CREATE FUNCTION daybook.refuse_change_of_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- A ledger without entries may become the copy of another: that is how an export is imported.
+    IF TG_OP <> 'UPDATE' OR EXISTS (SELECT FROM daybook.entry) THEN
+        RAISE EXCEPTION 'daybook.ledger is immutable: % refused', TG_OP
+            USING ERRCODE = 'restrict_violation', HINT = 'A ledger keeps its id and its zone from its first entry on.';
+    END IF;
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION daybook.refuse_change_of_ledger() IS 'Trigger: refuses every change of which ledger this is, once it has an entry.';
+CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON daybook.ledger FOR EACH STATEMENT EXECUTE FUNCTION daybook.refuse_change_of_ledger();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON daybook.run_start FOR EACH STATEMENT EXECUTE FUNCTION daybook.refuse_change();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON daybook.run_end FOR EACH STATEMENT EXECUTE FUNCTION daybook.refuse_change();
 CREATE TRIGGER refuse_change BEFORE UPDATE OR DELETE OR TRUNCATE ON daybook.entry FOR EACH STATEMENT EXECUTE FUNCTION daybook.refuse_change();
@@ -53,7 +63,7 @@ CREATE FUNCTION daybook.entry_hash_of(e daybook.entry) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
     SELECT sha256(convert_to(jsonb_build_array(
         'daybook entry', e.entry_id, to_char(e.day, 'YYYY-MM-DD'), e.kind, e.reverses, e.run_id, e.rule_version, e.tool_version,
-        e.source_events, e.source_counted, e.source_ignored, e.source_rejected, e.source_fingerprint, e.delta_rows,
+        e.source_events, e.source_counted, e.source_ignored, e.source_rejected, e.source_fingerprint, e.delta_rows, e.terms_complete,
         encode(e.content_hash, 'hex'), encode(e.previous_hash, 'hex'), e.reason, e.posted_by,
         to_char(e.posted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text, 'UTF8'))
 $$;

@@ -82,8 +82,10 @@ COMMENT ON FUNCTION daybook.control_sums_hold(daybook.interaction_delta) IS
 
 CREATE VIEW daybook.control_sum_violation AS
     SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, d.count, d.total
-    FROM daybook.interaction_delta d WHERE NOT daybook.control_sums_hold(d);
-COMMENT ON VIEW daybook.control_sum_violation IS 'Delta rows whose control sums do not hold. Must be empty.';
+    FROM daybook.interaction_delta d
+    WHERE NOT daybook.control_sums_hold(d)
+      AND NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = d.entry_id AND NOT e.terms_complete);
+COMMENT ON VIEW daybook.control_sum_violation IS 'Delta rows whose control sums do not hold, but for entries that are marked as not having all terms. Must be empty.';
 COMMENT ON COLUMN daybook.control_sum_violation.entry_id IS 'The entry.';
 COMMENT ON COLUMN daybook.control_sum_violation.day IS 'The day of the row.';
 COMMENT ON COLUMN daybook.control_sum_violation.recordset_id IS 'The recordset.';

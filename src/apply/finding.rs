@@ -4,8 +4,8 @@ use super::Rules;
 use crate::day::Day;
 use crate::event::source::Fingerprint;
 use crate::failure::Failure;
-use crate::ledger::EntryId;
 use crate::ledger::read::Entry;
+use crate::ledger::{EntryId, EntryKind};
 use crate::output::counted;
 
 /// How ledger and source stand to each other on a day.
@@ -27,6 +27,16 @@ pub enum Finding {
         /// The events that were there when it was posted.
         posted_events: i64,
     },
+    /// The day was imported, and the source has no events of it.
+    Imported {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
+    /// The day was imported, and the source has events of it as well.
+    ImportedAndInSource {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
 }
 
 /// Compares the entries of a day, oldest first, with the fingerprint of its source.
@@ -37,6 +47,13 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
         return Ok(Finding::New);
     };
     let entry_id = newest.entry_id;
+    if newest.kind == EntryKind::Import.name() {
+        return Ok(match source.rows {
+            0 => Finding::Imported { entry_id },
+            _ if rules.replace => Finding::Changed,
+            _ => Finding::ImportedAndInSource { entry_id },
+        });
+    }
     // Events that were edited in place have the same fingerprint: who accepts other events has them counted again.
     if newest.source_fingerprint == source.text && !rules.accept_decrease {
         return Ok(Finding::Unchanged { entry_id });
@@ -77,6 +94,7 @@ mod tests {
             source_rejected: 0,
             source_fingerprint: text.to_owned(),
             delta_rows: 0,
+            terms_complete: true,
             content_hash: String::new(),
             previous_hash: String::new(),
             entry_hash: String::new(),
@@ -109,5 +127,19 @@ mod tests {
         let refusal = find(&entries, 5, "five", false).unwrap_err();
         assert!(refusal.message().contains("5 events of 2020-02-16, but had 7 events when entry 4"));
         assert!(refusal.way_out().unwrap().contains("--accept-decrease"));
+    }
+
+    #[test]
+    fn an_imported_day_is_replaced_by_its_source_only_if_the_rules_say_so() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let imported = Entry { kind: "import".to_owned(), ..entry(3, 0, "import:…") };
+        let entry_id = imported.entry_id;
+        let find = |rows, replace| {
+            let source = Fingerprint { rows, text: rows.to_string() };
+            compare(day, std::slice::from_ref(&imported), &source, Rules { replace, ..Rules::default() }).unwrap()
+        };
+        assert_eq!(find(0, true), Finding::Imported { entry_id });
+        assert_eq!(find(7, false), Finding::ImportedAndInSource { entry_id });
+        assert_eq!(find(7, true), Finding::Changed);
     }
 }

@@ -25,13 +25,15 @@ use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader};
 use crate::ledger::{EntryId, EntryKind, Ledger};
-use crate::output::Grouped;
+use crate::output::{Grouped, counted};
 
 /// How a day is to be applied.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
     /// Post that a day has fewer events than were posted, instead of refusing.
     pub accept_decrease: bool,
+    /// Post the difference between what was imported of a day and what the source has, instead of refusing.
+    pub replace: bool,
     /// How much memory counting may take; a day that takes more is counted in parts.
     pub memory: Memory,
 }
@@ -63,6 +65,11 @@ pub enum Outcome {
         entry_id: EntryId,
         /// The events that were there when it was posted.
         posted_events: i64,
+    },
+    /// The day was imported, and the source holds no events of it.
+    Imported {
+        /// The newest entry of the day.
+        entry_id: EntryId,
     },
 }
 
@@ -116,15 +123,22 @@ pub async fn apply_day(
         Finding::Sealed { entry_id, posted_events } => {
             return Ok(DayReport { day, outcome: Outcome::Sealed { entry_id, posted_events } });
         }
+        Finding::Imported { entry_id } => return Ok(DayReport { day, outcome: Outcome::Imported { entry_id } }),
+        Finding::ImportedAndInSource { entry_id } => {
+            return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
+        }
     };
     failpoint::reach("apply.compared");
     let posted_through = (kind == EntryKind::Correction).then_some(head);
     let mut counting = Counting::new(&fingerprint, posted_through, rules.memory);
     let mut report = PostedReport::new(kind);
     report.reading = stopwatch.elapsed();
+    let replaces_import = entries.last().is_some_and(|newest| newest.kind == EntryKind::Import.name());
+    let terms_complete = entries.iter().all(|entry| entry.terms_complete);
     let mut posting = None;
     while let Some(part) = timed(&mut report.reading, counting.next_part(&mut snapshot, reader)).await? {
-        if kind == EntryKind::Correction && !rules.accept_decrease {
+        // What was imported may be more or less than what the source has: who replaces it knows.
+        if kind == EntryKind::Correction && !rules.accept_decrease && !replaces_import {
             refuse_decrease(day, &part.deltas)?;
         }
         failpoint::reach("apply.counted");
@@ -132,7 +146,7 @@ pub async fn apply_day(
         if let Some(run) = run.as_deref_mut()
             && !part.deltas.rows().is_empty()
         {
-            let work = add_rows(ledger, run, head, day, &mut posting, part.deltas);
+            let work = add_rows(ledger, run, head, day, terms_complete, &mut posting, part.deltas);
             timed(&mut report.posting, work).await?;
         }
     }
@@ -165,6 +179,7 @@ async fn add_rows(
     run: &mut Run,
     head: EntryId,
     day: Day,
+    terms_complete: bool,
     posting: &mut Option<Posting>,
     deltas: DayDeltas,
 ) -> Result<(), Failure> {
@@ -172,6 +187,9 @@ async fn add_rows(
         Some(posting) => posting,
         none => none.insert(Posting::begin(ledger, run, head, day).await?),
     };
+    if !terms_complete {
+        posting.take_incomplete_terms();
+    }
     posting.add_rows(deltas).await
 }
 
@@ -193,6 +211,20 @@ fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {
     ))
     .hint(format!(
         "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+    )))
+}
+
+/// The refusal of a day that was imported and that the source has as well, with both figures.
+async fn refuse_imported(reader: &mut Reader, day: Day, entry_id: EntryId, events: i64) -> Result<Failure, Failure> {
+    let net = reader.net_of_day(day).await?;
+    Ok(Failure::failed(format!(
+        "{day} was imported as entry {entry_id} ({}, {}), and the source has {} of it",
+        counted(net.count, "interaction", "interactions"),
+        counted(net.total, "record", "records"),
+        counted(events, "event", "events"),
+    ))
+    .hint(format!(
+        "the day stays as imported; if the source is right and whole, `daybook apply --day {day} --replace` posts the difference"
     )))
 }
 

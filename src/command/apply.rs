@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::arguments::Stretch;
+use super::progress::Shown;
 use super::project;
 use crate::apply::{DayReport, Outcome, PostedReport, Rules, apply_day};
 use crate::clock;
@@ -18,7 +20,7 @@ use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
-use crate::projection::advance::Advanced;
+use crate::projection::rebuild::Progress as _;
 
 /// What can be typed.
 #[derive(Debug, Default, clap::Args)]
@@ -52,9 +54,27 @@ pub struct Options {
     #[arg(long, requires = "day")]
     pub accept_decrease: bool,
 
+    /// Post the difference to what was imported of the day, instead of refusing
+    #[arg(long, requires = "day")]
+    pub replace: bool,
+
+    /// Which of several days comes first
+    #[arg(long, value_enum, default_value_t)]
+    pub order: Order,
+
     /// When catching up, so many applied days are looked at again for late events
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub lookback: u32,
+}
+
+/// Which of several days comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Order {
+    /// The earliest.
+    #[default]
+    Oldest,
+    /// The latest.
+    Newest,
 }
 
 const EXAMPLES: &str = "\
@@ -73,7 +93,9 @@ struct Figures {
     days: usize,
     entries_posted: usize,
     days_failed: usize,
-    projected: Vec<Advanced>,
+    /// What became of the projections.
+    #[serde(flatten)]
+    projections: Map<String, Value>,
 }
 
 /// Applies the days that the options name.
@@ -146,13 +168,13 @@ impl<'s> Work<'s> {
         let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
         let projected = match client {
             Some(client) if !stopped => {
-                let advancing = project::advance_all(&self.ledger, client, &self.settings.plan, run, self.output);
-                advancing.await.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))
+                let advancing = project::bring_up_to_date(&self.ledger, client, self.settings, run, self.output);
+                Box::pin(advancing).await.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))
             }
-            _ => Ok(Vec::new()),
+            _ => Ok(Map::new()),
         };
         match (posted, projected) {
-            (Ok(figures), Ok(projected)) => Ok(Figures { projected, ..figures }),
+            (Ok(figures), Ok(projections)) => Ok(Figures { projections, ..figures }),
             (Ok(_), Err(failure)) | (Err(failure), Ok(_)) => Err(failure),
             (Err(failure), Err(behind)) => {
                 // A failed day counts for more than a projection that the next run advances; both are told.
@@ -171,9 +193,18 @@ impl<'s> Work<'s> {
         today: Day,
     ) -> Result<Figures, Failure> {
         let mut figures = Figures::default();
-        let rules = Rules { accept_decrease: options.accept_decrease, memory: self.settings.memory };
+        let rules =
+            Rules { accept_decrease: options.accept_decrease, replace: options.replace, memory: self.settings.memory };
         let mut failed: Vec<(Day, Failure)> = Vec::new();
-        let days = self.choose_days(options, today).await?;
+        let mut days = self.choose_days(options, today).await?;
+        if options.order == Order::Newest {
+            days.reverse();
+        }
+        let mut progress = Shown::of("event", "events");
+        if days.len() > 1 {
+            progress.begin("applying", Some(days.len() as u64));
+        }
+        let mut events = 0;
         if !days.is_empty() {
             // What is wrong with the source as a whole is said once, not for each day.
             open_source(&mut self.source, self.settings, &self.ledger).await?;
@@ -182,8 +213,12 @@ impl<'s> Work<'s> {
             figures.days += 1;
             match self.post_day(run.as_deref_mut(), day, rules).await {
                 Ok(report) => {
-                    figures.entries_posted += usize::from(matches!(report.outcome, Outcome::Posted(_)));
-                    self.output.tell(message_type(options), &report, text(&report, options.dry_run));
+                    if let Outcome::Posted(posted) = &report.outcome {
+                        figures.entries_posted += 1;
+                        events += u64::try_from(posted.events).unwrap_or(0);
+                    }
+                    let tell = || self.output.tell(message_type(options), &report, text(&report, options.dry_run));
+                    progress.beside(tell);
                 }
                 Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
                 Err(failure) => {
@@ -193,7 +228,9 @@ impl<'s> Work<'s> {
                     failed.push((day, failure));
                 }
             }
+            progress.at(events, figures.days as u64);
         }
+        progress.end();
         if figures.days == 0 {
             self.output.tell("nothing_to_do", serde_json::json!({}), "no closed day to apply");
         }
@@ -227,7 +264,7 @@ impl<'s> Work<'s> {
             return Ok(vec![last_closed]);
         };
         // What was applied is looked at again; what failed is tried again.
-        let mut days = BTreeSet::from_iter(self.reader.last_days(lookback).await?);
+        let mut days = BTreeSet::from_iter(self.reader.days_to_look_at_again(lookback).await?);
         // A day that was applied while it was open waits until it is over.
         days.retain(|day| *day <= last_closed);
         let since = applied.from().max(applied.to().minus(lookback));
@@ -284,6 +321,9 @@ fn text(report: &DayReport, dry_run: bool) -> String {
         Outcome::Sealed { entry_id, posted_events } => {
             let events = counted(*posted_events, "event", "events");
             format!("{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted")
+        }
+        Outcome::Imported { entry_id } => {
+            format!("{day}  imported as entry {entry_id}; the source has no events of it")
         }
         Outcome::Posted(posted) => posted_text(day, posted, dry_run),
     }

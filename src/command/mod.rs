@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod collect_stats;
 pub mod log;
 pub mod migrate;
+mod progress;
 pub mod project;
 pub mod rebuild;
 pub mod show;

@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
+use super::rebuild::build_all;
 use crate::config::Settings;
-use crate::elastic::Client;
+use crate::elastic::{Client, index};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
+use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output, counted};
 use crate::projection::Plan;
-use crate::projection::advance::{Advanced, advance};
+use crate::projection::advance::{Advanced, advance, check_history};
+use crate::projection::rebuild;
 
 /// How long a failed run tries to record its end.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(3);
@@ -24,8 +28,8 @@ pub struct Options {}
 pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let client = settings.elasticsearch()?;
     let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Posting, "project")).await?;
-    let advanced = unless_interrupted(advance_all(&ledger, &client, &settings.plan, &mut run, output)).await;
-    finish(run, advanced.map(|projected| (Exit::Done, serde_json::json!({ "projected": projected })))).await
+    let done = unless_interrupted(bring_up_to_date(&ledger, &client, settings, &mut run, output)).await;
+    finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// Finds the ledger and starts a run of a command that writes.
@@ -35,20 +39,85 @@ pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Resu
     Ok((ledger, run))
 }
 
+/// Entries that an index must be behind for a rebuild to be worth a thought.
+const MANY_ENTRIES: i64 = 30;
+
+/// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds them where what they
+/// lack is the larger half of the ledger. A rebuild writes each document once, an advance once for each entry that touches
+/// it.
+pub async fn bring_up_to_date(
+    ledger: &Ledger,
+    client: &Client,
+    settings: &Settings,
+    run: &mut Run,
+    output: Output,
+) -> Result<Map<String, Value>, Failure> {
+    client.check_version().await?;
+    let mut reader = Reader::open(ledger, "daybook projecting").await?;
+    if lacks_most(ledger, client, &settings.plan, &mut reader).await? {
+        match Run::start(ledger, Purpose::Rebuilding, "rebuild").await {
+            Ok(mut rebuilding) => {
+                let options = rebuild::Options::of(settings.plan.kinds());
+                let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
+                // Whoever interrupts the run interrupts this as well; the record of it then says that it did not finish.
+                let rebuilt = Box::pin(work).await.map(|rebuilt| (Exit::Done, figures("rebuilt", &rebuilt)));
+                let figures = rebuilt.as_ref().map(|(_, figures)| figures.clone()).unwrap_or_default();
+                finish(rebuilding, rebuilt).await?;
+                return Ok(figures);
+            }
+            // Somebody else rebuilds: what is there is advanced meanwhile.
+            Err(failure) if failure.exit() == Exit::Locked => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    let projected = advance_all(ledger, client, &settings.plan, &mut reader, run, output).await?;
+    Ok(figures("projected", &projected))
+}
+
+fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
+    Map::from_iter([(name.to_owned(), serde_json::json!(of))])
+}
+
+/// Whether every index that is kept up lacks many entries, and in them the larger half of the ledger's rows.
+async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut Reader) -> Result<bool, Failure> {
+    let head = reader.head().await?;
+    let mut least = head;
+    for kind in plan.kinds() {
+        let through = match index::find(client, &plan.alias(kind)).await {
+            Ok(None) => EntryId::NONE,
+            Ok(Some(index)) => {
+                // What an advance would refuse must not be replaced unasked.
+                let sound =
+                    index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(plan.shape(kind).as_ref()));
+                if sound.is_err() || check_history(&index, reader).await.is_err() {
+                    return Ok(false);
+                }
+                index.checkpoint.applied_through
+            }
+            Err(_) => return Ok(false),
+        };
+        if head.number() - through.number() < MANY_ENTRIES {
+            return Ok(false);
+        }
+        least = least.min(through);
+    }
+    let rows = reader.delta_rows_after(least).await?;
+    Ok(rows.after > rows.all / 2)
+}
+
 /// Advances all projections and tells of each.
-pub async fn advance_all(
+async fn advance_all(
     ledger: &Ledger,
     client: &Client,
     plan: &Plan,
+    reader: &mut Reader,
     run: &mut Run,
     output: Output,
 ) -> Result<Vec<Advanced>, Failure> {
-    client.check_version().await?;
-    let mut reader = Reader::open(ledger, "daybook projecting").await?;
     run.lock_projections().await?;
     let (mut done, mut failed) = (Vec::new(), None);
     for kind in plan.kinds() {
-        match advance(kind, plan, ledger, &mut reader, client).await {
+        match advance(kind, plan, ledger, reader, client).await {
             Ok(advanced) => {
                 output.tell("projected", &advanced, text(&advanced));
                 done.push(advanced);

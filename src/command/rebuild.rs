@@ -1,13 +1,9 @@
 //! `daybook rebuild`: makes new indices from the ledger alone, and lets the aliases stand for them.
 
-use std::io::IsTerminal as _;
-use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+use super::progress::Shown;
 use super::project::{finish, start};
-use crate::clock::Stopwatch;
 use crate::config::Settings;
 use crate::elastic::Client;
 use crate::failure::{Exit, Failure};
@@ -17,7 +13,7 @@ use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Output, counted};
 use crate::projection::Kind;
-use crate::projection::rebuild::{self, Progress, Rebuild};
+use crate::projection::rebuild::{self, Rebuild, Rebuilt};
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -85,11 +81,26 @@ async fn build(
     run: &mut Run,
     output: Output,
 ) -> Result<serde_json::Value, Failure> {
-    client.check_version().await?;
     let Options { shards, keep, parallel, resume, .. } = options;
-    let options = rebuild::Options { kinds, shards, keep, parallel: usize::from(parallel), resume };
+    let options =
+        rebuild::Options { shards, keep, parallel: usize::from(parallel), resume, ..rebuild::Options::of(kinds) };
+    let rebuilt = build_all(options, settings, ledger, client, run, output).await?;
+    Ok(json!({ "rebuilt": rebuilt }))
+}
+
+/// Rebuilds and tells of each projection.
+pub(super) async fn build_all(
+    options: rebuild::Options,
+    settings: &Settings,
+    ledger: &Ledger,
+    client: &Client,
+    run: &mut Run,
+    output: Output,
+) -> Result<Vec<Rebuilt>, Failure> {
+    client.check_version().await?;
     let reader = Reader::open(ledger, "daybook rebuilding").await?;
-    let work = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress: Shown::new() };
+    let progress = Shown::of("document", "documents");
+    let work = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress };
     let rebuilt = work.run(run).await?;
     for one in &rebuilt {
         let (alias, index, through) = (&one.alias, &one.index, one.through);
@@ -99,7 +110,7 @@ async fn build(
             format!("{alias:<16} {documents} through entry {through}, {seconds:.2} s, compared; served from {index}");
         output.tell("rebuilt", one, text);
     }
-    Ok(json!({ "rebuilt": rebuilt }))
+    Ok(rebuilt)
 }
 
 async fn roll_back(
@@ -153,65 +164,4 @@ fn chosen(only: &[Kind], settings: &Settings) -> Result<Vec<Kind>, Failure> {
         settings.plan.alias(*not_kept)
     ))
     .hint("leave it out of --only, or change the setting"))
-}
-
-/// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
-struct Shown {
-    bar: ProgressBar,
-    stage: String,
-    steps: Option<u64>,
-    started: Stopwatch,
-    next_line: Duration,
-}
-
-const BETWEEN_LINES: Duration = Duration::from_secs(30);
-
-impl Shown {
-    fn new() -> Self {
-        let bar = ProgressBar::hidden();
-        Self { bar, stage: String::new(), steps: None, started: Stopwatch::start(), next_line: BETWEEN_LINES }
-    }
-}
-
-impl Progress for Shown {
-    fn begin(&mut self, stage: &str, steps: Option<u64>) {
-        stage.clone_into(&mut self.stage);
-        self.steps = steps;
-        self.started = Stopwatch::start();
-        self.next_line = BETWEEN_LINES;
-        tracing::info!(stage, "begins");
-        if !std::io::stderr().is_terminal() {
-            return;
-        }
-        let template = match steps {
-            Some(_) => "{prefix} {bar:30} {pos}/{len} days, {msg}, {eta} left",
-            None => "{prefix} {spinner} {msg}, {elapsed}",
-        };
-        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr()).with_prefix(stage.to_owned());
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            self.bar.set_style(style);
-        }
-    }
-
-    fn at(&mut self, documents: u64, steps: u64) {
-        let elapsed = self.started.elapsed();
-        let rate = rate(documents, elapsed);
-        if !self.bar.is_hidden() {
-            self.bar.set_position(if self.steps.is_some() { steps } else { documents });
-            self.bar.set_message(format!("{} at {rate}/s", counted(documents, "document", "documents")));
-        } else if elapsed >= self.next_line {
-            self.next_line = elapsed + BETWEEN_LINES;
-            let days_left = self.steps.map(|all| all.saturating_sub(steps));
-            tracing::warn!(stage = self.stage, documents, per_second = rate, days_left, "rebuilding");
-        }
-    }
-
-    fn end(&mut self) {
-        self.bar.finish_and_clear();
-        tracing::info!(stage = self.stage, seconds = self.started.elapsed().as_secs_f64(), "done");
-    }
-}
-
-fn rate(documents: u64, elapsed: Duration) -> u64 {
-    u64::try_from(u128::from(documents) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
 }

@@ -33,6 +33,18 @@ pub struct Posting {
     content: Sha256,
     delta_rows: u64,
     last: Option<Cell>,
+    terms: Terms,
+}
+
+/// Whether the maps of every row sum to its total.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Terms {
+    /// They must.
+    MustBeComplete,
+    /// They need not, but do so far.
+    Complete,
+    /// They do not.
+    Incomplete,
 }
 
 /// What is said of an entry as a whole.
@@ -90,7 +102,14 @@ impl Posting {
             .hint("run the command again: it will take that entry into account"));
         }
         failpoint::reach("post.begun");
-        Ok(Self { connection, entry_id: head.next(), day, content: Sha256::new(), delta_rows: 0, last: None })
+        let (entry_id, content) = (head.next(), Sha256::new());
+        Ok(Self { connection, entry_id, day, content, delta_rows: 0, last: None, terms: Terms::MustBeComplete })
+    }
+
+    /// Takes rows whose maps do not sum to their totals as well, and then marks the entry: for documents of the old system
+    /// that lack terms, and for what corrects or reverses those.
+    pub fn take_incomplete_terms(&mut self) {
+        self.terms = Terms::Complete;
     }
 
     /// Adds rows to the entry. They must come after those that were added before.
@@ -98,10 +117,13 @@ impl Posting {
         let Self { entry_id, day, .. } = *self;
         let what = format!("posting {day}");
         if let Some(cell) = deltas.control_sum_violation() {
-            return Err(Failure::failed(format!(
-                "the control sums of {day} do not hold for {cell}: nothing was posted"
-            ))
-            .hint("this is a defect of daybook: please report it with the day's events"));
+            if self.terms == Terms::MustBeComplete {
+                let what = format!("the control sums of {day} do not hold for {cell}: nothing was posted");
+                return Err(
+                    Failure::failed(what).hint("this is a defect of daybook: please report it with the day's events")
+                );
+            }
+            self.terms = Terms::Incomplete;
         }
         let (Some(first), Some(last)) = (deltas.rows().first(), deltas.rows().last()) else { return Ok(()) };
         if self.last.is_some_and(|before| before >= first.cell) {
@@ -129,9 +151,9 @@ impl Posting {
         let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
         let written = sqlx::query(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
-                 source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, content_hash, reason,
-                 posted_by, posted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, current_user, $16)",
+                 source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows,
+                 terms_complete, content_hash, reason, posted_by, posted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, current_user, $17)",
         )
         .bind(entry_id)
         .bind(day)
@@ -146,6 +168,7 @@ impl Posting {
         .bind(header.figures.rejected)
         .bind(&header.fingerprint)
         .bind(i64::try_from(self.delta_rows).unwrap_or(i64::MAX))
+        .bind(self.terms != Terms::Incomplete)
         .bind(content_hash.as_slice())
         .bind(&header.reason)
         .bind(clock::now())

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::map::{self, TermMap};
 use super::{EntryId, Ledger};
-use crate::aggregate::Cell;
+use crate::aggregate::{Cell, Sums};
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::event::{RecordType, StatType};
@@ -34,6 +34,7 @@ pub struct Entry {
     pub source_rejected: i64,
     pub source_fingerprint: String,
     pub delta_rows: i64,
+    pub terms_complete: bool,
     pub content_hash: String,
     pub previous_hash: String,
     pub entry_hash: String,
@@ -43,7 +44,7 @@ pub struct Entry {
 }
 
 const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events, \
-     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, \
+     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
      encode(content_hash, 'hex') AS content_hash, encode(previous_hash, 'hex') AS previous_hash, \
      encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry";
 
@@ -136,13 +137,37 @@ impl Reader {
         Ok(first.zip(last).and_then(|(first, last)| Period::new(first, last)))
     }
 
-    /// The last so many days that have entries.
-    pub async fn last_days(&mut self, limit: u32) -> Result<Vec<Day>, Failure> {
-        sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry ORDER BY day DESC LIMIT $1")
-            .bind(i64::from(limit))
-            .fetch_all(&mut self.connection)
-            .await
-            .attempt("reading the last applied days")
+    /// Those of the last so many days with entries that are to be compared with the source again: not those that were
+    /// imported, nor those whose newest entry takes another back. What a person decided about a day stays until a person
+    /// decides otherwise.
+    pub async fn days_to_look_at_again(&mut self, limit: u32) -> Result<Vec<Day>, Failure> {
+        sqlx::query_scalar(
+            "SELECT n.day FROM (SELECT DISTINCT ON (day) day, kind, reverses FROM daybook.entry
+                                ORDER BY day DESC, entry_id DESC LIMIT $1) n
+             WHERE n.kind <> 'import'
+               AND NOT EXISTS (SELECT FROM daybook.entry r WHERE r.entry_id = n.reverses AND r.kind <> 'reversal')",
+        )
+        .bind(i64::from(limit))
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("reading the last applied days")
+    }
+
+    /// What all entries of a day add up to.
+    pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Failure> {
+        let what = format!("adding up the entries of {day}");
+        let (count, total): (String, String) = sqlx::query_as(
+            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.interaction_delta WHERE day = $1",
+        )
+        .bind(day)
+        .fetch_one(&mut self.connection)
+        .await
+        .attempt(what.as_str())?;
+        // A sum of bigints is a numeric, which the driver has no type for.
+        let number = |text: String| {
+            text.parse().map_err(|error| Failure::failed(format!("{what}: {text} is no sum")).caused_by(error))
+        };
+        Ok(Sums { count: number(count)?, total: number(total)? })
     }
 
     /// All days that have entries, earliest first.
@@ -184,6 +209,19 @@ impl Reader {
         .await
         .attempt(format!("reading the rejected events of {day}"))?;
         Ok(ids.into_iter().collect())
+    }
+
+    /// How many rows the entries after one have, by their headers, and how many all have.
+    pub async fn delta_rows_after(&mut self, after: EntryId) -> Result<DeltaRows, Failure> {
+        let (after, all) = sqlx::query_as(
+            "SELECT coalesce(sum(delta_rows) FILTER (WHERE entry_id > $1), 0)::bigint, coalesce(sum(delta_rows), 0)::bigint
+             FROM daybook.entry",
+        )
+        .bind(after)
+        .fetch_one(&mut self.connection)
+        .await
+        .attempt("adding up the rows of the entries")?;
+        Ok(DeltaRows { after, all })
     }
 
     /// One entry.
@@ -418,6 +456,15 @@ pub struct TermTotal {
     pub count: i64,
     /// The last entry that lists the term.
     pub entry_id: EntryId,
+}
+
+/// Numbers of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaRows {
+    /// Of the entries after one.
+    pub after: i64,
+    /// Of all entries.
+    pub all: i64,
 }
 
 /// A day that has new entries.

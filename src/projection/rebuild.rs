@@ -38,6 +38,13 @@ pub struct Options {
     pub resume: bool,
 }
 
+impl Options {
+    /// As they are unless somebody says otherwise.
+    pub fn of(kinds: Vec<Kind>) -> Self {
+        Self { kinds, shards: 1, keep: 1, parallel: 3, resume: false }
+    }
+}
+
 /// A projection that was rebuilt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rebuilt {

@@ -129,9 +129,9 @@ async fn the_role_of_the_job_can_apply_and_is_permitted_nothing_else() {
 fn copy_of_entry_1(entry_id: i64, previous_hash: &str) -> String {
     format!(
         "INSERT INTO daybook.entry (entry_id, day, kind, run_id, rule_version, tool_version, source_events, source_counted,
-             source_ignored, source_rejected, source_fingerprint, delta_rows, content_hash, previous_hash, posted_by, posted_at)
+             source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, content_hash, previous_hash, posted_by, posted_at)
          SELECT {entry_id}, day, kind, run_id, rule_version, tool_version, source_events, source_counted, source_ignored,
-             source_rejected, source_fingerprint, delta_rows, content_hash, {previous_hash}, posted_by, posted_at
+             source_rejected, source_fingerprint, delta_rows, terms_complete, content_hash, {previous_hash}, posted_by, posted_at
          FROM daybook.entry WHERE entry_id = 1"
     )
 }
@@ -290,6 +290,7 @@ async fn an_entry_s_header_edited_behind_the_triggers_is_found_whichever_field_i
         ("source_rejected", "source_rejected + 1, source_counted = source_counted - 1", "2: header_differs"),
         ("source_fingerprint", "source_fingerprint || '0'", "2: header_differs"),
         ("delta_rows", "delta_rows + 1", "2: rows_differ header_differs"),
+        ("terms_complete", "NOT terms_complete", "2: header_differs"),
         ("content_hash", "previous_hash", "2: content_differs header_differs"),
         ("previous_hash", "content_hash", "2: header_differs chain_differs"),
         ("entry_hash", "content_hash", "2: header_differs, 3: chain_differs"),

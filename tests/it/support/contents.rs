@@ -34,7 +34,7 @@ impl Contents {
             entries: lines(
                 world,
                 "SELECT concat_ws('|', entry_id, day, kind, reverses, rule_version, tool_version, source_events, source_counted,
-                     source_ignored, source_rejected, source_fingerprint, delta_rows, encode(content_hash, 'hex'), reason)
+                     source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, encode(content_hash, 'hex'), reason)
                  FROM daybook.entry ORDER BY entry_id",
             )
             .await,

@@ -1,0 +1,96 @@
+//! How far long work is, for people.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::clock::Stopwatch;
+use crate::output::counted;
+use crate::projection::rebuild::Progress;
+
+/// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
+pub(super) struct Shown {
+    /// What is done, one of it and many.
+    done: [&'static str; 2],
+    bar: ProgressBar,
+    stage: String,
+    steps: Option<u64>,
+    started: Stopwatch,
+    next_line: Duration,
+}
+
+const BETWEEN_LINES: Duration = Duration::from_secs(30);
+
+impl Shown {
+    /// Of so many things of this name, in the singular and the plural.
+    pub(super) fn of(one: &'static str, many: &'static str) -> Self {
+        let bar = ProgressBar::hidden();
+        Self {
+            done: [one, many],
+            bar,
+            stage: String::new(),
+            steps: None,
+            started: Stopwatch::start(),
+            next_line: BETWEEN_LINES,
+        }
+    }
+
+    /// Does something that prints, with the bar out of the way.
+    pub(super) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+}
+
+impl Progress for Shown {
+    fn begin(&mut self, stage: &str, steps: Option<u64>) {
+        stage.clone_into(&mut self.stage);
+        self.steps = steps;
+        self.started = Stopwatch::start();
+        self.next_line = BETWEEN_LINES;
+        tracing::info!(stage, "begins");
+        if !std::io::stderr().is_terminal() {
+            return;
+        }
+        let template = match steps {
+            Some(_) => "{prefix} {bar:30} {pos}/{len} days, {msg}, {eta} left",
+            None => "{prefix} {spinner} {msg}, {elapsed}",
+        };
+        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr()).with_prefix(stage.to_owned());
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style);
+        }
+    }
+
+    fn at(&mut self, done: u64, steps: u64) {
+        let elapsed = self.started.elapsed();
+        let rate = rate(done, elapsed);
+        if !self.bar.is_hidden() {
+            self.bar.set_position(if self.steps.is_some() { steps } else { done });
+            let [one, many] = self.done;
+            self.bar.set_message(format!("{} at {rate}/s", counted(done, one, many)));
+        } else if elapsed >= self.next_line {
+            self.next_line = elapsed + BETWEEN_LINES;
+            let days_left = self.steps.map(|all| all.saturating_sub(steps));
+            let seconds_left = self.steps.and_then(|all| seconds_left(elapsed, steps, all));
+            let what = self.done[1];
+            tracing::warn!(stage = self.stage, what, done, per_second = rate, days_left, seconds_left, "still at work");
+        }
+    }
+
+    fn end(&mut self) {
+        self.bar.finish_and_clear();
+        tracing::info!(stage = self.stage, seconds = self.started.elapsed().as_secs_f64(), "done");
+    }
+}
+
+fn rate(done: u64, elapsed: Duration) -> u64 {
+    u64::try_from(u128::from(done) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
+}
+
+/// How long what is left will take, if it goes on as it went.
+fn seconds_left(elapsed: Duration, steps: u64, all: u64) -> Option<u64> {
+    let left = u128::from(all.saturating_sub(steps));
+    let milliseconds = elapsed.as_millis().checked_mul(left)?.checked_div(u128::from(steps))?;
+    u64::try_from(milliseconds / 1000).ok()
+}
