@@ -27,6 +27,11 @@ pub enum Finding {
         /// The events that were there when it was posted.
         posted_events: i64,
     },
+    /// The day's newest entry takes another back.
+    TakenBack {
+        /// That entry.
+        entry_id: EntryId,
+    },
     /// The day was imported, and the source has no events of it.
     Imported {
         /// The newest entry of the day.
@@ -54,6 +59,9 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
             _ => Finding::ImportedAndInSource { entry_id },
         });
     }
+    if takes_back(newest, entries) && !rules.anew {
+        return Ok(Finding::TakenBack { entry_id });
+    }
     // Events that were edited in place have the same fingerprint: who accepts other events has them counted again.
     if newest.source_fingerprint == source.text && !rules.accept_decrease {
         return Ok(Finding::Unchanged { entry_id });
@@ -72,6 +80,12 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
         )));
     }
     Ok(Finding::Changed)
+}
+
+/// Whether an entry of a day takes back what another has posted, and does not merely restore it.
+fn takes_back(entry: &Entry, entries: &[Entry]) -> bool {
+    let reversed = entries.iter().find(|other| Some(other.entry_id) == entry.reverses);
+    reversed.is_some_and(|reversed| reversed.kind != EntryKind::Reversal.name())
 }
 
 #[cfg(test)]
@@ -127,6 +141,25 @@ mod tests {
         let refusal = find(&entries, 5, "five", false).unwrap_err();
         assert!(refusal.message().contains("5 events of 2020-02-16, but had 7 events when entry 4"));
         assert!(refusal.way_out().unwrap().contains("--accept-decrease"));
+    }
+
+    #[test]
+    fn a_day_that_was_taken_back_stays_so_unless_it_is_named() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let reversal = |number: i64, of: i64| Entry {
+            kind: "reversal".to_owned(),
+            reverses: of.to_string().parse().ok(),
+            ..entry(number, 0, "")
+        };
+        let entries = [entry(1, 5, "five"), reversal(2, 1), reversal(3, 2)];
+        let find = |entries: &[Entry], anew| {
+            let source = Fingerprint { rows: 5, text: "five".to_owned() };
+            compare(day, entries, &source, Rules { anew, ..Rules::default() }).unwrap()
+        };
+        assert_eq!(find(&entries[..2], false), Finding::TakenBack { entry_id: entries[1].entry_id });
+        assert_eq!(find(&entries[..2], true), Finding::Changed);
+        // What is taken back of a reversal is there again.
+        assert_eq!(find(&entries, false), Finding::Changed);
     }
 
     #[test]

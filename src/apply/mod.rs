@@ -34,6 +34,8 @@ pub struct Rules {
     pub accept_decrease: bool,
     /// Post the difference between what was imported of a day and what the source has, instead of refusing.
     pub replace: bool,
+    /// Also apply a day that was taken back.
+    pub anew: bool,
     /// How much memory counting may take; a day that takes more is counted in parts.
     pub memory: Memory,
 }
@@ -65,6 +67,11 @@ pub enum Outcome {
         entry_id: EntryId,
         /// The events that were there when it was posted.
         posted_events: i64,
+    },
+    /// The day's newest entry takes another back: it is left so.
+    TakenBack {
+        /// That entry.
+        entry_id: EntryId,
     },
     /// The day was imported, and the source holds no events of it.
     Imported {
@@ -123,6 +130,7 @@ pub async fn apply_day(
         Finding::Sealed { entry_id, posted_events } => {
             return Ok(DayReport { day, outcome: Outcome::Sealed { entry_id, posted_events } });
         }
+        Finding::TakenBack { entry_id } => return Ok(DayReport { day, outcome: Outcome::TakenBack { entry_id } }),
         Finding::Imported { entry_id } => return Ok(DayReport { day, outcome: Outcome::Imported { entry_id } }),
         Finding::ImportedAndInSource { entry_id } => {
             return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);

@@ -193,8 +193,12 @@ impl<'s> Work<'s> {
         today: Day,
     ) -> Result<Figures, Failure> {
         let mut figures = Figures::default();
-        let rules =
-            Rules { accept_decrease: options.accept_decrease, replace: options.replace, memory: self.settings.memory };
+        let rules = Rules {
+            accept_decrease: options.accept_decrease,
+            replace: options.replace,
+            anew: options.day.is_some(),
+            memory: self.settings.memory,
+        };
         let mut failed: Vec<(Day, Failure)> = Vec::new();
         let mut days = self.choose_days(options, today).await?;
         if options.order == Order::Newest {
@@ -321,6 +325,9 @@ fn text(report: &DayReport, dry_run: bool) -> String {
         Outcome::Sealed { entry_id, posted_events } => {
             let events = counted(*posted_events, "event", "events");
             format!("{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted")
+        }
+        Outcome::TakenBack { entry_id } => {
+            format!("{day}  taken back as entry {entry_id}: left so; `daybook apply --day {day}` applies it anew")
         }
         Outcome::Imported { entry_id } => {
             format!("{day}  imported as entry {entry_id}; the source has no events of it")
