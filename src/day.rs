@@ -59,10 +59,18 @@ impl Day {
         Self(self.0.checked_sub_days(Days::new(u64::from(days))).unwrap_or(self.0))
     }
 
+    const POSTGRES_EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
+
     /// Days from the Postgres epoch, 2000-01-01: how a `date` travels in binary.
     pub fn postgres_days(self) -> i32 {
-        const EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
-        i32::try_from((self.0 - EPOCH).num_days()).expect("a Day is within four million days of the epoch")
+        i32::try_from((self.0 - Self::POSTGRES_EPOCH).num_days())
+            .expect("a Day is within four million days of the epoch")
+    }
+
+    /// The day that a `date` in binary names, if it is one that a ledger can hold.
+    pub fn from_postgres_days(days: i32) -> Option<Self> {
+        let date = Self::POSTGRES_EPOCH.checked_add_signed(Duration::days(i64::from(days)))?;
+        Self::new(date).ok()
     }
 }
 
@@ -213,5 +221,13 @@ mod tests {
     fn binary_dates_count_from_the_year_2000() {
         assert_eq!(day("2000-01-01").postgres_days(), 0);
         assert_eq!(day("1999-12-31").postgres_days(), -1);
+        for date in ["1970-01-01", "2020-02-29", "9998-12-30"] {
+            assert_eq!(Day::from_postgres_days(day(date).postgres_days()), Some(day(date)));
+        }
+        // The greatest and the least stand for infinity.
+        for beyond in [i32::MIN, day("1970-01-01").postgres_days() - 1, day("9998-12-30").postgres_days() + 1, i32::MAX]
+        {
+            assert_eq!(Day::from_postgres_days(beyond), None);
+        }
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! `event → aggregate → ledger → projection → elastic`
 //!
-//! [`command`] puts them together; [`day`], [`clock`], [`database`] and [`failure`] serve all of them.
+//! [`command`] puts them together; [`day`], [`clock`], [`database`], [`copy`] and [`failure`] serve all of them.
 
 pub mod aggregate;
 pub mod apply;
@@ -16,6 +16,7 @@ pub mod cli;
 pub mod clock;
 pub mod command;
 pub mod config;
+pub mod copy;
 pub mod database;
 pub mod day;
 pub mod elastic;

@@ -68,7 +68,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let period = options.stretch.within(reader.period().await?)?;
     let mut wrong = 0;
     if all || options.ledger {
-        wrong += unless_interrupted(verify_ledger(&mut reader, period, output)).await?;
+        wrong += unless_interrupted(verify_ledger(&ledger, period, output)).await?;
     }
     if all || options.source {
         let every = options.sample.unwrap_or(1);
@@ -103,8 +103,8 @@ fn after(failure: Failure, wrong: u64, output: Output) -> Result<Exit, Failure> 
     Ok(Exit::Diverged)
 }
 
-async fn verify_ledger(reader: &mut Reader, period: Option<Period>, output: Output) -> Result<u64, Failure> {
-    let check = verify::ledger(reader, period).await?;
+async fn verify_ledger(ledger: &Ledger, period: Option<Period>, output: Output) -> Result<u64, Failure> {
+    let check = verify::ledger(ledger, period).await?;
     let entries = counted(check.entries, "entry", "entries");
     tell_findings("ledger", &check.findings, output);
     let text = match check.findings.len() {

@@ -9,7 +9,8 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio::sync::mpsc;
 
-use super::{SourceRow, copy::Decoder};
+use super::{SourceRow, copy};
+use crate::copy::Decoder;
 use crate::database::{Attempt as _, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
@@ -48,7 +49,7 @@ pub struct Batch(Vec<Bytes>);
 #[derive(Debug)]
 pub struct Rows {
     day: Day,
-    decoder: Decoder,
+    decoder: Decoder<{ copy::FIELDS }>,
     read: i64,
 }
 
@@ -65,7 +66,8 @@ impl Rows {
         mut take: impl FnMut(SourceRow<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for message in &batch.0 {
-            let row = self.decoder.row(message).map_err(|error| {
+            let fields = self.decoder.row(message);
+            let row = fields.and_then(|fields| fields.map(copy::row).transpose()).map_err(|error| {
                 Failure::failed(format!("reading the source's events of {}", self.day)).caused_by(error)
             })?;
             if let Some(row) = row {

@@ -8,6 +8,7 @@ pub mod migrate;
 pub mod post;
 pub mod read;
 mod row_bytes;
+pub mod row_hash;
 
 use std::fmt;
 use std::str::FromStr;

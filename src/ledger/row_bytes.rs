@@ -2,10 +2,9 @@
 //!
 //! Both are made from the same text in one pass, so what is hashed is what is stored.
 
-use std::io::Write as _;
-
 use sha2::{Digest as _, Sha256};
 
+use super::row_hash::RowFields;
 use super::{EntryId, map};
 use crate::aggregate::{DayDeltas, DeltaRow, Overflow};
 use crate::day::Day;
@@ -83,24 +82,21 @@ impl Scratch {
         }
     }
 
-    /// The row hash: the same as `daybook.row_hash_of` computes.
     fn hash(&mut self, day: Day, row: &DeltaRow, balance: Balance) -> [u8; 32] {
-        const FAILS_NEVER: &str = "writing to memory does not fail";
-        let mut hash = Sha256::new();
-        self.head.clear();
-        let (record_type, stat_type) = (row.cell.record_type.name(), row.cell.stat_type.name());
-        let (recordset_id, count, total) = (row.cell.recordset_id, row.count, row.total);
-        write!(self.head, "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}").expect(FAILS_NEVER);
-        hash.update(&self.head);
-        for text in &self.maps {
-            hash.update(b"\n");
-            hash.update(text);
-        }
-        self.head.clear();
-        let Balance { count, total, first_day, last_day } = balance;
-        write!(self.head, "\n{count}\n{total}\n{first_day}\n{last_day}").expect(FAILS_NEVER);
-        hash.update(&self.head);
-        hash.finalize().into()
+        let fields = RowFields {
+            recordset_id: row.cell.recordset_id,
+            record_type: row.cell.record_type.name(),
+            stat_type: row.cell.stat_type.name(),
+            day,
+            count: row.count,
+            total: row.total,
+            maps: [&self.maps[0], &self.maps[1], &self.maps[2]],
+            count_balance: balance.count,
+            total_balance: balance.total,
+            first_day: balance.first_day,
+            last_day: balance.last_day,
+        };
+        fields.hash(&mut self.head)
     }
 
     fn append_tuple(&self, chunk: &mut Vec<u8>, entry_id: EntryId, day: Day, row: &DeltaRow, balance: Balance) {

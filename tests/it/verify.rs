@@ -44,6 +44,11 @@ async fn a_sound_world_is_found_sound_by_people_and_by_machines() {
     world.end().await;
 }
 
+/// The entries whose content the server itself finds to differ.
+const DIFFERING_ENTRIES: &str =
+    "SELECT coalesce(string_agg(format('entry %s of %s', entry_id, day), ', ' ORDER BY entry_id), '')
+     FROM daybook.entry_check WHERE content_differs AND NOT header_missing";
+
 #[tokio::test]
 async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
     let world = World::with_history().await;
@@ -66,7 +71,15 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         // The sums hold: only the hash tells.
         (update(r#"queries = '{"another hash": 11}'"#), &[("entry 3 of", content)]),
         (update(r#"geocodes = '{"null": 10}'"#), &[("entry 3 of", content), ("entry 3, recordset", sums)]),
-        (update(r#"geocodes = '{"null": "eleven"}'"#), &[("entry 3 of", content)]),
+        (
+            update(r#"geocodes = '{"null": "eleven"}'"#),
+            &[("entry 3 of", content), ("entry 3, recordset", "it cannot be told whether its maps do not sum to its total")],
+        ),
+        // A row that cannot be computed with is not the end.
+        (
+            format!("{}; {}", update("queries = '{\"hash-1\": 0.5}'"), update("total_balance = 0").replace("= 3", "= 1")),
+            &[("entry 3, recordset", "its queries are no map of whole numbers"), ("entry 1, recordset", balance)],
+        ),
         (update("total_balance = 0"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
         (update("first_day = '2020-01-01'"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
         (update("day = '2020-02-11'"), &[("entry 3 of", content), ("entry 3, recordset", "of another day than its entry")]),
@@ -101,6 +114,8 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         world.execute(&tampering).await;
         let found = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
         let found = found.findings();
+        let differ = found.iter().filter(|[_, what]| what == content).map(|[place, _]| place.clone());
+        assert_eq!(differ.collect::<Vec<_>>().join(", "), world.value(DIFFERING_ENTRIES).await, "{tampering}");
         for (place, what) in findings {
             let is_it = |[at, is]: &[String; 2]| at.contains(place) && is.contains(what);
             assert!(found.iter().any(is_it), "{tampering}: no '{what}' at '{place}' in {found:?}");
@@ -111,6 +126,109 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         }
     }
     world.run(&["verify", "--ledger"]).await.expect(0);
+    world.end().await;
+}
+
+/// Lets rows of the ledger be changed and its constraints be taken away.
+const UNLOCK: &str =
+    "ALTER TABLE daybook.entry DISABLE TRIGGER ALL; ALTER TABLE daybook.interaction_delta DISABLE TRIGGER ALL;
+     ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check";
+
+#[tokio::test]
+async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
+    let world = World::with_history().await;
+    world.execute(UNLOCK).await;
+    for order in ["entry_id DESC, stat_type", "recordset_id, stat_type, entry_id", "md5(d::text)"] {
+        world
+            .execute(&format!(
+                "CREATE TABLE kept AS TABLE daybook.interaction_delta; DELETE FROM daybook.interaction_delta;
+                 INSERT INTO daybook.interaction_delta SELECT * FROM kept d ORDER BY {order};
+                 DROP TABLE kept"
+            ))
+            .await;
+        world.run(&["verify", "--ledger"]).await.expect(0).tells(&["7 entries: hashes"]);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_the_same() {
+    let world = World::with_history().await;
+    world.execute(UNLOCK).await;
+    let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
+    // Rows of entries without a header, before the first and after the last.
+    world
+        .execute(&format!(
+            "INSERT INTO daybook.interaction_delta
+             SELECT gen_random_uuid(), record_type, stat_type, other, day, count, total, items, queries, geocodes,
+                 count, total, day, day FROM daybook.interaction_delta, unnest('{{-1, 99}}'::bigint[]) other WHERE {row}"
+        ))
+        .await;
+    // A cell and dates that are none, and a field that is not there.
+    world
+        .execute(
+            "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_stat_type_check;
+             ALTER TABLE daybook.interaction_delta ALTER COLUMN total DROP NOT NULL;
+             UPDATE daybook.interaction_delta SET stat_type = 'stare' WHERE entry_id = 1 AND stat_type = 'view';
+             UPDATE daybook.interaction_delta SET last_day = 'infinity' WHERE entry_id = 7 AND stat_type = 'seen';
+             UPDATE daybook.interaction_delta SET total = NULL WHERE entry_id = 4 AND stat_type = 'view'",
+        )
+        .await;
+    let ended = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
+    assert_eq!(ended.messages_of("ledger_verified")[0]["entries"], 9);
+    let found = ended.findings();
+    let [content, balance] = ["its rows do not give its content_hash", "its balance is not the sum of the cell's rows"];
+    for (place, what) in [
+        ("entry -1 of 2020-02-12", "there are rows of it, but its header is missing"),
+        ("entry 99 of 2020-02-12", "there are rows of it, but its header is missing"),
+        ("entry -1, recordset", "it is of another day than its entry, or of no entry"),
+        ("entry 99, recordset", "it is of another day than its entry, or of no entry"),
+        ("entry 1 of 2020-02-10", content),
+        ("records, stare", "its maps do not sum to its total"),
+        // The cell has lost the row that is another's now.
+        ("entry 3, recordset", balance),
+        ("entry 7 of 2020-02-14", content),
+        ("entry 7, recordset", balance),
+        ("entry 4 of 2020-02-10", content),
+        ("a row of entry 4", "it cannot be computed with: one of its fields is NULL"),
+    ] {
+        let is_it = |[at, is]: &[String; 2]| at.contains(place) && is.contains(what);
+        assert!(found.iter().any(is_it), "no '{what}' at '{place}' in {found:?}");
+    }
+    let of = |entry: &str| found.iter().any(|[place, _]| place.starts_with(entry));
+    assert!(!of("entry 2") && !of("entry 3 of") && !of("entry 5") && !of("entry 6"), "{found:?}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
+    let world = World::with_history().await;
+    world.execute(UNLOCK).await;
+    let found = async |from: &str, to: &str| {
+        let ended = world.run(&["verify", "--ledger", "--json", "--from", from, "--to", to]).await;
+        let mut kinds: Vec<String> = ended.findings().into_iter().map(|[_, what]| what).collect();
+        kinds.dedup();
+        kinds
+    };
+    let content = "its rows do not give its content_hash";
+    let balance = "its balance is not the sum of the cell's rows up to it";
+    let [sums, day] = ["its maps do not sum to its total", "it is of another day than its entry, or of no entry"];
+    let cell = format!("recordset_id = '{RECORDSET}' AND stat_type = 'search'");
+    // What is wrong on the first day shows in the balances of the later ones.
+    world.execute(&format!("UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}")).await;
+    assert_eq!(found(FIRST_DAY, FIRST_DAY).await, [content, balance]);
+    assert_eq!(found("2020-02-12", "2020-02-12").await, [balance]);
+    assert!(found("2020-02-11", "2020-02-11").await.is_empty());
+    world.execute(&format!("UPDATE daybook.interaction_delta SET count = 1 WHERE entry_id = 1 AND {cell}")).await;
+    assert!(found(FIRST_DAY, LAST_DAY).await.is_empty());
+    // A row that is of another day than its entry is looked at with its day, the entry with its own.
+    world
+        .execute(&format!(
+            r#"UPDATE daybook.interaction_delta SET day = '2020-02-11', geocodes = '{{"null": 1}}' WHERE entry_id = 3 AND {cell}"#
+        ))
+        .await;
+    assert_eq!(found("2020-02-12", "2020-02-12").await, [content]);
+    assert_eq!(found("2020-02-11", "2020-02-11").await, [sums, balance, day]);
     world.end().await;
 }
 

@@ -1,0 +1,51 @@
+//! The hash of a delta row: what `daybook.row_hash_of` computes, computed here.
+//!
+//! Whoever posts a row and whoever verifies it hashes it by this one function.
+
+use std::io::Write as _;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::day::Day;
+
+/// The fields that the hash covers.
+#[derive(Clone, Copy, Debug)]
+#[expect(missing_docs, reason = "the columns of daybook.interaction_delta, commented in the schema")]
+pub struct RowFields<'a> {
+    pub recordset_id: Uuid,
+    pub record_type: &'a str,
+    pub stat_type: &'a str,
+    pub day: Day,
+    pub count: i64,
+    pub total: i64,
+    /// Items, queries and geocodes, in jsonb's own text.
+    pub maps: [&'a [u8]; 3],
+    pub count_balance: i64,
+    pub total_balance: i64,
+    pub first_day: Day,
+    pub last_day: Day,
+}
+
+impl RowFields<'_> {
+    /// The hash: of the fields, one a line. `line` is a buffer to be used again for each row.
+    pub fn hash(&self, line: &mut Vec<u8>) -> [u8; 32] {
+        const FAILS_NEVER: &str = "writing to memory does not fail";
+        let mut hash = Sha256::new();
+        line.clear();
+        let Self { recordset_id, record_type, stat_type, count, total, .. } = self;
+        let day = self.day.date();
+        write!(line, "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}").expect(FAILS_NEVER);
+        hash.update(&line);
+        for text in self.maps {
+            hash.update(b"\n");
+            hash.update(text);
+        }
+        line.clear();
+        let Self { count_balance, total_balance, .. } = self;
+        let (first_day, last_day) = (self.first_day.date(), self.last_day.date());
+        write!(line, "\n{count_balance}\n{total_balance}\n{first_day}\n{last_day}").expect(FAILS_NEVER);
+        hash.update(&line);
+        hash.finalize().into()
+    }
+}

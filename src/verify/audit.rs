@@ -1,0 +1,433 @@
+//! Recomputes a ledger from its rows, one after the other. Pure.
+//!
+//! What is kept is a header per entry and a running state per cell: the length of the history costs no more memory
+//! than that. Rows must come in the order of entry and, within it, of recordset, record type and stat type: the order in
+//! which an entry's content hash is made.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rustc_hash::FxHashMap;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::row::{Row, StoredDate};
+use super::sum::sum;
+use super::{Finding, LedgerCheck};
+use crate::day::Period;
+use crate::ledger::row_hash::RowFields;
+
+/// So many findings of a kind are named.
+const NAMED: usize = 100;
+
+/// What a header says of its entry's rows, and what the server found about the header itself.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    pub(super) entry_id: i64,
+    pub(super) day: StoredDate,
+    pub(super) delta_rows: i64,
+    /// Whether the maps of each of its rows must sum to the row's total.
+    pub(super) terms_complete: bool,
+    pub(super) content_hash: Vec<u8>,
+    pub(super) hash_differs: bool,
+    pub(super) chain_differs: bool,
+    pub(super) gap_before: bool,
+}
+
+/// What can be wrong with an entry, in the order in which it is told.
+const OF_ENTRIES: [&str; 6] = [
+    "its rows do not give its content_hash",
+    "it has another number of rows than its header says",
+    "its header does not give its entry_hash",
+    "its previous_hash is not the hash of the entry before",
+    "the entry before is missing",
+    "there are rows of it, but its header is missing",
+];
+
+/// What can be wrong with a row, in the order in which it is told.
+#[derive(Clone, Copy)]
+enum OfRow {
+    Incomplete,
+    ItemsUncountable,
+    QueriesUncountable,
+    GeocodesUncountable,
+    Sums,
+    Balance,
+    Day,
+}
+
+const OF_ROWS: [&str; 7] = [
+    "it cannot be computed with: one of its fields is NULL",
+    "it cannot be told whether its maps do not sum to its total: its items are no map of whole numbers",
+    "it cannot be told whether its maps do not sum to its total: its queries are no map of whole numbers",
+    "it cannot be told whether its maps do not sum to its total: its geocodes are no map of whole numbers",
+    "its maps do not sum to its total",
+    "its balance is not the sum of the cell's rows up to it",
+    "it is of another day than its entry, or of no entry",
+];
+
+/// The findings of one kind: the first of them, and how many there are.
+#[derive(Debug, Default)]
+struct Found {
+    places: Vec<String>,
+    number: usize,
+}
+
+impl Found {
+    fn add(&mut self, place: impl fmt::Display) {
+        self.number += 1;
+        if self.number <= NAMED {
+            self.places.push(place.to_string());
+        }
+    }
+}
+
+/// A cell, its types as an index into those that were met.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct CellKey {
+    recordset_id: Uuid,
+    types: usize,
+}
+
+/// The sums over a cell's rows so far.
+struct CellState {
+    count: i128,
+    total: i128,
+    first_day: StoredDate,
+    last_day: StoredDate,
+}
+
+/// The rows of an entry, as far as they have come.
+#[derive(Clone, Default)]
+struct Content {
+    rows: i64,
+    hash: Sha256,
+    /// One of them cannot be hashed: no posting has made it.
+    spoilt: bool,
+}
+
+/// A ledger while it is being recomputed.
+pub(super) struct Audit {
+    period: Option<Period>,
+    headers: Vec<Header>,
+    /// Beside the headers: whether the rows give the hash, and whether they are as many as they should be.
+    contents: Vec<[bool; 2]>,
+    /// The entry that the last row was of: its id, the place of its header, its rows.
+    current: Option<(i64, Option<usize>, Content)>,
+    /// Entries without a header, with the first day of their rows.
+    headless: BTreeMap<i64, StoredDate>,
+    types: Vec<[Box<str>; 2]>,
+    cells: FxHashMap<CellKey, CellState>,
+    found: [Found; OF_ROWS.len()],
+    line: Vec<u8>,
+}
+
+impl Audit {
+    /// `headers` must be in the order of entries. With a period, only what is of its days is told.
+    pub(super) fn new(headers: Vec<Header>, period: Option<Period>) -> Self {
+        let contents = headers.iter().map(|header| judge(header, &Content::default())).collect();
+        Self {
+            period,
+            headers,
+            contents,
+            current: None,
+            headless: BTreeMap::new(),
+            types: Vec::new(),
+            cells: FxHashMap::default(),
+            found: Default::default(),
+            line: Vec::new(),
+        }
+    }
+
+    /// Takes the next row.
+    pub(super) fn add(&mut self, row: &Row<'_>) {
+        let header = self.turn_to(row.entry_id);
+        let entry_day = header.map(|place| self.headers[place].day);
+        if header.is_none() {
+            let first_day = self.headless.entry(row.entry_id).or_insert(row.day);
+            *first_day = row.day.min(*first_day);
+        }
+        let balance_is_right = self.advance_cell(row);
+        if self.is_looked_at(row.day) {
+            let must_sum = header.is_none_or(|place| self.headers[place].terms_complete);
+            self.check_sums(row, must_sum);
+            if !balance_is_right {
+                self.note(OfRow::Balance, row);
+            }
+            if entry_day != Some(row.day) {
+                self.note(OfRow::Day, row);
+            }
+        }
+        let is_hashed = entry_day.is_some_and(|day| self.is_looked_at(day));
+        if let Some((_, _, content)) = &mut self.current {
+            content.rows += 1;
+            match hashed_fields(row) {
+                Some(fields) if is_hashed => content.hash.update(fields.hash(&mut self.line)),
+                Some(_) => {}
+                None => content.spoilt = true,
+            }
+        }
+    }
+
+    /// Takes a row that lacks what it takes to compute with it.
+    pub(super) fn add_incomplete(&mut self, entry_id: Option<i64>) {
+        let Some(entry_id) = entry_id else {
+            return self.note(OfRow::Incomplete, "a row of no entry");
+        };
+        self.turn_to(entry_id);
+        if let Some((_, _, content)) = &mut self.current {
+            content.rows += 1;
+            content.spoilt = true;
+        }
+        self.note(OfRow::Incomplete, format_args!("a row of entry {entry_id}"));
+    }
+
+    /// What the whole came to.
+    pub(super) fn finish(mut self) -> LedgerCheck {
+        self.close_entry();
+        let mut check = LedgerCheck::default();
+        let mut numbers = [0; OF_ENTRIES.len()];
+        for (entry_id, day, wrong) in self.entries().filter(|(_, day, _)| self.is_looked_at(*day)) {
+            check.entries += 1;
+            for ((what, number), _) in OF_ENTRIES.iter().zip(&mut numbers).zip(wrong).filter(|(_, wrong)| *wrong) {
+                *number += 1;
+                if *number <= NAMED {
+                    check.findings.push(Finding::new(format!("entry {entry_id} of {day}"), what));
+                }
+            }
+        }
+        for (what, number) in OF_ENTRIES.iter().zip(numbers) {
+            check.findings.extend(not_named(number, "entries", what));
+        }
+        for (what, Found { places, number }) in OF_ROWS.iter().zip(self.found) {
+            check.findings.extend(places.into_iter().map(|place| Finding::new(place, what)));
+            check.findings.extend(not_named(number, "rows", what));
+        }
+        check
+    }
+
+    /// The entries with what is wrong with them; those without a header last.
+    fn entries(&self) -> impl Iterator<Item = (i64, StoredDate, [bool; OF_ENTRIES.len()])> {
+        let with_header = self.headers.iter().zip(&self.contents).map(|(header, [content, rows])| {
+            let Header { entry_id, day, hash_differs, chain_differs, gap_before, .. } = *header;
+            (entry_id, day, [*content, *rows, hash_differs, chain_differs, gap_before, false])
+        });
+        // Without a header there is nothing to compare with.
+        let headless = self.headless.iter().map(|(id, day)| (*id, *day, [false, false, false, false, false, true]));
+        with_header.chain(headless)
+    }
+}
+
+/// What stands for the findings that are not named.
+fn not_named(number: usize, of: &str, what: &str) -> Option<Finding> {
+    (number > NAMED).then(|| Finding::new(format!("{} more {of}", number - NAMED), what))
+}
+
+impl Audit {
+    /// Makes an entry the current one; returns the place of its header, if it has one.
+    fn turn_to(&mut self, entry_id: i64) -> Option<usize> {
+        match &self.current {
+            Some((current, header, _)) if *current == entry_id => *header,
+            _ => {
+                self.close_entry();
+                let header = self.headers.binary_search_by_key(&entry_id, |header| header.entry_id).ok();
+                self.current = Some((entry_id, header, Content::default()));
+                header
+            }
+        }
+    }
+
+    fn close_entry(&mut self) {
+        if let Some((_, Some(place), content)) = self.current.take() {
+            self.contents[place] = judge(&self.headers[place], &content);
+        }
+    }
+
+    /// Adds a row to its cell; says whether its balance and its days are what that gives.
+    fn advance_cell(&mut self, row: &Row<'_>) -> bool {
+        let types = [row.record_type, row.stat_type];
+        let known = self.types.iter().position(|known| types.iter().zip(known).all(|(a, b)| **a == **b));
+        let types = known.unwrap_or_else(|| {
+            self.types.push(types.map(Box::from));
+            self.types.len() - 1
+        });
+        let unseen = CellState { count: 0, total: 0, first_day: row.day, last_day: row.day };
+        let cell = self.cells.entry(CellKey { recordset_id: row.recordset_id, types }).or_insert(unseen);
+        cell.count += i128::from(row.count);
+        cell.total += i128::from(row.total);
+        cell.first_day = cell.first_day.min(row.day);
+        cell.last_day = cell.last_day.max(row.day);
+        i128::from(row.count_balance) == cell.count
+            && i128::from(row.total_balance) == cell.total
+            && row.first_day == cell.first_day
+            && row.last_day == cell.last_day
+    }
+
+    /// The control sums, as `daybook.control_sums_hold` has them.
+    fn check_sums(&mut self, row: &Row<'_>, must_sum: bool) {
+        let uncountable = [OfRow::ItemsUncountable, OfRow::QueriesUncountable, OfRow::GeocodesUncountable];
+        let sums = row.maps.map(|text| text.and_then(sum));
+        let total = i128::from(row.total);
+        let (of_items, of_queries) = match row.stat_type {
+            "view" => (total, 0),
+            "seen" => (total, total),
+            _ => (0, total),
+        };
+        if let [Some(items), Some(queries), Some(geocodes)] = sums {
+            let counts_items = matches!(row.stat_type, "view" | "seen");
+            let total_is_count = !counts_items || row.total == row.count;
+            let hold = items == of_items && queries == of_queries && geocodes == total && total_is_count;
+            if must_sum && !hold {
+                self.note(OfRow::Sums, row);
+            }
+        }
+        for (uncountable, _) in uncountable.into_iter().zip(sums).filter(|(_, sum)| sum.is_none()) {
+            self.note(uncountable, row);
+        }
+    }
+
+    fn note(&mut self, what: OfRow, place: impl fmt::Display) {
+        self.found[what as usize].add(place);
+    }
+
+    fn is_looked_at(&self, date: StoredDate) -> bool {
+        is_within(self.period, date)
+    }
+}
+
+fn is_within(period: Option<Period>, date: StoredDate) -> bool {
+    period.is_none_or(|period| date.day().is_some_and(|day| period.contains(day)))
+}
+
+/// Whether an entry's rows fail to give its hash, and whether they are another number than its header says.
+fn judge(header: &Header, content: &Content) -> [bool; 2] {
+    let hash = content.hash.clone().finalize();
+    [content.spoilt || hash[..] != header.content_hash, content.rows != header.delta_rows]
+}
+
+/// What a row's hash covers; none of a row with dates that are no days, or without a map.
+fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
+    let [Some(items), Some(queries), Some(geocodes)] = row.maps else { return None };
+    Some(RowFields {
+        recordset_id: row.recordset_id,
+        record_type: row.record_type,
+        stat_type: row.stat_type,
+        day: row.day.day()?,
+        count: row.count,
+        total: row.total,
+        maps: [items, queries, geocodes],
+        count_balance: row.count_balance,
+        total_balance: row.total_balance,
+        first_day: row.first_day.day()?,
+        last_day: row.last_day.day()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORDSET: Uuid = Uuid::from_u128(7);
+
+    /// A view of one record, on the epoch's day.
+    fn view(entry_id: i64, balance: i64) -> Row<'static> {
+        let day = StoredDate::decode(&[0; 4]).unwrap();
+        Row {
+            recordset_id: RECORDSET,
+            record_type: "records",
+            stat_type: "view",
+            entry_id,
+            day,
+            count: 1,
+            total: 1,
+            maps: [Some(br#"{"record": 1}"#), Some(b"{}"), Some(br#"{"null": 1}"#)],
+            count_balance: balance,
+            total_balance: balance,
+            first_day: day,
+            last_day: day,
+        }
+    }
+
+    /// The header that an entry of these rows must have.
+    fn header(rows: &[Row<'_>]) -> Header {
+        let mut hash = Sha256::new();
+        for row in rows {
+            hash.update(hashed_fields(row).unwrap().hash(&mut Vec::new()));
+        }
+        Header {
+            entry_id: rows[0].entry_id,
+            day: rows[0].day,
+            terms_complete: true,
+            delta_rows: i64::try_from(rows.len()).unwrap(),
+            content_hash: hash.finalize().to_vec(),
+            hash_differs: false,
+            chain_differs: false,
+            gap_before: false,
+        }
+    }
+
+    fn findings(headers: Vec<Header>, rows: &[Row<'_>]) -> Vec<[String; 2]> {
+        let mut audit = Audit::new(headers, None);
+        for row in rows {
+            audit.add(row);
+        }
+        audit.finish().findings.into_iter().map(|Finding { place, what }| [place, what]).collect()
+    }
+
+    #[test]
+    fn of_each_kind_a_hundred_are_named_and_the_rest_is_counted() {
+        let sound: Vec<Row<'_>> = (1..=103).map(|n| view(n, n)).collect();
+        let headers: Vec<Header> = sound.iter().map(|row| header(&[*row])).collect();
+        assert!(findings(headers.clone(), &sound).is_empty());
+        let zeroed: Vec<Row<'_>> = sound.iter().map(|row| Row { count_balance: 0, ..*row }).collect();
+        let found = findings(headers, &zeroed);
+        let (hashes, balances) = found.split_at(101);
+        assert_eq!(hashes[0], ["entry 1 of 2000-01-01", OF_ENTRIES[0]]);
+        assert_eq!(hashes[100], ["3 more entries", OF_ENTRIES[0]]);
+        assert_eq!(balances[99], [format!("entry 100, recordset {RECORDSET}, records, view"), OF_ROWS[5].to_owned()]);
+        assert_eq!(balances[100..], [["3 more rows", OF_ROWS[5]]]);
+    }
+
+    #[test]
+    fn a_header_without_rows_is_judged_like_any_other() {
+        let rows = [view(1, 1)];
+        let empty =
+            Header { entry_id: 2, delta_rows: 0, content_hash: Sha256::new().finalize().to_vec(), ..header(&rows) };
+        assert!(findings(vec![header(&rows), empty.clone()], &rows).is_empty());
+        let found = findings(vec![header(&rows), empty], &[]);
+        assert_eq!(found, [["entry 1 of 2000-01-01", OF_ENTRIES[0]], ["entry 1 of 2000-01-01", OF_ENTRIES[1]]]);
+    }
+
+    #[test]
+    fn maps_must_sum_unless_the_header_says_that_they_lack_terms() {
+        let row = Row { maps: [Some(b"{}"), Some(b"{}"), Some(b"{}")], ..view(1, 1) };
+        let complete = header(&[row]);
+        let place = format!("entry 1, recordset {RECORDSET}, records, view");
+        assert_eq!(findings(vec![complete.clone()], &[row]), [[place, OF_ROWS[4].to_owned()]]);
+        assert!(findings(vec![Header { terms_complete: false, ..complete }], &[row]).is_empty());
+    }
+
+    #[test]
+    fn a_row_without_a_hash_spoils_its_entry_even_if_the_header_leaves_it_out() {
+        let header = Header { content_hash: Sha256::new().finalize().to_vec(), ..header(&[view(1, 1)]) };
+        let infinity = StoredDate::decode(&i32::MAX.to_be_bytes()).unwrap();
+        let row = Row { day: infinity, first_day: infinity, last_day: infinity, ..view(1, 1) };
+        let found = findings(vec![Header { day: infinity, ..header.clone() }], &[row]);
+        assert_eq!(found, [["entry 1 of a date that is no day", OF_ENTRIES[0]]]);
+        let mut audit = Audit::new(vec![header], None);
+        audit.add_incomplete(Some(1));
+        audit.add_incomplete(None);
+        let found = audit.finish().findings;
+        let places: Vec<&str> = found.iter().map(|finding| finding.place.as_str()).collect();
+        assert_eq!(places, ["entry 1 of 2000-01-01", "a row of entry 1", "a row of no entry"]);
+    }
+
+    #[test]
+    fn balances_beyond_a_bigint_are_wrong_and_no_end() {
+        let most = |entry_id| Row { count: i64::MAX, count_balance: i64::MAX, ..view(entry_id, entry_id) };
+        let rows = [most(1), most(2)];
+        let found = findings(rows.iter().map(|row| header(&[*row])).collect(), &rows);
+        assert!(found.iter().any(|[place, what]| place.starts_with("entry 2,") && what == OF_ROWS[5]), "{found:?}");
+        assert!(!found.iter().any(|[place, what]| place.starts_with("entry 1,") && what == OF_ROWS[5]), "{found:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Hands a ledger to its recomputation: the headers at once, the rows as a stream.
+//!
+//! The server only reads: it hands the rows out in binary, chunk by chunk, and a thread of its own computes with them
+//! meanwhile. All is read in one transaction, so that an entry that is posted meanwhile is either there as a whole or
+//! not at all.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+use tokio::sync::mpsc;
+
+use super::LedgerCheck;
+use super::audit::{Audit, Header};
+use super::row::{COLUMNS, Row, StoredDate};
+use crate::copy::{Decoder, OutOfStep};
+use crate::database::Attempt as _;
+use crate::day::Period;
+use crate::failure::Failure;
+use crate::ledger::Ledger;
+
+/// The server sorts this many rows at a time, in memory.
+const CHUNK_ROWS: i64 = 4000;
+
+/// Large enough to be worth handing over, small enough to keep several waiting.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCHES_WAITING: usize = 4;
+
+const WHAT: &str = "reading the rows of the ledger to verify them";
+
+/// Recomputes the hashes, the chain, the control sums and the balances.
+pub async fn ledger(ledger: &Ledger, period: Option<Period>) -> Result<LedgerCheck, Failure> {
+    // Of its own: a COPY that is not read to its end leaves a connection out of step.
+    let mut connection = ledger.database.connect("daybook verifying the ledger").await?;
+    sqlx::raw_sql(BEGIN).execute(&mut connection).await.attempt("starting to read the ledger")?;
+    let headers = headers(&mut connection).await.attempt("recomputing the hashes of the ledger's entries")?;
+    let chunks = chunks(&headers);
+    let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+    let audit = Audit::new(headers, period);
+    let computing = tokio::task::spawn_blocking(move || compute(audit, batches));
+    for chunk in chunks {
+        let listening = send_chunk(&mut connection, &statement(&chunk, period), &sender).await.attempt(WHAT)?;
+        if !listening {
+            break;
+        }
+    }
+    drop(sender);
+    let check = computing.await.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
+    let check = check.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
+    // Nothing was written: a goodbye that is not heard loses nothing.
+    let _ = connection.close().await;
+    Ok(check)
+}
+
+/// Whatever the server believes to know about the table, it shall find a chunk by the index on entry_id and not read
+/// the whole table for each; and it shall sort a chunk without its disk.
+const BEGIN: &str = "SET idle_in_transaction_session_timeout = 0;
+    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+    SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off";
+
+/// The headers in the order of entries. Their own hashes are recomputed by the server: they are few.
+async fn headers(connection: &mut PgConnection) -> Result<Vec<Header>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash,
+                e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
+                e.previous_hash IS DISTINCT FROM lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
+                e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
+         FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id) ORDER BY e.entry_id",
+    )
+    .fetch(connection);
+    rows.and_then(async |row| {
+        Ok(Header {
+            entry_id: row.try_get("entry_id")?,
+            day: StoredDate::decode(row.try_get("day")?).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            delta_rows: row.try_get("delta_rows")?,
+            terms_complete: row.try_get("terms_complete")?,
+            content_hash: row.try_get("content_hash")?,
+            hash_differs: row.try_get("hash_differs")?,
+            chain_differs: row.try_get("chain_differs")?,
+            gap_before: row.try_get("gap_before")?,
+        })
+    })
+    .try_collect()
+    .await
+}
+
+/// Conditions that split the rows into chunks of whole entries, in order. Together they leave out no row, whatever the
+/// headers say.
+fn chunks(headers: &[Header]) -> Vec<String> {
+    let mut chunks = Vec::new();
+    let (mut lower, mut rows) = (String::new(), 0);
+    for Header { entry_id, delta_rows, .. } in headers {
+        rows += (*delta_rows).clamp(0, CHUNK_ROWS);
+        if rows >= CHUNK_ROWS {
+            chunks.push(format!("{lower}entry_id <= {entry_id}"));
+            (lower, rows) = (format!("entry_id > {entry_id} AND "), 0);
+        }
+    }
+    chunks.push(format!("{lower}true"));
+    // There is none, unless somebody took the constraint away.
+    chunks.push("entry_id IS NULL".to_owned());
+    chunks
+}
+
+/// Reads a chunk. With a period, the maps are handed out only of rows and entries of its days: of the others, only the
+/// balances are computed with.
+fn statement(chunk: &str, period: Option<Period>) -> String {
+    let maps = match period {
+        None => "items, queries, geocodes".to_owned(),
+        Some(period) => {
+            let days = format!("day BETWEEN '{}' AND '{}'", period.from(), period.to());
+            let looked_at = format!("{days} OR entry_id IN (SELECT e.entry_id FROM daybook.entry e WHERE e.{days})");
+            ["items", "queries", "geocodes"].map(|map| format!("CASE WHEN {looked_at} THEN {map} END")).join(", ")
+        }
+    };
+    format!(
+        "COPY (SELECT recordset_id, record_type, stat_type, entry_id, day, count, total, {maps},
+                      count_balance, total_balance, first_day, last_day
+               FROM daybook.interaction_delta WHERE {chunk}
+               ORDER BY entry_id, recordset_id, record_type, stat_type)
+         TO STDOUT (FORMAT binary)"
+    )
+}
+
+/// Messages of a COPY stream, and whether they are its last.
+struct Batch {
+    messages: Vec<Bytes>,
+    is_last: bool,
+}
+
+/// Sends a chunk's stream on in batches; says whether somebody listens.
+async fn send_chunk(
+    connection: &mut PgConnection,
+    statement: &str,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<bool, sqlx::Error> {
+    let mut stream = connection.copy_out_raw(statement).await?;
+    let (mut messages, mut bytes) = (Vec::new(), 0);
+    while let Some(message) = stream.try_next().await? {
+        bytes += message.len();
+        messages.push(message);
+        if bytes >= BATCH_BYTES {
+            let batch = Batch { messages: std::mem::take(&mut messages), is_last: false };
+            bytes = 0;
+            if sender.send(batch).await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(sender.send(Batch { messages, is_last: true }).await.is_ok())
+}
+
+/// Decodes the batches and computes with the rows.
+fn compute(mut audit: Audit, mut batches: mpsc::Receiver<Batch>) -> Result<LedgerCheck, OutOfStep> {
+    let mut decoder = Decoder::<COLUMNS>::default();
+    while let Some(Batch { messages, is_last }) = batches.blocking_recv() {
+        for message in messages {
+            let Some(fields) = decoder.row(&message)? else { continue };
+            match Row::decode(&fields)? {
+                Some(row) => audit.add(&row),
+                None => audit.add_incomplete(Row::decode_entry_id(&fields)?),
+            }
+        }
+        if is_last && !std::mem::take(&mut decoder).is_complete() {
+            return Err(OutOfStep("it ends too early"));
+        }
+    }
+    Ok(audit.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_of_whole_entries_and_leave_out_no_row_whatever_the_headers_say() {
+        let headers = |rows: &[i64]| -> Vec<Header> {
+            let header = |(entry_id, delta_rows): (i64, &i64)| Header {
+                entry_id,
+                day: StoredDate::decode(&[0; 4]).unwrap(),
+                delta_rows: *delta_rows,
+                terms_complete: true,
+                content_hash: Vec::new(),
+                hash_differs: false,
+                chain_differs: false,
+                gap_before: false,
+            };
+            (1..).zip(rows).map(header).collect()
+        };
+        assert_eq!(chunks(&[]), ["true", "entry_id IS NULL"]);
+        assert_eq!(chunks(&headers(&[10, 0, 20])), ["true", "entry_id IS NULL"]);
+        assert_eq!(
+            chunks(&headers(&[CHUNK_ROWS - 1, i64::MIN, 1, 10, i64::MAX, 3])),
+            ["entry_id <= 3", "entry_id > 3 AND entry_id <= 5", "entry_id > 5 AND true", "entry_id IS NULL"]
+        );
+    }
+}

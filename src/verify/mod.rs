@@ -1,0 +1,91 @@
+//! Verifies the ledger in itself and against its source. Looks, changes nothing.
+//!
+//! In itself, it is recomputed here from one stream of its rows ([`ledger`]), at about the cost of reading them: the
+//! server's own functions and views find the same and cost many times as much.
+
+mod audit;
+mod ledger;
+mod row;
+mod sum;
+
+use serde::Serialize;
+
+use crate::apply::{Recount, recount};
+use crate::config::Memory;
+use crate::day::Period;
+use crate::event::source::Source;
+use crate::failure::Failure;
+use crate::ledger::read::Reader;
+use crate::output::counted;
+pub use ledger::ledger;
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// Where: an entry, a row, a day.
+    pub place: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl Finding {
+    fn new(place: String, what: &str) -> Self {
+        Self { place, what: what.to_owned() }
+    }
+}
+
+/// What a verification of the ledger in itself came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LedgerCheck {
+    /// Entries whose hashes were recomputed.
+    pub entries: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// What a verification against the source came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceCheck {
+    /// Days that were counted again.
+    pub days: u64,
+    /// Days whose events the source no longer holds.
+    pub sealed: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Counts the posted days again whose events the source still holds.
+pub async fn source(
+    source: &mut Source,
+    reader: &mut Reader,
+    period: Option<Period>,
+    every: u64,
+    memory: Memory,
+) -> Result<SourceCheck, Failure> {
+    let mut check = SourceCheck::default();
+    let days = reader.days_with_entries().await?;
+    let days = days.into_iter().filter(|day| period.is_none_or(|period| period.contains(*day)));
+    for (_, day) in (1..).zip(days).filter(|(place, _)| u64::is_multiple_of(*place, every.max(1))) {
+        check.days += 1;
+        match recount(source, reader, day, memory).await? {
+            Recount::Equal => {}
+            Recount::Sealed => check.sealed += 1,
+            Recount::Different { cells, first, events_now, events_posted } => {
+                let way_out = if events_now > events_posted {
+                    format!("run `daybook apply --day {day}`")
+                } else {
+                    format!("if the source is right, run `daybook apply --day {day} --accept-decrease`")
+                };
+                check.findings.push(Finding {
+                    place: day.to_string(),
+                    what: format!(
+                        "a fresh count of its {events_now} events differs from the ledger in {} (the first: {first}); \
+                         it had {events_posted} events when it was posted: {way_out}",
+                        counted(cells, "cell", "cells")
+                    ),
+                });
+            }
+        }
+    }
+    Ok(check)
+}

@@ -1,0 +1,128 @@
+//! A row of `daybook.interaction_delta` as the server sends it for a verification.
+//!
+//! Who tampers with a ledger may take its constraints away first: a row may hold what none that was posted holds, and
+//! is still to be read.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::copy::{Fields, OutOfStep};
+use crate::day::Day;
+
+/// The columns, in the order of the fields.
+pub(super) const COLUMNS: usize = 14;
+
+/// A date as it is stored: also one that is no day of a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StoredDate(i32);
+
+impl StoredDate {
+    /// From its binary form.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, OutOfStep> {
+        Ok(Self(i32::from_be_bytes(fixed(bytes)?)))
+    }
+
+    /// The day that it is, if it is one.
+    pub(super) fn day(self) -> Option<Day> {
+        Day::from_postgres_days(self.0)
+    }
+}
+
+impl fmt::Display for StoredDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.day() {
+            Some(day) => day.fmt(f),
+            None => f.write_str("a date that is no day"),
+        }
+    }
+}
+
+/// A row, its maps in jsonb's own text; they are left out where nothing is to be computed from them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Row<'a> {
+    pub(super) recordset_id: Uuid,
+    pub(super) record_type: &'a str,
+    pub(super) stat_type: &'a str,
+    pub(super) entry_id: i64,
+    pub(super) day: StoredDate,
+    pub(super) count: i64,
+    pub(super) total: i64,
+    pub(super) maps: [Option<&'a [u8]>; 3],
+    pub(super) count_balance: i64,
+    pub(super) total_balance: i64,
+    pub(super) first_day: StoredDate,
+    pub(super) last_day: StoredDate,
+}
+
+impl fmt::Display for Row<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entry_id, recordset_id, record_type, stat_type, .. } = self;
+        write!(f, "entry {entry_id}, recordset {recordset_id}, {record_type}, {stat_type}")
+    }
+}
+
+impl<'a> Row<'a> {
+    /// From the fields of a row; none if one of them is NULL that is not a map.
+    pub(super) fn decode(fields: &Fields<'a, COLUMNS>) -> Result<Option<Self>, OutOfStep> {
+        let [
+            Some(recordset_id),
+            Some(record_type),
+            Some(stat_type),
+            Some(entry_id),
+            Some(day),
+            Some(count),
+            Some(total),
+            items,
+            queries,
+            geocodes,
+            Some(count_balance),
+            Some(total_balance),
+            Some(first_day),
+            Some(last_day),
+        ] = *fields
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            recordset_id: Uuid::from_bytes(fixed(recordset_id)?),
+            record_type: text(record_type)?,
+            stat_type: text(stat_type)?,
+            entry_id: bigint(entry_id)?,
+            day: StoredDate::decode(day)?,
+            count: bigint(count)?,
+            total: bigint(total)?,
+            maps: [jsonb(items)?, jsonb(queries)?, jsonb(geocodes)?],
+            count_balance: bigint(count_balance)?,
+            total_balance: bigint(total_balance)?,
+            first_day: StoredDate::decode(first_day)?,
+            last_day: StoredDate::decode(last_day)?,
+        }))
+    }
+
+    /// The entry alone, of a row that is not complete.
+    pub(super) fn decode_entry_id(fields: &Fields<'a, COLUMNS>) -> Result<Option<i64>, OutOfStep> {
+        fields[3].map(bigint).transpose()
+    }
+}
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], OutOfStep> {
+    bytes.try_into().map_err(|_| OutOfStep("a field of another length than its type's"))
+}
+
+fn bigint(bytes: &[u8]) -> Result<i64, OutOfStep> {
+    fixed(bytes).map(i64::from_be_bytes)
+}
+
+fn text(bytes: &[u8]) -> Result<&str, OutOfStep> {
+    std::str::from_utf8(bytes).map_err(|_| OutOfStep("text that is not UTF-8"))
+}
+
+/// In binary, jsonb is its text behind a byte with the version of the form.
+fn jsonb(bytes: Option<&[u8]>) -> Result<Option<&[u8]>, OutOfStep> {
+    match bytes {
+        None => Ok(None),
+        Some([1, text @ ..]) => Ok(Some(text)),
+        Some(_) => Err(OutOfStep("jsonb of an unknown binary form")),
+    }
+}
