@@ -179,14 +179,16 @@ fn shown(value: f64) -> String {
 /// The figures as they come.
 pub struct Table {
     json: bool,
+    /// Whether a goal can be met or missed at all: tiny days say nothing about it.
+    judges: bool,
     figures: Vec<Figure>,
 }
 
 const HEADS: [&str; 7] = ["figure", "median (least–most)", "baseline", "ratio (least–most)", "goal", "met", "runs"];
 
 impl Table {
-    pub fn new(json: bool) -> Self {
-        Self { json, figures: Vec::new() }
+    pub fn new(json: bool, judges: bool) -> Self {
+        Self { json, judges, figures: Vec::new() }
     }
 
     /// In JSON the machine comes first, and each figure when it is there; the table comes at the end, as a whole.
@@ -196,7 +198,8 @@ impl Table {
         }
     }
 
-    pub fn add(&mut self, figure: Figure) {
+    pub fn add(&mut self, mut figure: Figure) {
+        figure.goal = figure.goal.filter(|_| self.judges);
         if self.json {
             println!("{}", figure.as_json());
         }
