@@ -7,9 +7,9 @@ use crate::copy::{Fields, OutOfStep};
 pub(super) const FIELDS: usize = 6;
 
 /// The row that fields make.
-pub(super) fn row<'a>(
-    [row_id, stat_type, record_type, payload, geocode, query_hash]: Fields<'a, FIELDS>,
-) -> Result<SourceRow<'a>, OutOfStep> {
+pub(super) fn row(
+    [row_id, stat_type, record_type, payload, geocode, query_hash]: Fields<'_, FIELDS>,
+) -> Result<SourceRow<'_>, OutOfStep> {
     Ok(SourceRow {
         id: id(row_id)?,
         stat_type: text(stat_type)?,

@@ -1,0 +1,288 @@
+//! A day, from its source to its documents: S as a whole, M and L step by step as well.
+
+use chrono::NaiveDate;
+use daybook::clock::Stopwatch;
+use serde_json::json;
+
+use crate::Failure;
+use crate::baselines::{self, Bulk};
+use crate::documents::Documents;
+use crate::ledger::Fresh;
+use crate::peers::{self, Peer};
+use crate::postgres::settle;
+use crate::process::{Daybook, Ended};
+use crate::setting::{PREFIX, REAL_DAY, Setting, Size};
+use crate::table::{Figure, Goal, Ratio, Samples, Table};
+
+/// The most of an index's documents that is held in memory as a baseline.
+const MOST_BYTES: usize = 2_000_000_000;
+
+/// The published day, as the timer's run does it.
+pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
+    let day: NaiveDate = REAL_DAY.parse()?;
+    let mut samples = Samples::default();
+    for _ in 0..setting.runs(5) {
+        let daybook = Fresh::of(Size::S).before(setting, day).await?;
+        let whole = daybook.run(&["apply", "--day", REAL_DAY])?;
+        samples.add("apply", whole.seconds);
+        samples.add("own", whole.cpu_seconds * 1000.0);
+        samples.add("peak", whole.peak_megabytes);
+        // Comparing what they count has run them already.
+        if !setting.smoke {
+            samples.add("modern", peers::run(Peer::Modern, setting, Size::S, day).await?.seconds);
+            samples.add("old", peers::run(Peer::Old, setting, Size::S, day).await?.seconds);
+        }
+    }
+    let apply = || samples.of("apply");
+    table.add(Figure::new("S: whole apply, from process start", "s", apply()).goal(Goal::MedianAtMost(1.5)));
+    table.add(
+        Figure::new("S: the program's own processor time", "ms", samples.of("own")).goal(Goal::MedianAtMost(50.0)),
+    );
+    table.add(Figure::new("S: peak of resident memory", "MB", samples.of("peak")));
+    let apply_without_goal = |name: &str| Figure::new(name, "s", apply());
+    table.add(apply_without_goal("S: whole apply, modern Python").against(
+        "modern",
+        samples.of("modern"),
+        Ratio::TimesAsFast,
+    ));
+    table.add(apply_without_goal("S: whole apply, the old way").against("old", samples.of("old"), Ratio::TimesAsFast));
+    Ok(())
+}
+
+/// M or L. Of L, baselines that would have to be held in memory are left out, and so are the peers.
+pub async fn measure_large(setting: &Setting, size: Size, table: &mut Table) -> Result<(), Failure> {
+    let large = Large { setting, size, name: if size == Size::M { "M" } else { "L" }, day: setting.first_day };
+    if setting.wants("steps") {
+        large.steps(table).await?;
+    }
+    if setting.wants("apply") {
+        large.whole(table).await?;
+    }
+    if setting.wants("terms") {
+        large.terms(table).await?;
+    }
+    Ok(())
+}
+
+struct Large<'s> {
+    setting: &'s Setting,
+    size: Size,
+    name: &'static str,
+    day: NaiveDate,
+}
+
+impl Large<'_> {
+    fn runs(&self) -> usize {
+        self.setting.runs(if self.size == Size::M { 5 } else { 3 })
+    }
+
+    fn has_all_baselines(&self) -> bool {
+        self.size == Size::M
+    }
+
+    fn figure(&self, name: &str, unit: &'static str, values: Vec<f64>) -> Figure {
+        Figure::new(format!("{}: {name}", self.name), unit, values)
+    }
+
+    fn memory(&self, name: &str, values: Vec<f64>) -> Figure {
+        self.figure(name, "MB", values).goal(Goal::EveryAtMost(if self.size == Size::M { 300.0 } else { 600.0 }))
+    }
+
+    /// Reading, posting and projecting, each for itself.
+    async fn steps(&self, table: &mut Table) -> Result<(), Failure> {
+        let day = self.day.to_string();
+        let mut samples = Samples::default();
+        let (mut rows, mut bulk) = (None, None);
+        for run in 0..self.runs() {
+            self.say("steps", run);
+            let daybook = Fresh::without_terms(self.size).before(self.setting, self.day).await?;
+            let copy_out = baselines::copy_out(&daybook.source_url, self.day).await?;
+            samples.add("copy-out", copy_out);
+            let read = daybook.run(&["apply", "--day", &day, "--dry-run"])?;
+            samples.add("read", read.number("read_seconds")?);
+            samples.add("dry run", read.seconds);
+            settle(&daybook.ledger_url).await?;
+            let post = daybook.run(&["apply", "--day", &day, "--no-project"])?;
+            samples.add("post", post.seconds);
+            if self.has_all_baselines() {
+                let rows = match &mut rows {
+                    Some(rows) => rows,
+                    None => rows.insert(baselines::rows(&daybook.ledger_url).await?),
+                };
+                settle(&daybook.ledger_url).await?;
+                samples.add("copies", copy_out + baselines::copy_in(&daybook.ledger_url, rows).await?);
+            }
+            settle(&daybook.ledger_url).await?;
+            let project = daybook.run(&["project"])?;
+            samples.add("project", project.seconds);
+            if self.has_all_baselines() {
+                let bulk = match &mut bulk {
+                    Some(bulk) => bulk,
+                    None => bulk.insert(Finished::of_day(self.setting).await?),
+                };
+                samples.add("bulk", bulk.send(self.setting).await?);
+            }
+            for (name, ended) in [("read peak", read), ("post peak", post), ("project peak", project)] {
+                samples.add(name, ended.peak_megabytes);
+            }
+        }
+        self.tell_steps(table, &samples);
+        Ok(())
+    }
+
+    fn tell_steps(&self, table: &mut Table, samples: &Samples) {
+        let copy_out = || samples.of("copy-out");
+        let read = self.figure("source → deltas in memory", "s", samples.of("read"));
+        table.add(read.against("copy-out", copy_out(), Ratio::Of).goal(Goal::RatioAtMost(1.5)));
+        let dry_run = self.figure("source → deltas, the whole process", "s", samples.of("dry run"));
+        table.add(dry_run.against("copy-out", copy_out(), Ratio::Of));
+        let post = self.figure("source → committed ledger", "s", samples.of("post"));
+        let project = self.figure("ledger → daily and totals documents", "s", samples.of("project"));
+        if self.has_all_baselines() {
+            table.add(post.against("copy-out + copy-in", samples.of("copies"), Ratio::Of).goal(Goal::RatioAtMost(1.2)));
+            table.add(project.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtMost(1.15)));
+        } else {
+            table.add(post);
+            table.add(project);
+        }
+        table.add(self.memory("peak of resident memory, reading", samples.of("read peak")));
+        table.add(self.memory("peak of resident memory, posting", samples.of("post peak")));
+        table.add(self.memory("peak of resident memory, projecting", samples.of("project peak")));
+    }
+
+    /// The whole of `apply`, without stats-terms, as the peers keep nothing like it.
+    async fn whole(&self, table: &mut Table) -> Result<(), Failure> {
+        let mut samples = Samples::default();
+        for run in 0..self.runs() {
+            self.say("apply", run);
+            let daybook = Fresh::without_terms(self.size).before(self.setting, self.day).await?;
+            let whole = self.apply(&daybook)?;
+            samples.add("apply", whole.seconds);
+            samples.add("own", whole.cpu_seconds);
+            samples.add("peak", whole.peak_megabytes);
+            if self.has_all_baselines() {
+                samples.add("modern", peers::run(Peer::Modern, self.setting, self.size, self.day).await?.seconds);
+                samples.add("old", peers::run(Peer::Old, self.setting, self.size, self.day).await?.seconds);
+            }
+        }
+        let apply = |name: &str| self.figure(name, "s", samples.of("apply"));
+        if self.has_all_baselines() {
+            let old = apply("whole apply, the old way").against("old", samples.of("old"), Ratio::TimesAsFast);
+            table.add(old.goal(Goal::RatioAtLeast(8.0)));
+            let modern =
+                apply("whole apply, modern Python").against("modern", samples.of("modern"), Ratio::TimesAsFast);
+            table.add(modern.goal(Goal::RatioAtLeast(3.0)));
+        } else {
+            table.add(apply("whole apply, without terms"));
+        }
+        table.add(self.figure("the program's own processor time", "s", samples.of("own")));
+        table.add(self.memory("peak of resident memory, apply", samples.of("peak")));
+        Ok(())
+    }
+
+    /// What stats-terms costs: `apply` with it, and its fold for one more day.
+    async fn terms(&self, table: &mut Table) -> Result<(), Failure> {
+        // L has one day alone, whose terms take a quarter of an hour.
+        let runs = if self.size == Size::M { self.runs() } else { 1 };
+        let next_day = self.day.succ_opt().ok_or("the day has no next")?.to_string();
+        let mut samples = Samples::default();
+        let mut bulk = None;
+        for run in 0..runs {
+            self.say("terms", run);
+            let daybook = Fresh::of(self.size).before(self.setting, self.day).await?;
+            let whole = self.apply(&daybook)?;
+            samples.add("apply", whole.seconds);
+            samples.add("peak", whole.peak_megabytes);
+            if self.size != Size::M {
+                continue;
+            }
+            daybook.run(&["apply", "--day", &next_day, "--no-project"])?;
+            settle(&daybook.ledger_url).await?;
+            let project = daybook.run(&["project"])?;
+            let terms = project.messages("projected").into_iter().find(|message| message["projection"] == "terms");
+            let seconds = terms.as_ref().and_then(|terms| terms["seconds"].as_f64());
+            let written = terms.as_ref().and_then(|terms| terms["documents"].as_f64());
+            let (seconds, written) = seconds.zip(written).ok_or("project says nothing of the terms")?;
+            samples.add("fold", seconds);
+            samples.add("written", written);
+            samples.add("fold peak", project.peak_megabytes);
+            let bulk = match &mut bulk {
+                Some(bulk) => bulk,
+                None => bulk.insert(Finished::of_terms(self.setting).await?),
+            };
+            samples.add("bulk", bulk.seconds_for(self.setting, written).await?);
+        }
+        table.add(self.figure("whole apply, with terms", "s", samples.of("apply")));
+        table.add(self.memory("peak of resident memory, with terms", samples.of("peak")));
+        if self.size == Size::M {
+            table.add(self.figure("documents of terms that a second day touches", "", samples.of("written")));
+            let fold = self.figure("fold of a second day's terms", "s", samples.of("fold"));
+            table.add(fold.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtMost(2.0)));
+            table.add(self.memory("peak of resident memory, fold", samples.of("fold peak")));
+        }
+        Ok(())
+    }
+
+    fn apply(&self, daybook: &Daybook) -> Result<Ended, Failure> {
+        daybook.run(&["apply", "--day", &self.day.to_string()])
+    }
+
+    fn say(&self, part: &str, run: usize) {
+        eprintln!("{}: {part}, run {} of {}", self.name, run + 1, self.runs());
+    }
+}
+
+/// Finished documents of some indices, and how many requests at once are best for them.
+struct Finished {
+    parts: Vec<Bulk>,
+    at_once: usize,
+}
+
+impl Finished {
+    /// The daily and the totals documents.
+    async fn of_day(setting: &Setting) -> Result<Self, Failure> {
+        let mut parts = Vec::new();
+        for model in [PREFIX.to_owned(), format!("{PREFIX}-totals")] {
+            let documents = Documents::read(&setting.elastic, &model, json!({ "match_all": {} }), MOST_BYTES).await?;
+            parts.push(Bulk { documents, model, unread: false });
+        }
+        Self::tried(setting, parts).await
+    }
+
+    /// The documents of terms that the last entry touched, as far as memory reaches.
+    async fn of_terms(setting: &Setting) -> Result<Self, Failure> {
+        let model = format!("{PREFIX}-terms");
+        // The empty day, the day, and the second day.
+        let touched = json!({ "term": { "entry_id": 3 } });
+        let documents = Documents::read(&setting.elastic, &model, touched, MOST_BYTES).await?;
+        Self::tried(setting, vec![Bulk { documents, model, unread: false }]).await
+    }
+
+    async fn tried(setting: &Setting, parts: Vec<Bulk>) -> Result<Self, Failure> {
+        let start = Stopwatch::start();
+        let first = parts.first().ok_or("there are no documents")?;
+        let at_once = first.best_at_once(&setting.elastic).await?;
+        eprintln!(
+            "  bulk: {} documents, {} MB, best with {at_once} requests at once (found in {:.0} s)",
+            parts.iter().map(|part| part.documents.count).sum::<u64>(),
+            parts.iter().map(|part| part.documents.bytes()).sum::<usize>() / 1_000_000,
+            start.elapsed().as_secs_f64()
+        );
+        Ok(Self { parts, at_once })
+    }
+
+    async fn send(&self, setting: &Setting) -> Result<f64, Failure> {
+        let mut seconds = 0.0;
+        for part in &self.parts {
+            seconds += part.send(&setting.elastic, self.at_once).await?;
+        }
+        Ok(seconds)
+    }
+
+    /// What so many documents of the kind would take.
+    async fn seconds_for(&self, setting: &Setting, documents: f64) -> Result<f64, Failure> {
+        #[expect(clippy::cast_precision_loss, reason = "millions")]
+        let sent = self.parts.iter().map(|part| part.documents.count).sum::<u64>() as f64;
+        Ok(self.send(setting).await? / sent * documents)
+    }
+}

@@ -1,0 +1,106 @@
+//! The finished documents of an index, serialised beforehand into the bodies of bulk requests.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use daybook::clock::Stopwatch;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::Failure;
+use crate::elastic::Elastic;
+
+/// As large as those that the program sends.
+const BODY_BYTES: usize = 6 << 20;
+
+/// Bodies with the documents of an index.
+#[derive(Default)]
+pub struct Documents {
+    pub count: u64,
+    pub bodies: Vec<Bytes>,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(rename = "_scroll_id")]
+    scroll_id: String,
+    #[serde(borrow)]
+    hits: Hits<'a>,
+}
+
+#[derive(Deserialize)]
+struct Hits<'a> {
+    #[serde(borrow)]
+    hits: Vec<Hit<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Hit<'a> {
+    #[serde(rename = "_id")]
+    id: &'a str,
+    #[serde(rename = "_version")]
+    version: i64,
+    #[serde(rename = "_source", borrow)]
+    source: &'a RawValue,
+}
+
+impl Documents {
+    /// Reads an index, those documents that a query matches, as many as fit into so many bytes.
+    pub async fn read(elastic: &Elastic, index: &str, query: serde_json::Value, most: usize) -> Result<Self, Failure> {
+        let (mut documents, mut body, mut bytes) = (Self::default(), String::new(), 0);
+        let search =
+            json!({ "size": page_size(elastic, index).await?, "version": true, "sort": ["_doc"], "query": query });
+        let mut answer = elastic.bytes(Method::POST, &format!("/{index}/_search?scroll=5m"), Some(&search)).await?;
+        loop {
+            let page: Page<'_> = serde_json::from_slice(&answer)?;
+            for Hit { id, version, source } in &page.hits.hits {
+                // To the letter what src/elastic/bulk.rs writes.
+                let action = json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } });
+                writeln!(body, "{action}\n{}", source.get())?;
+                documents.count += 1;
+                if body.len() >= BODY_BYTES {
+                    bytes += body.len();
+                    documents.bodies.push(std::mem::take(&mut body).into());
+                }
+            }
+            let scroll = json!({ "scroll": "5m", "scroll_id": page.scroll_id });
+            if page.hits.hits.is_empty() || bytes >= most {
+                elastic.bytes(Method::DELETE, "/_search/scroll", Some(&json!({ "scroll_id": page.scroll_id }))).await?;
+                break;
+            }
+            answer = elastic.bytes(Method::POST, "/_search/scroll", Some(&scroll)).await?;
+        }
+        if !body.is_empty() {
+            documents.bodies.push(body.into());
+        }
+        Ok(documents)
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bodies.iter().map(Bytes::len).sum()
+    }
+
+    /// Sends all of them to an index, so many requests at once, and makes them visible; returns the seconds.
+    pub async fn send(&self, elastic: &Elastic, index: &str, at_once: usize) -> Result<f64, Failure> {
+        let start = Stopwatch::start();
+        stream::iter(&self.bodies)
+            .map(|body| elastic.bulk(index, body.clone()))
+            .buffer_unordered(at_once)
+            .try_collect::<()>()
+            .await?;
+        elastic.refresh(index).await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+/// Documents for a page of some megabytes, by the size that they take on disk.
+async fn page_size(elastic: &Elastic, index: &str) -> Result<u64, Failure> {
+    let stats = elastic.get(&format!("/{index}/_stats/docs,store")).await?;
+    let all = &stats["_all"]["primaries"];
+    let bytes = all["store"]["size_in_bytes"].as_u64().unwrap_or_default();
+    let documents = all["docs"]["count"].as_u64().unwrap_or_default().max(1);
+    Ok(((4 << 20) / (bytes / documents).max(1)).clamp(10, 5000))
+}

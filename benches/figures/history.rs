@@ -1,0 +1,171 @@
+//! Ten years of history: what a rebuild and a verification of them cost, and whether a day costs more after them.
+
+use chrono::{Days, NaiveDate};
+use daybook::clock::Stopwatch;
+use serde_json::json;
+
+use crate::Failure;
+use crate::baselines::{self, Bulk};
+use crate::documents::Documents;
+use crate::ledger::Fresh;
+use crate::postgres::{self, settle};
+use crate::process::{Daybook, Ended};
+use crate::setting::{PREFIX, Setting, Size};
+use crate::table::{Figure, Goal, Ratio, Samples, Table};
+
+/// Of each kind of document, as many as fit into this are the baseline.
+const SAMPLE_BYTES: usize = 300_000_000;
+
+pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
+    let daybook = Daybook {
+        source_url: setting.source(Size::H)?,
+        ledger_url: setting.database("history")?,
+        elasticsearch_url: setting.elastic.url().to_owned(),
+        prefix: PREFIX.to_owned(),
+        terms: None,
+    };
+    postgres::create(&daybook.ledger_url).await?;
+    setting.elastic.delete_all(PREFIX).await?;
+    daybook.run(&["migrate"])?;
+    let day = |place: u64| setting.first_day.checked_add_days(Days::new(place)).ok_or("the history is too long");
+    let (first, last) = (day(0)?, day(setting.history_days.saturating_sub(1))?);
+    eprintln!("H: posting {} days", setting.history_days);
+    let posted = daybook.run(&["apply", "--no-project", "--from", &first.to_string(), "--to", &last.to_string()])?;
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let days_a_second = setting.history_days as f64 / posted.seconds;
+    table.add(Figure::new("H: posting the history", "days/s", vec![days_a_second]));
+    settle(&daybook.ledger_url).await?;
+    rebuild(setting, &daybook, table).await?;
+    verify(setting, &daybook, table).await?;
+    // The rebuild has left the indices as of the last day: now come the days after it.
+    let days: Vec<NaiveDate> =
+        (0..setting.runs(5) as u64).map(|n| day(setting.history_days + n)).collect::<Result<_, _>>()?;
+    one_more_day(setting, &daybook, &days, table).await
+}
+
+/// `rebuild`, comparing included, against bulk of the same mixture of documents.
+async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Failure> {
+    let mut samples = Samples::default();
+    let mut baseline = None;
+    for run in 0..setting.runs(3) {
+        eprintln!("H: rebuild, run {}", run + 1);
+        setting.elastic.delete_all(PREFIX).await?;
+        let ended = daybook.run(&["rebuild"])?;
+        let parts = Part::of(&ended)?;
+        let documents: f64 = parts.iter().map(|part| part.documents).sum();
+        samples.add("rebuild", documents / ended.seconds);
+        samples.add("build", documents / parts.iter().map(|part| part.seconds).sum::<f64>());
+        samples.add("documents", documents);
+        samples.add("peak", ended.peak_megabytes);
+        let baseline = match &mut baseline {
+            Some(baseline) => baseline,
+            None => baseline.insert(Mixture::of(setting, &parts).await?),
+        };
+        samples.add("bulk", documents / baseline.seconds(setting).await?);
+    }
+    let unit = "documents/s";
+    table.add(Figure::new("H: documents", "", samples.of("documents")));
+    let whole = Figure::new("H: rebuild, the whole process", unit, samples.of("rebuild"));
+    table.add(whole.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtLeast(0.9)));
+    let build = Figure::new("H: rebuild, as it says itself", unit, samples.of("build"));
+    table.add(build.against("bulk", samples.of("bulk"), Ratio::Of));
+    table.add(
+        Figure::new("H: peak of resident memory, rebuild", "MB", samples.of("peak")).goal(Goal::EveryAtMost(200.0)),
+    );
+    Ok(())
+}
+
+/// What a rebuild says of a projection.
+struct Part {
+    alias: String,
+    documents: f64,
+    seconds: f64,
+}
+
+impl Part {
+    fn of(ended: &Ended) -> Result<Vec<Self>, Failure> {
+        let part = |message: &serde_json::Value| {
+            let alias = message["alias"].as_str()?.to_owned();
+            Some(Self { alias, documents: message["documents"].as_f64()?, seconds: message["seconds"].as_f64()? })
+        };
+        let parts: Option<Vec<Self>> = ended.messages("rebuilt").iter().map(part).collect();
+        let parts = parts.filter(|parts| !parts.is_empty());
+        parts.ok_or_else(|| format!("rebuild does not say what it built:\n{}", ended.stdout).into())
+    }
+}
+
+/// A sample of each kind of document, and how many of it a rebuild writes.
+struct Mixture {
+    parts: Vec<(Bulk, f64)>,
+    at_once: usize,
+}
+
+impl Mixture {
+    async fn of(setting: &Setting, rebuilt: &[Part]) -> Result<Self, Failure> {
+        let start = Stopwatch::start();
+        let mut parts = Vec::new();
+        for Part { alias, documents: all, .. } in rebuilt {
+            let all_of_it = json!({ "match_all": {} });
+            let documents = Documents::read(&setting.elastic, alias, all_of_it, SAMPLE_BYTES).await?;
+            parts.push((Bulk { documents, model: alias.clone(), unread: true }, *all));
+        }
+        let largest = parts.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).ok_or("nothing was rebuilt")?;
+        let at_once = largest.0.best_at_once(&setting.elastic).await?;
+        eprintln!("  bulk: best with {at_once} requests at once (found in {:.0} s)", start.elapsed().as_secs_f64());
+        Ok(Self { parts, at_once })
+    }
+
+    /// What all documents would take, from what the samples take.
+    async fn seconds(&self, setting: &Setting) -> Result<f64, Failure> {
+        let mut seconds = 0.0;
+        for (bulk, all) in &self.parts {
+            #[expect(clippy::cast_precision_loss, reason = "millions")]
+            let sample = bulk.documents.count.max(1) as f64;
+            seconds += bulk.send(&setting.elastic, self.at_once).await? * all / sample;
+        }
+        Ok(seconds)
+    }
+}
+
+/// `verify --ledger`, against reading the table once.
+async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Failure> {
+    let mut samples = Samples::default();
+    for run in 0..setting.runs(3) {
+        eprintln!("H: verify --ledger, run {}", run + 1);
+        samples.add("read", baselines::read_ledger(&daybook.ledger_url).await?);
+        let ended = daybook.run(&["verify", "--ledger"])?;
+        samples.add("verify", ended.seconds);
+        samples.add("peak", ended.peak_megabytes);
+    }
+    let verify = Figure::new("H: verify --ledger", "s", samples.of("verify"));
+    table
+        .add(verify.against("reading the table", samples.of("read"), Ratio::TimesAsFast).goal(Goal::RatioAtLeast(0.5)));
+    table.add(Figure::new("H: peak of resident memory, verify --ledger", "MB", samples.of("peak")));
+    Ok(())
+}
+
+/// `apply` of the same day on top of the history and in an empty ledger.
+async fn one_more_day(
+    setting: &Setting,
+    daybook: &Daybook,
+    days: &[NaiveDate],
+    table: &mut Table,
+) -> Result<(), Failure> {
+    let mut samples = Samples::default();
+    let empty = Fresh { prefix: "bench-empty", ..Fresh::of(Size::H) };
+    for day in days {
+        eprintln!("H: apply of {day}");
+        // The day before the history has no events.
+        let empty = empty.before(setting, setting.first_day).await?;
+        let day = day.to_string();
+        samples.add("empty", empty.run(&["apply", "--day", &day])?.seconds);
+        settle(&daybook.ledger_url).await?;
+        let ended = daybook.run(&["apply", "--day", &day])?;
+        samples.add("apply", ended.seconds);
+        samples.add("peak", ended.peak_megabytes);
+    }
+    let apply = Figure::new("H: apply of one more day", "s", samples.of("apply"));
+    table.add(apply.against("in an empty ledger", samples.of("empty"), Ratio::Of).goal(Goal::RatioAtMost(1.1)));
+    table.add(Figure::new("H: peak of resident memory, one more day", "MB", samples.of("peak")));
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Ledgers made anew, each in the state in which a measurement starts.
+
+use chrono::NaiveDate;
+
+use crate::Failure;
+use crate::postgres;
+use crate::process::Daybook;
+use crate::setting::{PREFIX, Setting, Size};
+
+/// Which ledger to make.
+pub struct Fresh {
+    /// Whose source it has.
+    pub size: Size,
+    /// What terms it keeps documents of; the default if that is not said.
+    pub terms: Option<&'static str>,
+    /// The prefix of its indices.
+    pub prefix: &'static str,
+}
+
+impl Fresh {
+    pub fn of(size: Size) -> Self {
+        Self { size, terms: None, prefix: PREFIX }
+    }
+
+    pub fn without_terms(size: Size) -> Self {
+        Self { terms: Some("none"), ..Self::of(size) }
+    }
+
+    /// A ledger with one entry, that of the empty day before, and with empty indices: what stands after the first
+    /// morning, so that no measurement has to make indices and none has anything to catch up with.
+    pub async fn before(&self, setting: &Setting, day: NaiveDate) -> Result<Daybook, Failure> {
+        let daybook = Daybook {
+            source_url: setting.source(self.size)?,
+            ledger_url: setting.database("ledger")?,
+            elasticsearch_url: setting.elastic.url().to_owned(),
+            prefix: self.prefix.to_owned(),
+            terms: self.terms,
+        };
+        postgres::create(&daybook.ledger_url).await?;
+        setting.elastic.delete(&format!("{0}-g*,{0}-totals-g*,{0}-terms-g*", self.prefix)).await?;
+        daybook.run(&["migrate"])?;
+        let day_before = day.pred_opt().ok_or("there is no day before")?;
+        daybook.run(&["apply", "--day", &day_before.to_string()])?;
+        postgres::settle(&daybook.ledger_url).await?;
+        Ok(daybook)
+    }
+}

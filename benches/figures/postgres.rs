@@ -1,0 +1,55 @@
+//! The databases of the bench.
+
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use url::Url;
+
+use crate::Failure;
+
+/// The URL with another database.
+pub fn with_database(url: &str, database: &str) -> Result<String, Failure> {
+    let mut url: Url = url.parse()?;
+    url.set_path(database);
+    Ok(url.into())
+}
+
+pub async fn connect(url: &str) -> Result<PgConnection, Failure> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::raw_sql("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'").execute(&mut connection).await?;
+    Ok(connection)
+}
+
+/// Makes the database anew, empty.
+pub async fn create(url: &str) -> Result<(), Failure> {
+    drop(url).await?;
+    let mut server = connect(&with_database(url, "postgres")?).await?;
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {}", name(url)?))).execute(&mut server).await?;
+    Ok(())
+}
+
+pub async fn drop(url: &str) -> Result<(), Failure> {
+    let mut server = connect(&with_database(url, "postgres")?).await?;
+    let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", name(url)?);
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut server).await?;
+    Ok(())
+}
+
+/// Writes out what the server still has to write, so that it doesn't do so while the next thing is measured.
+pub async fn settle(url: &str) -> Result<(), Failure> {
+    sqlx::raw_sql("CHECKPOINT").execute(&mut connect(url).await?).await?;
+    Ok(())
+}
+
+pub async fn version(url: &str) -> Result<String, Failure> {
+    let mut server = connect(&with_database(url, "postgres")?).await?;
+    Ok(sqlx::query_scalar("SELECT current_setting('server_version')").fetch_one(&mut server).await?)
+}
+
+/// The name of a database, which only the bench may drop.
+fn name(url: &str) -> Result<String, Failure> {
+    let url: Url = url.parse()?;
+    let name = url.path().trim_start_matches('/');
+    if name.starts_with("daybook_demo_bench_") && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') {
+        return Ok(name.to_owned());
+    }
+    Err(format!("refused to make the database {name} anew: its name must start with daybook_demo_bench_").into())
+}

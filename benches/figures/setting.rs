@@ -1,0 +1,129 @@
+//! What is to be measured, and where everything is.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+
+use crate::Failure;
+use crate::elastic::Elastic;
+use crate::postgres;
+
+/// The workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// The published day.
+    S,
+    /// 140,000 events, 5 M interactions.
+    M,
+    /// Ten times M.
+    L,
+    /// Ten years of days like the published one.
+    H,
+}
+
+/// What of a large day is measured; `--only` chooses among them, for working on one.
+const PARTS: [&str; 3] = ["steps", "apply", "terms"];
+
+pub struct Setting {
+    pub json: bool,
+    pub smoke: bool,
+    size: Option<Size>,
+    only: Option<String>,
+    runs: Option<usize>,
+    /// Days of history in H.
+    pub history_days: u64,
+    /// First day of H, and the (first) day of M and L.
+    pub first_day: NaiveDate,
+    /// Any database of the server, whose name is replaced.
+    server_url: String,
+    pub elastic: Elastic,
+    /// The Python with what the peers need.
+    pub python: PathBuf,
+}
+
+const USAGE: &str = "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms]; see script/bench";
+/// The published day.
+pub const REAL_DAY: &str = "2020-02-16";
+/// The prefix of the indices.
+pub const PREFIX: &str = "bench";
+
+impl Setting {
+    pub fn from_arguments() -> Result<Self, Failure> {
+        let (mut size, mut json, mut smoke, mut only) = (None, false, false, None);
+        // cargo adds --bench to what is given.
+        let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "S" => size = Some(Size::S),
+                "M" => size = Some(Size::M),
+                "L" => size = Some(Size::L),
+                "H" => size = Some(Size::H),
+                "--json" => json = true,
+                "--smoke" => smoke = true,
+                "--only" => only = Some(arguments.next().filter(|part| PARTS.contains(&part.as_str())).ok_or(USAGE)?),
+                _ => return Err(USAGE.into()),
+            }
+        }
+        Ok(Self {
+            json,
+            smoke,
+            size,
+            only,
+            runs: number("BENCH_RUNS")?,
+            history_days: number("BENCH_HISTORY_DAYS")?.ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
+            first_day: variable("BENCH_FIRST_DAY")?.parse()?,
+            server_url: variable("DAYBOOK_LEDGER_URL")?,
+            elastic: Elastic::new(&variable("DAYBOOK_ELASTICSEARCH_URL")?)?,
+            python: variable("BENCH_PYTHON")?.into(),
+        })
+    }
+
+    pub fn includes(&self, size: Size) -> bool {
+        self.size.is_none_or(|chosen| chosen == size)
+    }
+
+    /// Whether this part of a large day is measured.
+    pub fn wants(&self, part: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == part)
+    }
+
+    /// How often a figure is measured that takes so long that it would be this often.
+    pub fn runs(&self, usual: usize) -> usize {
+        if self.smoke { 1 } else { self.runs.unwrap_or(usual).max(1) }
+    }
+
+    /// The connection URL of a database of the bench.
+    pub fn database(&self, name: &str) -> Result<String, Failure> {
+        postgres::with_database(&self.server_url, &format!("daybook_demo_bench_{name}"))
+    }
+
+    /// The database with a workload's source tables, which script/bench has filled.
+    pub fn source(&self, size: Size) -> Result<String, Failure> {
+        self.database(match size {
+            Size::S => "s",
+            Size::M => "m",
+            Size::L => "l",
+            Size::H => "h",
+        })
+    }
+
+    /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew.
+    pub async fn clean_up(&self) -> Result<(), Failure> {
+        self.elastic.delete_all(PREFIX).await?;
+        for name in ["ledger", "history"] {
+            postgres::drop(&self.database(name)?).await?;
+        }
+        Ok(())
+    }
+}
+
+fn variable(name: &str) -> Result<String, Failure> {
+    std::env::var(name).map_err(|_| format!("{name} is not set: run script/bench").into())
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>, Failure> {
+    match std::env::var(name) {
+        Ok(text) => text.parse().map(Some).map_err(|_| format!("{name} is {text}, which is no number").into()),
+        Err(_) => Ok(None),
+    }
+}
