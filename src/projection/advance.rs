@@ -11,7 +11,7 @@ use super::documents::{Entries, Sink, stream};
 use super::{Kind, Plan, fold, serving_settings};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
-use crate::elastic::bulk::{BulkWriter, Document, Written};
+use crate::elastic::bulk::{Batch, BulkWriter, Written};
 use crate::elastic::index::{self, Checkpoint, Index};
 use crate::failpoint;
 use crate::failure::Failure;
@@ -40,8 +40,12 @@ pub struct Advanced {
 }
 
 impl Sink for BulkWriter {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
-        self.write(document).await
+    fn batch(&mut self) -> &mut Batch {
+        BulkWriter::batch(self)
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
+        self.send_if_full().await
     }
 }
 

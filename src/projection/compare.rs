@@ -13,7 +13,7 @@ use super::documents::{Entries, Sink, stream, stream_day};
 use super::terms::Key;
 use super::{Kind, Plan, daily};
 use crate::day::{Day, Period};
-use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::Index;
 use crate::elastic::{Client, Method};
 use crate::failure::Failure;
@@ -119,8 +119,7 @@ pub async fn compare_index(
         index,
         every: part.every.unwrap_or(1).max(1),
         passed: 0,
-        batch: Vec::new(),
-        batch_bytes: 0,
+        batch: Batch::default(),
         found: 0,
         repairs: repair.then(|| BulkWriter::to_index(client, &index.physical, 2)),
         comparison: Comparison::default(),
@@ -151,8 +150,7 @@ struct Comparer<'a> {
     index: &'a Index,
     every: u64,
     passed: u64,
-    batch: Vec<Document>,
-    batch_bytes: usize,
+    batch: Batch,
     /// Expected documents that are there.
     found: u64,
     repairs: Option<BulkWriter>,
@@ -160,16 +158,20 @@ struct Comparer<'a> {
 }
 
 impl Sink for Comparer<'_> {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
         const BATCH: usize = 1000;
         const BATCH_BYTES: usize = 8 << 20;
         self.passed += 1;
         if !self.passed.is_multiple_of(self.every) {
+            self.batch.pop();
             return Ok(());
         }
-        self.batch_bytes += document.source.len();
-        self.batch.push(document);
-        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES { self.compare_batch().await } else { Ok(()) }
+        let full = self.batch.documents().len() >= BATCH || self.batch.bytes() >= BATCH_BYTES;
+        if full { self.compare_batch().await } else { Ok(()) }
     }
 }
 
@@ -190,34 +192,35 @@ struct MultiGet<'a> {
 
 impl Comparer<'_> {
     async fn compare_batch(&mut self) -> Result<(), Failure> {
-        if self.batch.is_empty() {
+        let batch = std::mem::take(&mut self.batch);
+        let documents = batch.documents();
+        if documents.len() == 0 {
             return Ok(());
         }
-        let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
         let physical = &self.index.physical;
-        let what = format!("looking up {} documents of {physical}", batch.len());
-        let ids: Vec<&str> = batch.iter().map(|document| document.id.as_str()).collect();
+        let what = format!("looking up {} documents of {physical}", documents.len());
+        let ids: Vec<&str> = batch.documents().map(|document| document.id).collect();
         let body = json!({ "ids": ids });
         let answer = self.client.request(Method::Post, &format!("/{physical}/_mget"), Some(&body), &what).await?;
         let answer: MultiGet<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
             Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read")).caused_by(error)
         })?;
-        if answer.docs.len() != batch.len() {
+        if answer.docs.len() != documents.len() {
             return Err(Failure::failed(format!("{what}: the answer is about {} documents", answer.docs.len())));
         }
-        for (expected, stored) in batch.into_iter().zip(answer.docs) {
+        for (expected, stored) in documents.zip(answer.docs) {
             self.comparison.compared += 1;
             self.found += u64::from(stored.found);
             let defect = match stored.source {
-                Some(source) if stored.found && is_same(&expected.source, source) => continue,
+                Some(source) if stored.found && is_same(expected.source, source) => continue,
                 Some(_) if stored.found => Defect::Different,
                 _ => Defect::Missing,
             };
-            self.comparison.note(defect, physical, &expected.id);
+            self.comparison.note(defect, physical, expected.id);
             if let Some(repairs) = &mut self.repairs {
                 let version = expected.version.max(stored.version);
-                repairs.write(Document { version, ..expected }).await?;
+                repairs.batch().push(expected.id, version, |out| out.extend_from_slice(expected.source));
+                repairs.send_if_full().await?;
                 self.comparison.repaired += 1;
             }
         }

@@ -90,7 +90,8 @@ impl Fold<'_> {
             let count = count.checked_add(n).ok_or_else(|| {
                 Failure::failed(format!("the count of term '{}' of {} exceeds a bigint", key.term, key.cell))
             })?;
-            self.writer.write(key.document(count, self.entry_id)).await?;
+            key.write(self.writer.batch(), count, self.entry_id);
+            self.writer.send_if_full().await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 pub mod advance;
 pub mod compare;
+mod copied;
 pub mod daily;
 pub mod documents;
 mod fold;

@@ -14,7 +14,7 @@ use super::compare::{Comparison, compare_index};
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::{Kind, Plan, serving_settings};
 use crate::clock::Stopwatch;
-use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
 use crate::elastic::{Client, Method};
 use crate::failpoint;
@@ -251,10 +251,14 @@ impl<P: Progress> Counted<'_, P> {
 }
 
 impl<P: Progress + Send> Sink for Counted<'_, P> {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+    fn batch(&mut self) -> &mut Batch {
+        self.writer.batch()
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
         self.documents += 1;
         self.progress.at(self.documents, self.steps);
-        self.writer.write(document).await
+        self.writer.send_if_full().await
     }
 }
 
