@@ -9,7 +9,7 @@ pub mod compare;
 mod copied;
 pub mod daily;
 pub mod documents;
-mod fold;
+pub mod fold;
 mod json;
 mod mapping;
 pub mod rebuild;
