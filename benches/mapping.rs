@@ -4,7 +4,8 @@
 //! DAYBOOK_ELASTICSEARCH_URL into bodies of 6 MB with the action lines that daybook sends. Each of the MAPPINGS (default:
 //! all of `as-is,unindexed,lean,full`; the last three are of daily documents) is filled RUNS times (default 3) with each
 //! number of requests in flight of FLIGHTS (default `1,2,3,4`): seconds for the bulk requests and for the refresh at the
-//! end, and the index's bytes on disk once its segments are merged into one.
+//! end, seconds of processor time that both took in the cluster (which tells more where others use the machine as well),
+//! and the index's bytes on disk once its segments are merged into one.
 
 #![expect(clippy::print_stdout, reason = "it tells what it measures")]
 
@@ -43,10 +44,10 @@ async fn main() -> Outcome<()> {
         let mapping = variant(&stored, name)?;
         for flight in flights.split(',') {
             for _ in 0..runs {
-                let Filled { bulk, refresh, disk } =
+                let Filled { bulk, refresh, processor, disk } =
                     cluster.fill(&format!("{index}-measured"), &mapping, &bodies, flight.parse()?).await?;
                 println!(
-                    "{name}, {flight} in flight: bulk {bulk:.2} s, refresh {refresh:.2} s, {} MB",
+                    "{name}, {flight} in flight: bulk {bulk:.2} s, refresh {refresh:.2} s, processor {processor:.1} s, {} MB",
                     disk / 1_000_000
                 );
             }
@@ -97,6 +98,7 @@ struct Cluster {
 struct Filled {
     bulk: f64,
     refresh: f64,
+    processor: f64,
     disk: u64,
 }
 
@@ -162,6 +164,15 @@ impl Cluster {
         Ok((bodies, documents))
     }
 
+    /// What all nodes have used so far.
+    async fn processor_seconds(&self) -> Outcome<f64> {
+        let stats =
+            self.ask(Method::GET, "_nodes/stats/process?filter_path=nodes.*.process.cpu.total_in_millis", None).await?;
+        let stats: Value = serde_json::from_slice(&stats)?;
+        let nodes = stats["nodes"].as_object().ok_or("no nodes")?;
+        Ok(nodes.values().filter_map(|node| node["process"]["cpu"]["total_in_millis"].as_f64()).sum::<f64>() / 1000.0)
+    }
+
     async fn mapping(&self, index: &str) -> Outcome<Value> {
         let answer: Map<String, Value> =
             serde_json::from_slice(&self.ask(Method::GET, &format!("{index}/_mapping"), None).await?)?;
@@ -173,7 +184,7 @@ impl Cluster {
         let _ = self.ask(Method::DELETE, index, None).await;
         let settings = json!({ "index": { "number_of_shards": 1, "auto_expand_replicas": "0-1", "gc_deletes": "0s" } });
         self.ask(Method::PUT, index, Some(json!({ "settings": settings, "mappings": mapping }))).await?;
-        let begin = Stopwatch::start();
+        let (begin, processor) = (Stopwatch::start(), self.processor_seconds().await?);
         let next = Arc::new(AtomicUsize::new(0));
         let mut senders = tokio::task::JoinSet::new();
         for _ in 0..in_flight {
@@ -198,11 +209,12 @@ impl Cluster {
         let begin = Stopwatch::start();
         self.ask(Method::POST, &format!("{index}/_refresh"), None).await?;
         let refresh = begin.elapsed().as_secs_f64();
+        let processor = self.processor_seconds().await? - processor;
         self.ask(Method::POST, &format!("{index}/_forcemerge?max_num_segments=1"), None).await?;
         let stats = self.ask(Method::GET, &format!("{index}/_stats/store"), None).await?;
         let stats: Value = serde_json::from_slice(&stats)?;
         let disk = stats["_all"]["primaries"]["store"]["size_in_bytes"].as_u64().ok_or("no size")?;
         self.ask(Method::DELETE, index, None).await?;
-        Ok(Filled { bulk, refresh, disk })
+        Ok(Filled { bulk, refresh, processor, disk })
     }
 }

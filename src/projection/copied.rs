@@ -151,7 +151,7 @@ mod tests {
             r#"{"a\": 1}"#,
             r#"{"a\"#,
             r#"{"a\}"#,
-            r#"{a: 1}"#,
+            r"{a: 1}",
             r#"{"a": {"b": 1}}"#,
         ] {
             for dimension in Dimension::ALL {
