@@ -158,7 +158,7 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Fai
 }
 
 fn text(advanced: &Advanced) -> String {
-    let Advanced { alias, index, from, through, written, duration, .. } = advanced;
+    let Advanced { alias, index, from, through, written, looked_up, duration, .. } = advanced;
     if from == through {
         return format!("{alias:<16} up to date with entry {through} ({index})");
     }
@@ -169,6 +169,10 @@ fn text(advanced: &Advanced) -> String {
         first => format!("entries {first} to {through}"),
     };
     let mut text = format!("{alias:<16} {documents} for {entries}, {seconds:.2} s ({index})");
+    if looked_up.documents > 0 {
+        let seconds = looked_up.waited.as_secs_f64();
+        text += &format!(", {} looked up first, {seconds:.2} s of waiting", Grouped(looked_up.documents));
+    }
     if written.overwritten > 0 {
         text += &format!(", {} changed by somebody else put right", Grouped(written.overwritten));
     }

@@ -3,6 +3,7 @@
 //! Every write is absolute and carries its version, so sending a document twice (after a time-out that was in fact a
 //! success, say) changes nothing. Only documents that were not taken are sent again.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,14 +29,14 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 const ATTEMPTS_WITHOUT_ANSWER: u32 = 4;
 
 /// A document as it is to stand in the index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Document<'a> {
     /// Its id.
-    pub id: String,
+    pub id: &'a str,
     /// The entry that it is as of.
     pub version: i64,
     /// Its source, on one line.
-    pub source: Vec<u8>,
+    pub source: &'a [u8],
 }
 
 /// How many documents a writer has dealt with.
@@ -98,13 +99,14 @@ impl BulkWriter {
         Self { target, most_in_flight, batch: Batch::default(), in_flight: JoinSet::new(), written: Written::default() }
     }
 
-    /// Takes a document. Waits while enough batches are in flight.
-    pub async fn write(&mut self, document: Document) -> Result<(), Failure> {
-        self.batch.push(document);
-        if self.batch.body.len() >= BATCH_BYTES {
-            self.send_off().await?;
-        }
-        Ok(())
+    /// The batch that is being filled: documents are written right into it.
+    pub fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    /// Sends the batch off if it is full. Waits while enough batches are in flight.
+    pub async fn send_if_full(&mut self) -> Result<(), Failure> {
+        if self.batch.bytes() >= BATCH_BYTES { self.send_off().await } else { Ok(()) }
     }
 
     /// Waits until every document taken so far is in the index.
@@ -138,37 +140,81 @@ impl BulkWriter {
     }
 }
 
-/// Documents of one request, already in the form in which they are sent.
+/// Documents in the form in which they are sent: an action line and a source each.
 #[derive(Debug, Default)]
-struct Batch {
+pub struct Batch {
     body: Vec<u8>,
     items: Vec<BatchItem>,
 }
 
-#[derive(Clone, Debug)]
+/// Where in the body a document's action line, its source and its end are.
+#[derive(Clone, Copy, Debug)]
 struct BatchItem {
-    id: String,
-    version: i64,
-    /// Where in the body its action line, its source and its end are.
     action: usize,
+    id_length: usize,
     source: usize,
     end: usize,
+    version: i64,
 }
 
+const BEFORE_ID: &[u8] = br#"{"index":{"_id":""#;
+
 impl Batch {
-    fn push(&mut self, document: Document) {
-        self.push_parts(document.id, document.version, &document.source);
+    /// Appends a document, whose source `write_source` appends to what it is given, on one line.
+    pub fn push(&mut self, id: &str, version: i64, write_source: impl FnOnce(&mut Vec<u8>)) {
+        let source = self.push_action(id, version);
+        write_source(&mut self.body);
+        self.close(source);
     }
 
-    fn push_parts(&mut self, id: String, version: i64, source_text: &[u8]) {
-        let action = self.body.len();
-        let line = json!({ "index": { "_id": &id, "version": version, "version_type": "external_gte" } });
-        self.body.extend_from_slice(line.to_string().as_bytes());
+    /// The same for a source that may turn out impossible to make: then nothing is appended.
+    pub fn try_push<E>(
+        &mut self,
+        id: &str,
+        version: i64,
+        write_source: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let item = self.push_action(id, version);
+        let made = write_source(&mut self.body);
+        match made {
+            Ok(()) => self.close(item),
+            Err(_) => self.body.truncate(item.action),
+        }
+        made
+    }
+
+    /// The id is written as it stands: those of daybook hold nothing that JSON would have to escape.
+    fn push_action(&mut self, id: &str, version: i64) -> BatchItem {
+        debug_assert!(id.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')), "{id}");
+        let body = &mut self.body;
+        let action = body.len();
+        body.extend_from_slice(BEFORE_ID);
+        body.extend_from_slice(id.as_bytes());
+        writeln!(body, r#"","version":{version},"version_type":"external_gte"}}}}"#)
+            .expect("writing to memory does not fail");
+        BatchItem { action, id_length: id.len(), source: body.len(), end: body.len(), version }
+    }
+
+    fn close(&mut self, item: BatchItem) {
         self.body.push(b'\n');
-        let source = self.body.len();
-        self.body.extend_from_slice(source_text);
-        self.body.push(b'\n');
-        self.items.push(BatchItem { id, version, action, source, end: self.body.len() });
+        self.items.push(BatchItem { end: self.body.len(), ..item });
+    }
+
+    /// Takes the document back that was appended last.
+    pub fn pop(&mut self) {
+        if let Some(item) = self.items.pop() {
+            self.body.truncate(item.action);
+        }
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// The documents, in the order in which they were appended.
+    pub fn documents(&self) -> impl ExactSizeIterator<Item = Document<'_>> {
+        self.items.iter().map(|item| item.document(&self.body))
     }
 
     /// A batch of some of this one's documents.
@@ -178,9 +224,20 @@ impl Batch {
             let action = batch.body.len();
             batch.body.extend_from_slice(&body[item.action..item.end]);
             let source = action + (item.source - item.action);
-            batch.items.push(BatchItem { action, source, end: batch.body.len(), ..item.clone() });
+            batch.items.push(BatchItem { action, source, end: batch.body.len(), ..*item });
         }
         batch
+    }
+}
+
+impl BatchItem {
+    fn document(self, body: &[u8]) -> Document<'_> {
+        let id = self.action + BEFORE_ID.len();
+        Document {
+            id: str::from_utf8(&body[id..id + self.id_length]).expect("it was appended as a str"),
+            version: self.version,
+            source: &body[self.source..self.end - 1],
+        }
     }
 }
 
@@ -224,7 +281,7 @@ impl Target {
                 Ok(answer) if !answer.is_success() => return Err(answer.failure(&what)),
                 Ok(answer) => {
                     failpoint::reach("bulk.answered");
-                    let remainder = self.sort_out(&answer, items, &what)?;
+                    let remainder = self.sort_out(&answer, &body, items, &what)?;
                     total.documents += remainder.written;
                     self.resolve_conflicts(&body, &remainder.conflicts, total).await?;
                     if remainder.again.is_empty() {
@@ -257,7 +314,8 @@ impl Target {
             let bytes = only.end - only.source;
             return Err(Failure::failed(format!(
                 "document {} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
-                only.id, self.name
+                only.document(body).id,
+                self.name
             ))
             .hint("raise http.max_content_length in elasticsearch.yml"));
         }
@@ -265,7 +323,7 @@ impl Target {
         Ok((Batch::of(body, first), Batch::of(body, second)))
     }
 
-    fn sort_out(&self, answer: &Answer, items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {
+    fn sort_out(&self, answer: &Answer, body: &[u8], items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {
         let outcomes = answer.read::<BulkAnswer>(what)?.outcomes();
         if outcomes.len() != items.len() {
             return Err(Failure::failed(format!("{what}: the answer is about {} documents", outcomes.len())));
@@ -280,10 +338,10 @@ impl Target {
                     remainder.again.push(item);
                 }
                 Outcome::Refused(cause) => {
-                    return Err(Failure::failed(format!("document {} was refused by {}: {cause}", item.id, self.name))
-                        .hint(
-                            "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
-                        ));
+                    let id = item.document(body).id;
+                    return Err(Failure::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
+                        "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
+                    ));
                 }
             }
         }
@@ -302,7 +360,7 @@ impl Target {
             return Ok(());
         }
         let what = format!("looking at {} documents of {} that have a higher version", conflicts.len(), self.name);
-        let ids: Vec<&str> = conflicts.iter().map(|item| item.id.as_str()).collect();
+        let ids: Vec<&str> = conflicts.iter().map(|item| item.document(body).id).collect();
         let path = format!("/{}/_mget?_source_includes=entry_id", self.name);
         let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
         let stored = answer.read::<MultiGet>(&what)?.docs;
@@ -332,10 +390,11 @@ impl Target {
     }
 
     async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Failure> {
-        let what = format!("putting document {} of {} right", item.id, self.name);
-        tracing::warn!(document = item.id, index = self.name, version, "somebody else changed a document: overwritten");
+        let Document { id, source, .. } = item.document(body);
+        let what = format!("putting document {id} of {} right", self.name);
+        tracing::warn!(document = id, index = self.name, version, "somebody else changed a document: overwritten");
         let mut batch = Batch::default();
-        batch.push_parts(item.id.clone(), version, body[item.source..item.end].trim_ascii_end());
+        batch.push(id, version, |out| out.extend_from_slice(source));
         let path = self.bulk_path();
         let sending = self.client.send_lines(&path, batch.body.into());
         let answer = sending.await.map_err(|error| error.during(&what))?;
@@ -380,14 +439,23 @@ mod tests {
     fn part_of_a_batch_is_the_same_documents_again() {
         let mut batch = Batch::default();
         for n in 0..3 {
-            batch.push(Document { id: format!("d{n}"), version: n, source: format!("{{\"n\":{n}}}").into_bytes() });
+            batch.push(&format!("d{n}"), n, |out| put(out, n));
         }
+        batch.pop();
+        batch.push("d2", 2, |out| put(out, 2));
         let part = Batch::of(&batch.body, &batch.items[1..]);
-        let text = String::from_utf8(part.body.clone()).unwrap();
-        assert!(text.starts_with(r#"{"index":{"_id":"d1""#) && text.ends_with("{\"n\":2}\n"), "{text}");
-        for item in &part.items {
-            assert_eq!(&part.body[item.source..item.end], format!("{{\"n\":{}}}\n", item.version).as_bytes());
-        }
+        let text = str::from_utf8(&part.body).unwrap();
+        let action = r#"{"index":{"_id":"d1","version":1,"version_type":"external_gte"}}"#;
+        assert!(text.starts_with(&format!("{action}\n{{\"n\":1}}\n")) && text.ends_with("{\"n\":2}\n"), "{text}");
+        let source = |n: i64| format!("{{\"n\":{n}}}").into_bytes();
+        let expected = [("d1", 1, source(1)), ("d2", 2, source(2))];
+        let documents: Vec<_> =
+            part.documents().map(|document| (document.id, document.version, document.source.to_vec())).collect();
+        assert_eq!(documents, expected);
+    }
+
+    fn put(out: &mut Vec<u8>, n: i64) {
+        write!(out, "{{\"n\":{n}}}").unwrap();
     }
 
     #[test]

@@ -59,20 +59,26 @@ pub struct StoredRow {
     pub count: i64,
     /// Records involved.
     pub total: i64,
-    maps: [String; 3],
+    /// What the server sent, of which the maps are read where they stand.
+    row: PgRow,
 }
 
 impl StoredRow {
     /// The terms by dimension, in the order items, queries, geocodes.
     pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
-        let read = |text| {
-            map::read(text).map_err(|error| {
-                Failure::failed(format!("a term map of entry {} ({}) cannot be read", self.entry_id, self.cell))
-                    .caused_by(error)
-            })
-        };
-        let [items, queries, geocodes] = &self.maps;
+        let read = |text| map::read(text).map_err(|error| self.unreadable().caused_by(error));
+        let [items, queries, geocodes] = self.map_texts()?;
         Ok([read(items)?, read(queries)?, read(geocodes)?])
+    }
+
+    /// The same maps as jsonb's own text.
+    pub fn map_texts(&self) -> Result<[&str; 3], Failure> {
+        let text = |column| jsonb_text(&self.row, column).map_err(|error| self.unreadable().caused_by(error));
+        Ok([text("items")?, text("queries")?, text("geocodes")?])
+    }
+
+    fn unreadable(&self) -> Failure {
+        Failure::failed(format!("a term map of entry {} ({}) cannot be read", self.entry_id, self.cell))
     }
 }
 
@@ -488,18 +494,18 @@ async fn for_each_row(
 ) -> Result<(), Failure> {
     let mut rows = query.fetch(connection);
     while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
-        take(stored_row(&row).attempt(what.as_str())?).await?;
+        take(stored_row(row).attempt(what.as_str())?).await?;
     }
     Ok(())
 }
 
-fn stored_row(row: &PgRow) -> Result<StoredRow, sqlx::Error> {
+fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {
-        cell: cell(row)?,
+        cell: cell(&row)?,
         entry_id: row.try_get("entry_id")?,
         count: row.try_get("count")?,
         total: row.try_get("total")?,
-        maps: [jsonb_text(row, "items")?, jsonb_text(row, "queries")?, jsonb_text(row, "geocodes")?],
+        row,
     })
 }
 
@@ -533,8 +539,8 @@ fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
     })
 }
 
-/// A jsonb column's text, without parsing it.
-fn jsonb_text(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
+/// A jsonb column's text, without parsing or copying it.
+fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     let format = value.format();
     let bytes = <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
@@ -542,5 +548,5 @@ fn jsonb_text(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
     let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes) else {
         return Err(sqlx::Error::Decode("jsonb of an unknown binary form".into()));
     };
-    String::from_utf8(text.to_vec()).map_err(|error| sqlx::Error::Decode(error.into()))
+    str::from_utf8(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }

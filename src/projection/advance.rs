@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::documents::{Entries, Sink, stream};
-use super::{Kind, Plan, fold, serving_settings};
+use super::fold::{Fold, LookedUp};
+use super::{Kind, Plan, serving_settings};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
-use crate::elastic::bulk::{BulkWriter, Document, Written};
+use crate::elastic::bulk::{Batch, BulkWriter, Written};
 use crate::elastic::index::{self, Checkpoint, Index};
 use crate::failpoint;
 use crate::failure::Failure;
@@ -34,14 +35,21 @@ pub struct Advanced {
     /// The documents.
     #[serde(flatten)]
     pub written: Written,
+    /// What it cost to know how the documents stood, where they are added to.
+    #[serde(flatten)]
+    pub looked_up: LookedUp,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
     pub duration: Duration,
 }
 
 impl Sink for BulkWriter {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
-        self.write(document).await
+    fn batch(&mut self) -> &mut Batch {
+        BulkWriter::batch(self)
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
+        self.send_if_full().await
     }
 }
 
@@ -60,7 +68,8 @@ pub async fn advance(
     failpoint::reach("advance.opened");
     let from = index.checkpoint.applied_through;
     let mut writer = BulkWriter::to_alias(client, &alias);
-    let written = advance_index(kind, plan, reader, client, &mut index, &mut writer).await?;
+    let mut looked_up = LookedUp::default();
+    let written = advance_index(kind, plan, reader, client, &mut index, &mut writer, &mut looked_up).await?;
     let through = index.checkpoint.applied_through;
     Ok(Advanced {
         projection: kind,
@@ -69,6 +78,7 @@ pub async fn advance(
         from,
         through,
         written,
+        looked_up,
         duration: stopwatch.elapsed(),
     })
 }
@@ -81,6 +91,7 @@ pub(super) async fn advance_index(
     client: &Client,
     index: &mut Index,
     writer: &mut BulkWriter,
+    looked_up: &mut LookedUp,
 ) -> Result<Written, Failure> {
     let from = index.checkpoint.applied_through;
     let head = reader.head().await?;
@@ -88,19 +99,17 @@ pub(super) async fn advance_index(
         return Ok(Written::default());
     }
     tracing::info!(index = index.physical, from = from.number(), through = head.number(), "advancing");
-    let mut written = Written::default();
     if kind == Kind::Terms {
         for entry_id in from.through(head) {
-            fold::add_entry(&plan.terms, reader, client, &index.physical, writer, entry_id).await?;
-            // The next entry adds to what this one leaves, so all of it must be there.
-            written = writer.flush().await?;
+            let mut fold = Fold { scope: &plan.terms, client, index: &index.physical, writer, looked_up };
+            fold.add_entry(reader, entry_id).await?;
             failpoint::reach("advance.entry_folded");
             record(index, reader, client, entry_id).await?;
         }
     } else {
         stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
-        written = writer.flush().await?;
     }
+    let written = writer.flush().await?;
     failpoint::reach("advance.documents_written");
     index.refresh(client).await?;
     record(index, reader, client, head).await?;

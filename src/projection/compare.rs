@@ -8,12 +8,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::terms::Key;
 use super::{Kind, Plan, daily};
 use crate::day::{Day, Period};
-use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::Index;
 use crate::elastic::{Client, Method};
 use crate::failure::Failure;
@@ -119,8 +120,8 @@ pub async fn compare_index(
         index,
         every: part.every.unwrap_or(1).max(1),
         passed: 0,
-        batch: Vec::new(),
-        batch_bytes: 0,
+        batch: Batch::default(),
+        looking: JoinSet::new(),
         found: 0,
         repairs: repair.then(|| BulkWriter::to_index(client, &index.physical, 2)),
         comparison: Comparison::default(),
@@ -146,13 +147,17 @@ pub async fn compare_index(
     Ok(comparison)
 }
 
+/// Look-ups at the same time: Elasticsearch answers each by one thread for each shard.
+const LOOK_UPS_IN_FLIGHT: usize = 2;
+
 struct Comparer<'a> {
     client: &'a Client,
     index: &'a Index,
     every: u64,
     passed: u64,
-    batch: Vec<Document>,
-    batch_bytes: usize,
+    batch: Batch,
+    /// Batches that are being looked up, while the documents of the next one are made.
+    looking: JoinSet<Result<Looked, Failure>>,
     /// Expected documents that are there.
     found: u64,
     repairs: Option<BulkWriter>,
@@ -160,16 +165,20 @@ struct Comparer<'a> {
 }
 
 impl Sink for Comparer<'_> {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+    fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
         const BATCH: usize = 1000;
         const BATCH_BYTES: usize = 8 << 20;
         self.passed += 1;
         if !self.passed.is_multiple_of(self.every) {
+            self.batch.pop();
             return Ok(());
         }
-        self.batch_bytes += document.source.len();
-        self.batch.push(document);
-        if self.batch.len() >= BATCH || self.batch_bytes >= BATCH_BYTES { self.compare_batch().await } else { Ok(()) }
+        let full = self.batch.documents().len() >= BATCH || self.batch.bytes() >= BATCH_BYTES;
+        if full { self.send_off().await } else { Ok(()) }
     }
 }
 
@@ -188,36 +197,75 @@ struct MultiGet<'a> {
     docs: Vec<Stored<'a>>,
 }
 
+/// What looking at the documents of a batch came to.
+struct Looked {
+    batch: Batch,
+    /// How many of them are there.
+    found: u64,
+    wrong: Vec<Wrong>,
+}
+
+/// A document that is missing or different.
+struct Wrong {
+    /// Which one of the batch.
+    place: usize,
+    defect: Defect,
+    /// Its version in the index, if it is there.
+    stored_version: i64,
+}
+
+/// Looks a batch's documents up and compares them.
+async fn look_at(client: &Client, physical: &str, batch: Batch) -> Result<Looked, Failure> {
+    let documents = batch.documents();
+    let what = format!("looking up {} documents of {physical}", documents.len());
+    let ids: Vec<&str> = batch.documents().map(|document| document.id).collect();
+    let body = json!({ "ids": ids });
+    let answer = client.request(Method::Post, &format!("/{physical}/_mget"), Some(&body), &what).await?;
+    let answer: MultiGet<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
+        Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read")).caused_by(error)
+    })?;
+    if answer.docs.len() != documents.len() {
+        return Err(Failure::failed(format!("{what}: the answer is about {} documents", answer.docs.len())));
+    }
+    let (mut found, mut wrong) = (0, Vec::new());
+    for (place, (expected, stored)) in documents.zip(answer.docs).enumerate() {
+        found += u64::from(stored.found);
+        let defect = match stored.source {
+            Some(source) if stored.found && is_same(expected.source, source) => continue,
+            Some(_) if stored.found => Defect::Different,
+            _ => Defect::Missing,
+        };
+        wrong.push(Wrong { place, defect, stored_version: stored.version });
+    }
+    Ok(Looked { batch, found, wrong })
+}
+
 impl Comparer<'_> {
-    async fn compare_batch(&mut self) -> Result<(), Failure> {
-        if self.batch.is_empty() {
-            return Ok(());
+    /// Lets the batch be looked at.
+    async fn send_off(&mut self) -> Result<(), Failure> {
+        while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
+            self.note_one().await?;
         }
         let batch = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
-        let physical = &self.index.physical;
-        let what = format!("looking up {} documents of {physical}", batch.len());
-        let ids: Vec<&str> = batch.iter().map(|document| document.id.as_str()).collect();
-        let body = json!({ "ids": ids });
-        let answer = self.client.request(Method::Post, &format!("/{physical}/_mget"), Some(&body), &what).await?;
-        let answer: MultiGet<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
-            Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read")).caused_by(error)
-        })?;
-        if answer.docs.len() != batch.len() {
-            return Err(Failure::failed(format!("{what}: the answer is about {} documents", answer.docs.len())));
-        }
-        for (expected, stored) in batch.into_iter().zip(answer.docs) {
-            self.comparison.compared += 1;
-            self.found += u64::from(stored.found);
-            let defect = match stored.source {
-                Some(source) if stored.found && is_same(&expected.source, source) => continue,
-                Some(_) if stored.found => Defect::Different,
-                _ => Defect::Missing,
-            };
-            self.comparison.note(defect, physical, &expected.id);
+        let (client, physical) = (self.client.clone(), self.index.physical.clone());
+        self.looking.spawn(async move { look_at(&client, &physical, batch).await });
+        Ok(())
+    }
+
+    /// Notes what one of the batches came to.
+    async fn note_one(&mut self) -> Result<(), Failure> {
+        let Some(looked) = self.looking.join_next().await else { return Ok(()) };
+        let Looked { batch, found, wrong } =
+            looked.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error))??;
+        self.comparison.compared += batch.documents().len() as u64;
+        self.found += found;
+        for Wrong { place, defect, stored_version } in wrong {
+            let Some(expected) = batch.documents().nth(place) else { continue };
+            self.comparison.note(defect, &self.index.physical, expected.id);
             if let Some(repairs) = &mut self.repairs {
-                let version = expected.version.max(stored.version);
-                repairs.write(Document { version, ..expected }).await?;
+                let version = expected.version.max(stored_version);
+                repairs.batch().push(expected.id, version, |out| out.extend_from_slice(expected.source));
+                repairs.send_if_full().await?;
                 self.comparison.repaired += 1;
             }
         }
@@ -226,7 +274,12 @@ impl Comparer<'_> {
 
     /// Looks for what should not be there, if every expected document was looked at.
     async fn finish(mut self, whole: Option<(Kind, &Plan, &mut Reader, EntryId)>) -> Result<Comparison, Failure> {
-        self.compare_batch().await?;
+        if self.batch.documents().len() > 0 {
+            self.send_off().await?;
+        }
+        while !self.looking.is_empty() {
+            self.note_one().await?;
+        }
         if let Some((kind, plan, reader, through)) = whole {
             self.index.refresh(self.client).await?;
             // What is there is the expected documents that were found, and the extra ones.

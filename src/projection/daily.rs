@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use super::copied::put_list;
 use super::json::{put, put_string};
+use super::terms::Dimension;
 use super::totals::CELLS;
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
-use crate::elastic::bulk::Document;
+use crate::elastic::bulk::Batch;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::map::TermMap;
@@ -19,47 +21,63 @@ pub fn id(recordset_id: Uuid, day: Day) -> String {
     format!("{day}:{recordset_id}")
 }
 
-/// The document of a recordset and a day, from all of its rows of that day: their net.
+/// Writes the document of a recordset and a day, from all of its rows of that day: their net.
 ///
 /// Its version is the last entry among them.
-pub fn document(recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<Document, Failure> {
+pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<(), Failure> {
     let entry_id = rows.iter().map(|row| row.entry_id).max().unwrap_or(EntryId::NONE);
-    let mut source = Vec::with_capacity(4096);
     let harvest_date = day.next();
-    put(
-        &mut source,
-        format_args!(
-            r#"{{"recordset_id":"{recordset_id}","harvest_date":"{harvest_date}","day":"{day}","entry_id":{entry_id}"#
-        ),
-    );
-    for (record_type, stat_types) in CELLS {
-        put(&mut source, format_args!(r#","{}":{{"#, record_type.name()));
-        for (place, stat_type) in stat_types.into_iter().enumerate() {
-            let rows = rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
-            let net = Net::of(rows, recordset_id, day)?;
-            let comma = if place > 0 { "," } else { "" };
-            put(
-                &mut source,
-                format_args!(r#"{comma}"{}":{{"count":{},"total":{},"items":"#, stat_type.name(), net.count, net.total),
-            );
-            let [items, queries, geocodes] = net.maps;
-            put_terms(&mut source, &items, "term", put_string);
-            put(&mut source, format_args!(r#","queries":"#));
-            put_terms(&mut source, &queries, "term", |out, term| match term {
-                "" => put(out, format_args!("null")),
-                hash => put_string(out, hash),
-            });
-            put(&mut source, format_args!(r#","geocodes":"#));
-            // A geocode's term is JSON already.
-            put_terms(&mut source, &geocodes, "geo", |out, term| {
-                out.extend_from_slice(term.as_bytes());
-            });
-            source.push(b'}');
+    batch.try_push(&id(recordset_id, day), entry_id.number(), |out| {
+        put(
+            out,
+            format_args!(
+                r#"{{"recordset_id":"{recordset_id}","harvest_date":"{harvest_date}","day":"{day}","entry_id":{entry_id}"#
+            ),
+        );
+        for (record_type, stat_types) in CELLS {
+            put(out, format_args!(r#","{}":{{"#, record_type.name()));
+            for (place, stat_type) in stat_types.into_iter().enumerate() {
+                let comma = if place > 0 { "," } else { "" };
+                put(out, format_args!(r#"{comma}"{}":"#, stat_type.name()));
+                let rows =
+                    rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
+                put_cell(out, recordset_id, day, rows)?;
+            }
+            out.push(b'}');
         }
-        source.push(b'}');
+        out.push(b'}');
+        Ok(())
+    })
+}
+
+fn put_cell<'a>(
+    out: &mut Vec<u8>,
+    recordset_id: Uuid,
+    day: Day,
+    rows: impl Iterator<Item = &'a StoredRow> + Clone,
+) -> Result<(), Failure> {
+    let mut several = rows.clone();
+    if let (Some(only), None) = (several.next(), several.next()) {
+        let begin = out.len();
+        if put_row(out, only.count, only.total, only.map_texts()?).is_some() {
+            return Ok(());
+        }
+        out.truncate(begin);
     }
-    source.push(b'}');
-    Ok(Document { id: id(recordset_id, day), version: entry_id.number(), source })
+    Net::of(rows, recordset_id, day)?.put(out);
+    Ok(())
+}
+
+/// A cell that has one row: what that lists is what the document lists.
+fn put_row(out: &mut Vec<u8>, count: i64, total: i64, [items, queries, geocodes]: [&str; 3]) -> Option<()> {
+    put(out, format_args!(r#"{{"count":{count},"total":{total},"items":"#));
+    put_list(out, items, Dimension::Items)?;
+    out.extend_from_slice(br#","queries":"#);
+    put_list(out, queries, Dimension::Queries)?;
+    out.extend_from_slice(br#","geocodes":"#);
+    put_list(out, geocodes, Dimension::Geocodes)?;
+    out.push(b'}');
+    Some(())
 }
 
 /// The net of a cell on a day.
@@ -90,6 +108,23 @@ impl<'a> Net<'a> {
             }
         }
         Ok(net)
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        let Self { count, total, maps: [items, queries, geocodes] } = self;
+        put(out, format_args!(r#"{{"count":{count},"total":{total},"items":"#));
+        put_terms(out, items, "term", put_string);
+        put(out, format_args!(r#","queries":"#));
+        put_terms(out, queries, "term", |out, term| match term {
+            "" => put(out, format_args!("null")),
+            hash => put_string(out, hash),
+        });
+        put(out, format_args!(r#","geocodes":"#));
+        // A geocode's term is JSON already.
+        put_terms(out, geocodes, "geo", |out, term| {
+            out.extend_from_slice(term.as_bytes());
+        });
+        out.push(b'}');
     }
 }
 

@@ -7,15 +7,18 @@ use uuid::Uuid;
 use super::terms::{Dimension, Key, Scope};
 use super::{Kind, daily, totals};
 use crate::day::Day;
-use crate::elastic::bulk::Document;
+use crate::elastic::bulk::Batch;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{CellTotal, DayTouched, Reader, StoredRow, TermTotal};
 
-/// Takes documents, one at a time.
+/// Takes documents, which are written right into its batch.
 pub trait Sink {
-    /// Takes one.
-    fn take(&mut self, document: Document) -> impl Future<Output = Result<(), Failure>> + Send;
+    /// Where the next document is to be written.
+    fn batch(&mut self) -> &mut Batch;
+
+    /// Takes what was written.
+    fn take(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 }
 
 /// Which entries a stream of documents is about.
@@ -72,7 +75,8 @@ pub async fn stream_day(
 }
 
 async fn take_day(sink: &mut impl Sink, day: Day, (recordset_id, rows): (Uuid, Vec<StoredRow>)) -> Result<(), Failure> {
-    sink.take(daily::document(recordset_id, day, &rows)?).await
+    daily::write(sink.batch(), recordset_id, day, &rows)?;
+    sink.take().await
 }
 
 async fn stream_totals(
@@ -81,19 +85,21 @@ async fn stream_totals(
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
     let mut groups = Groups::default();
-    let document = |(recordset_id, totals): (Uuid, Vec<CellTotal>)| totals::document(recordset_id, &totals);
     reader
-        .totals_touched(after, through, async |total: CellTotal| {
-            match groups.push(total.cell.recordset_id, total).and_then(document) {
-                Some(document) => sink.take(document).await,
-                None => Ok(()),
-            }
+        .totals_touched(after, through, async |total: CellTotal| match groups.push(total.cell.recordset_id, total) {
+            Some(group) => take_totals(sink, group).await,
+            None => Ok(()),
         })
         .await?;
-    match groups.last().and_then(document) {
-        Some(document) => sink.take(document).await,
+    match groups.last() {
+        Some(group) => take_totals(sink, group).await,
         None => Ok(()),
     }
+}
+
+async fn take_totals(sink: &mut impl Sink, (recordset_id, cells): (Uuid, Vec<CellTotal>)) -> Result<(), Failure> {
+    totals::write(sink.batch(), recordset_id, &cells);
+    sink.take().await
 }
 
 async fn stream_terms(
@@ -109,7 +115,8 @@ async fn stream_terms(
         reader
             .term_totals(dimension.name(), &scope.stat_types, through, async |total: TermTotal| {
                 let key = Key { cell: total.cell, dimension, term: total.term };
-                sink.take(key.document(total.count, total.entry_id)).await
+                key.write(sink.batch(), total.count, total.entry_id);
+                sink.take().await
             })
             .await?;
     }

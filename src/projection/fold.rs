@@ -2,11 +2,18 @@
 //!
 //! One entry at a time, in their order. A document that is as of the entry, or of a later one, has what the entry adds
 //! and is passed over, so a crash anywhere repeats safely.
+//!
+//! The ledger's first entry is written without looking anything up: what it adds is all that its terms have. A document
+//! that is there all the same is as of that entry or of a later one, and its version keeps it as it is.
 
-use serde::Deserialize;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::terms::{Dimension, Key, Scope};
+use crate::clock::Stopwatch;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::{Client, Method};
 use crate::failpoint;
@@ -17,39 +24,66 @@ use crate::ledger::read::{Reader, StoredRow};
 /// Documents that are looked up in one request.
 const LOOKED_UP_AT_ONCE: usize = 5000;
 
-/// Adds an entry to the index of terms.
-pub(super) async fn add_entry(
-    scope: &Scope,
-    reader: &mut Reader,
-    client: &Client,
-    index: &str,
-    writer: &mut BulkWriter,
-    entry_id: EntryId,
-) -> Result<(), Failure> {
-    let mut fold = Fold { client, index, writer, entry_id, added: Vec::new() };
-    reader
-        .rows_of_entry(entry_id, async |row: StoredRow| {
-            for (dimension, terms) in Dimension::ALL.into_iter().zip(row.maps()?) {
-                if !scope.covers(dimension, row.cell.stat_type) {
-                    continue;
-                }
-                for (term, n) in terms.0 {
-                    let key = Key { cell: row.cell, dimension, term: term.into_owned() };
-                    fold.add(key, n).await?;
-                }
-            }
-            Ok(())
-        })
-        .await?;
-    fold.flush().await
+/// Look-ups in flight, while the documents of others are written.
+const LOOK_UPS_IN_FLIGHT: usize = 2;
+
+/// What it cost to know how the documents stood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LookedUp {
+    /// Documents that were looked up.
+    #[serde(rename = "looked_up")]
+    pub documents: u64,
+    /// How long was waited for that.
+    #[serde(rename = "look_up_seconds", serialize_with = "crate::output::as_seconds")]
+    pub waited: Duration,
 }
 
-struct Fold<'a> {
-    client: &'a Client,
-    index: &'a str,
-    writer: &'a mut BulkWriter,
+/// An index of terms that entries are added to.
+pub(super) struct Fold<'a> {
+    pub scope: &'a Scope,
+    pub client: &'a Client,
+    pub index: &'a str,
+    /// Leads to the index.
+    pub writer: &'a mut BulkWriter,
+    pub looked_up: &'a mut LookedUp,
+}
+
+impl Fold<'_> {
+    /// Adds an entry, all of which is in the index when this returns.
+    pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Failure> {
+        let scope = self.scope;
+        let mut adding = Adding { fold: self, entry_id, added: Vec::new(), looking: JoinSet::new() };
+        reader
+            .rows_of_entry(entry_id, async |row: StoredRow| {
+                for (dimension, terms) in Dimension::ALL.into_iter().zip(row.maps()?) {
+                    if !scope.covers(dimension, row.cell.stat_type) {
+                        continue;
+                    }
+                    for (term, n) in terms.0 {
+                        adding.add(Key { cell: row.cell, dimension, term: term.into_owned() }, n).await?;
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        adding.finish().await
+    }
+}
+
+/// What an entry adds to a term, and the id of the term's document.
+struct Added {
+    id: String,
+    key: Key,
+    n: i64,
+}
+
+/// An entry that is being added. It lists each term of a cell once, so no document waits for another one of it.
+struct Adding<'f, 'a> {
+    fold: &'f mut Fold<'a>,
     entry_id: EntryId,
-    added: Vec<(Key, i64)>,
+    added: Vec<Added>,
+    /// Look-ups that are under way.
+    looking: JoinSet<Result<Vec<(Added, Stored)>, Failure>>,
 }
 
 /// A document of terms, as far as the fold needs it.
@@ -68,20 +102,49 @@ struct StoredSource {
     entry_id: Option<EntryId>,
 }
 
-impl Fold<'_> {
+impl Adding<'_, '_> {
     async fn add(&mut self, key: Key, n: i64) -> Result<(), Failure> {
-        self.added.push((key, n));
-        if self.added.len() >= LOOKED_UP_AT_ONCE { self.flush().await } else { Ok(()) }
+        let id = key.id();
+        if self.entry_id == EntryId::NONE.next() {
+            key.write_as(&id, self.fold.writer.batch(), n, self.entry_id);
+            return self.fold.writer.send_if_full().await;
+        }
+        self.added.push(Added { id, key, n });
+        if self.added.len() >= LOOKED_UP_AT_ONCE { self.send_off().await } else { Ok(()) }
     }
 
-    async fn flush(&mut self) -> Result<(), Failure> {
-        if self.added.is_empty() {
-            return Ok(());
+    async fn finish(&mut self) -> Result<(), Failure> {
+        if !self.added.is_empty() {
+            self.send_off().await?;
+        }
+        while !self.looking.is_empty() {
+            self.write_looked_up().await?;
+        }
+        // The next entry adds to what this one leaves, so all of it must be there.
+        self.fold.writer.flush().await.map(drop)
+    }
+
+    /// Looks up how the documents stand.
+    async fn send_off(&mut self) -> Result<(), Failure> {
+        while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
+            self.write_looked_up().await?;
         }
         let added = std::mem::take(&mut self.added);
-        let stored = self.look_up(&added).await?;
+        let (client, index) = (self.fold.client.clone(), self.fold.index.to_owned());
+        self.looking.spawn(async move { look_up(&client, &index, added).await });
+        Ok(())
+    }
+
+    /// Writes the documents of a look-up that is through, once one is.
+    async fn write_looked_up(&mut self) -> Result<(), Failure> {
+        let stopwatch = Stopwatch::start();
+        let Some(looked_up) = self.looking.join_next().await else { return Ok(()) };
+        let looked_up =
+            looked_up.map_err(|error| Failure::failed("looking up documents was broken off").caused_by(error))??;
+        self.fold.looked_up.waited += stopwatch.elapsed();
+        self.fold.looked_up.documents += looked_up.len() as u64;
         failpoint::reach("fold.looked_up");
-        for ((key, n), stored) in added.into_iter().zip(stored) {
+        for (Added { id, key, n }, stored) in looked_up {
             let count = match stored.source {
                 Some(StoredSource { entry_id: Some(as_of), .. }) if as_of >= self.entry_id => continue,
                 Some(StoredSource { count, .. }) => count.unwrap_or(0),
@@ -90,26 +153,27 @@ impl Fold<'_> {
             let count = count.checked_add(n).ok_or_else(|| {
                 Failure::failed(format!("the count of term '{}' of {} exceeds a bigint", key.term, key.cell))
             })?;
-            self.writer.write(key.document(count, self.entry_id)).await?;
+            key.write_as(&id, self.fold.writer.batch(), count, self.entry_id);
+            self.fold.writer.send_if_full().await?;
         }
         Ok(())
     }
+}
 
-    async fn look_up(&self, added: &[(Key, i64)]) -> Result<Vec<Stored>, Failure> {
-        #[derive(Deserialize)]
-        struct Answer {
-            docs: Vec<Stored>,
-        }
-        let what = format!("looking up {} documents of {}", added.len(), self.index);
-        let ids: Vec<String> = added.iter().map(|(key, _)| key.id()).collect();
-        let path = format!("/{}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs._source", self.index);
-        let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
-        let docs = answer.read::<Answer>(&what)?.docs;
-        if docs.len() != ids.len() {
-            return Err(Failure::failed(format!("{what}: the answer is about {} documents", docs.len())));
-        }
-        Ok(docs)
+async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<(Added, Stored)>, Failure> {
+    #[derive(Deserialize)]
+    struct Answer {
+        docs: Vec<Stored>,
     }
+    let what = format!("looking up {} documents of {index}", added.len());
+    let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
+    let path = format!("/{index}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs._source");
+    let answer = client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
+    let docs = answer.read::<Answer>(&what)?.docs;
+    if docs.len() != added.len() {
+        return Err(Failure::failed(format!("{what}: the answer is about {} documents", docs.len())));
+    }
+    Ok(added.into_iter().zip(docs).collect())
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@
 
 pub mod advance;
 pub mod compare;
+mod copied;
 pub mod daily;
 pub mod documents;
-mod fold;
+pub mod fold;
 mod json;
 mod mapping;
 pub mod rebuild;

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use super::advance::{advance_index, record};
 use super::compare::{Comparison, compare_index};
 use super::documents::{Entries, Sink, stream, stream_day};
+use super::fold::LookedUp;
 use super::{Kind, Plan, serving_settings};
 use crate::clock::Stopwatch;
-use crate::elastic::bulk::{BulkWriter, Document};
+use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
 use crate::elastic::{Client, Method};
 use crate::failpoint;
@@ -216,7 +217,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     /// Catches up with what was posted meanwhile.
     async fn catch_up(&mut self, kind: Kind, index: &mut Index) -> Result<(), Failure> {
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
-        advance_index(kind, self.plan, &mut self.reader, self.client, index, &mut writer).await.map(drop)
+        let mut looked_up = LookedUp::default();
+        let Self { plan, reader, client, .. } = self;
+        advance_index(kind, plan, reader, client, index, &mut writer, &mut looked_up).await.map(drop)
     }
 
     /// Catches up for the last time, so that the index can serve.
@@ -258,10 +261,14 @@ impl<P: Progress> Counted<'_, P> {
 }
 
 impl<P: Progress + Send> Sink for Counted<'_, P> {
-    async fn take(&mut self, document: Document) -> Result<(), Failure> {
+    fn batch(&mut self) -> &mut Batch {
+        self.writer.batch()
+    }
+
+    async fn take(&mut self) -> Result<(), Failure> {
         self.documents += 1;
         self.progress.at(self.documents, self.steps);
-        self.writer.write(document).await
+        self.writer.send_if_full().await
     }
 }
 

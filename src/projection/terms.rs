@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::json::{put, put_string};
 use crate::aggregate::Cell;
-use crate::elastic::bulk::Document;
+use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
 
@@ -160,28 +160,33 @@ impl Key {
         URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
     }
 
-    /// The document, with the count after an entry.
-    pub fn document(&self, count: i64, entry_id: EntryId) -> Document {
+    /// Writes the document, with the count after an entry.
+    pub fn write(&self, batch: &mut Batch, count: i64, entry_id: EntryId) {
+        self.write_as(&self.id(), batch, count, entry_id);
+    }
+
+    /// The same, where the id is known already.
+    pub(super) fn write_as(&self, id: &str, batch: &mut Batch, count: i64, entry_id: EntryId) {
         let Self { cell, dimension, term } = self;
-        let mut source = Vec::with_capacity(256 + term.len());
         let (recordset_id, record_type, stat_type) =
             (cell.recordset_id, cell.record_type.name(), cell.stat_type.name());
-        put(
-            &mut source,
-            format_args!(
-                r#"{{"recordset_id":"{recordset_id}","record_type":"{record_type}","stat_type":"{stat_type}","dimension":"{}","term":"#,
-                dimension.name()
-            ),
-        );
-        match (dimension, term.as_str()) {
-            (Dimension::Queries, "") => source.extend_from_slice(b"null"),
-            _ => put_string(&mut source, term),
-        }
-        if *dimension == Dimension::Geocodes {
-            put_place(&mut source, term);
-        }
-        put(&mut source, format_args!(r#","count":{count},"entry_id":{entry_id}}}"#));
-        Document { id: self.id(), version: entry_id.number(), source }
+        batch.push(id, entry_id.number(), |out| {
+            put(
+                out,
+                format_args!(
+                    r#"{{"recordset_id":"{recordset_id}","record_type":"{record_type}","stat_type":"{stat_type}","dimension":"{}","term":"#,
+                    dimension.name()
+                ),
+            );
+            match (dimension, term.as_str()) {
+                (Dimension::Queries, "") => out.extend_from_slice(b"null"),
+                _ => put_string(out, term),
+            }
+            if *dimension == Dimension::Geocodes {
+                put_place(out, term);
+            }
+            put(out, format_args!(r#","count":{count},"entry_id":{entry_id}}}"#));
+        });
     }
 }
 
@@ -229,19 +234,26 @@ mod tests {
     fn a_geocode_also_has_its_places_as_fields() {
         let entry_id = "7".parse().unwrap();
         let geocode = r#"{"city":"Ocala","country":"US","lat":29.2,"region":null}"#;
-        let document = key(Dimension::Geocodes, geocode).document(3, entry_id);
-        let source: Value = serde_json::from_slice(&document.source).unwrap();
+        let (source, version) = written(&key(Dimension::Geocodes, geocode), 3, entry_id);
         assert_eq!(
             (&source["country"], &source["city"], &source["region"]),
             (&"US".into(), &"Ocala".into(), &Value::Null)
         );
-        assert_eq!((&source["term"], &source["count"], document.version), (&geocode.into(), &3.into(), 7));
+        assert_eq!((&source["term"], &source["count"], version), (&geocode.into(), &3.into(), 7));
         for odd in ["null", "\"text\"", "[1]", "{}"] {
-            let document = key(Dimension::Geocodes, odd).document(1, entry_id);
-            assert!(serde_json::from_slice::<Value>(&document.source).is_ok(), "{odd}");
+            assert_eq!(written(&key(Dimension::Geocodes, odd), 1, entry_id).0["term"], odd);
         }
-        let no_query = key(Dimension::Queries, "").document(1, entry_id);
-        assert_eq!(serde_json::from_slice::<Value>(&no_query.source).unwrap()["term"], Value::Null);
+        let no_query = written(&key(Dimension::Queries, ""), 1, entry_id).0;
+        assert_eq!(no_query["term"], Value::Null);
+    }
+
+    /// The source and the version of the document.
+    fn written(key: &Key, count: i64, entry_id: EntryId) -> (Value, i64) {
+        let mut batch = Batch::default();
+        key.write(&mut batch, count, entry_id);
+        let document = batch.documents().next().unwrap();
+        assert_eq!(document.id, key.id());
+        (serde_json::from_slice(document.source).unwrap(), document.version)
     }
 
     #[test]
