@@ -11,6 +11,7 @@ use crate::Failure;
 use crate::documents::Documents;
 use crate::elastic::Elastic;
 use crate::postgres::connect;
+use crate::setting::Setting;
 
 /// The columns of a delta row as the program writes them (src/ledger/row_bytes.rs).
 const COLUMNS: &str = "recordset_id, record_type, stat_type, entry_id, day, count, total, items, queries, geocodes, \
@@ -115,10 +116,10 @@ impl Bulk {
     }
 
     /// The number of requests at once, of 1 to 4, that is the fastest here.
-    pub async fn best_at_once(&self, elastic: &Elastic) -> Result<usize, Failure> {
+    pub async fn best_at_once(&self, setting: &Setting) -> Result<usize, Failure> {
         let mut best = (1, f64::INFINITY);
-        for at_once in 1..=4 {
-            let seconds = self.send(elastic, at_once).await?;
+        for at_once in 1..=if setting.smoke { 1 } else { 4 } {
+            let seconds = self.send(&setting.elastic, at_once).await?;
             if seconds < best.1 {
                 best = (at_once, seconds);
             }

@@ -110,7 +110,7 @@ impl Mixture {
             parts.push((Bulk { documents, model: alias.clone(), unread: true }, *all));
         }
         let largest = parts.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).ok_or("nothing was rebuilt")?;
-        let at_once = largest.0.best_at_once(&setting.elastic).await?;
+        let at_once = largest.0.best_at_once(setting).await?;
         eprintln!("  bulk: best with {at_once} requests at once (found in {:.0} s)", start.elapsed().as_secs_f64());
         Ok(Self { parts, at_once })
     }
