@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{SourceRow, copy};
 use crate::copy::Decoder;
-use crate::database::{Attempt as _, Database};
+use crate::database::{self, Attempt as _, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
 
@@ -149,7 +149,16 @@ impl Source {
             .bind(to)
             .fetch_all(&mut self.connection)
             .await
-            .attempt(what)
+            .map_err(|error| {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                let took_too_long = code.as_deref() == Some("57014");
+                let failure = database::failure(error, what);
+                if took_too_long {
+                    failure.hint("an index on stats.date lets the server tell at once")
+                } else {
+                    failure
+                }
+            })
     }
 
     /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as

@@ -40,11 +40,14 @@ async fn days_whose_events_are_purged_are_sealed_and_quiet_days_are_not() {
         let none = json!({ "days": 0, "first": null, "last": null });
         assert_eq!(ledger_status(&world, &[]).await["sealed"], none, "{date_type}");
 
-        world.execute("DELETE FROM stats WHERE id = 2").await;
-        assert_eq!(ledger_status(&world, &[]).await["sealed"], none, "{date_type}: one event of the day is left");
-        world.execute("DELETE FROM stats WHERE id = 3").await;
-        let one = json!({ "days": 1, "first": "2020-10-25", "last": "2020-10-25" });
+        world.execute("DELETE FROM stats WHERE id = 1").await;
+        let one = json!({ "days": 1, "first": "2020-10-24", "last": "2020-10-24" });
         assert_eq!(ledger_status(&world, &[]).await["sealed"], one, "{date_type}");
+        world.execute("DELETE FROM stats WHERE id = 2").await;
+        assert_eq!(ledger_status(&world, &[]).await["sealed"], one, "{date_type}: one event of the next day is left");
+        world.execute("DELETE FROM stats WHERE id = 3").await;
+        let two = json!({ "days": 2, "first": "2020-10-24", "last": "2020-10-25" });
+        assert_eq!(ledger_status(&world, &[]).await["sealed"], two, "{date_type}");
         world.execute("DELETE FROM stats").await;
         let all = json!({ "days": 3, "first": "2020-10-24", "last": "2020-10-27" });
         assert_eq!(ledger_status(&world, &[]).await["sealed"], all, "{date_type}");
