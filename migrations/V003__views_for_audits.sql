@@ -64,6 +64,72 @@ CREATE VIEW daybook.gap AS
 COMMENT ON VIEW daybook.gap IS 'Days between the first and the last day of the ledger that no entry is about. A quiet day is not a gap: it has an entry without rows.';
 COMMENT ON COLUMN daybook.gap.day IS 'A day without an entry.';
 
+CREATE VIEW daybook.recordset_day AS
+    SELECT day, recordset_id, record_type, stat_type, sum(count)::bigint AS count, sum(total)::bigint AS total,
+           max(entry_id) AS entry_id
+    FROM daybook.interaction_delta GROUP BY day, recordset_id, record_type, stat_type;
+COMMENT ON VIEW daybook.recordset_day IS 'Net of each cell on each day, over all entries: what a daily document says.';
+COMMENT ON COLUMN daybook.recordset_day.day IS 'The day.';
+COMMENT ON COLUMN daybook.recordset_day.recordset_id IS 'The recordset.';
+COMMENT ON COLUMN daybook.recordset_day.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.recordset_day.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.recordset_day.count IS 'Interactions.';
+COMMENT ON COLUMN daybook.recordset_day.total IS 'Records involved in them.';
+COMMENT ON COLUMN daybook.recordset_day.entry_id IS 'The last entry that touches the cell on the day.';
+
+CREATE VIEW daybook.posted_day AS
+    SELECT e.day, count(*) AS entries, (e.day + 1)::timestamp AT TIME ZONE l.time_zone AS closed_at,
+           min(e.posted_at) AS first_posted_at, max(e.posted_at) AS last_posted_at,
+           bool_or(e.kind = 'correction') AS corrected, bool_or(e.kind = 'import') AS imported,
+           (array_agg(coalesce(r.kind <> 'reversal', false) ORDER BY e.entry_id DESC))[1] AS taken_back
+    FROM daybook.entry e CROSS JOIN daybook.ledger l LEFT JOIN daybook.entry r ON r.entry_id = e.reverses
+    GROUP BY e.day, l.time_zone;
+COMMENT ON VIEW daybook.posted_day IS 'The days that have entries: when they were over, when they were posted, what became of them since.';
+COMMENT ON COLUMN daybook.posted_day.day IS 'The day.';
+COMMENT ON COLUMN daybook.posted_day.entries IS 'How many entries are about it.';
+COMMENT ON COLUMN daybook.posted_day.closed_at IS 'When it was over: the next midnight in the ledger''s time zone (the second one where the clocks pass it twice).';
+COMMENT ON COLUMN daybook.posted_day.first_posted_at IS 'When its first entry was posted.';
+COMMENT ON COLUMN daybook.posted_day.last_posted_at IS 'When its last entry was posted.';
+COMMENT ON COLUMN daybook.posted_day.corrected IS 'Whether one of its entries is a correction.';
+COMMENT ON COLUMN daybook.posted_day.imported IS 'Whether one of its entries is an import.';
+COMMENT ON COLUMN daybook.posted_day.taken_back IS 'Whether its newest entry takes another one back. A reversal of a reversal takes nothing back.';
+
+CREATE VIEW daybook.trial_balance AS
+    SELECT r.record_type, r.stat_type, sum(r.count)::bigint AS count_sum, sum(b.count)::bigint AS count_balance,
+           sum(r.total)::bigint AS total_sum, sum(b.total)::bigint AS total_balance
+    FROM (SELECT recordset_id, record_type, stat_type, sum(count) AS count, sum(total) AS total
+          FROM daybook.interaction_delta GROUP BY recordset_id, record_type, stat_type) r
+    LEFT JOIN daybook.recordset_total b USING (recordset_id, record_type, stat_type)
+    GROUP BY r.record_type, r.stat_type;
+COMMENT ON VIEW daybook.trial_balance IS 'The sums of all delta rows beside the balances of the newest row of each cell. Sum and balance must be the same.';
+COMMENT ON COLUMN daybook.trial_balance.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.trial_balance.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.trial_balance.count_sum IS 'Interactions, summed over all rows.';
+COMMENT ON COLUMN daybook.trial_balance.count_balance IS 'Interactions, by the balances.';
+COMMENT ON COLUMN daybook.trial_balance.total_sum IS 'Records involved, summed over all rows.';
+COMMENT ON COLUMN daybook.trial_balance.total_balance IS 'Records involved, by the balances.';
+
+CREATE VIEW daybook.balance_violation AS
+    SELECT b.entry_id, b.day, b.recordset_id, b.record_type, b.stat_type, b.count_balance, b.count_sum::bigint, b.total_balance,
+           b.total_sum::bigint
+    FROM (SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, d.count_balance, d.total_balance,
+                 d.first_day, d.last_day, sum(d.count) OVER cell AS count_sum, sum(d.total) OVER cell AS total_sum,
+                 min(d.day) OVER cell AS first_of_cell, max(d.day) OVER cell AS last_of_cell
+          FROM daybook.interaction_delta d
+          WINDOW cell AS (PARTITION BY d.recordset_id, d.record_type, d.stat_type ORDER BY d.entry_id)) b
+    WHERE (b.count_balance, b.total_balance, b.first_day, b.last_day)
+        IS DISTINCT FROM (b.count_sum, b.total_sum, b.first_of_cell, b.last_of_cell);
+COMMENT ON VIEW daybook.balance_violation IS 'Delta rows whose running figures are not those of the cell''s rows up to them. Must be empty.';
+COMMENT ON COLUMN daybook.balance_violation.entry_id IS 'The entry.';
+COMMENT ON COLUMN daybook.balance_violation.day IS 'The day of the row.';
+COMMENT ON COLUMN daybook.balance_violation.recordset_id IS 'The recordset.';
+COMMENT ON COLUMN daybook.balance_violation.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.balance_violation.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.balance_violation.count_balance IS 'The balance of interactions that the row carries.';
+COMMENT ON COLUMN daybook.balance_violation.count_sum IS 'What it must be.';
+COMMENT ON COLUMN daybook.balance_violation.total_balance IS 'The balance of records involved that the row carries.';
+COMMENT ON COLUMN daybook.balance_violation.total_sum IS 'What it must be.';
+
 CREATE FUNCTION daybook.term_sum(terms jsonb) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(terms)

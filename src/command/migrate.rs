@@ -59,12 +59,13 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     match done.roles {
         Ok(()) => output.tell(
             "roles_granted",
-            serde_json::json!({ "role": "daybook_job" }),
-            "role daybook_job may read and insert; grant it to the login of the job: GRANT daybook_job TO stats",
+            serde_json::json!({ "role": "daybook_job", "roles": ["daybook_job", "daybook_auditor"] }),
+            "role daybook_job may read and insert; grant it to the login of the job: GRANT daybook_job TO stats\n\
+             role daybook_auditor may read, nothing else; grant it to whoever audits: GRANT daybook_auditor TO auditor",
         ),
         Err(refused) => tracing::warn!(
             refused,
-            "the role daybook_job was not created: `daybook migrate --print-roles` prints the SQL for an administrator"
+            "the roles daybook_job and daybook_auditor were not created: `daybook migrate --print-roles` prints the SQL for an administrator"
         ),
     }
     Ok(Exit::Done)

@@ -9,11 +9,12 @@ use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::elastic::{Client, index};
+use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::ledger::lock::{self, Purpose};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
-use crate::output::{Output, counted};
+use crate::output::{Grouped, Output, counted};
 use crate::projection::advance::check_history;
 use crate::projection::{Kind, Plan};
 
@@ -32,7 +33,30 @@ struct LedgerStatus {
     days_behind: usize,
     gaps: Vec<Day>,
     rejected_events: i64,
+    #[serde(flatten)]
+    past: Past,
+    /// Days whose events the source no longer holds; none if it was not looked at.
+    sealed: Option<Sealed>,
+    /// Why the source was not looked at.
+    source_problem: Option<String>,
     running: Option<String>,
+}
+
+/// How many days have another past than that of having been applied once.
+#[derive(Serialize, sqlx::FromRow)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the message's fields")]
+struct Past {
+    days_corrected: i64,
+    days_imported: i64,
+    days_taken_back: i64,
+}
+
+/// Days of which only the ledger knows any more: what is purged from the source stays as it is posted.
+#[derive(Serialize)]
+struct Sealed {
+    days: usize,
+    first: Option<Day>,
+    last: Option<Day>,
 }
 
 #[derive(Serialize, sqlx::FromRow)]
@@ -59,7 +83,7 @@ struct ProjectionStatus {
 pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let ledger = Ledger::open(&settings.ledger).await?;
     let mut reader = Reader::open(&ledger, "daybook status").await?;
-    let status = ledger_status(&ledger, &mut reader).await?;
+    let status = ledger_status(settings, &ledger, &mut reader).await?;
     output.tell("ledger_status", &status, ledger_text(&status));
     for run in last_runs(&mut reader).await? {
         let text = run_text(&run, status.running.is_some());
@@ -81,7 +105,7 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
     Ok(Exit::Done)
 }
 
-async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
+async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
     let period = reader.period().await?;
     let yesterday = ledger.zone.day_of(clock::now()).previous();
     let missing = period.and_then(|period| Period::new(period.to().next(), yesterday));
@@ -93,6 +117,19 @@ async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerSta
         .fetch_one(reader.connection())
         .await
         .attempt("counting rejected events")?;
+    let past = sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE corrected) AS days_corrected, count(*) FILTER (WHERE imported) AS days_imported,
+                count(*) FILTER (WHERE taken_back) AS days_taken_back
+         FROM daybook.posted_day",
+    )
+    .fetch_one(reader.connection())
+    .await
+    .attempt("counting corrected and imported days")?;
+    let (sealed, source_problem) = match sealed(settings, ledger, reader).await {
+        Ok(sealed) => (Some(sealed), None),
+        // The ledger's own state does not depend on the source.
+        Err(failure) => (None, Some(problem(&failure))),
+    };
     Ok(LedgerStatus {
         ledger_id: ledger.ledger_id,
         time_zone: ledger.zone.to_string(),
@@ -102,8 +139,36 @@ async fn ledger_status(ledger: &Ledger, reader: &mut Reader) -> Result<LedgerSta
         days_behind: missing.map_or(0, |missing| missing.days().count()),
         gaps,
         rejected_events,
+        past,
+        sealed,
+        source_problem,
         running: lock::holder(reader.connection(), Purpose::Posting).await?,
     })
+}
+
+/// The days that were counted from events of which the source has none any more.
+async fn sealed(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<Sealed, Failure> {
+    let counted: Vec<Day> = sqlx::query_scalar(
+        "SELECT day FROM (SELECT DISTINCT ON (day) day, source_events FROM daybook.entry
+                          WHERE kind IN ('apply', 'correction') ORDER BY day DESC, entry_id DESC) newest
+         WHERE source_events > 0",
+    )
+    .fetch_all(reader.connection())
+    .await
+    .attempt("reading which days were counted from events")?;
+    if counted.is_empty() {
+        return Ok(Sealed { days: 0, first: None, last: None });
+    }
+    let mut source = Source::open(&settings.source, ledger.zone, "daybook status").await?;
+    let gone = source.days_without_events(&counted).await?;
+    source.close().await;
+    Ok(Sealed { days: gone.len(), first: gone.first().copied(), last: gone.last().copied() })
+}
+
+/// A failure on one line, with its way out.
+fn problem(failure: &Failure) -> String {
+    let way_out = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
+    failure.message() + &way_out
 }
 
 /// The last run that applied, and the last of all if that is another.
@@ -148,10 +213,7 @@ async fn projection_status(
             status.behind = Some(newest_entry.number() - applied_through.number());
         }
         Ok(None) => status.behind = Some(newest_entry.number()),
-        Err(failure) => {
-            let way_out = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
-            status.problem = Some(failure.message() + &way_out);
-        }
+        Err(failure) => status.problem = Some(problem(&failure)),
     }
     status
 }
@@ -178,10 +240,33 @@ fn ledger_text(status: &LedgerStatus) -> String {
         let events = counted(status.rejected_events, "event", "events");
         lines.push(format!("rejected         {events}: SELECT * FROM daybook.rejected_event"));
     }
+    lines.extend(past_text(&status.past));
+    lines.extend(sealed_text(status));
     if let Some(running) = &status.running {
         lines.push(format!("running now      {running}"));
     }
     lines.join("\n")
+}
+
+fn past_text(past: &Past) -> Option<String> {
+    let kinds =
+        [(past.days_corrected, "corrected"), (past.days_imported, "imported"), (past.days_taken_back, "taken back")];
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|(days, _)| *days > 0)
+        .map(|(days, what)| format!("{} {what}", Grouped(days)))
+        .collect();
+    (!kinds.is_empty()).then(|| format!("days             {}", kinds.join(", ")))
+}
+
+fn sealed_text(status: &LedgerStatus) -> Option<String> {
+    if let Some(problem) = &status.source_problem {
+        return Some(format!("source           not looked at: {problem}"));
+    }
+    let Sealed { days, first, last } = status.sealed.as_ref()?;
+    let (first, last) = (first.as_ref()?, last.as_ref()?);
+    let days = counted(*days, "day", "days");
+    Some(format!("sealed           {days}, {first} to {last}: no longer in the source, kept as posted"))
 }
 
 fn gaps_text(gaps: &[Day]) -> String {

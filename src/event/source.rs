@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::{SourceRow, copy};
 use crate::copy::Decoder;
-use crate::database::{Attempt as _, Database};
+use crate::database::{self, Attempt as _, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
 
@@ -111,16 +111,54 @@ impl Source {
 
     /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
     pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Failure> {
-        let what = format!("starting to read {day} from the source");
+        self.begin(&format!("starting to read {day} from the source")).await?;
+        Ok(DaySnapshot { source: self, day })
+    }
+
+    async fn begin(&mut self, what: &str) -> Result<(), Failure> {
         if std::mem::replace(&mut self.in_transaction, false) {
-            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.attempt(what.as_str())?;
+            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.attempt(what)?;
         }
         sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             .execute(&mut self.connection)
             .await
-            .attempt(what.as_str())?;
+            .attempt(what)?;
         self.in_transaction = true;
-        Ok(DaySnapshot { source: self, day })
+        Ok(())
+    }
+
+    /// Those of the days that have no event, earliest first. Looks for one event of each day, and gives up after a while.
+    pub async fn days_without_events(&mut self, days: &[Day]) -> Result<Vec<Day>, Failure> {
+        let what = "looking for days without events in the source";
+        self.begin(what).await?;
+        // Without an index on the date, each day is a pass over the table.
+        sqlx::raw_sql("SET LOCAL statement_timeout = '10s'").execute(&mut self.connection).await.attempt(what)?;
+        let (from, to): (Vec<String>, Vec<String>) = days.iter().map(|day| self.bounds(*day).into()).unzip();
+        // The order makes the server take the index: in the order of the table, the one event may come last.
+        let sql = format!(
+            "SELECT k.day FROM unnest($1::date[], $2::text[], $3::text[]) AS k (day, first, next)
+             LEFT JOIN LATERAL (SELECT true AS found FROM stats s
+                                WHERE s.date >= k.first::{date} AND s.date < k.next::{date}
+                                ORDER BY s.date LIMIT 1) e ON true
+             WHERE e.found IS NULL ORDER BY k.day",
+            date = self.date_type()
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(days)
+            .bind(from)
+            .bind(to)
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(|error| {
+                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                let took_too_long = code.as_deref() == Some("57014");
+                let failure = database::failure(error, what);
+                if took_too_long {
+                    failure.hint("an index on stats.date lets the server tell at once")
+                } else {
+                    failure
+                }
+            })
     }
 
     /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as
@@ -143,15 +181,26 @@ impl Source {
         Ok(Period::new(zone.day_of(first), zone.day_of(last)))
     }
 
-    /// The condition that holds for the rows of a day. A `timestamp` without zone is read in the ledger's zone, so its
-    /// bounds are the dates themselves.
+    /// The condition that holds for the rows of a day.
     fn condition(&self, day: Day) -> String {
-        if self.date_is_zoned {
-            let bound = |day| self.zone.start_of(day).format("%Y-%m-%dT%H:%M:%S+00");
-            format!("s.date >= '{}'::timestamptz AND s.date < '{}'::timestamptz", bound(day), bound(day.next()))
-        } else {
-            format!("s.date >= '{day}'::timestamp AND s.date < '{}'::timestamp", day.next())
-        }
+        let ([from, to], date) = (self.bounds(day), self.date_type());
+        format!("s.date >= '{from}'::{date} AND s.date < '{to}'::{date}")
+    }
+
+    /// The first instants of a day and of the next one. A `timestamp` without zone is read in the ledger's zone, so its
+    /// bounds are the dates themselves.
+    fn bounds(&self, day: Day) -> [String; 2] {
+        [day, day.next()].map(|day| {
+            if self.date_is_zoned {
+                self.zone.start_of(day).format("%Y-%m-%dT%H:%M:%S+00").to_string()
+            } else {
+                day.to_string()
+            }
+        })
+    }
+
+    fn date_type(&self) -> &'static str {
+        if self.date_is_zoned { "timestamptz" } else { "timestamp" }
     }
 }
 

@@ -5,12 +5,14 @@
 mod support;
 
 mod accidents; // servers that die, answer nonsense or are busy, runs that are killed: repeating repairs
+mod auditing; // every query of docs/auditing.md: its answer on a known ledger, its plan on one of ten years
 mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod examples; // the files of example-objects are what the program makes
 mod failpoints; // the process ended at each failpoint in the sources, then run again
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
+mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
@@ -19,6 +21,7 @@ mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
+mod status; // which days are sealed, corrected, imported, taken back
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use daybook::day::{Day, TimeZone};
+
 use crate::support::{Event, RECORDSET, World};
 
 /// Consecutive days, and the instants that belong to them.
@@ -188,6 +190,92 @@ async fn a_day_that_a_zone_skipped_is_a_quiet_day() {
         ("2011-12-31", &["2011-12-30T10:00:00Z"]),
     ];
     assert_days("Pacific/Apia", "timestamptz", &[days]).await;
+}
+
+#[tokio::test]
+async fn late_events_at_the_edges_of_the_hour_that_comes_twice_are_picked_up_by_the_look_back() {
+    // Three days with their last moments; then what comes late, all of the day of 25 hours between the others.
+    for (date_type, last_moments, late) in [
+        (
+            "timestamptz",
+            ["2020-10-24T21:59:59.999999Z", "2020-10-25T22:59:59.999999Z", "2020-10-26T22:59:59.999999Z"],
+            &[
+                "2020-10-24T22:00:00Z",
+                "2020-10-25T00:00:00Z",
+                "2020-10-25T00:59:59.999999Z",
+                "2020-10-25T01:00:00Z",
+                "2020-10-25T01:59:59.999999Z",
+            ][..],
+        ),
+        (
+            "timestamp",
+            ["2020-10-24 23:59:59.999999", "2020-10-25 23:59:59.999999", "2020-10-26 23:59:59.999999"],
+            &["2020-10-25 00:00:00", "2020-10-25 02:00:00", "2020-10-25 02:59:59.999999"],
+        ),
+    ] {
+        let world = world_in("Europe/Berlin", date_type).await;
+        let at = |id: i64, instant: &str| Event {
+            date: instant.to_owned(),
+            ..Event::view(id, "2000-01-01", instant, RECORDSET)
+        };
+        let events: Vec<Event> = (1..).zip(last_moments).map(|(id, instant)| at(id, instant)).collect();
+        world.log(&events).await;
+        world.run(&["apply", "--from", "2020-10-24", "--to", "2020-10-26", "--no-project"]).await.expect(0);
+        // The look-back is over days with entries, however long ago: with yesterday's there is nothing to catch up with.
+        world.run(&["apply", "--from", &yesterday_in("Europe/Berlin").to_string(), "--no-project"]).await.expect(0);
+        let events: Vec<Event> = (4..).zip(late).map(|(id, instant)| at(id, instant)).collect();
+        world.log(&events).await;
+        world.run(&["apply", "--lookback", "4", "--no-project"]).await.expect(0);
+
+        let corrections =
+            "SELECT string_agg(concat_ws(' ', day, source_events), ', ') FROM daybook.entry WHERE kind = 'correction'";
+        assert_eq!(world.value(corrections).await, format!("2020-10-25 {}", late.len() + 1), "{date_type}");
+        let added = "SELECT string_agg(t.term, ' ' ORDER BY t.term) FROM daybook.interaction_term_delta t
+                     JOIN daybook.entry e USING (entry_id) WHERE e.kind = 'correction' AND t.dimension = 'items'";
+        assert_eq!(world.value(added).await, late.join(" "), "{date_type}");
+        world.assert_sound().await;
+        world.end().await;
+    }
+}
+
+/// The day before today, by the clocks of a zone.
+fn yesterday_in(zone: &str) -> Day {
+    zone.parse::<TimeZone>().expect("a zone").day_of(daybook::clock::now()).previous()
+}
+
+#[tokio::test]
+async fn yesterday_is_the_ledger_s_and_not_that_of_greenwich() {
+    // Between them lie 25 hours: at any time, it is another day in one of them than in the other.
+    for zone in ["Pacific/Kiritimati", "Pacific/Pago_Pago"] {
+        for command in [&["apply", "--no-project"][..], &["collect-stats"]] {
+            let world = world_in(zone, "timestamptz").await;
+            let before = yesterday_in(zone);
+            world.run(command).await.expect(0);
+            let posted = world.value("SELECT string_agg(day::text, ' ') FROM daybook.entry").await;
+            let possible = [before, yesterday_in(zone)].map(|day| day.to_string());
+            assert!(possible.contains(&posted), "{zone}, {command:?}: {posted}, not {possible:?}");
+            world.end().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn collect_stats_collects_the_day_of_25_hours_before_its_date() {
+    let world = world_in("Europe/Berlin", "timestamptz").await;
+    let instants =
+        ["2020-10-24T21:59:59.999999Z", "2020-10-24T22:00:00Z", "2020-10-25T22:59:59.999999Z", "2020-10-25T23:00:00Z"];
+    let events: Vec<Event> = (1..)
+        .zip(instants)
+        .map(|(id, instant)| Event { date: instant.to_owned(), ..Event::view(id, "2000-01-01", instant, RECORDSET) })
+        .collect();
+    world.log(&events).await;
+    world.run(&["collect-stats", "-d", "2020-10-26"]).await.expect(0);
+    assert_eq!(world.value("SELECT concat_ws(' ', day, source_events) FROM daybook.entry").await, "2020-10-25 2");
+    let documents = world.documents("").await;
+    assert_eq!(documents.len(), 1);
+    assert_eq!(documents[0].2["harvest_date"].as_str().map(|date| &date[..10]), Some("2020-10-26"));
+    assert_eq!(documents[0].2["records"]["view"]["total"], 2);
+    world.end().await;
 }
 
 #[tokio::test]
