@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -172,6 +172,9 @@ struct Written<'a> {
     records: Option<&'a RawValue>,
     #[serde(borrow, default)]
     mediarecords: Option<&'a RawValue>,
+    /// Only in documents of the kind api, which may have lost their type.
+    #[serde(default)]
+    records_count: Option<IgnoredAny>,
 }
 
 /// What the old index held beside daily documents.
@@ -186,10 +189,10 @@ pub fn is_other_kind(kind: &str) -> bool {
 pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     let of_no_day = |message| Defect { day: None, message };
     let text = std::str::from_utf8(text).map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
-    let parse = |text| {
-        serde_json::from_str::<Written<'_>>(text)
-            .map_err(|error| of_no_day(format!("it cannot be read: {error}: it starts '{}'", excerpt(text))))
-    };
+    fn parse(text: &str) -> Result<Written<'_>, Defect> {
+        let message = |error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text));
+        object(text).map_err(|error| Defect { day: None, message: message(error) })
+    }
     let outer = parse(text)?;
     if outer.kind.as_deref().is_some_and(is_other_kind) {
         return Ok(None);
@@ -198,6 +201,9 @@ pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
         Some(source) => parse(source.get())?,
         None => outer,
     };
+    if document.records_count.is_some() && document.records.is_none() && document.mediarecords.is_none() {
+        return Ok(None);
+    }
     let day = read_day(document.harvest_date).map_err(of_no_day)?;
     let of_day = |message| Defect { day: Some(day), message };
     let recordset_id = document.recordset_id.ok_or_else(|| of_day("it has no recordset_id".to_owned()))?;
@@ -217,10 +223,17 @@ pub fn read_member(day: Day, recordset: &str, text: &str) -> Result<Document, De
     }
     let defect = |message| Defect { day: Some(day), message };
     let recordset_id = read_recordset(recordset).map_err(defect)?;
-    let of_types: RecordTypes<'_> =
-        serde_json::from_str(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
+    let of_types: RecordTypes<'_> = object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
     let cells = read_record_types(of_types.records, of_types.mediarecords).map_err(defect)?;
     Document::new(day, recordset_id, cells)
+}
+
+/// Reads an object; an array, which would do as well for the parser, is none.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(serde_json::Error::custom("an array instead of an object"));
+    }
+    serde_json::from_str(text)
 }
 
 /// The day before the one that it was harvested on.
@@ -274,7 +287,7 @@ struct WrittenCounts<'a> {
 }
 
 fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> Result<CellCounts, String> {
-    let written: WrittenCounts<'_> = serde_json::from_str(token.get()).map_err(|error| error.to_string())?;
+    let written: WrittenCounts<'_> = object(token.get()).map_err(|error| error.to_string())?;
     let number = |name, token: Option<&RawValue>| {
         let token = token.ok_or_else(|| format!("it has no {name}"))?;
         read_number(token.get()).map_err(|message| format!("{name}: {message}"))
@@ -327,8 +340,9 @@ impl Dimension {
     fn read(self, token: &str) -> Result<Terms, String> {
         let mut terms = Terms::new();
         if token.starts_with('[') {
-            let listed: Vec<Listed<'_>> = serde_json::from_str(token).map_err(|error| error.to_string())?;
-            for Listed { term, geo, count } in listed {
+            let listed: Vec<&RawValue> = serde_json::from_str(token).map_err(|error| error.to_string())?;
+            for token in listed {
+                let Listed { term, geo, count } = object(token.get()).map_err(|error| error.to_string())?;
                 let geo = geo.map(|geo| Cow::Borrowed(geo.get()));
                 let spelled = if self == Self::Geocodes { geo } else { term.map(Cow::Owned) };
                 self.put(&mut terms, spelled, count)?;

@@ -168,15 +168,18 @@ impl<'a> MemberName<'a> {
 
     /// Refuses a document that is not the one that the name says.
     fn checked(&self, found: Found) -> Found {
-        let Found::Document(document) = &found else { return found };
-        let is_named = self.recordset.parse() == Ok(document.recordset_id) && self.day() == Some(document.day);
-        if is_named {
-            return found;
+        match found {
+            Found::Document(document)
+                if self.recordset.parse() != Ok(document.recordset_id) || self.day() != Some(document.day) =>
+            {
+                let Document { day, recordset_id, .. } = document;
+                let holds = format!("recordset {recordset_id}, harvest_date {}", day.next());
+                let message = format!("its name does not fit what it holds: {holds}");
+                Found::Unreadable(Defect { day: Some(day), message })
+            }
+            Found::Unreadable(defect) => Found::Unreadable(Defect { day: defect.day.or(self.day()), ..defect }),
+            found => found,
         }
-        let (recordset_id, harvested) = (document.recordset_id, document.day.next());
-        let message =
-            format!("its name does not fit what it holds: recordset {recordset_id}, harvest_date {harvested}");
-        Found::Unreadable(Defect { day: Some(document.day), message })
     }
 }
 

@@ -9,7 +9,8 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::support::event::example;
-use crate::support::{Event, RECORDSET, World};
+use crate::support::proxy::Reply;
+use crate::support::{Event, Login, Proxy, RECORDSET, World};
 
 const DAY: &str = "2020-02-16";
 const HARVESTED: &str = "2020-02-17";
@@ -227,6 +228,16 @@ async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() 
         "missing between the first and the last day: 2020-02-17 to 2020-02-18",
     ]);
     world.assert_sound().await;
+    // A cluster that has no points in time is read by scroll.
+    let by_scroll = World::new().await;
+    let proxy = Proxy::http(&world.elasticsearch_url).await;
+    proxy
+        .answer(|request, _| request.line.contains("_pit").then(|| Reply::new(400, r#"{"error":"no handler found"}"#)));
+    let through_proxy = format!("{}/{index}", proxy.url().trim_end_matches('/'));
+    by_scroll.import(&["--from-index", &through_proxy]).await.expect(0);
+    assert_eq!(content(&by_scroll).await, content(&world).await);
+    assert!(proxy.requests().iter().any(|request| request.line.contains("_search/scroll")), "{:?}", proxy.requests());
+    by_scroll.end().await;
     let nowhere = format!("{}/{index}-not-there", world.elasticsearch_url.trim_end_matches('/'));
     world
         .import(&["--from-index", &nowhere])
@@ -355,12 +366,11 @@ async fn a_ledger_whose_source_is_gone_takes_the_old_documents_all_the_same() {
     let old = folder.lines("old.log", &[search(RECORDSET, HARVESTED, 2, 30)]);
     let world = World::new().await;
     world.execute("DROP TABLE stats, queries").await;
-    world
-        .import(&[&old])
-        .await
-        .expect(0)
-        .tells(&["entry 1 (import)", "the source was not looked at: the source (database "]);
-    world.end().await;
+    let login = Login::new(&world).await;
+    world.execute(&format!("GRANT daybook_job TO {}", login.role)).await;
+    let ended = world.run_with(&[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &["import", &old]).await.expect(0);
+    ended.tells(&["entry 1 (import)", "the source was not looked at: the source (database "]);
+    login.end(world).await;
 }
 
 #[tokio::test]
@@ -405,7 +415,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
         at(11, "records: the key 'search' stands twice"),
         at(12, "records: invalid type"),
         at(13, "it has no harvest_date"),
-        at(14, "it cannot be read"),
+        at(14, "it cannot be read: an array instead of an object"),
     ];
     let ended = ended.tells(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     let ended = ended.tells(&["2020-02-15  entry 1 (import)", "13 unreadable"]);
@@ -466,4 +476,127 @@ async fn ended_in_the_middle_and_run_again_it_has_each_day_once() {
         world.end().await;
     }
     undisturbed.end().await;
+}
+
+/// Killed while it reads the index, what was complete by then is posted and passed over.
+#[tokio::test]
+async fn an_index_is_posted_day_by_day_while_it_is_read() {
+    let world = World::new().await;
+    let index = format!("{}-old", world.prefix);
+    let days: Vec<Value> = (10..14)
+        .flat_map(|day| (0..60).map(move |n| (day, n)))
+        .map(|(day, n)| search(&recordset(n), &format!("2020-02-{day}"), 1, 5))
+        .collect();
+    world.fill_old_index(&index, &days).await;
+    let proxy = Proxy::http(&world.elasticsearch_url).await;
+    let mut pages = 0;
+    proxy.answer(move |request, _| {
+        let is_page = request.line.starts_with("POST /_search");
+        pages += u32::from(is_page);
+        (is_page && pages == 2).then(|| Reply::new(404, r#"{"error":"the point in time is gone"}"#))
+    });
+    let address = format!("{}/{index}", proxy.url().trim_end_matches('/'));
+    let ended = world.import(&["--from-index", &address]).await.expect(1);
+    ended
+        .tells(&["2020-02-09  entry 1 (import)"])
+        .says(&["the point in time is gone", "days that are imported are passed over"]);
+    assert_eq!(world.entries().await, 1);
+    world
+        .import(&["--from-index", &address])
+        .await
+        .expect(0)
+        .tells(&["2020-02-09  already imported as entry 1", "3 posted, 1 already imported"]);
+    world.assert_sound().await;
+    world.end().await;
+}
+
+fn recordset(n: i64) -> String {
+    format!("{n:08x}-0000-4000-8000-000000000000")
+}
+
+#[tokio::test]
+async fn a_day_that_takes_more_memory_than_there_may_be_is_the_same_entry() {
+    let folder = Folder::new();
+    let document = |n: i64| {
+        let terms = |prefix: &str| -> Vec<String> {
+            (0..80).map(|term| format!("{prefix}{n}-{term}-{}", "x".repeat(900))).collect()
+        };
+        let queries: Vec<Value> = terms("q").iter().map(|term| json!({ "term": term, "count": 1 })).collect();
+        let geocodes: Vec<Value> =
+            terms("g").iter().map(|city| json!({ "geo": { "city": city }, "count": 1 })).collect();
+        let cell = json!({ "count": 80, "total": 80, "items": [], "queries": queries, "geocodes": geocodes });
+        json!({ "recordset_id": recordset(n), "harvest_date": HARVESTED, "records": { "search": cell } })
+    };
+    let large = folder.lines("large.log", &(0..300).map(document).collect::<Vec<_>>());
+    let (whole, parts) = (World::new().await, World::new().await);
+    whole.import(&[&large]).await.expect(0);
+    let ended = parts.import(&["--memory", "128M", "-vv", &large]).await.expect(0);
+    ended.says(&["the recordsets from here on are left for another part"]);
+    assert_eq!(content(&parts).await, content(&whole).await);
+    // And what it is replaced by is compared part by part.
+    let small = folder.lines("small.log", &[search(&recordset(299), HARVESTED, 1, 3)]);
+    parts.import(&["--memory", "128M", "--replace", &small]).await.expect(0);
+    assert_eq!(
+        parts.value("SELECT concat_ws(' ', sum(count), sum(total)) FROM daybook.interaction_delta").await,
+        "1 3"
+    );
+    parts.assert_sound().await;
+    whole.end().await;
+    parts.end().await;
+}
+
+#[tokio::test]
+async fn a_backup_whose_members_are_damaged_or_misnamed_says_which() {
+    let folder = Folder::new();
+    let path = folder.0.join("stats_backup.zip");
+    let document = search(RECORDSET, HARVESTED, 1, 5);
+    let good = search(OTHER, "2020-02-20", 1, 5);
+    let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, text) in [
+        (format!("stats_backup/search/{RECORDSET}/2020-02-18.json.gz"), document.to_string().into_bytes()),
+        (format!("stats_backup/search/{RECORDSET}/2020-02-19.json.gz"), b"\x1f\x8b cut short".to_vec()),
+        (format!("stats_backup/search/{RECORDSET}/2020-02-22.json.gz"), b"{".to_vec()),
+        (format!("stats_backup/search/{OTHER}/2020-02-20.json.gz"), good.to_string().into_bytes()),
+        (format!("stats_backup/digest/{OTHER}/2020-02-20.json.gz"), b"{}".to_vec()),
+    ] {
+        zip.start_file(name, options).unwrap();
+        zip.write_all(&text).unwrap();
+    }
+    zip.finish().unwrap();
+    let path = path.to_str().unwrap();
+    let world = World::new().await;
+    let ended = world.import(&[path]).await.expect(1);
+    let member = |name: &str, message: &str| {
+        format!("{path}:stats_backup/search/{RECORDSET}/{name}.json.gz  cannot be read: {message}")
+    };
+    let misnamed = format!("its name does not fit what it holds: recordset {RECORDSET}, harvest_date {HARVESTED}");
+    let ended = ended.tells(&[
+        &member("2020-02-18", &misnamed),
+        &member("2020-02-19", "it cannot be unpacked: "),
+        &member("2020-02-22", "it cannot be read: EOF"),
+        "2020-02-19  entry 1 (import)",
+        "1 of other kinds passed over",
+    ]);
+    ended.says(&["3 of 4 days refused: 2020-02-16, 2020-02-18, 2020-02-21"]);
+    let none = folder.write("none.zip", "no zip at all");
+    world.import(&[&none]).await.expect(1).says(&[&format!("reading {none} failed")]);
+    world.import(&["/nowhere/old.log"]).await.expect(2).says(&["/nowhere/old.log cannot be read"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_example_of_an_old_document_becomes_the_example_row() {
+    const RECORD: &str = "0000012b-9bb8-42f4-ad3b-c958cb22ae45";
+    let example = |file: &str| -> Value {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("example-objects").join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        serde_json::from_str(&text.replace("{record_id}", RECORD).replace("{recordset_id}", RECORDSET)).unwrap()
+    };
+    let folder = Folder::new();
+    let old = folder.lines("old.log", &[example("old-daily-document.json")]);
+    let world = World::new().await;
+    world.import(&[&old]).await.expect(0);
+    assert_eq!(world.json("SELECT row_to_json(d) FROM daybook.interaction_delta d").await, example("delta-row.json"));
+    world.end().await;
 }

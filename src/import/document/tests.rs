@@ -79,6 +79,8 @@ fn what_a_document_cannot_say_is_a_defect_of_its_day() {
         (r#"{"count":1,"total":1,"items":{"a":1,"a":1}}"#, "items: the key 'a' stands twice"),
         (r#"{"count":1,"total":1,"geocodes":{"nowhere":1}}"#, "geocodes: ip_geocode cannot be read as JSON"),
         (r#"{"count":1,"total":1,"items":7}"#, "items: invalid type"),
+        (r#"{"count":1,"total":1,"items":[["a",null,1]]}"#, "items: an array instead of an object"),
+        ("[1,1]", "records.seen: an array instead of an object"),
         ("7", "records.seen: invalid type"),
     ] {
         let Defect { day, message: found } = document(cell).unwrap_err();
@@ -98,6 +100,8 @@ fn an_envelope_is_taken_off_and_other_kinds_are_passed_over() {
     assert!(read(hit("_doc").as_bytes()).unwrap().is_some());
     assert!(read(hit("api").as_bytes()).unwrap().is_none());
     assert!(read(hit("digest").as_bytes()).unwrap().is_none());
+    let untyped = json!({ "recordset_id": RECORDSET, "harvest_date": "2020-02-17T00:00:01.5", "records_count": 7 });
+    assert!(read(untyped.to_string().as_bytes()).unwrap().is_none());
     let first = json!({ "recordset_id": RECORDSET, "harvest_date": "1970-01-01", "records": {} });
     assert!(read(first.to_string().as_bytes()).unwrap_err().message.contains("out of range"));
     assert!(read(b"{\"recordset_id\": \"\xff\"}").unwrap_err().message.contains("not UTF-8"));
