@@ -189,16 +189,12 @@ pub fn is_other_kind(kind: &str) -> bool {
 pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     let of_no_day = |message| Defect { day: None, message };
     let text = std::str::from_utf8(text).map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
-    fn parse(text: &str) -> Result<Written<'_>, Defect> {
-        let message = |error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text));
-        object(text).map_err(|error| Defect { day: None, message: message(error) })
-    }
-    let outer = parse(text)?;
+    let outer = written(text).map_err(of_no_day)?;
     if outer.kind.as_deref().is_some_and(is_other_kind) {
         return Ok(None);
     }
     let document = match outer.source {
-        Some(source) => parse(source.get())?,
+        Some(source) => written(source.get()).map_err(of_no_day)?,
         None => outer,
     };
     if document.records_count.is_some() && document.records.is_none() && document.mediarecords.is_none() {
@@ -226,6 +222,10 @@ pub fn read_member(day: Day, recordset: &str, text: &str) -> Result<Document, De
     let of_types: RecordTypes<'_> = object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
     let cells = read_record_types(of_types.records, of_types.mediarecords).map_err(defect)?;
     Document::new(day, recordset_id, cells)
+}
+
+fn written(text: &str) -> Result<Written<'_>, String> {
+    object(text).map_err(|error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text)))
 }
 
 /// Reads an object; an array, which would do as well for the parser, is none.

@@ -1,114 +1,20 @@
 //! What the old system left, brought in: in each of its forms the same ledger as applying the events; doubled and
 //! contradicting documents, averages without lists, refusals, and that repeating it posts nothing.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+mod documents;
+mod index;
 
-use reqwest::Method;
-use serde_json::{Map, Value, json};
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use crate::support::event::example;
-use crate::support::proxy::Reply;
-use crate::support::{Event, Login, Proxy, RECORDSET, World};
+use crate::support::{Event, Login, RECORDSET, World};
+use documents::{Folder, HARVESTED, as_hit, average, real_documents, recordset, search};
 
 const DAY: &str = "2020-02-16";
-const HARVESTED: &str = "2020-02-17";
 const OTHER: &str = "91c5eec8-0cdc-4be2-9a99-a15ae5ec3edc";
-
-/// A folder of its own for a test's files; gone at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("daybook-import-{}", uuid::Uuid::new_v4()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-
-    fn lines(&self, name: &str, documents: &[Value]) -> String {
-        self.write(name, documents.iter().map(|document| format!("{document}\n")).collect::<String>())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A daily document as the old collector wrote it, of a search with so many records.
-fn search(recordset: &str, harvested: &str, count: i64, total: i64) -> Value {
-    let terms = |name: &str, term: Value| json!([{ name: term, "count": total }]);
-    json!({
-        "recordset_id": recordset,
-        "harvest_date": harvested,
-        "records": { "search": {
-            "count": count, "total": total, "items": [],
-            "queries": terms("term", Value::Null), "geocodes": terms("geo", json!({ "region": "Florida", "country": "United States" })),
-        } },
-    })
-}
-
-/// A document of a day that was averaged by hand.
-fn average(recordset: &str, harvested: &str, count: i64, total: i64) -> Value {
-    let cell = |count, total| json!({ "count": count, "total": total });
-    json!({
-        "recordset_id": recordset, "harvest_date": harvested,
-        "records": { "search": cell(count, total), "view": cell(0, 0) }, "mediarecords": { "search": cell(0, 0) },
-    })
-}
-
-/// The real day as the daily documents that the old collector wrote of it.
-fn real_documents() -> Vec<Value> {
-    let object: BTreeMap<String, Value> = serde_json::from_str(&example("expected.json.gz")).unwrap();
-    let list = |map: &Value, name: &str, term: &dyn Fn(&str) -> Value| -> Vec<Value> {
-        let mut list: Vec<Value> =
-            map.as_object().unwrap().iter().map(|(key, n)| json!({ name: term(key), "count": n })).collect();
-        // What the old system did not sort, and what it listed with 0.
-        list.reverse();
-        if name == "term" && !list.is_empty() {
-            list.push(json!({ "term": "a query that found nothing", "count": 0 }));
-        }
-        list
-    };
-    let as_float = |n: &Value| -> Value { serde_json::from_str(&format!("{n}.0")).unwrap() };
-    let as_text = |key: &str| json!(key);
-    let as_query = |key: &str| if key.is_empty() { Value::Null } else { json!(key) };
-    let as_geo = |key: &str| serde_json::from_str(key).unwrap();
-    let document = |(recordset, record_types): (&String, &Value)| {
-        let mut document = Map::from_iter([
-            ("recordset_id".to_owned(), json!(recordset)),
-            ("harvest_date".to_owned(), json!(HARVESTED)),
-        ]);
-        for (record_type, stat_types) in record_types.as_object().unwrap() {
-            let mut cells = Map::new();
-            for (stat_type, cell) in stat_types.as_object().unwrap() {
-                let cell = json!({
-                    "count": as_float(&cell["count"]), "total": cell["total"],
-                    "items": list(&cell["items"], "term", &as_text), "queries": list(&cell["queries"], "term", &as_query),
-                    "geocodes": list(&cell["geocodes"], "geo", &as_geo),
-                });
-                cells.insert(stat_type.clone(), cell);
-            }
-            document.insert(record_type.clone(), cells.into());
-        }
-        Value::from(document)
-    };
-    object.iter().map(document).collect()
-}
-
-/// In the envelope of a hit, under an id of its own.
-fn as_hit(document: &Value) -> Value {
-    let id = uuid::Uuid::new_v4().simple().to_string();
-    json!({ "_index": "stats-2.5.0", "_type": "search", "_id": id, "_score": 1.0, "_source": document })
-}
 
 /// The ledger's rows, with the hash over them.
 async fn content(world: &World) -> String {
@@ -200,62 +106,6 @@ fn write_backup(path: &Path, documents: &[Value]) {
     zip.start_file(format!("stats_backup/api/{RECORDSET}/2020-02-17T00:00:00.json.gz"), options).unwrap();
     write!(zip, "{{}}").unwrap();
     zip.finish().unwrap();
-}
-
-#[tokio::test]
-async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() {
-    let applied = applied().await;
-    let world = World::new().await;
-    let index = format!("{}-old", world.prefix);
-    let mut documents = real_documents();
-    documents.push(search(RECORDSET, "2020-02-20", 1, 5));
-    world.fill_old_index(&index, &documents).await;
-    world.fill_old_index(&index, &documents).await;
-    let address = format!("{}/{index}", world.elasticsearch_url.trim_end_matches('/'));
-    let of_the_day = ["--from-index", &address, "--to", DAY];
-    world
-        .import(&of_the_day)
-        .await
-        .expect(0)
-        .tells(&["3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 doubled"]);
-    assert_eq!(content(&world).await, applied);
-    let reason = world.value("SELECT reason FROM daybook.entry").await;
-    assert!(reason.starts_with(&format!("imported from index {index} of http://")), "{reason}");
-    // Going on where it was left: what is there is passed over.
-    world.import(&["--from-index", &address]).await.expect(0).tells(&[
-        "2020-02-16  already imported as entry 1",
-        "2020-02-19  entry 2 (import), 1 cell: 2 documents → 1 interaction, 5 records; 1 doubled",
-        "missing between the first and the last day: 2020-02-17 to 2020-02-18",
-    ]);
-    world.assert_sound().await;
-    // A cluster that has no points in time is read by scroll.
-    let by_scroll = World::new().await;
-    let proxy = Proxy::http(&world.elasticsearch_url).await;
-    proxy
-        .answer(|request, _| request.line.contains("_pit").then(|| Reply::new(400, r#"{"error":"no handler found"}"#)));
-    let through_proxy = format!("{}/{index}", proxy.url().trim_end_matches('/'));
-    by_scroll.import(&["--from-index", &through_proxy]).await.expect(0);
-    assert_eq!(content(&by_scroll).await, content(&world).await);
-    assert!(proxy.requests().iter().any(|request| request.line.contains("_search/scroll")), "{:?}", proxy.requests());
-    by_scroll.end().await;
-    let nowhere = format!("{}/{index}-not-there", world.elasticsearch_url.trim_end_matches('/'));
-    world
-        .import(&["--from-index", &nowhere])
-        .await
-        .expect(1)
-        .says(&["no such index", "check the address of --from-index"]);
-    world.end().await;
-}
-
-impl World {
-    /// Puts documents into an index as the old collector did: one by one in effect, with ids at random.
-    async fn fill_old_index(&self, index: &str, documents: &[Value]) {
-        for some in documents.chunks(500) {
-            let lines: String = some.iter().map(|document| format!("{{\"index\":{{}}}}\n{document}\n")).collect();
-            let answer = self.elastic_text(Method::POST, &format!("{index}/_bulk?refresh=true"), Some(lines)).await;
-            assert!(answer.contains("\"errors\":false"), "{answer}");
-        }
-    }
 }
 
 #[tokio::test]
@@ -476,42 +326,6 @@ async fn ended_in_the_middle_and_run_again_it_has_each_day_once() {
         world.end().await;
     }
     undisturbed.end().await;
-}
-
-/// Killed while it reads the index, what was complete by then is posted and passed over.
-#[tokio::test]
-async fn an_index_is_posted_day_by_day_while_it_is_read() {
-    let world = World::new().await;
-    let index = format!("{}-old", world.prefix);
-    let days: Vec<Value> = (10..14)
-        .flat_map(|day| (0..60).map(move |n| (day, n)))
-        .map(|(day, n)| search(&recordset(n), &format!("2020-02-{day}"), 1, 5))
-        .collect();
-    world.fill_old_index(&index, &days).await;
-    let proxy = Proxy::http(&world.elasticsearch_url).await;
-    let mut pages = 0;
-    proxy.answer(move |request, _| {
-        let is_page = request.line.starts_with("POST /_search");
-        pages += u32::from(is_page);
-        (is_page && pages == 2).then(|| Reply::new(404, r#"{"error":"the point in time is gone"}"#))
-    });
-    let address = format!("{}/{index}", proxy.url().trim_end_matches('/'));
-    let ended = world.import(&["--from-index", &address]).await.expect(1);
-    ended
-        .tells(&["2020-02-09  entry 1 (import)"])
-        .says(&["the point in time is gone", "days that are imported are passed over"]);
-    assert_eq!(world.entries().await, 1);
-    world
-        .import(&["--from-index", &address])
-        .await
-        .expect(0)
-        .tells(&["2020-02-09  already imported as entry 1", "3 posted, 1 already imported"]);
-    world.assert_sound().await;
-    world.end().await;
-}
-
-fn recordset(n: i64) -> String {
-    format!("{n:08x}-0000-4000-8000-000000000000")
 }
 
 #[tokio::test]
