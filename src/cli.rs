@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{apply, collect_stats, log, migrate, project, rebuild, show, status, totals, verify};
+use crate::command::{apply, collect_stats, import, log, migrate, project, rebuild, show, status, totals, verify};
 use crate::config::Given;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -35,6 +35,8 @@ pub enum Command {
     Apply(apply::Options),
     /// The command line of the old collector: collect the day before a date
     CollectStats(collect_stats::Options),
+    /// Bring in days that the old system left: its daily documents, backups, aggregation objects, or its index
+    Import(import::Options),
     /// Advance the projections to the ledger's newest entry
     Project(project::Options),
     /// Make new indices from the ledger alone and let the aliases stand for them

@@ -23,6 +23,7 @@ pub mod elastic;
 pub mod event;
 pub mod failpoint;
 pub mod failure;
+pub mod import;
 pub mod interrupt;
 pub mod ledger;
 pub mod logging;

@@ -72,7 +72,7 @@ struct CellSums {
     geocodes: Tally,
 }
 
-/// A row of the ledger to be taken off: what is already posted for the day.
+/// What was counted of a cell before: a row of the ledger to be taken off, or a document to be added.
 #[derive(Clone, Copy, Debug)]
 pub struct PostedRow<'a> {
     /// The cell.
@@ -105,25 +105,35 @@ impl Aggregation {
 
     /// Takes off what the ledger already holds, so that what remains is the difference.
     pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+        self.join(row, i64::checked_neg)
+    }
+
+    /// Adds what was counted elsewhere, cell by cell.
+    pub fn add_counted(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+        self.join(row, Some)
+    }
+
+    /// Adds a row, each of its numbers as `signed` makes it.
+    fn join(&mut self, row: PostedRow<'_>, signed: fn(i64) -> Option<i64>) -> Result<(), Overflow> {
         let overflow = || Overflow(row.cell);
         if !self.part.contains(row.cell.recordset_id) {
             return Ok(());
         }
         let place = self.place(row.cell);
         let sums = &mut self.cells[place].1;
-        sums.count = sums.count.checked_sub(row.count).ok_or_else(overflow)?;
-        sums.total = sums.total.checked_sub(row.total).ok_or_else(overflow)?;
+        let signed = |n: i64| signed(n).ok_or_else(overflow);
+        sums.count = sums.count.checked_add(signed(row.count)?).ok_or_else(overflow)?;
+        sums.total = sums.total.checked_add(signed(row.total)?).ok_or_else(overflow)?;
         let [items, queries, geocodes] = row.maps;
-        let less = |n: i64| n.checked_neg().ok_or_else(overflow);
         for (term, n) in items {
             match Item::of(std::borrow::Cow::Borrowed(term)) {
-                Item::Uuid(id) => sums.items.add_uuid(id, less(*n)?).ok_or_else(overflow)?,
-                Item::Text(id) => sums.items.others.add(self.terms.intern(&id), less(*n)?),
+                Item::Uuid(id) => sums.items.add_uuid(id, signed(*n)?).ok_or_else(overflow)?,
+                Item::Text(id) => sums.items.others.add(self.terms.intern(&id), signed(*n)?),
             }
         }
         for (tally, terms) in [(&mut sums.queries, queries), (&mut sums.geocodes, geocodes)] {
             for (term, n) in terms {
-                tally.add(self.terms.intern(term), less(*n)?);
+                tally.add(self.terms.intern(term), signed(*n)?);
             }
         }
         let terms: usize = row.maps.iter().map(|map| map.len()).sum();

@@ -95,7 +95,8 @@ fn count(
     Ok((rows.finish()?, aggregation))
 }
 
-async fn subtract_posted(
+/// Takes off what entries up to one have posted of a day.
+pub(crate) async fn subtract_posted(
     reader: &mut Reader,
     day: Day,
     through: EntryId,

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use count::Counting;
+pub(crate) use count::subtract_posted;
 pub use finding::{Finding, compare};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, Part, Sums};
@@ -278,7 +279,7 @@ impl PostedReport {
 pub enum Recount {
     /// They are equal.
     Equal,
-    /// The source no longer holds the day's events.
+    /// The source no longer holds the day's events, or never did: the day was imported.
     Sealed,
     /// They differ.
     Different {
@@ -297,8 +298,10 @@ pub enum Recount {
 pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory: Memory) -> Result<Recount, Failure> {
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
-    let events_posted = reader.entries_of(day).await?.last().map_or(0, |entry| entry.source_events);
-    if fingerprint.rows == 0 && events_posted > 0 {
+    let entries = reader.entries_of(day).await?;
+    let events_posted = entries.last().map_or(0, |entry| entry.source_events);
+    let is_imported = entries.last().is_some_and(|newest| newest.kind == EntryKind::Import.name());
+    if fingerprint.rows == 0 && (events_posted > 0 || is_imported) {
         return Ok(Recount::Sealed);
     }
     let head = reader.head().await?;

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod arguments;
 pub mod collect_stats;
+pub mod import;
 pub mod log;
 pub mod migrate;
 mod progress;
@@ -39,6 +40,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::Migrate(options) => unless_interrupted(migrate::run(options, settings, output)).await,
         Command::Apply(options) => apply::run(options, settings, output).await,
         Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
+        Command::Import(options) => import::run(options, settings, output).await,
         Command::Project(options) => project::run(options, settings, output).await,
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,

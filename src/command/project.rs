@@ -137,7 +137,11 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Fai
     match outcome {
         Ok((exit, figures)) => {
             // What is done is done, recorded or not.
-            let outcome = if exit == Exit::Diverged { "found what differs" } else { "done" };
+            let outcome = match exit {
+                Exit::Diverged => "found what differs",
+                Exit::Failed => "some of it was refused",
+                _ => "done",
+            };
             if let Err(error) = run.finish(exit, outcome, figures).await {
                 tracing::warn!(error = error.message(), "the end of the run could not be recorded");
             }

@@ -92,6 +92,11 @@ fn write_string(out: &mut String, string: &str, holds_nul: &mut bool) -> Result<
 pub(crate) struct GeocodeDefect(Defect);
 
 impl GeocodeDefect {
+    /// What it is, in words.
+    pub(crate) fn message(self) -> String {
+        self.0.message
+    }
+
     /// The rejection of the event that carries it.
     pub(crate) fn reject(self, source_id: i64) -> super::Rejection {
         super::Rejection { source_id, reason: self.0.reason, message: self.0.message }

@@ -273,8 +273,18 @@ fn check_term(what: &str, term: &str) -> Result<(), Defect> {
     Ok(())
 }
 
+/// Reads the token of a JSON value as a number of records; says in words what is wrong with it.
+pub(crate) fn read_number(token: &str) -> Result<i64, String> {
+    number::read(token).map_err(|defect| defect.message)
+}
+
+/// Says in words why a term does not fit the ledger.
+pub(crate) fn check_term_of(what: &str, term: &str) -> Result<(), String> {
+    check_term(what, term).map_err(|defect| defect.message)
+}
+
 /// The first characters of a text from outside, printable, for use in a message.
-fn excerpt(text: &str) -> impl fmt::Display {
+pub(crate) fn excerpt(text: &str) -> impl fmt::Display {
     const SHOWN: usize = 60;
     let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
     if text.chars().nth(SHOWN).is_some() {

@@ -12,6 +12,7 @@ mod counting; // the counting rules, row by row of their table: what counts, wha
 mod examples; // the files of example-objects are what the program makes
 mod failpoints; // the process ended at each failpoint in the sources, then run again
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
+mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
 mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry

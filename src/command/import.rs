@@ -1,0 +1,148 @@
+//! `daybook import`: brings in days that are not in the source. Repeats safely.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::arguments::Stretch;
+use super::project;
+use crate::config::Settings;
+use crate::day::{Day, Period};
+use crate::elastic::Client;
+use crate::event::source::Source;
+use crate::failure::{Exit, Failure};
+use crate::import::{Import, OnConflict, Origin, Rules, Summary};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
+use crate::ledger::lock::{Purpose, Run};
+use crate::output::Output;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Daily documents one a line (plain or .gz), the old backup (.zip), or with --day aggregation objects
+    #[arg(value_name = "FILE", required_unless_present = "from_index")]
+    pub files: Vec<PathBuf>,
+
+    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX
+    #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"])]
+    pub from_index: Option<String>,
+
+    /// The files are aggregation objects of this day, YYYY-MM-DD
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
+    pub day: Option<Day>,
+
+    /// The days to import; documents of others are left out.
+    #[command(flatten)]
+    pub stretch: Stretch,
+
+    /// Which document counts where those of a recordset and day contradict each other [default: the day is refused]
+    #[arg(long, value_enum, value_name = "RULE")]
+    pub on_conflict: Option<OnConflict>,
+
+    /// Of days that the ledger or the source has, post the difference instead of refusing
+    #[arg(long)]
+    pub replace: bool,
+
+    /// Only say what would be posted
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Leave the projections as they are
+    #[arg(long)]
+    pub no_project: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  daybook import --dry-run stats_backup.zip
+  daybook import telem-output-structures-*.log
+  daybook import --from 2016-01-01 --to 2016-12-31 --on-conflict max dump.ndjson.gz
+  daybook import --day 2020-02-16 stats-dict-object.json
+  daybook import --from-index http://old:9200/stats";
+
+#[derive(Serialize)]
+struct Figures {
+    #[serde(flatten)]
+    summary: Summary,
+    /// What became of the projections.
+    #[serde(flatten)]
+    projections: Map<String, Value>,
+}
+
+/// Imports what the options name.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let Stretch { from, to } = options.stretch;
+    if let (Some(from), Some(to)) = (from, to)
+        && Period::new(from, to).is_none()
+    {
+        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
+    }
+    // What is missing for the second half is said before the first half is done.
+    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    if options.dry_run {
+        let importing = import(options, settings, &ledger, None, output);
+        return unless_interrupted(importing).await.map(|summary| exit_of(&summary, output));
+    }
+    let mut run = Run::start(&ledger, Purpose::Posting, "import").await?;
+    let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
+    let done = unless_interrupted(Box::pin(work)).await;
+    project::finish(run, done).await
+}
+
+async fn import_and_project(
+    options: Options,
+    settings: &Settings,
+    ledger: &Ledger,
+    client: Option<&Client>,
+    run: &mut Run,
+    output: Output,
+) -> Result<(Exit, Figures), Failure> {
+    let summary = import(options, settings, ledger, Some(&mut *run), output).await?;
+    let projected = match client {
+        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, output)).await,
+        None => Ok(Map::new()),
+    };
+    match (exit_of(&summary, output), projected) {
+        (exit, Ok(projections)) => Ok((exit, Figures { summary, projections })),
+        (Exit::Done, Err(failure)) => Err(failure.with_exit(Exit::ProjectionBehind)),
+        (exit, Err(behind)) => {
+            // A refused day counts for more than a projection that the next run advances; both are told.
+            output.tell_failure(&behind);
+            Ok((exit, Figures { summary, projections: Map::new() }))
+        }
+    }
+}
+
+async fn import(
+    options: Options,
+    settings: &Settings,
+    ledger: &Ledger,
+    run: Option<&mut Run>,
+    output: Output,
+) -> Result<Summary, Failure> {
+    let source = Source::open(&settings.source, ledger.zone, "daybook source").await;
+    let rules = Rules { on_conflict: options.on_conflict, replace: options.replace };
+    let import = Import::new(ledger, source, (options.stretch, rules), settings.memory, output).await?;
+    let origin = match options.from_index {
+        Some(address) => Origin::Index(address),
+        None => Origin::Files { paths: options.files, day: options.day },
+    };
+    let summary = import.import(origin, run).await?;
+    summary.tell(output, options.dry_run);
+    Ok(summary)
+}
+
+/// Tells what was refused, if anything was.
+fn exit_of(summary: &Summary, output: Output) -> Exit {
+    match summary.refusal() {
+        Some(refusal) => {
+            output.tell_failure(&refusal);
+            refusal.exit()
+        }
+        None => Exit::Done,
+    }
+}

@@ -1,0 +1,420 @@
+//! A document of the old system, read and normalised. Pure.
+//!
+//! What two documents say is the same if and only if their bodies are the same bytes: the order of lists and members, the
+//! spelling of numbers and of geocodes, and terms that are listed with a 0 make no difference.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use crate::aggregate::{Cell, PostedRow};
+use crate::day::Day;
+use crate::event::{RecordType, StatType, check_term_of, excerpt, geocode, read_number};
+use crate::ledger::map;
+
+/// What the old system counted of a recordset on a day.
+#[derive(Debug)]
+pub struct Document {
+    /// The day that was counted: the one before its `harvest_date`.
+    pub day: Day,
+    /// The recordset.
+    pub recordset_id: Uuid,
+    /// Its cells, in their order, without those that count nothing.
+    cells: Vec<CellCounts>,
+    /// Interactions, over all cells.
+    pub count: i64,
+    /// Records involved, over all cells.
+    pub total: i64,
+}
+
+/// Why a document cannot be taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// The day that it is of, as far as that can be told.
+    pub day: Option<Day>,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct CellCounts {
+    record_type: RecordType,
+    stat_type: StatType,
+    count: i64,
+    total: i64,
+    /// By dimension: items, queries, geocodes. Never lists a zero.
+    maps: [Terms; 3],
+}
+
+type Terms = BTreeMap<String, i64>;
+
+/// A cell as it stands in a body.
+#[derive(Serialize)]
+struct WrittenCell<'a> {
+    record_type: &'a str,
+    stat_type: &'a str,
+    count: i64,
+    total: i64,
+    items: &'a Terms,
+    queries: &'a Terms,
+    geocodes: &'a Terms,
+}
+
+/// A cell as it is read from a body.
+#[derive(Deserialize)]
+struct ReadCell<'a> {
+    record_type: &'a str,
+    stat_type: &'a str,
+    count: i64,
+    total: i64,
+    #[serde(borrow)]
+    items: &'a RawValue,
+    #[serde(borrow)]
+    queries: &'a RawValue,
+    #[serde(borrow)]
+    geocodes: &'a RawValue,
+}
+
+impl Document {
+    fn new(day: Day, recordset_id: Uuid, mut cells: Vec<CellCounts>) -> Result<Self, Defect> {
+        cells.retain(|cell| cell.count != 0 || cell.total != 0 || cell.maps.iter().any(|map| !map.is_empty()));
+        cells.sort_by_key(|cell| (cell.record_type, cell.stat_type));
+        let sum = |of: fn(&CellCounts) -> i64| cells.iter().map(of).try_fold(0, i64::checked_add);
+        let (Some(count), Some(total)) = (sum(|cell| cell.count), sum(|cell| cell.total)) else {
+            let message = "the sums of its cells exceed what a bigint holds".to_owned();
+            return Err(Defect { day: Some(day), message });
+        };
+        Ok(Self { day, recordset_id, cells, count, total })
+    }
+
+    /// All that it says of its recordset and day, in one form.
+    pub fn body(&self) -> String {
+        let written: Vec<_> = self.cells.iter().map(CellCounts::written).collect();
+        serde_json::to_string(&written).expect("names, numbers and maps of strings are JSON")
+    }
+
+    /// So many terms, in all its cells.
+    pub fn terms(&self) -> usize {
+        self.cells.iter().flat_map(|cell| &cell.maps).map(BTreeMap::len).sum()
+    }
+
+    /// Whether the terms of every cell sum to its total.
+    pub fn terms_are_complete(&self) -> bool {
+        self.cells.iter().all(CellCounts::control_sums_hold)
+    }
+}
+
+/// Identifies what a body says: its SHA-256 in hexadecimal.
+pub fn digest(body: &str) -> String {
+    format!("{:x}", Sha256::digest(body))
+}
+
+/// Hands each cell of a body to `take`.
+pub fn for_each_cell<E: From<serde_json::Error>>(
+    recordset_id: Uuid,
+    body: &str,
+    mut take: impl FnMut(PostedRow<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let unknown = || serde_json::Error::custom("an unknown cell");
+    for cell in serde_json::from_str::<Vec<ReadCell<'_>>>(body)? {
+        let record_type = RecordType::of(cell.record_type).ok_or_else(unknown)?;
+        let stat_type = StatType::of(cell.stat_type).ok_or_else(unknown)?;
+        let (items, queries, geocodes) =
+            (map::read(cell.items.get())?, map::read(cell.queries.get())?, map::read(cell.geocodes.get())?);
+        take(PostedRow {
+            cell: Cell { recordset_id, record_type, stat_type },
+            count: cell.count,
+            total: cell.total,
+            maps: [&items.0, &queries.0, &geocodes.0],
+        })?;
+    }
+    Ok(())
+}
+
+impl CellCounts {
+    fn written(&self) -> WrittenCell<'_> {
+        let [items, queries, geocodes] = &self.maps;
+        let (record_type, stat_type) = (self.record_type.name(), self.stat_type.name());
+        WrittenCell { record_type, stat_type, count: self.count, total: self.total, items, queries, geocodes }
+    }
+
+    /// The control sums of a delta row.
+    fn control_sums_hold(&self) -> bool {
+        let [items, queries, geocodes] =
+            self.maps.each_ref().map(|map| map.values().map(|n| i128::from(*n)).sum::<i128>());
+        let total = i128::from(self.total);
+        let counts_items = self.stat_type.counts_items();
+        geocodes == total
+            && items == if counts_items { total } else { 0 }
+            && queries == if self.stat_type.counts_queries() { total } else { 0 }
+            && (!counts_items || self.total == self.count)
+    }
+}
+
+/// A daily document as the old collector wrote it, or such a one in the envelope of a hit.
+#[derive(Deserialize)]
+struct Written<'a> {
+    #[serde(rename = "_type", default)]
+    kind: Option<String>,
+    #[serde(rename = "_source", borrow, default)]
+    source: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    recordset_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    harvest_date: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    records: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    mediarecords: Option<&'a RawValue>,
+    /// Only in documents of the kind api, which may have lost their type.
+    #[serde(default)]
+    records_count: Option<IgnoredAny>,
+}
+
+/// What the old index held beside daily documents.
+const OTHER_KINDS: [&str; 2] = ["api", "digest"];
+
+/// Whether documents of this kind are no daily documents.
+pub fn is_other_kind(kind: &str) -> bool {
+    OTHER_KINDS.contains(&kind)
+}
+
+/// Reads a daily document, with or without the envelope of a hit; none if it is of another kind.
+pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
+    let of_no_day = |message| Defect { day: None, message };
+    let text = std::str::from_utf8(text).map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
+    let outer = written(text).map_err(of_no_day)?;
+    if outer.kind.as_deref().is_some_and(is_other_kind) {
+        return Ok(None);
+    }
+    let document = match outer.source {
+        Some(source) => written(source.get()).map_err(of_no_day)?,
+        None => outer,
+    };
+    if document.records_count.is_some() && document.records.is_none() && document.mediarecords.is_none() {
+        return Ok(None);
+    }
+    let day = read_day(document.harvest_date).map_err(of_no_day)?;
+    let of_day = |message| Defect { day: Some(day), message };
+    let recordset_id = document.recordset_id.ok_or_else(|| of_day("it has no recordset_id".to_owned()))?;
+    let recordset_id = read_text(recordset_id).and_then(|text| read_recordset(&text)).map_err(of_day)?;
+    let cells = read_record_types(document.records, document.mediarecords).map_err(of_day)?;
+    Document::new(day, recordset_id, cells).map(Some)
+}
+
+/// Reads what an aggregation object has of a recordset.
+pub fn read_member(day: Day, recordset: &str, text: &str) -> Result<Document, Defect> {
+    #[derive(Deserialize)]
+    struct RecordTypes<'a> {
+        #[serde(borrow, default)]
+        records: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        mediarecords: Option<&'a RawValue>,
+    }
+    let defect = |message| Defect { day: Some(day), message };
+    let recordset_id = read_recordset(recordset).map_err(defect)?;
+    let of_types: RecordTypes<'_> = object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
+    let cells = read_record_types(of_types.records, of_types.mediarecords).map_err(defect)?;
+    Document::new(day, recordset_id, cells)
+}
+
+fn written(text: &str) -> Result<Written<'_>, String> {
+    object(text).map_err(|error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text)))
+}
+
+/// Reads an object; an array, which would do as well for the parser, is none.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
+    if text.trim_ascii_start().starts_with('[') {
+        return Err(serde_json::Error::custom("an array instead of an object"));
+    }
+    serde_json::from_str(text)
+}
+
+/// The day before the one that it was harvested on.
+fn read_day(harvest_date: Option<&RawValue>) -> Result<Day, String> {
+    let token = harvest_date
+        .ok_or("it has no harvest_date (an aggregation object of a whole day is imported with --day)".to_owned())?;
+    let harvested: Day = read_text(token)?.parse().map_err(|error| format!("harvest_date: {error}"))?;
+    Day::new(harvested.previous().date()).map_err(|error| format!("harvest_date: {error}"))
+}
+
+fn read_text(token: &RawValue) -> Result<String, String> {
+    serde_json::from_str(token.get()).map_err(|_| format!("{} is not a string", excerpt(token.get())))
+}
+
+/// The forms that the counting rules take.
+fn read_recordset(text: &str) -> Result<Uuid, String> {
+    let id = matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok()).flatten();
+    id.ok_or_else(|| format!("recordset id '{}' is not a UUID", excerpt(text)))
+}
+
+fn read_record_types(records: Option<&RawValue>, mediarecords: Option<&RawValue>) -> Result<Vec<CellCounts>, String> {
+    if records.is_none() && mediarecords.is_none() {
+        return Err("it has neither records nor mediarecords".to_owned());
+    }
+    let mut cells = Vec::new();
+    for (record_type, token) in [(RecordType::Records, records), (RecordType::Mediarecords, mediarecords)] {
+        let Some(token) = token else { continue };
+        let name = record_type.name();
+        let Members(members) = serde_json::from_str(token.get()).map_err(|error| format!("{name}: {error}"))?;
+        for (stat_type, token) in members {
+            let what = format!("{name}.{}", excerpt(&stat_type));
+            let known = StatType::of(&stat_type).ok_or_else(|| format!("{what} is not a stat type"))?;
+            cells.push(read_cell(record_type, known, token).map_err(|message| format!("{what}: {message}"))?);
+        }
+    }
+    Ok(cells)
+}
+
+#[derive(Deserialize)]
+struct WrittenCounts<'a> {
+    #[serde(borrow, default)]
+    count: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    total: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    items: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    queries: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    geocodes: Option<&'a RawValue>,
+}
+
+fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> Result<CellCounts, String> {
+    let written: WrittenCounts<'_> = object(token.get()).map_err(|error| error.to_string())?;
+    let number = |name, token: Option<&RawValue>| {
+        let token = token.ok_or_else(|| format!("it has no {name}"))?;
+        read_number(token.get()).map_err(|message| format!("{name}: {message}"))
+    };
+    let lists = [
+        (Dimension::Items, written.items),
+        (Dimension::Queries, written.queries),
+        (Dimension::Geocodes, written.geocodes),
+    ];
+    let mut maps = <[Terms; 3]>::default();
+    for (map, (dimension, token)) in maps.iter_mut().zip(lists) {
+        // Days that were averaged by hand have no lists.
+        if let Some(token) = token {
+            *map = dimension.read(token.get()).map_err(|message| format!("{}: {message}", dimension.name()))?;
+        }
+    }
+    let (count, total) = (number("count", written.count)?, number("total", written.total)?);
+    Ok(CellCounts { record_type, stat_type, count, total, maps })
+}
+
+/// What a total is broken down by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dimension {
+    Items,
+    Queries,
+    Geocodes,
+}
+
+/// A term of a list.
+#[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(default)]
+    term: Option<String>,
+    #[serde(borrow, default)]
+    geo: Option<&'a RawValue>,
+    #[serde(borrow)]
+    count: &'a RawValue,
+}
+
+impl Dimension {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Items => "items",
+            Self::Queries => "queries",
+            Self::Geocodes => "geocodes",
+        }
+    }
+
+    /// Reads a list of terms, as daily documents have them, or an object of terms, as aggregation objects do.
+    fn read(self, token: &str) -> Result<Terms, String> {
+        let mut terms = Terms::new();
+        if token.starts_with('[') {
+            let listed: Vec<&RawValue> = serde_json::from_str(token).map_err(|error| error.to_string())?;
+            for token in listed {
+                let Listed { term, geo, count } = object(token.get()).map_err(|error| error.to_string())?;
+                let geo = geo.map(|geo| Cow::Borrowed(geo.get()));
+                let spelled = if self == Self::Geocodes { geo } else { term.map(Cow::Owned) };
+                self.put(&mut terms, spelled, count)?;
+            }
+        } else {
+            let Members(members) = serde_json::from_str(token).map_err(|error| error.to_string())?;
+            for (key, count) in members {
+                // The keys of an object are strings: where the old system had no query it wrote one of these.
+                let is_no_query = self == Self::Queries && matches!(key.as_str(), "null" | "None");
+                self.put(&mut terms, (!is_no_query).then_some(Cow::Owned(key)), count)?;
+            }
+        }
+        Ok(terms)
+    }
+
+    /// Puts a term with its number. The old system listed terms of 0, the ledger never does.
+    fn put(self, terms: &mut Terms, spelled: Option<Cow<'_, str>>, count: &RawValue) -> Result<(), String> {
+        let n = read_number(count.get())?;
+        if n == 0 {
+            return Ok(());
+        }
+        let is_nothing = spelled.is_none();
+        let term = match (self, spelled) {
+            (Self::Items, None) => return Err("a record without an id".to_owned()),
+            (Self::Items | Self::Queries, Some(term)) => term.into_owned(),
+            (Self::Queries, None) => String::new(),
+            (Self::Geocodes, geo) => {
+                geocode::canonical(geo.as_deref().unwrap_or("null")).map_err(geocode::GeocodeDefect::message)?
+            }
+        };
+        check_term_of("a term", &term)?;
+        match terms.get_mut(&term) {
+            None => {
+                terms.insert(term, n);
+            }
+            // No query and the empty query were two terms in the old system, and are one in the ledger.
+            Some(sum) if self == Self::Queries && (is_nothing || term.is_empty()) => {
+                *sum = sum.checked_add(n).ok_or("the sum of no query exceeds what a bigint holds")?;
+            }
+            Some(_) => return Err(format!("'{}' is listed twice", excerpt(&term))),
+        }
+        Ok(())
+    }
+}
+
+/// An object's members; one that has a key twice is refused.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = BTreeMap::<String, &RawValue>::new();
+                while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
+                    if members.contains_key(&key) {
+                        return Err(A::Error::custom(format!("the key '{}' stands twice", excerpt(&key))));
+                    }
+                    members.insert(key, value);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests;

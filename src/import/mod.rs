@@ -1,0 +1,305 @@
+//! Importing what the old system left: its documents, as entries of the kind import. Repeats safely.
+//!
+//! Read and normalise every document ([`document`], pure), wherever it comes from (`file`, `index`); let them wait in a
+//! temporary table (`staging`) until a day is complete; decide what there is to do for the day (`verdict`, pure); post it
+//! (`post`). A day is identified by what its documents say, so that any number of runs post one entry.
+
+pub mod document;
+mod file;
+mod index;
+mod post;
+mod staging;
+mod tell;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use tokio::sync::mpsc;
+
+use document::{Defect, Document};
+use index::OldIndex;
+use post::ToPost;
+use staging::{StagedDay, Staging};
+use verdict::{Candidate, Standing, Verdict, judge};
+
+use crate::clock;
+use crate::command::arguments::Stretch;
+use crate::config::Memory;
+use crate::day::Day;
+use crate::event::source::Source;
+use crate::failure::{Exit, Failure};
+use crate::ledger::Ledger;
+use crate::ledger::lock::Run;
+use crate::ledger::read::Reader;
+use crate::output::Output;
+
+pub use tell::Summary;
+pub use verdict::{OnConflict, Rules};
+
+/// Where the documents come from.
+#[derive(Debug)]
+pub enum Origin {
+    /// Files; with a day, each is an aggregation object of it.
+    Files {
+        /// The files.
+        paths: Vec<PathBuf>,
+        /// The day of the aggregation objects.
+        day: Option<Day>,
+    },
+    /// A running index, by its address.
+    Index(String),
+}
+
+/// Something that was read.
+#[derive(Debug)]
+enum Found {
+    Document(Document),
+    Unreadable(Defect),
+    /// What the old system kept beside daily documents.
+    OtherKind,
+}
+
+/// Something that was read, and where.
+#[derive(Debug)]
+struct FoundAt {
+    place: String,
+    found: Found,
+}
+
+/// An import under way.
+#[derive(Debug)]
+pub struct Import<'a> {
+    ledger: &'a Ledger,
+    reader: Reader,
+    /// None if it cannot be looked at.
+    source: Option<Source>,
+    staging: Staging,
+    stretch: Stretch,
+    rules: Rules,
+    memory: Memory,
+    output: Output,
+    /// What the documents come from, by number.
+    inputs: Vec<String>,
+    /// How many documents of a day cannot be read.
+    unreadable: BTreeMap<Day, u64>,
+    /// The days up to this one are done with.
+    settled: Option<Day>,
+    summary: Summary,
+}
+
+impl<'a> Import<'a> {
+    /// Gets ready to import. The source may be gone for good: that does not keep the old documents from the ledger.
+    pub async fn new(
+        ledger: &'a Ledger,
+        source: Result<Source, Failure>,
+        (stretch, rules): (Stretch, Rules),
+        memory: Memory,
+        output: Output,
+    ) -> Result<Self, Failure> {
+        let mut summary = Summary::default();
+        let source = source.map_err(|failure| summary.source_not_looked_at = Some(failure.message())).ok();
+        Ok(Self {
+            ledger,
+            reader: Reader::open(ledger, "daybook reading").await?,
+            source,
+            staging: Staging::open(ledger).await?,
+            stretch,
+            rules,
+            memory,
+            output,
+            inputs: Vec::new(),
+            unreadable: BTreeMap::new(),
+            settled: None,
+            summary,
+        })
+    }
+
+    /// Reads all documents, and posts each day that may be; without a run it only says what it would do.
+    pub async fn import(mut self, origin: Origin, mut run: Option<&mut Run>) -> Result<Summary, Failure> {
+        match origin {
+            Origin::Files { paths, day } => {
+                for path in paths {
+                    self.read_file(path, day).await?;
+                }
+                self.settle(None, run).await?;
+            }
+            Origin::Index(address) => {
+                let mut index = OldIndex::new(&address, self.stretch)?;
+                self.inputs.push(index.name());
+                loop {
+                    let page = index.next_page().await?;
+                    let is_last = page.found.is_empty();
+                    self.take(page.found).await?;
+                    if is_last || page.reached.is_some() {
+                        self.settle(page.reached, run.as_deref_mut()).await?;
+                    }
+                    if is_last {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self.summary)
+    }
+
+    /// Reads a file on a thread of its own.
+    async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Failure> {
+        const BATCHES_IN_FLIGHT: usize = 2;
+        let broken_off = |error| Failure::failed("reading a file was broken off").caused_by(error);
+        let digesting = path.clone();
+        let digest = tokio::task::spawn_blocking(move || file::digest(&digesting)).await.map_err(broken_off)??;
+        let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+        self.inputs.push(format!("{name} (sha256 {digest})"));
+        let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let reading = tokio::task::spawn_blocking(move || send_found(&path, day, &sender));
+        while let Some(batch) = batches.recv().await {
+            self.take(batch).await?;
+        }
+        reading.await.map_err(broken_off)?
+    }
+
+    /// Puts documents where they wait, and tells of those that cannot be read.
+    async fn take(&mut self, batch: Vec<FoundAt>) -> Result<(), Failure> {
+        let input = i32::try_from(self.inputs.len().saturating_sub(1)).unwrap_or(i32::MAX);
+        for FoundAt { place, found } in batch {
+            match found {
+                Found::Document(document) if !self.wants(document.day) => self.summary.left_out += 1,
+                Found::Document(document) => {
+                    self.check_order(document.day, &place)?;
+                    self.summary.documents += 1;
+                    self.staging.add(input, &place, &document).await?;
+                }
+                Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => self.summary.left_out += 1,
+                Found::Unreadable(defect) => {
+                    if let Some(day) = defect.day {
+                        self.check_order(day, &place)?;
+                        *self.unreadable.entry(day).or_default() += 1;
+                    }
+                    self.summary.unreadable += 1;
+                    tell::unreadable(self.output, &place, &defect);
+                }
+                Found::OtherKind => self.summary.of_other_kinds += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, day: Day) -> bool {
+        self.stretch.from.is_none_or(|from| from <= day) && self.stretch.to.is_none_or(|to| day <= to)
+    }
+
+    /// An index that does not keep the order of days would have days posted that are not complete.
+    fn check_order(&self, day: Day, place: &str) -> Result<(), Failure> {
+        if self.settled.is_none_or(|settled| settled < day) {
+            return Ok(());
+        }
+        Err(Failure::failed(format!(
+            "{place} is of {day}, but comes after days that are later: the index is out of order"
+        ))
+        .hint("its harvest_date must be mapped as a date; write its documents to a file, one a line, and import that"))
+    }
+
+    /// Does with each day before another what is to be done with it. One that is refused does not stop the others.
+    async fn settle(&mut self, before: Option<Day>, mut run: Option<&mut Run>) -> Result<(), Failure> {
+        self.staging.flush().await?;
+        let mut days = BTreeSet::from_iter(self.staging.days(self.settled, before).await?);
+        let is_due = |day: &&Day| {
+            self.settled.is_none_or(|settled| settled < **day) && before.is_none_or(|before| **day < before)
+        };
+        days.extend(self.unreadable.keys().filter(is_due));
+        for day in days {
+            let staged = self.staging.day(day, self.rules.on_conflict).await?;
+            self.summary.add_day(day, &staged);
+            if staged.contradicting > 0 {
+                let output = self.output;
+                self.staging.conflicts(day, |conflict| tell::conflict(output, conflict)).await?;
+            }
+            match self.settle_day(day, &staged, run.as_deref_mut()).await {
+                Ok(outcome) => {
+                    self.summary.add_outcome(&staged, &outcome);
+                    tell::day(self.output, day, &staged, &outcome);
+                }
+                Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
+                Err(failure) => {
+                    self.summary.days_refused.push(day);
+                    tell::refused(self.output, day, &staged, &failure);
+                }
+            }
+            self.settled = Some(day);
+        }
+        Ok(())
+    }
+
+    async fn settle_day(
+        &mut self,
+        day: Day,
+        staged: &StagedDay,
+        run: Option<&mut Run>,
+    ) -> Result<tell::Outcome, Failure> {
+        // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+        let head = self.reader.head().await?;
+        let entries = self.reader.entries_of(day).await?;
+        let standing = Standing {
+            entries: &entries,
+            net: self.reader.net_of_day(day).await?,
+            source_events: self.source_events(day).await?,
+            today: self.ledger.zone.day_of(clock::now()),
+        };
+        let candidate = Candidate {
+            day,
+            fingerprint: &staged.fingerprint,
+            sums: staged.sums,
+            contradicting: staged.contradicting,
+            unreadable: self.unreadable.get(&day).copied().unwrap_or(0),
+        };
+        match judge(candidate, standing, self.rules)? {
+            Verdict::AlreadyImported { entry_id } => return Ok(tell::Outcome::AlreadyImported { entry_id }),
+            Verdict::Post => {}
+        }
+        let Some(run) = run else { return Ok(tell::Outcome::WouldPost) };
+        let rule = self.rules.on_conflict;
+        let to_post =
+            ToPost { day, staged, rule, head, entries: &entries, reason: self.reason(staged), memory: self.memory };
+        let posted = Box::pin(post::post_day(self.ledger, &mut self.reader, &mut self.staging, run, to_post)).await?;
+        Ok(match posted {
+            Some(posted) => tell::Outcome::Posted { entry_id: posted.entry_id, cells: posted.cells },
+            None => tell::Outcome::Equal,
+        })
+    }
+
+    async fn source_events(&mut self, day: Day) -> Result<Option<i64>, Failure> {
+        match &mut self.source {
+            Some(source) => Ok(Some(source.day(day).await?.fingerprint().await?.rows)),
+            None => Ok(None),
+        }
+    }
+
+    /// What the entry says of where it comes from.
+    fn reason(&self, staged: &StagedDay) -> String {
+        let inputs = staged.inputs.iter().filter_map(|input| self.inputs.get(usize::try_from(*input).ok()?));
+        format!("imported from {}", inputs.map(String::as_str).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// Sends what a file holds, in batches.
+fn send_found(path: &std::path::Path, day: Option<Day>, sender: &mpsc::Sender<Vec<FoundAt>>) -> Result<(), Failure> {
+    const BATCH: usize = 100;
+    const BATCH_TERMS: usize = 100_000;
+    let (mut batch, mut terms) = (Vec::new(), 0);
+    let mut take = |found_at: FoundAt| {
+        if let Found::Document(document) = &found_at.found {
+            terms += document.terms();
+        }
+        batch.push(found_at);
+        if batch.len() < BATCH && terms < BATCH_TERMS {
+            return true;
+        }
+        terms = 0;
+        // Whoever does not listen any more has a failure of its own to tell.
+        sender.blocking_send(std::mem::take(&mut batch)).is_ok()
+    };
+    let read = file::read(path, day, &mut take);
+    let _ = sender.blocking_send(batch);
+    read
+}

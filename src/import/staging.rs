@@ -1,0 +1,241 @@
+//! Where documents wait until it is known which of them count: a temporary table in the ledger's database.
+//!
+//! They come in any order, from years, doubled: memory would not hold them. The table is gone with its connection.
+
+use futures_util::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Row as _};
+use uuid::Uuid;
+
+use super::document::{self, Document};
+use super::verdict::OnConflict;
+use crate::aggregate::Sums;
+use crate::database::{Attempt as _, failure};
+use crate::day::Day;
+use crate::failure::Failure;
+use crate::ledger::Ledger;
+
+/// The documents that were read.
+#[derive(Debug)]
+pub(super) struct Staging {
+    connection: PgConnection,
+    /// The number of the newest document.
+    seq: i64,
+    /// Documents on their way, as COPY wants them.
+    rows: String,
+}
+
+/// So much is collected before it is sent.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// What is staged of a day.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct StagedDay {
+    pub(super) documents: i64,
+    pub(super) recordsets: i64,
+    /// Documents that say the same as another.
+    pub(super) doubled: i64,
+    /// Recordsets of which documents say different things.
+    pub(super) contradicting: i64,
+    /// Of the documents that count, those whose terms do not sum to their totals.
+    pub(super) incomplete: i64,
+    /// Sums over the documents that count.
+    pub(super) sums: Sums,
+    /// Identifies what they say.
+    pub(super) fingerprint: String,
+    /// Where they come from, by number.
+    pub(super) inputs: Vec<i32>,
+}
+
+/// A recordset of which the documents of a day say different things.
+#[derive(Debug, Serialize)]
+pub(super) struct Conflict {
+    pub(super) day: Day,
+    pub(super) recordset_id: Uuid,
+    pub(super) versions: Vec<Version>,
+}
+
+/// One of the things that documents say.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Version {
+    /// Of the first that says so.
+    pub(super) place: String,
+    pub(super) count: i64,
+    pub(super) total: i64,
+    /// How many say so.
+    pub(super) documents: i64,
+}
+
+impl Staging {
+    /// Opens the connection and makes the table.
+    pub(super) async fn open(ledger: &Ledger) -> Result<Self, Failure> {
+        let mut connection = ledger.database.connect("daybook importing").await?;
+        sqlx::raw_sql(
+            "CREATE TEMP TABLE import_document (
+                 seq bigint PRIMARY KEY, input integer NOT NULL, day date NOT NULL, recordset_id uuid NOT NULL,
+                 digest bytea NOT NULL, is_empty boolean NOT NULL, terms_complete boolean NOT NULL,
+                 count bigint NOT NULL, total bigint NOT NULL, place text NOT NULL, body text NOT NULL);
+             CREATE INDEX import_document_by_day ON import_document (day, recordset_id, seq)",
+        )
+        .execute(&mut connection)
+        .await
+        .attempt("making a temporary table for the documents")?;
+        Ok(Self { connection, seq: 0, rows: String::new() })
+    }
+
+    /// Adds a document.
+    pub(super) async fn add(&mut self, input: i32, place: &str, document: &Document) -> Result<(), Failure> {
+        let body = document.body();
+        let digest = document::digest(&body);
+        let Document { day, recordset_id, count, total, .. } = document;
+        let (is_empty, complete) = (body == "[]", document.terms_are_complete());
+        self.seq += 1;
+        let seq = self.seq;
+        self.rows += &format!(
+            "{seq}\t{input}\t{day}\t{recordset_id}\t\\\\x{digest}\t{is_empty}\t{complete}\t{count}\t{total}\t"
+        );
+        append_escaped(&mut self.rows, place);
+        self.rows.push('\t');
+        append_escaped(&mut self.rows, &body);
+        self.rows.push('\n');
+        if self.rows.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    /// Sends what was collected.
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        const WHAT: &str = "putting documents into the temporary table";
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let mut copy = self.connection.copy_in_raw("COPY pg_temp.import_document FROM STDIN").await.attempt(WHAT)?;
+        if let Err(error) = copy.send(rows.as_bytes()).await {
+            return Err(failure(error, WHAT));
+        }
+        copy.finish().await.map(drop).attempt(WHAT)
+    }
+
+    /// The days after one and before another of which there are documents, earliest first.
+    pub(super) async fn days(&mut self, after: Option<Day>, before: Option<Day>) -> Result<Vec<Day>, Failure> {
+        const WHAT: &str = "looking for the days of the documents";
+        sqlx::raw_sql("ANALYZE pg_temp.import_document").execute(&mut self.connection).await.attempt(WHAT)?;
+        sqlx::query_scalar(
+            "SELECT DISTINCT day FROM pg_temp.import_document
+             WHERE day > coalesce($1, '-infinity'::date) AND day < coalesce($2, 'infinity'::date) ORDER BY day",
+        )
+        .bind(after)
+        .bind(before)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt(WHAT)
+    }
+
+    /// What there is of a day.
+    pub(super) async fn day(&mut self, day: Day, rule: Option<OnConflict>) -> Result<StagedDay, Failure> {
+        let what = format!("adding up the documents of {day}");
+        let sql = format!(
+            "WITH chosen AS ({}),
+                  version AS (SELECT recordset_id, count(*) AS documents, count(DISTINCT digest) AS versions
+                              FROM pg_temp.import_document WHERE day = $1 GROUP BY recordset_id)
+             SELECT v.*, c.*
+             FROM (SELECT sum(documents)::bigint AS documents, count(*) AS recordsets,
+                          sum(documents - versions)::bigint AS doubled,
+                          count(*) FILTER (WHERE versions > 1) AS contradicting FROM version) v
+             CROSS JOIN (
+                 SELECT count(*) FILTER (WHERE NOT d.terms_complete) AS incomplete,
+                        sum(d.count)::text AS count_sum, sum(d.total)::text AS total_sum,
+                        encode(sha256(coalesce(string_agg(uuid_send(d.recordset_id) || d.digest, ''::bytea
+                            ORDER BY d.recordset_id) FILTER (WHERE NOT d.is_empty), ''::bytea)), 'hex') AS fingerprint,
+                        array_agg(DISTINCT d.input) AS inputs
+                 FROM chosen JOIN pg_temp.import_document d USING (seq)) c",
+            chosen(rule)
+        );
+        let row = sqlx::query(AssertSqlSafe(sql)).bind(day).fetch_one(&mut self.connection).await.attempt(&what)?;
+        let number = |column| -> Result<i128, Failure> {
+            let text: Option<String> = row.try_get(column).attempt(&what)?;
+            let text = text.unwrap_or_else(|| "0".to_owned());
+            text.parse().map_err(|error| Failure::failed(format!("{what}: {text} is no sum")).caused_by(error))
+        };
+        Ok(StagedDay {
+            documents: row.try_get::<Option<i64>, _>("documents").attempt(&what)?.unwrap_or(0),
+            recordsets: row.try_get("recordsets").attempt(&what)?,
+            doubled: row.try_get::<Option<i64>, _>("doubled").attempt(&what)?.unwrap_or(0),
+            contradicting: row.try_get("contradicting").attempt(&what)?,
+            incomplete: row.try_get("incomplete").attempt(&what)?,
+            sums: Sums { count: number("count_sum")?, total: number("total_sum")? },
+            fingerprint: format!("import:{}", row.try_get::<String, _>("fingerprint").attempt(&what)?),
+            inputs: row.try_get::<Option<_>, _>("inputs").attempt(&what)?.unwrap_or_default(),
+        })
+    }
+
+    /// Hands each recordset of a day on which documents contradict each other to `take`, with all versions.
+    pub(super) async fn conflicts(&mut self, day: Day, mut take: impl FnMut(&Conflict)) -> Result<(), Failure> {
+        let what = format!("looking for contradicting documents of {day}");
+        let mut rows = sqlx::query(
+            "SELECT recordset_id, json_agg(json_build_object('place', place, 'count', count, 'total', total,
+                        'documents', documents) ORDER BY first)::text AS versions
+             FROM (SELECT recordset_id, min(seq) AS first, (array_agg(place ORDER BY seq))[1] AS place,
+                          min(count) AS count, min(total) AS total, count(*) AS documents
+                   FROM pg_temp.import_document WHERE day = $1 GROUP BY recordset_id, digest) v
+             GROUP BY recordset_id HAVING count(*) > 1 ORDER BY recordset_id",
+        )
+        .bind(day)
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(&what)? {
+            let versions: &str = row.try_get("versions").attempt(&what)?;
+            let versions = serde_json::from_str(versions).map_err(|error| Failure::failed(&what).caused_by(error))?;
+            take(&Conflict { day, recordset_id: row.try_get("recordset_id").attempt(&what)?, versions });
+        }
+        Ok(())
+    }
+
+    /// Hands the bodies of the documents of a day that count to `take`, from a recordset on, by recordset.
+    pub(super) async fn bodies(
+        &mut self,
+        day: Day,
+        rule: Option<OnConflict>,
+        from: Uuid,
+        mut take: impl FnMut(Uuid, &str) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let what = format!("reading the documents of {day} back");
+        let sql = format!(
+            "WITH chosen AS ({})
+             SELECT d.recordset_id, d.body FROM chosen JOIN pg_temp.import_document d USING (seq)
+             WHERE d.recordset_id >= $2 AND NOT d.is_empty ORDER BY d.recordset_id",
+            chosen(rule)
+        );
+        let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(day).bind(from).fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(&what)? {
+            take(row.try_get("recordset_id").attempt(&what)?, row.try_get("body").attempt(&what)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The documents of a day that count: one for each recordset.
+fn chosen(rule: Option<OnConflict>) -> String {
+    let order = match rule {
+        // Without a rule a day whose documents contradict each other is refused.
+        None | Some(OnConflict::First) => "seq",
+        Some(OnConflict::Last) => "seq DESC",
+        Some(OnConflict::Max) => "total DESC, count DESC, seq DESC",
+    };
+    format!(
+        "SELECT DISTINCT ON (recordset_id) seq FROM pg_temp.import_document WHERE day = $1 ORDER BY recordset_id, {order}"
+    )
+}
+
+/// Appends a text as COPY wants it; Postgres stores no NUL.
+fn append_escaped(row: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '\\' => row.push_str("\\\\"),
+            '\t' => row.push_str("\\t"),
+            '\n' => row.push_str("\\n"),
+            '\r' => row.push_str("\\r"),
+            '\0' => row.push(char::REPLACEMENT_CHARACTER),
+            other => row.push(other),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+use super::*;
+
+fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str) -> Entry {
+    let id = |number: i64| number.to_string().parse().unwrap();
+    Entry {
+        entry_id: id(number),
+        day: "2020-02-16".parse().unwrap(),
+        kind: kind.name().to_owned(),
+        reverses: reverses.map(id),
+        run_id: uuid::Uuid::nil(),
+        rule_version: 1,
+        tool_version: String::new(),
+        source_events: 0,
+        source_counted: 0,
+        source_ignored: 0,
+        source_rejected: 0,
+        source_fingerprint: fingerprint.to_owned(),
+        delta_rows: 1,
+        terms_complete: true,
+        content_hash: String::new(),
+        previous_hash: String::new(),
+        entry_hash: String::new(),
+        reason: None,
+        posted_by: String::new(),
+        posted_at: chrono::DateTime::UNIX_EPOCH,
+    }
+}
+
+const NET: Sums = Sums { count: 2, total: 30 };
+
+fn judged(entries: &[Entry], net: Sums, source_events: Option<i64>, rules: Rules) -> Result<Verdict, Failure> {
+    let day = "2020-02-16".parse().unwrap();
+    let candidate =
+        Candidate { day, fingerprint: "import:a", sums: Sums { count: 4, total: 50 }, contradicting: 0, unreadable: 0 };
+    judge(candidate, Standing { entries, net, source_events, today: "2020-02-20".parse().unwrap() }, rules)
+}
+
+fn already(entries: &[Entry]) -> Option<i64> {
+    match judged(entries, NET, Some(0), Rules { replace: true, ..Rules::default() }).unwrap() {
+        Verdict::AlreadyImported { entry_id } => Some(entry_id.number()),
+        Verdict::Post => None,
+    }
+}
+
+#[test]
+fn what_was_imported_is_there_until_something_else_is_posted_or_it_is_taken_back() {
+    use EntryKind::{Apply, Correction, Import, Reversal};
+    let a = |number| entry(number, Import, None, "import:a");
+    let b = |number| entry(number, Import, None, "import:b");
+    let back = |number, of| entry(number, Reversal, Some(of), "");
+    assert_eq!(already(&[a(1)]), Some(1));
+    assert_eq!(already(&[b(1)]), None);
+    assert_eq!(already(&[entry(1, Apply, None, "import:a")]), None);
+    assert_eq!(already(&[a(1), entry(2, Correction, None, "")]), None);
+    assert_eq!(already(&[a(1), back(2, 1)]), None);
+    assert_eq!(already(&[a(1), back(2, 1), back(3, 2)]), Some(1));
+    assert_eq!(already(&[a(1), b(2)]), None);
+    assert_eq!(already(&[a(1), b(2), back(3, 2)]), Some(1));
+    // What it was the difference to is gone.
+    assert_eq!(already(&[b(1), a(2)]), Some(2));
+    assert_eq!(already(&[b(1), a(2), back(3, 1)]), None);
+}
+
+#[test]
+fn a_day_that_somebody_has_is_refused_with_both_figures() {
+    let apply = entry(1, EntryKind::Apply, None, "5");
+    let refused = |entries: &[Entry], net, events| judged(entries, net, events, Rules::default()).unwrap_err();
+    let failure = refused(std::slice::from_ref(&apply), NET, None);
+    let ours = "and the documents have 4 interactions, 50 records";
+    assert_eq!(
+        failure.message(),
+        format!("2020-02-16 is refused: the ledger has 2 interactions, 30 records of it (apply 1), {ours}")
+    );
+    assert!(failure.way_out().unwrap().contains("--replace posts the difference"));
+    let failure = refused(&[], Sums::default(), Some(7));
+    assert_eq!(failure.message(), format!("2020-02-16 is refused: the source has 7 events of it, {ours}"));
+    // A quiet day, and one that was taken back, are free.
+    let post = |entries: &[Entry]| judged(entries, Sums::default(), Some(0), Rules::default()).unwrap();
+    assert_eq!(post(std::slice::from_ref(&apply)), Verdict::Post);
+    assert_eq!(post(&[apply, entry(2, EntryKind::Reversal, Some(1), "")]), Verdict::Post);
+    assert_eq!(post(&[]), Verdict::Post);
+}
