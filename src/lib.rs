@@ -28,4 +28,5 @@ pub mod ledger;
 pub mod logging;
 pub mod output;
 pub mod projection;
+pub mod reverse;
 pub mod verify;

@@ -8,6 +8,7 @@ pub mod migrate;
 mod progress;
 pub mod project;
 pub mod rebuild;
+pub mod reverse;
 pub mod show;
 pub mod status;
 pub mod totals;
@@ -41,6 +42,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
         Command::Project(options) => project::run(options, settings, output).await,
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
+        Command::Reverse(options) => reverse::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,
         Command::Status(options) => unless_interrupted(status::run(options, settings, output)).await,
         Command::Log(options) => unless_interrupted(log::run(options, settings, output)).await,

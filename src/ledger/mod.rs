@@ -9,6 +9,7 @@ pub mod post;
 pub mod read;
 mod row_bytes;
 pub mod row_hash;
+pub mod standing;
 
 use std::fmt;
 use std::str::FromStr;

@@ -18,6 +18,7 @@ mod property; // random days, early and late, against a recount in SQL that shar
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
+mod reverse; // entries that are taken back: to the term, once, and what follows from it
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
