@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{apply, collect_stats, log, migrate, project, rebuild, reverse, show, status, totals, verify};
+use crate::command::{
+    apply, collect_stats, export, import, log, migrate, project, rebuild, reverse, show, status, totals, verify,
+};
 use crate::config::Given;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -39,6 +41,10 @@ pub enum Command {
     Project(project::Options),
     /// Make new indices from the ledger alone and let the aliases stand for them
     Rebuild(rebuild::Options),
+    /// Write days or the whole ledger to a file
+    Export(export::Options),
+    /// Bring in what an export wrote
+    Import(import::Options),
     /// Take an entry back: post its exact opposite
     Reverse(reverse::Options),
     /// Recompute and compare ledger, source and projections; name what differs

@@ -21,6 +21,7 @@ pub mod database;
 pub mod day;
 pub mod elastic;
 pub mod event;
+pub mod exchange;
 pub mod failpoint;
 pub mod failure;
 pub mod interrupt;

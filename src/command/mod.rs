@@ -3,6 +3,8 @@
 pub mod apply;
 pub mod arguments;
 pub mod collect_stats;
+pub mod export;
+pub mod import;
 pub mod log;
 pub mod migrate;
 mod progress;
@@ -42,6 +44,8 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
         Command::Project(options) => project::run(options, settings, output).await,
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
+        Command::Export(options) => export::run(options, settings, output).await,
+        Command::Import(options) => import::run(options, settings, output).await,
         Command::Reverse(options) => reverse::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,
         Command::Status(options) => unless_interrupted(status::run(options, settings, output)).await,

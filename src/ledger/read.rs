@@ -484,7 +484,7 @@ pub struct DayTouched {
     pub posted_before: bool,
 }
 
-fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
+pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
 }
 
@@ -542,7 +542,7 @@ fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
 }
 
 /// A jsonb column's text, without parsing or copying it.
-fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
+pub(super) fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     let format = value.format();
     let bytes = <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;

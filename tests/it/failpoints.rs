@@ -112,7 +112,9 @@ async fn a_process_that_ends_anywhere_leaves_nothing_that_a_plain_rerun_does_not
     let (expected, _) = walk(None, &undisturbed).await;
     undisturbed.end().await;
 
-    let names = failpoints();
+    let mut names = failpoints();
+    // Exports and their import are walked in a world that has them (exchange.rs).
+    names.retain(|name| !name.starts_with("export.") && !name.starts_with("copy."));
     assert!(names.len() > 15, "the failpoints are found in the sources: {names:?}");
     let mut walks = JoinSet::new();
     let mut not_reached = Vec::new();

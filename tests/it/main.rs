@@ -9,6 +9,7 @@ mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod examples; // the files of example-objects are what the program makes
+mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
