@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::command::{apply, collect_stats, import, log, migrate, project, rebuild, show, status, totals, verify};
+use crate::command::{
+    apply, collect_stats, export, import, log, migrate, project, rebuild, reverse, show, status, totals, verify,
+};
 use crate::config::Given;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -35,12 +37,16 @@ pub enum Command {
     Apply(apply::Options),
     /// The command line of the old collector: collect the day before a date
     CollectStats(collect_stats::Options),
-    /// Bring in days that the old system left: its daily documents, backups, aggregation objects, or its index
-    Import(import::Options),
     /// Advance the projections to the ledger's newest entry
     Project(project::Options),
     /// Make new indices from the ledger alone and let the aliases stand for them
     Rebuild(rebuild::Options),
+    /// Write days or the whole ledger to a file
+    Export(export::Options),
+    /// Bring in an export, or what the old system left: documents, backups, aggregation objects, its index
+    Import(import::Options),
+    /// Take an entry back: post its exact opposite
+    Reverse(reverse::Options),
     /// Recompute and compare ledger, source and projections; name what differs
     Verify(verify::Options),
     /// Where ledger and projections stand

@@ -4,8 +4,9 @@ use super::Rules;
 use crate::day::Day;
 use crate::event::source::Fingerprint;
 use crate::failure::Failure;
+use crate::ledger::EntryId;
 use crate::ledger::read::Entry;
-use crate::ledger::{EntryId, EntryKind};
+use crate::ledger::standing::{is_import, standing, takes_back};
 use crate::output::counted;
 
 /// How ledger and source stand to each other on a day.
@@ -46,13 +47,15 @@ pub enum Finding {
 
 /// Compares the entries of a day, oldest first, with the fingerprint of its source.
 ///
+/// What counts is the entry that says how the day stands.
+///
 /// Refuses a day whose source has become smaller, unless the rules accept that.
 pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) -> Result<Finding, Failure> {
-    let Some(newest) = entries.last() else {
+    let Some(newest) = standing(entries) else {
         return Ok(Finding::New);
     };
     let entry_id = newest.entry_id;
-    if newest.kind == EntryKind::Import.name() {
+    if is_import(newest) {
         return Ok(match source.rows {
             0 => Finding::Imported { entry_id },
             _ if rules.replace => Finding::Changed,
@@ -82,40 +85,13 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
     Ok(Finding::Changed)
 }
 
-/// Whether an entry of a day takes back what another has posted, and does not merely restore it.
-fn takes_back(entry: &Entry, entries: &[Entry]) -> bool {
-    let reversed = entries.iter().find(|other| Some(other.entry_id) == entry.reverses);
-    reversed.is_some_and(|reversed| reversed.kind != EntryKind::Reversal.name())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::standing::entry_of_tests;
 
     fn entry(number: i64, rows: i64, text: &str) -> Entry {
-        let entry_id = number.to_string().parse().unwrap();
-        Entry {
-            entry_id,
-            day: "2020-02-16".parse().unwrap(),
-            kind: "apply".to_owned(),
-            reverses: None,
-            run_id: uuid::Uuid::nil(),
-            rule_version: 1,
-            tool_version: String::new(),
-            source_events: rows,
-            source_counted: rows,
-            source_ignored: 0,
-            source_rejected: 0,
-            source_fingerprint: text.to_owned(),
-            delta_rows: 0,
-            terms_complete: true,
-            content_hash: String::new(),
-            previous_hash: String::new(),
-            entry_hash: String::new(),
-            reason: None,
-            posted_by: String::new(),
-            posted_at: chrono::DateTime::UNIX_EPOCH,
-        }
+        Entry { source_events: rows, source_fingerprint: text.to_owned(), ..entry_of_tests(number) }
     }
 
     #[test]
@@ -144,25 +120,6 @@ mod tests {
     }
 
     #[test]
-    fn a_day_that_was_taken_back_stays_so_unless_it_is_named() {
-        let day: Day = "2020-02-16".parse().unwrap();
-        let reversal = |number: i64, of: i64| Entry {
-            kind: "reversal".to_owned(),
-            reverses: of.to_string().parse().ok(),
-            ..entry(number, 0, "")
-        };
-        let entries = [entry(1, 5, "five"), reversal(2, 1), reversal(3, 2)];
-        let find = |entries: &[Entry], anew| {
-            let source = Fingerprint { rows: 5, text: "five".to_owned() };
-            compare(day, entries, &source, Rules { anew, ..Rules::default() }).unwrap()
-        };
-        assert_eq!(find(&entries[..2], false), Finding::TakenBack { entry_id: entries[1].entry_id });
-        assert_eq!(find(&entries[..2], true), Finding::Changed);
-        // What is taken back of a reversal is there again.
-        assert_eq!(find(&entries, false), Finding::Changed);
-    }
-
-    #[test]
     fn an_imported_day_is_replaced_by_its_source_only_if_the_rules_say_so() {
         let day: Day = "2020-02-16".parse().unwrap();
         let imported = Entry { kind: "import".to_owned(), ..entry(3, 0, "import:…") };
@@ -174,5 +131,30 @@ mod tests {
         assert_eq!(find(0, true), Finding::Imported { entry_id });
         assert_eq!(find(7, false), Finding::ImportedAndInSource { entry_id });
         assert_eq!(find(7, true), Finding::Changed);
+    }
+    #[test]
+    fn a_day_that_was_taken_back_stays_so_unless_it_is_named_and_one_that_was_restored_is_as_before() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let reversal = |number: i64, of: &Entry| Entry {
+            kind: "reversal".to_owned(),
+            reverses: Some(of.entry_id),
+            ..entry(number, 0, "")
+        };
+        let applied = entry(1, 7, "seven");
+        let taken_back = reversal(2, &applied);
+        let restored = reversal(3, &taken_back);
+        let find = |entries: &[Entry], rows, text: &str, anew| {
+            let rules = Rules { anew, ..Rules::default() };
+            compare(day, entries, &Fingerprint { rows, text: text.to_owned() }, rules).unwrap()
+        };
+        let entry_id = applied.entry_id;
+        let entries = [applied, taken_back, restored];
+        assert_eq!(find(&entries[..2], 7, "seven", false), Finding::TakenBack { entry_id: entries[1].entry_id });
+        assert_eq!(find(&entries[..2], 7, "seven", true), Finding::Changed);
+        for anew in [false, true] {
+            assert_eq!(find(&entries, 7, "seven", anew), Finding::Unchanged { entry_id });
+            assert_eq!(find(&entries, 8, "eight", anew), Finding::Changed);
+            assert_eq!(find(&entries, 0, "none", anew), Finding::Sealed { entry_id, posted_events: 7 });
+        }
     }
 }

@@ -25,6 +25,7 @@ use crate::failure::Failure;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader};
+use crate::ledger::standing::{is_import, standing, takes_back};
 use crate::ledger::{EntryId, EntryKind, Ledger};
 use crate::output::{Grouped, counted};
 
@@ -142,7 +143,8 @@ pub async fn apply_day(
     let mut counting = Counting::new(&fingerprint, posted_through, rules.memory);
     let mut report = PostedReport::new(kind);
     report.reading = stopwatch.elapsed();
-    let replaces_import = entries.last().is_some_and(|newest| newest.kind == EntryKind::Import.name());
+    let newest = standing(&entries);
+    let replaces_import = newest.is_some_and(is_import);
     let terms_complete = entries.iter().all(|entry| entry.terms_complete);
     let mut posting = None;
     while let Some(part) = timed(&mut report.reading, counting.next_part(&mut snapshot, reader)).await? {
@@ -159,7 +161,6 @@ pub async fn apply_day(
             timed(&mut report.posting, work).await?;
         }
     }
-    let newest = entries.last();
     if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
         && report.cells == 0
     {
@@ -281,6 +282,13 @@ pub enum Recount {
     Equal,
     /// The source no longer holds the day's events, or never did: the day was imported.
     Sealed,
+    /// The day was taken back: it stands as a person decided, whatever the source has.
+    Reversed,
+    /// The day was imported.
+    Imported {
+        /// Whether the source has events of it as well.
+        in_source: bool,
+    },
     /// They differ.
     Different {
         /// Cells in which they differ.
@@ -299,9 +307,15 @@ pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory:
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
     let entries = reader.entries_of(day).await?;
-    let events_posted = entries.last().map_or(0, |entry| entry.source_events);
-    let is_imported = entries.last().is_some_and(|newest| newest.kind == EntryKind::Import.name());
-    if fingerprint.rows == 0 && (events_posted > 0 || is_imported) {
+    let newest = standing(&entries);
+    if newest.is_some_and(|newest| takes_back(newest, &entries)) {
+        return Ok(Recount::Reversed);
+    }
+    if newest.is_some_and(is_import) {
+        return Ok(Recount::Imported { in_source: fingerprint.rows > 0 });
+    }
+    let events_posted = newest.map_or(0, |entry| entry.source_events);
+    if fingerprint.rows == 0 && events_posted > 0 {
         return Ok(Recount::Sealed);
     }
     let head = reader.head().await?;

@@ -1,6 +1,6 @@
 //! `daybook import`: brings in days that are not in the source. Repeats safely.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::event::source::Source;
+use crate::exchange;
 use crate::failure::{Exit, Failure};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary};
 use crate::interrupt::unless_interrupted;
@@ -22,7 +23,8 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Daily documents one a line (plain or .gz), the old backup (.zip), or with --day aggregation objects
+    /// What `daybook export` wrote, for an empty ledger; or documents of the old system: daily ones one a line, the backup
+    /// (.zip), or with --day aggregation objects. Compressed if the name ends in .gz or .zst
     #[arg(value_name = "FILE", required_unless_present = "from_index")]
     pub files: Vec<PathBuf>,
 
@@ -57,6 +59,7 @@ pub struct Options {
 
 const EXAMPLES: &str = "\
 Examples:
+  daybook import ledger.ndjson.zst                     a copy of another ledger, into an empty one
   daybook import --dry-run stats_backup.zip
   daybook import telem-output-structures-*.log
   daybook import --from 2016-01-01 --to 2016-12-31 --on-conflict max dump.ndjson.gz
@@ -80,6 +83,9 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     {
         return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
     }
+    if let Some(export) = find_export(&options)? {
+        return exchange::import(export, settings, output).await;
+    }
     // What is missing for the second half is said before the first half is done.
     let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
@@ -91,6 +97,25 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
     let done = unless_interrupted(Box::pin(work)).await;
     project::finish(run, done).await
+}
+
+/// The export of a ledger, if that is what is to be imported. It goes alone, and whole.
+fn find_export(options: &Options) -> Result<Option<&Path>, Failure> {
+    for file in &options.files {
+        if !exchange::is_export(file)? {
+            continue;
+        }
+        let alone = options.files.len() == 1 && options.day.is_none() && options.stretch.is_open();
+        if alone && options.on_conflict.is_none() && !options.replace && !options.dry_run {
+            return Ok(Some(file));
+        }
+        return Err(Failure::usage(format!(
+            "{} is the export of a ledger: it is imported whole or not at all",
+            file.display()
+        ))
+        .hint("give it alone and without other options, into an empty ledger"));
+    }
+    Ok(None)
 }
 
 async fn import_and_project(

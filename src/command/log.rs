@@ -38,7 +38,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
 }
 
 fn line(entry: &Entry) -> String {
-    format!(
+    let mut line = format!(
         "{:>8}  {:<10}  {:<10}  {:>12}  {:>9}  {:>8}  {:<20}  {}",
         entry.entry_id,
         entry.day,
@@ -48,5 +48,11 @@ fn line(entry: &Entry) -> String {
         Grouped(entry.delta_rows),
         entry.posted_at.format("%Y-%m-%d %H:%M:%SZ"),
         entry.posted_by,
-    )
+    );
+    for (what, other) in [("reverses", entry.reverses), ("reversed by", entry.reversed_by)] {
+        if let Some(other) = other {
+            line += &format!("  {what} entry {other}");
+        }
+    }
+    line
 }

@@ -3,12 +3,14 @@
 pub mod apply;
 pub mod arguments;
 pub mod collect_stats;
+pub mod export;
 pub mod import;
 pub mod log;
 pub mod migrate;
 mod progress;
 pub mod project;
 pub mod rebuild;
+pub mod reverse;
 pub mod show;
 pub mod status;
 pub mod totals;
@@ -40,9 +42,11 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::Migrate(options) => unless_interrupted(migrate::run(options, settings, output)).await,
         Command::Apply(options) => apply::run(options, settings, output).await,
         Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
-        Command::Import(options) => import::run(options, settings, output).await,
         Command::Project(options) => project::run(options, settings, output).await,
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
+        Command::Export(options) => export::run(options, settings, output).await,
+        Command::Import(options) => import::run(options, settings, output).await,
+        Command::Reverse(options) => reverse::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,
         Command::Status(options) => unless_interrupted(status::run(options, settings, output)).await,
         Command::Log(options) => unless_interrupted(log::run(options, settings, output)).await,

@@ -99,7 +99,10 @@ fn text(shown: &Shown<'_>) -> String {
         ),
     );
     if let Some(reverses) = entry.reverses {
-        line("reverses", reverses.to_string());
+        line("reverses", format!("entry {reverses}"));
+    }
+    if let Some(reversed_by) = entry.reversed_by {
+        line("reversed by", format!("entry {reversed_by}"));
     }
     if let Some(reason) = &entry.reason {
         line("reason", reason.clone());

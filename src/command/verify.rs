@@ -134,6 +134,13 @@ async fn verify_source(
     if check.sealed > 0 {
         text += &format!("; {} no longer in the source", Grouped(check.sealed));
     }
+    if check.reversed > 0 {
+        text += &format!("; {} taken back", Grouped(check.reversed));
+    }
+    if check.imported > 0 {
+        let in_source = Grouped(check.imported_and_in_source);
+        text += &format!("; {} imported, {in_source} of them in the source as well", Grouped(check.imported));
+    }
     output.tell("source_verified", &check, text);
     Ok(check.findings.len() as u64)
 }

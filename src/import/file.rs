@@ -54,7 +54,13 @@ fn has_ending(path: &Path, ending: &str) -> bool {
 /// The text of a file, unpacked if its name says that it is packed.
 fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
     let file = BufReader::with_capacity(1 << 16, File::open(path)?);
-    Ok(if has_ending(path, "gz") { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) })
+    Ok(if has_ending(path, "gz") {
+        Box::new(BufReader::new(MultiGzDecoder::new(file)))
+    } else if has_ending(path, "zst") {
+        Box::new(BufReader::new(zstd::Decoder::with_buffer(file)?))
+    } else {
+        Box::new(file)
+    })
 }
 
 fn read_lines(path: &Path, mut text: Box<dyn BufRead>, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {

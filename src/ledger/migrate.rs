@@ -117,7 +117,8 @@ fn runner() -> Runner {
     runner
 }
 
-fn embedded_version() -> i32 {
+/// The version of the schema that this program knows.
+pub fn embedded_version() -> i32 {
     runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
 }
 

@@ -1,7 +1,9 @@
 //! The ledger: immutable entries in Postgres, one per posting, with the delta rows they consist of.
 //!
-//! [`post`] is the only module that writes entries, and it only inserts. Whoever posts must hold the [`lock`].
+//! [`post`] writes entries and [`copy_in`] those of another ledger's export; nothing else does, and both only insert. Whoever posts must hold the [`lock`].
 
+pub mod copy_in;
+pub mod copy_out;
 pub mod lock;
 pub mod map;
 pub mod migrate;
@@ -9,6 +11,7 @@ pub mod post;
 pub mod read;
 mod row_bytes;
 pub mod row_hash;
+pub mod standing;
 
 use std::fmt;
 use std::str::FromStr;

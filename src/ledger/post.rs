@@ -1,4 +1,4 @@
-//! The only writer of the ledger. It inserts; it has no UPDATE and no DELETE.
+//! The only writer of new entries. It inserts; it has no UPDATE and no DELETE.
 //!
 //! One posting is one transaction: rows with their balances, header, rejected events, all or nothing. It runs on a
 //! connection of its own, because a COPY that fails costs the connection, and closes it whatever happens.

@@ -10,7 +10,7 @@ use sqlx::postgres::{PgConnection, PgRow, PgValueFormat};
 use uuid::Uuid;
 
 use super::map::{self, TermMap};
-use super::{EntryId, Ledger};
+use super::{EntryId, Ledger, standing};
 use crate::aggregate::{Cell, Sums};
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
@@ -25,6 +25,8 @@ pub struct Entry {
     pub day: Day,
     pub kind: String,
     pub reverses: Option<EntryId>,
+    /// The entry that reverses it; not a column, but looked up.
+    pub reversed_by: Option<EntryId>,
     pub run_id: Uuid,
     pub rule_version: i32,
     pub tool_version: String,
@@ -43,10 +45,11 @@ pub struct Entry {
     pub posted_at: DateTime<Utc>,
 }
 
-const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events, \
+const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
+     (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \
      source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
      encode(content_hash, 'hex') AS content_hash, encode(previous_hash, 'hex') AS previous_hash, \
-     encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry";
+     encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
 /// A delta row as it is stored, its maps still text.
 #[derive(Debug)]
@@ -144,19 +147,18 @@ impl Reader {
     }
 
     /// Those of the last so many days with entries that are to be compared with the source again: not those that were
-    /// imported, nor those whose newest entry takes another back. What a person decided about a day stays until a person
-    /// decides otherwise.
+    /// imported, nor those that were taken back. What a person decided about a day stays until a person decides otherwise.
     pub async fn days_to_look_at_again(&mut self, limit: u32) -> Result<Vec<Day>, Failure> {
-        sqlx::query_scalar(
-            "SELECT n.day FROM (SELECT DISTINCT ON (day) day, kind, reverses FROM daybook.entry
-                                ORDER BY day DESC, entry_id DESC LIMIT $1) n
-             WHERE n.kind <> 'import'
-               AND NOT EXISTS (SELECT FROM daybook.entry r WHERE r.entry_id = n.reverses AND r.kind <> 'reversal')",
-        )
-        .bind(i64::from(limit))
-        .fetch_all(&mut self.connection)
-        .await
-        .attempt("reading the last applied days")
+        let of_last_days = select_entries(
+            " WHERE day IN (SELECT DISTINCT day FROM daybook.entry ORDER BY day DESC LIMIT $1) ORDER BY day, entry_id",
+        );
+        let entries: Vec<Entry> = sqlx::query_as(of_last_days)
+            .bind(i64::from(limit))
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("reading the last applied days")?;
+        let days = entries.chunk_by(|a, b| a.day == b.day).filter(|entries| !standing::is_decided(entries));
+        Ok(days.filter_map(|entries| entries.first()).map(|entry| entry.day).collect())
     }
 
     /// What all entries of a day add up to.
@@ -482,7 +484,7 @@ pub struct DayTouched {
     pub posted_before: bool,
 }
 
-fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
+pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
 }
 
@@ -540,7 +542,7 @@ fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
 }
 
 /// A jsonb column's text, without parsing or copying it.
-fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
+pub(super) fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     let format = value.format();
     let bytes = <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;

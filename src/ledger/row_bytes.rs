@@ -16,7 +16,7 @@ pub(super) const COPY_STATEMENT: &str = "COPY daybook.interaction_delta (records
 const COLUMNS: i16 = 14;
 
 /// Large enough to be worth a message, small enough to keep several in flight.
-const CHUNK_BYTES: usize = 1 << 20;
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
 /// What a cell stood at before the entry.
 #[derive(Clone, Copy, Debug)]
@@ -38,20 +38,53 @@ pub(super) fn encode(
     mut content: Sha256,
     mut hand_out: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<Sha256, Overflow> {
-    let mut chunk = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut chunk = begin_stream();
     let mut scratch = Scratch::default();
     for (row, before) in deltas.rows().iter().zip(balances) {
         let balance = advance(day, row, *before).ok_or(Overflow(row.cell))?;
         scratch.fill_maps(deltas, row);
-        content.update(scratch.hash(day, row, balance));
-        scratch.append_tuple(&mut chunk, entry_id, day, row, balance);
+        let fields = fields(day, row, balance, &scratch.maps);
+        content.update(fields.hash(&mut scratch.line));
+        append_tuple(&mut chunk, entry_id, &fields);
         if chunk.len() >= CHUNK_BYTES && !hand_out(std::mem::take(&mut chunk)) {
             break;
         }
     }
-    chunk.extend((-1_i16).to_be_bytes());
+    end_stream(&mut chunk);
     hand_out(chunk);
     Ok(content)
+}
+
+/// A stream without tuples yet.
+pub(super) fn begin_stream() -> Vec<u8> {
+    b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec()
+}
+
+/// Ends a stream, or what is still to be handed out of it.
+pub(super) fn end_stream(chunk: &mut Vec<u8>) {
+    chunk.extend((-1_i16).to_be_bytes());
+}
+
+/// Appends the row with these fields to a stream.
+pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowFields<'_>) {
+    // The version of jsonb's binary form, which is otherwise its text.
+    const JSONB_VERSION: &[u8] = &[1];
+    let date = |day: Day| day.postgres_days().to_be_bytes();
+    chunk.extend(COLUMNS.to_be_bytes());
+    append_field(chunk, &[fields.recordset_id.as_bytes()]);
+    append_field(chunk, &[fields.record_type.as_bytes()]);
+    append_field(chunk, &[fields.stat_type.as_bytes()]);
+    append_field(chunk, &[&entry_id.number().to_be_bytes()]);
+    append_field(chunk, &[&date(fields.day)]);
+    append_field(chunk, &[&fields.count.to_be_bytes()]);
+    append_field(chunk, &[&fields.total.to_be_bytes()]);
+    for text in fields.maps {
+        append_field(chunk, &[JSONB_VERSION, text]);
+    }
+    append_field(chunk, &[&fields.count_balance.to_be_bytes()]);
+    append_field(chunk, &[&fields.total_balance.to_be_bytes()]);
+    append_field(chunk, &[&date(fields.first_day)]);
+    append_field(chunk, &[&date(fields.last_day)]);
 }
 
 /// The balance after a row; nothing where it overflows.
@@ -69,7 +102,7 @@ fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance>
 #[derive(Default)]
 struct Scratch {
     maps: [Vec<u8>; 3],
-    head: Vec<u8>,
+    line: Vec<u8>,
 }
 
 impl Scratch {
@@ -81,43 +114,21 @@ impl Scratch {
             map.finish();
         }
     }
+}
 
-    fn hash(&mut self, day: Day, row: &DeltaRow, balance: Balance) -> [u8; 32] {
-        let fields = RowFields {
-            recordset_id: row.cell.recordset_id,
-            record_type: row.cell.record_type.name(),
-            stat_type: row.cell.stat_type.name(),
-            day,
-            count: row.count,
-            total: row.total,
-            maps: [&self.maps[0], &self.maps[1], &self.maps[2]],
-            count_balance: balance.count,
-            total_balance: balance.total,
-            first_day: balance.first_day,
-            last_day: balance.last_day,
-        };
-        fields.hash(&mut self.head)
-    }
-
-    fn append_tuple(&self, chunk: &mut Vec<u8>, entry_id: EntryId, day: Day, row: &DeltaRow, balance: Balance) {
-        // The version of jsonb's binary form, which is otherwise its text.
-        const JSONB_VERSION: &[u8] = &[1];
-        let date = |day: Day| day.postgres_days().to_be_bytes();
-        chunk.extend(COLUMNS.to_be_bytes());
-        append_field(chunk, &[row.cell.recordset_id.as_bytes()]);
-        append_field(chunk, &[row.cell.record_type.name().as_bytes()]);
-        append_field(chunk, &[row.cell.stat_type.name().as_bytes()]);
-        append_field(chunk, &[&entry_id.number().to_be_bytes()]);
-        append_field(chunk, &[&date(day)]);
-        append_field(chunk, &[&row.count.to_be_bytes()]);
-        append_field(chunk, &[&row.total.to_be_bytes()]);
-        for text in &self.maps {
-            append_field(chunk, &[JSONB_VERSION, text]);
-        }
-        append_field(chunk, &[&balance.count.to_be_bytes()]);
-        append_field(chunk, &[&balance.total.to_be_bytes()]);
-        append_field(chunk, &[&date(balance.first_day)]);
-        append_field(chunk, &[&date(balance.last_day)]);
+fn fields<'a>(day: Day, row: &DeltaRow, balance: Balance, maps: &'a [Vec<u8>; 3]) -> RowFields<'a> {
+    RowFields {
+        recordset_id: row.cell.recordset_id,
+        record_type: row.cell.record_type.name(),
+        stat_type: row.cell.stat_type.name(),
+        day,
+        count: row.count,
+        total: row.total,
+        maps: [&maps[0], &maps[1], &maps[2]],
+        count_balance: balance.count,
+        total_balance: balance.total,
+        first_day: balance.first_day,
+        last_day: balance.last_day,
     }
 }
 

@@ -50,6 +50,12 @@ pub struct SourceCheck {
     pub days: u64,
     /// Days whose events the source no longer holds.
     pub sealed: u64,
+    /// Days that were taken back.
+    pub reversed: u64,
+    /// Days that were imported.
+    pub imported: u64,
+    /// Of those, days that the source has events of as well.
+    pub imported_and_in_source: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -70,6 +76,11 @@ pub async fn source(
         match recount(source, reader, day, memory).await? {
             Recount::Equal => {}
             Recount::Sealed => check.sealed += 1,
+            Recount::Reversed => check.reversed += 1,
+            Recount::Imported { in_source } => {
+                check.imported += 1;
+                check.imported_and_in_source += u64::from(in_source);
+            }
             Recount::Different { cells, first, events_now, events_posted } => {
                 let way_out = if events_now > events_posted {
                     format!("run `daybook apply --day {day}`")

@@ -11,7 +11,7 @@ use crate::support::program::{self, Ended};
 use crate::support::{Contents, Event, RECORDSET, World};
 
 /// So many days before today, in UTC.
-fn days_ago(days: u64) -> String {
+pub fn days_ago(days: u64) -> String {
     (daybook::clock::now().date_naive() - Days::new(days)).to_string()
 }
 

@@ -62,9 +62,13 @@ async fn digest(world: &World) -> (String, String, Vec<Vec<(String, i64, Value)>
     (world.value(journal).await, world.value(rejected).await, documents)
 }
 
-/// What is run: days that are applied, then events that come late, then a rebuild.
-const STEPS: [&[&str]; 3] =
-    [&["apply", "--from", "2020-02-12", "--to", "2020-02-16"], &["apply", "--day", "2020-02-12"], &["rebuild"]];
+/// What is run: days that are applied, then events that come late, then an entry that is taken back, then a rebuild.
+const STEPS: [&[&str]; 4] = [
+    &["apply", "--from", "2020-02-12", "--to", "2020-02-16"],
+    &["apply", "--day", "2020-02-12"],
+    &["reverse", "2", "--reason", "not to be counted"],
+    &["rebuild"],
+];
 
 async fn before_step(world: &World, step: usize) {
     if step == 1 {
@@ -86,7 +90,14 @@ async fn walk(name: Option<&str>, world: &World) -> (Digests, bool) {
         let ended = world.run_with(&settings, arguments).await;
         if ended.code.is_none() {
             reached = true;
-            world.run_when_unlocked(arguments).await.expect(0);
+            let again = world.run_when_unlocked(arguments).await;
+            if arguments[0] == "reverse" && again.code == Some(1) {
+                // It was posted, and nothing is reversed twice: what is left to do is to advance.
+                again.says(&["entry 2 was reversed already, by entry 7"]);
+                world.run(&["project"]).await.expect(0);
+            } else {
+                again.expect(0);
+            }
         } else {
             ended.expect(0);
         }
@@ -101,7 +112,9 @@ async fn a_process_that_ends_anywhere_leaves_nothing_that_a_plain_rerun_does_not
     let (expected, _) = walk(None, &undisturbed).await;
     undisturbed.end().await;
 
-    let names = failpoints();
+    let mut names = failpoints();
+    // Exports and their import are walked in a world that has them (exchange.rs).
+    names.retain(|name| !name.starts_with("export.") && !name.starts_with("copy."));
     assert!(names.len() > 15, "the failpoints are found in the sources: {names:?}");
     let mut walks = JoinSet::new();
     let mut not_reached = Vec::new();

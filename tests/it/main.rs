@@ -10,6 +10,7 @@ mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod examples; // the files of example-objects are what the program makes
+mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
@@ -21,9 +22,11 @@ mod property; // random days, early and late, against a recount in SQL that shar
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
+mod reverse; // entries that are taken back: to the term, once, and what follows from it
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken
+mod year; // a year of late events, purges, imports and reversals, against an independent recount
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight

@@ -46,7 +46,11 @@ async fn after_a_year_the_ledger_and_the_documents_are_what_an_independent_recou
     let kinds = world.value(kinds).await;
     assert!(kinds.starts_with("apply 275, correction ") && kinds.ends_with("import 90, reversal 4"), "{kinds}");
 
-    world.execute(&format!("DELETE FROM truth.stats WHERE date >= '{TAKEN_BACK} 00:00Z' AND date < '{TAKEN_BACK} 24:00Z'")).await;
+    world
+        .execute(&format!(
+            "DELETE FROM truth.stats WHERE date >= '{TAKEN_BACK} 00:00Z' AND date < '{TAKEN_BACK} 24:00Z'"
+        ))
+        .await;
     for (ledger, recount) in [("recount.ledger_cell", "recount.cell"), ("recount.ledger_term", "recount.term")] {
         // A day that nets to nothing has rows all the same.
         let zero = if ledger == "recount.ledger_cell" { "count <> 0" } else { "n <> 0" };

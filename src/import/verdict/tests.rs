@@ -7,6 +7,7 @@ fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str)
         day: "2020-02-16".parse().unwrap(),
         kind: kind.name().to_owned(),
         reverses: reverses.map(id),
+        reversed_by: None,
         run_id: uuid::Uuid::nil(),
         rule_version: 1,
         tool_version: String::new(),

@@ -1,0 +1,66 @@
+//! `daybook export`: writes days, or the whole ledger, to a file.
+
+use std::path::PathBuf;
+
+use super::arguments::Stretch;
+use crate::config::Settings;
+use crate::day::{Day, Period};
+use crate::exchange::{Exported, Target, export};
+use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
+use crate::ledger::read::Reader;
+use crate::output::{Output, counted};
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --day, --from and --to it is the whole ledger, which `daybook import` makes an exact copy of.
+
+Examples:
+  daybook export --output ledger.ndjson.zst
+  daybook export --day 2020-02-16 | less")]
+pub struct Options {
+    /// Export this day alone, YYYY-MM-DD
+    #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
+    day: Option<Day>,
+
+    /// The days to export.
+    #[command(flatten)]
+    stretch: Stretch,
+
+    /// Where to write it, compressed if the name ends in .gz or .zst [default: stdout]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Exports.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    let of_ledger =
+        unless_interrupted(async { Reader::open(&ledger, "daybook reading").await?.period().await }).await?;
+    let period = match options.day {
+        Some(day) => Period::new(day, day),
+        None => options.stretch.within(of_ledger)?,
+    };
+    let target = options.output.map_or(Target::Stdout, Target::File);
+    let exported = export(&ledger, period, &target).await?;
+    // What goes to stdout must have it to itself.
+    if let Target::File(path) = target {
+        let fields = serde_json::json!({ "file": path.display().to_string(), "exported": exported });
+        output.tell("exported", fields, format!("{}: {}", path.display(), text(&exported)));
+    }
+    Ok(Exit::Done)
+}
+
+fn text(exported: &Exported) -> String {
+    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let whole = if exported.whole { "the whole ledger" } else { "a part of the ledger" };
+    format!(
+        "{whole}, {}, {}, {}; sha256 {}",
+        counted(number(exported.entries), "entry", "entries"),
+        counted(number(exported.delta_rows), "row", "rows"),
+        counted(number(exported.rejected_events), "rejected event", "rejected events"),
+        exported.sha256,
+    )
+}

@@ -1,0 +1,114 @@
+//! `daybook reverse`: takes an entry back by posting its exact opposite, then advances the projections.
+
+use serde_json::{Map, Value};
+
+use super::{arguments, project};
+use crate::config::Settings;
+use crate::elastic::Client;
+use crate::failpoint;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::read::Reader;
+use crate::ledger::{EntryId, Ledger};
+use crate::output::{Output, counted};
+use crate::reverse::{Report, reverse};
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+An entry can be reversed once. A reversal can be reversed as well: what it took back counts again.
+The timer leaves a day alone that was taken back; `daybook apply --day DAY` applies it anew.
+
+Examples:
+  daybook reverse 12 --reason 'bot traffic, ticket 815' --dry-run
+  daybook reverse 12 --reason 'bot traffic, ticket 815'")]
+pub struct Options {
+    /// The entry, by its number; `daybook log` lists them
+    #[arg(value_name = "ENTRY", value_parser = arguments::entry_id)]
+    entry_id: EntryId,
+
+    /// Why, for those who read the journal
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    reason: String,
+
+    /// Only say what would be posted
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Leave the projections as they are
+    #[arg(long)]
+    no_project: bool,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why: the journal keeps it".to_owned()),
+        reason => Ok(reason.to_owned()),
+    }
+}
+
+/// Reverses.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    // What is missing for the second half is said before the first half is done.
+    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    let mut reader = unless_interrupted(Reader::open(&ledger, "daybook reading")).await?;
+    let Options { entry_id, reason, .. } = &options;
+    if options.dry_run {
+        let trying = reverse(&ledger, &mut reader, None, *entry_id, reason, settings.memory);
+        let report = unless_interrupted(trying).await?;
+        output.tell("reversal_dry_run", &report, text(&report));
+        return Ok(Exit::Done);
+    }
+    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "reverse")).await?;
+    let work = post(&ledger, &mut reader, &mut run, client.as_ref(), &options, settings, output);
+    let done = unless_interrupted(work).await;
+    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
+}
+
+/// Posts, then advances the projections.
+async fn post(
+    ledger: &Ledger,
+    reader: &mut Reader,
+    run: &mut Run,
+    client: Option<&Client>,
+    options: &Options,
+    settings: &Settings,
+    output: Output,
+) -> Result<Map<String, Value>, Failure> {
+    let report = reverse(ledger, reader, Some(run), options.entry_id, &options.reason, settings.memory).await?;
+    output.tell("reversed", &report, text(&report));
+    failpoint::reach("reverse.posted");
+    let mut figures = match client {
+        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, output))
+            .await
+            .map_err(|failure| failure.with_exit(Exit::ProjectionBehind))?,
+        None => Map::new(),
+    };
+    figures.insert("entries_posted".to_owned(), Value::from(1));
+    Ok(figures)
+}
+
+fn text(report: &Report) -> String {
+    let Report { day, reverses, reversed_kind, .. } = report;
+    let what = match report.entry_id {
+        Some(entry_id) => format!("entry {entry_id} (reversal)"),
+        None => "would post: reversal".to_owned(),
+    };
+    let mut text = format!(
+        "{day}  {what} of entry {reverses} ({reversed_kind}) → {}, {}, {}",
+        counted(i64::try_from(report.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
+        counted(i64::try_from(report.records).unwrap_or(i64::MAX), "record", "records"),
+        counted(i64::try_from(report.cells).unwrap_or(i64::MAX), "cell", "cells"),
+    );
+    if let Some(restored) = report.restores {
+        text += &format!("\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back", "");
+    }
+    if !report.posted_since.is_empty() {
+        let entries: Vec<String> = report.posted_since.iter().map(ToString::to_string).collect();
+        let entries = entries.join(", ");
+        text += &format!("\n{:<10}  beware: what was posted of the day since counts as well (entry {entries})", "");
+    }
+    text
+}

@@ -1,0 +1,179 @@
+//! Importing an export: an empty ledger becomes the exact copy of the one that was exported, or stays empty.
+
+use std::path::Path;
+
+use serde::Serialize;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::Header;
+use super::read::{Export, Piece};
+use crate::command::project;
+use crate::config::Settings;
+use crate::day::TimeZone;
+use crate::failure::{Exit, Failure};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::copy_in::CopyIn;
+use crate::ledger::copy_out::{Identity, Snapshot};
+use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::read::{Entry, Reader};
+use crate::ledger::{EntryId, Ledger, migrate};
+use crate::output::{Output, counted};
+
+/// Pieces of the file that may wait to be written.
+const PIECES_IN_FLIGHT: usize = 4;
+
+/// What was imported.
+#[derive(Debug, Default, Serialize)]
+struct Imported {
+    ledger_id: Uuid,
+    time_zone: String,
+    last_entry: Option<EntryId>,
+    entries: u64,
+    delta_rows: i64,
+    rejected_events: u64,
+}
+
+/// Imports a file that [`super::is_export`]. A ledger that has its entries already is left as it is.
+pub async fn import(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    let export = Export::open(path)?;
+    check_header(path, &export.header)?;
+    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "import")).await?;
+    let done = unless_interrupted(import_into(&ledger, &mut run, path, export, output)).await;
+    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
+}
+
+fn check_header(path: &Path, header: &Header) -> Result<(), Failure> {
+    let (name, known) = (path.display(), migrate::embedded_version());
+    if !header.whole {
+        return Err(Failure::failed(format!(
+            "{name} is refused, nothing was imported: it has only some of ledger {}'s days",
+            header.ledger_id
+        ))
+        .hint("a copy has all entries or none: export without --day, --from and --to"));
+    }
+    if header.schema_version > known {
+        let version = header.schema_version;
+        return Err(Failure::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger whose schema is of version {version}, this program knows {known}"))
+            .hint("import it with the daybook that exported it, or a later one"));
+    }
+    let zone: Result<TimeZone, _> = header.time_zone.parse();
+    zone.map(drop).map_err(|error| {
+        Failure::failed(format!("{name} is refused, nothing was imported: its time zone is unknown to this program"))
+            .caused_by(error)
+    })
+}
+
+async fn import_into(
+    ledger: &Ledger,
+    run: &mut Run,
+    path: &Path,
+    export: Export,
+    output: Output,
+) -> Result<Imported, Failure> {
+    let header = export.header.clone();
+    if is_there_already(ledger, &header).await? {
+        let last = header.last_entry.unwrap_or(EntryId::NONE);
+        let text = format!("ledger {} has the entries up to {last} already: nothing was imported", header.ledger_id);
+        output.tell("already_imported", serde_json::json!({ "ledger_id": header.ledger_id, "last_entry": last }), text);
+        return Ok(Imported::default());
+    }
+    let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
+    let reading = tokio::task::spawn_blocking(move || export.read(&sender));
+    let copied = copy(ledger, run, &header, pieces).await;
+    let read = reading.await;
+    // What was found while writing is about an earlier place of the file than where the reader is.
+    let (copy, imported) = copied?;
+    read.map_err(|error| broken_off(path).caused_by(error))??;
+    let Some(copy) = copy else { return Err(broken_off(path)) };
+    copy.commit(run).await?;
+    let text = format!(
+        "ledger {}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
+        imported.ledger_id,
+        counted(i64::try_from(imported.entries).unwrap_or(i64::MAX), "entry", "entries"),
+        counted(imported.delta_rows, "row", "rows"),
+        counted(i64::try_from(imported.rejected_events).unwrap_or(i64::MAX), "rejected event", "rejected events"),
+    );
+    output.tell("imported", &imported, text);
+    Ok(imported)
+}
+
+fn broken_off(path: &Path) -> Failure {
+    Failure::failed(format!("reading {} was broken off; nothing was imported", path.display()))
+}
+
+/// Whether the ledger has all entries of the export. One that has others is refused.
+async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Failure> {
+    let mut reader = Reader::open(ledger, "daybook reading").await?;
+    let head = reader.head().await?;
+    if head == EntryId::NONE {
+        return Ok(false);
+    }
+    let identity = Snapshot::take(ledger, None, "daybook reading").await?.identity().await?;
+    let last = header.last_entry.unwrap_or(EntryId::NONE);
+    if identity.ledger_id == header.ledger_id
+        && (last == EntryId::NONE || reader.entry_hash(last).await? == header.last_hash)
+    {
+        return Ok(true);
+    }
+    let (ledger_id, entries) = (identity.ledger_id, counted(head.number(), "entry", "entries"));
+    let hint = "make a database of its own for the copy, run `daybook migrate` there and import into that";
+    Err(Failure::failed(format!(
+        "this ledger ({ledger_id}) has {entries} already: an export is imported into an empty one"
+    ))
+    .hint(hint))
+}
+
+/// Writes the pieces as they come. Without the last one there is no copy.
+async fn copy(
+    ledger: &Ledger,
+    run: &Run,
+    header: &Header,
+    mut pieces: mpsc::Receiver<Piece>,
+) -> Result<(Option<CopyIn>, Imported), Failure> {
+    let Header { ledger_id, time_zone, last_entry, .. } = header.clone();
+    let other = Identity { ledger_id, time_zone: time_zone.clone(), created_at: header.ledger_created_at };
+    let mut copy = CopyIn::begin(ledger, run, &other).await?;
+    let mut imported = Imported { ledger_id, time_zone, last_entry, ..Imported::default() };
+    let mut current: Option<Box<Entry>> = None;
+    while let Some(piece) = pieces.recv().await {
+        let entry_id = current.as_ref().map_or(EntryId::NONE, |entry| entry.entry_id);
+        match piece {
+            Piece::Run(run) => copy.add_run(&run).await?,
+            Piece::Entry(entry) => {
+                match current.take() {
+                    Some(before) => copy.end_entry(before.entry_id, &before.content_hash).await?,
+                    None => check_genesis(&mut copy, &entry.previous_hash).await?,
+                }
+                copy.add_entry(&entry).await?;
+                imported.entries += 1;
+                imported.delta_rows += entry.delta_rows;
+                current = Some(entry);
+            }
+            Piece::Rows(rows) => copy.add_rows(entry_id, rows).await?,
+            Piece::Rejected(events) => {
+                copy.add_rejected(entry_id, &events).await?;
+                imported.rejected_events += events.len() as u64;
+            }
+            Piece::End => {
+                if let Some(last) = current.take() {
+                    copy.end_entry(last.entry_id, &last.content_hash).await?;
+                }
+                return Ok((Some(copy), imported));
+            }
+        }
+    }
+    Ok((None, imported))
+}
+
+async fn check_genesis(copy: &mut CopyIn, previous_hash: &str) -> Result<(), Failure> {
+    let genesis = copy.genesis_hash().await?;
+    if genesis == previous_hash {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "the first entry carries the hash {previous_hash}, but this ledger id and time zone give {genesis}: it is of another ledger; nothing was imported"
+    ))
+    .hint("its header is not the one that was exported: get a whole copy of the file, or export it again"))
+}

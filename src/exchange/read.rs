@@ -1,0 +1,222 @@
+//! Reading an export: line by line, each checked against those before it, made ready for the ledger.
+
+use std::io::{self, BufRead, Read as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::sequence::{self, Sequence};
+use super::{Header, Line, START, file};
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::copy_in::Rows;
+use crate::ledger::copy_out::{RejectedRow, RunRow};
+use crate::ledger::read::Entry;
+
+/// The longest line that is taken: longer than the server takes a row.
+const LONGEST_LINE: u64 = 1 << 30;
+
+/// Rejected events that are handed on together.
+const EVENTS: usize = 100;
+
+/// What is handed on, in the order of the file.
+#[derive(Debug)]
+pub(super) enum Piece {
+    Run(RunRow),
+    Entry(Box<Entry>),
+    Rows(Rows),
+    Rejected(Vec<RejectedRow>),
+    /// All of the file was read, and it is whole.
+    End,
+}
+
+/// Whether a file says of itself that it is an export of daybook.
+pub fn is_export(path: &Path) -> Result<bool, Failure> {
+    let mut start = Vec::new();
+    let reading = file::open(path).and_then(|file| file.take(START.len() as u64).read_to_end(&mut start));
+    reading.map_err(|error| unreadable(path, error))?;
+    Ok(start == START.as_bytes())
+}
+
+/// A file whose header was read.
+pub(super) struct Export {
+    path: PathBuf,
+    lines: Lines<Box<dyn BufRead + Send>>,
+    pub(super) header: Header,
+}
+
+impl Export {
+    /// Opens a file and reads its header.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let file = file::open(path).map_err(|error| unreadable(path, error))?;
+        let mut lines = Lines::new(file, LONGEST_LINE);
+        let first = lines.next().map_err(|error| unreadable(path, error))?;
+        let header = first.ok_or_else(|| "it is empty".to_owned()).and_then(sequence::header);
+        let header = header.map_err(|wrong| refused(path, &wrong))?;
+        Ok(Self { path: path.to_owned(), lines, header })
+    }
+
+    /// Hands on what is in the file. Stops early, without a word, if nobody listens any more.
+    pub(super) fn read(self, sender: &mpsc::Sender<Piece>) -> Result<(), Failure> {
+        let Self { path, mut lines, header } = self;
+        let path = path.as_path();
+        let mut sequence = Sequence::new(header);
+        let mut pieces = Pieces { sender, entry_id: EntryId::NONE, rows: Rows::new(), events: Vec::new() };
+        loop {
+            let digest = lines.digest.clone();
+            let number = lines.number + 1;
+            let text = match lines.next() {
+                Ok(Some(text)) => text,
+                Ok(None) => {
+                    return Err(refused(
+                        path,
+                        &format!("it ends after line {}, without its last line: it is not whole", lines.number),
+                    ));
+                }
+                Err(error) => return Err(unreadable(path, error)),
+            };
+            let wrong = |what: String| refused(path, &format!("line {number}: {what}"));
+            let line: Line<'_> = serde_json::from_str(text).map_err(|error| wrong(unlike_a_line(&error)))?;
+            sequence.take(&line, || format!("{:x}", digest.finalize())).map_err(wrong)?;
+            let is_end = matches!(line, Line::End(_));
+            if pieces.hand_on(line).is_none() {
+                return Ok(());
+            }
+            if is_end {
+                break;
+            }
+        }
+        match lines.next() {
+            Ok(None) => {}
+            Ok(Some(_)) => return Err(refused(path, "something comes after its last line")),
+            Err(error) => return Err(unreadable(path, error)),
+        }
+        // That it is whole is said only now.
+        let _ = sender.blocking_send(Piece::End);
+        Ok(())
+    }
+}
+
+/// What is wrong with a line, which is all that its parser sees of the file.
+fn unlike_a_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
+}
+
+/// Pieces while they are put together.
+struct Pieces<'s> {
+    sender: &'s mpsc::Sender<Piece>,
+    entry_id: EntryId,
+    rows: Rows,
+    events: Vec<RejectedRow>,
+}
+
+impl Pieces<'_> {
+    /// Nothing comes back if nobody listens any more.
+    fn hand_on(&mut self, line: Line<'_>) -> Option<()> {
+        match line {
+            Line::Run(run) => self.send(Piece::Run(run.into())),
+            Line::Entry(entry) => {
+                self.flush()?;
+                self.entry_id = entry.entry_id;
+                self.send(Piece::Entry(Box::new(entry)))
+            }
+            Line::Delta(delta) => {
+                self.rows.add(self.entry_id, &delta.fields());
+                if self.rows.are_many() { self.flush() } else { Some(()) }
+            }
+            Line::Rejected(event) => {
+                self.events.push(event.into());
+                if self.events.len() >= EVENTS { self.flush() } else { Some(()) }
+            }
+            Line::End(_) => self.flush(),
+        }
+    }
+
+    fn flush(&mut self) -> Option<()> {
+        if !self.rows.is_empty() {
+            let rows = std::mem::take(&mut self.rows);
+            self.send(Piece::Rows(rows))?;
+        }
+        if !self.events.is_empty() {
+            let events = std::mem::take(&mut self.events);
+            self.send(Piece::Rejected(events))?;
+        }
+        Some(())
+    }
+
+    fn send(&self, piece: Piece) -> Option<()> {
+        self.sender.blocking_send(piece).ok()
+    }
+}
+
+/// The lines of a file, with the digest of those that were read.
+struct Lines<R> {
+    file: R,
+    longest: u64,
+    line: String,
+    number: u64,
+    digest: Sha256,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(file: R, longest: u64) -> Self {
+        Self { file, longest, line: String::new(), number: 0, digest: Sha256::new() }
+    }
+
+    /// The next line, without its end; none at the end of the file.
+    fn next(&mut self) -> io::Result<Option<&str>> {
+        self.line.clear();
+        let mut limited = (&mut self.file).take(self.longest);
+        let number = self.number + 1;
+        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("line {number} {what}"));
+        if limited
+            .read_line(&mut self.line)
+            .map_err(|error| io::Error::new(error.kind(), format!("line {number}: {error}")))?
+            == 0
+        {
+            return Ok(None);
+        }
+        self.number = number;
+        self.digest.update(&self.line);
+        match self.line.strip_suffix('\n') {
+            Some(line) => Ok(Some(line)),
+            None if self.line.len() as u64 >= self.longest => Err(wrong("is longer than a line can be")),
+            None => Err(wrong("has no end: the file is not whole")),
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Failure {
+    let hint = match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
+            "check the name of the file, and that it may be read"
+        }
+        _ => WHOLE_COPY,
+    };
+    Failure::failed(format!("{} cannot be read; nothing was imported", path.display())).caused_by(error).hint(hint)
+}
+
+const WHOLE_COPY: &str = "get a whole copy of the file, or export it again";
+
+fn refused(path: &Path, wrong: &str) -> Failure {
+    Failure::failed(format!("{} is refused, nothing was imported: {wrong}", path.display())).hint(WHOLE_COPY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_or_has_no_end_is_an_error_that_names_it() {
+        let next = |text: &'static str| {
+            let mut lines = Lines::new(text.as_bytes(), 4);
+            assert_eq!(lines.next().unwrap(), Some("one"));
+            lines.next().map(|line| line.map(str::to_owned)).map_err(|error| error.to_string())
+        };
+        assert_eq!(next("one\ntwo\n"), Ok(Some("two".to_owned())));
+        assert_eq!(next("one\n"), Ok(None));
+        assert_eq!(next("one\nthree\n"), Err("line 2 is longer than a line can be".to_owned()));
+        assert_eq!(next("one\ntw"), Err("line 2 has no end: the file is not whole".to_owned()));
+    }
+}

@@ -1,0 +1,251 @@
+//! Writing an export: one snapshot of the ledger, entry by entry, with one row of it in memory at a time.
+//!
+//! The lines are made on one thread and compressed and written on another.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
+
+use super::file::Unfinished;
+use super::{Delta, End, Ended, Header, Line, Run, VERSION};
+use crate::day::Period;
+use crate::failpoint;
+use crate::failure::Failure;
+use crate::interrupt::unless_interrupted;
+use crate::ledger::copy_out::{CopiedRow, RejectedRow, RunRow, Snapshot};
+use crate::ledger::lock::TOOL_VERSION;
+use crate::ledger::{EntryId, Ledger, migrate};
+
+/// Where an export goes.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// To stdout, as it is.
+    Stdout,
+    /// To a file, compressed if its name ends in .gz or .zst.
+    File(PathBuf),
+}
+
+/// What was exported.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Exported {
+    pub whole: bool,
+    pub first_entry: Option<EntryId>,
+    pub last_entry: Option<EntryId>,
+    pub entries: u64,
+    pub delta_rows: u64,
+    pub rejected_events: u64,
+    /// Before it was compressed.
+    pub bytes: u64,
+    /// As it stands in the last line.
+    pub sha256: String,
+}
+
+/// Chunks of lines that may wait to be written.
+const CHUNKS_IN_FLIGHT: usize = 4;
+
+/// Large enough to be worth a message.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// What the thread that writes is told.
+enum Message {
+    Chunk(Vec<u8>),
+    Complete,
+}
+
+/// Writes the entries of a period, or all. Nothing of the name is there until all of it is.
+pub async fn export(ledger: &Ledger, period: Option<Period>, target: &Target) -> Result<Exported, Failure> {
+    let to = match target {
+        Target::Stdout => "stdout".to_owned(),
+        Target::File(path) => path.display().to_string(),
+    };
+    let (sender, messages) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let writing = {
+        let target = target.clone();
+        tokio::task::spawn_blocking(move || write_all(&target, messages))
+    };
+    let made = unless_interrupted(make(ledger, period, sender)).await;
+    let cannot = format!("writing the export to {to} failed; nothing of that name was written");
+    let written = writing.await.map_err(|error| Failure::failed(cannot.as_str()).caused_by(error))?;
+    // Whoever makes the lines only knows that nobody takes them any more.
+    if let Err(error) = written {
+        return Err(Failure::failed(cannot)
+            .caused_by(error)
+            .hint("check that the folder is there and may be written to, and that the disk has room"));
+    }
+    made
+}
+
+fn write_all(target: &Target, mut messages: mpsc::Receiver<Message>) -> io::Result<()> {
+    let mut take = |out: &mut dyn Write| -> io::Result<bool> {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Chunk(chunk) => out.write_all(&chunk)?,
+                Message::Complete => return Ok(true),
+            }
+        }
+        Ok(false)
+    };
+    match target {
+        Target::Stdout => {
+            let mut stdout = io::stdout().lock();
+            take(&mut stdout)?;
+            stdout.flush()
+        }
+        Target::File(path) => {
+            let mut file = Unfinished::create(path)?;
+            if take(&mut file)? {
+                failpoint::reach("export.before_rename");
+                file.finish()?;
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn make(ledger: &Ledger, period: Option<Period>, sender: mpsc::Sender<Message>) -> Result<Exported, Failure> {
+    let mut snapshot = Snapshot::take(ledger, period, "daybook export").await?;
+    let identity = snapshot.identity().await?;
+    let extent = snapshot.extent().await?;
+    let mut lines = Lines { sender, chunk: Vec::new(), digest: Sha256::new(), bytes: 0 };
+    let header = Header {
+        daybook_export: VERSION,
+        ledger_id: identity.ledger_id,
+        time_zone: identity.time_zone,
+        ledger_created_at: identity.created_at,
+        schema_version: migrate::embedded_version(),
+        tool_version: TOOL_VERSION.to_owned(),
+        whole: period.is_none(),
+        from: period.map(Period::from),
+        to: period.map(Period::to),
+        first_entry: extent.first_entry,
+        last_entry: extent.last_entry,
+        entries: extent.entries,
+        previous_hash: extent.previous_hash,
+        last_hash: extent.last_hash,
+    };
+    lines.put(&header).await?;
+    snapshot.runs(async |run| lines.put_run(&run).await).await?;
+    let (mut after, mut sums) = (EntryId::NONE, End::default());
+    while let Some(entry) = snapshot.entry_after(after).await? {
+        after = entry.entry_id;
+        lines.put(&Line::Entry(entry)).await?;
+        sums.entries += 1;
+        let (mut rows, mut events) = (0, 0);
+        snapshot
+            .rows(after, async |row| {
+                rows += 1;
+                lines.put_delta(&row).await
+            })
+            .await?;
+        snapshot
+            .rejected(after, async |event: RejectedRow| {
+                events += 1;
+                lines.put(&Line::Rejected((&event).into())).await
+            })
+            .await?;
+        sums.delta_rows += rows;
+        sums.rejected_events += events;
+        failpoint::reach("export.entry_written");
+    }
+    sums.sha256 = format!("{:x}", lines.digest.clone().finalize());
+    lines.put(&Line::End(sums.clone())).await?;
+    let bytes = lines.complete().await?;
+    Ok(Exported {
+        whole: header.whole,
+        first_entry: header.first_entry,
+        last_entry: header.last_entry,
+        entries: sums.entries,
+        delta_rows: sums.delta_rows,
+        rejected_events: sums.rejected_events,
+        bytes,
+        sha256: sums.sha256,
+    })
+}
+
+/// Lines on their way out.
+struct Lines {
+    sender: mpsc::Sender<Message>,
+    chunk: Vec<u8>,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl Lines {
+    async fn put(&mut self, line: &impl Serialize) -> Result<(), Failure> {
+        let start = self.chunk.len();
+        serde_json::to_writer(&mut self.chunk, line).map_err(unwritable)?;
+        self.chunk.push(b'\n');
+        self.digest.update(&self.chunk[start..]);
+        if self.chunk.len() >= CHUNK_BYTES {
+            self.send().await?;
+        }
+        Ok(())
+    }
+
+    async fn put_run(&mut self, run: &RunRow) -> Result<(), Failure> {
+        let ended = run.end.as_ref().map(|end| -> Result<Ended<'_>, Failure> {
+            Ok(Ended {
+                finished_at: end.finished_at,
+                exit_code: end.exit_code,
+                outcome: Cow::Borrowed(&end.outcome),
+                figures: raw(&end.figures)?,
+            })
+        });
+        let end = ended.transpose()?;
+        let (command, version) = (Cow::Borrowed(run.command.as_str()), Cow::Borrowed(run.version.as_str()));
+        self.put(&Line::Run(Run { run_id: run.run_id, command, version, started_at: run.started_at, end })).await
+    }
+
+    async fn put_delta(&mut self, row: &CopiedRow) -> Result<(), Failure> {
+        let fields = row.fields();
+        let [items, queries, geocodes] = row.maps();
+        self.put(&Line::Delta(Delta {
+            recordset_id: fields.recordset_id,
+            record_type: Cow::Borrowed(fields.record_type),
+            stat_type: Cow::Borrowed(fields.stat_type),
+            day: fields.day,
+            count: fields.count,
+            total: fields.total,
+            items: raw(items)?,
+            queries: raw(queries)?,
+            geocodes: raw(geocodes)?,
+            count_balance: fields.count_balance,
+            total_balance: fields.total_balance,
+            first_day: fields.first_day,
+            last_day: fields.last_day,
+        }))
+        .await
+    }
+
+    /// Sends what is left; returns how many bytes there were.
+    async fn complete(mut self) -> Result<u64, Failure> {
+        self.send().await?;
+        self.sender.send(Message::Complete).await.map_err(|_| hung_up())?;
+        Ok(self.bytes)
+    }
+
+    async fn send(&mut self) -> Result<(), Failure> {
+        let chunk = std::mem::take(&mut self.chunk);
+        self.bytes += chunk.len() as u64;
+        self.sender.send(Message::Chunk(chunk)).await.map_err(|_| hung_up())
+    }
+}
+
+fn raw(json: &str) -> Result<&RawValue, Failure> {
+    serde_json::from_str(json).map_err(unwritable)
+}
+
+fn unwritable(error: serde_json::Error) -> Failure {
+    Failure::failed("writing a part of the ledger as JSON failed").caused_by(error)
+}
+
+/// Told only if the one that hung up has nothing to say.
+fn hung_up() -> Failure {
+    Failure::failed("writing the export was broken off")
+}

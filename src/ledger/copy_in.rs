@@ -1,0 +1,220 @@
+//! Writes the exact copy of another ledger's entries into an empty ledger, all in one transaction. It inserts; it has no
+//! DELETE, and its one UPDATE is of which ledger this is, which the schema allows only as long as there is no entry.
+//!
+//! What the server makes of each entry (the hash of its header, the hash of its rows) must be what the entry carries.
+
+use sqlx::Connection as _;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnection;
+
+use super::copy_out::{Identity, RejectedRow, RunRow};
+use super::lock::Run;
+use super::read::Entry;
+use super::row_bytes;
+use super::row_hash::RowFields;
+use super::{EntryId, Ledger};
+use crate::database::{Attempt as _, failure};
+use crate::failpoint;
+use crate::failure::Failure;
+
+/// A copy while it is being made. Dropped before it is committed, it leaves nothing.
+#[derive(Debug)]
+pub struct CopyIn {
+    connection: PgConnection,
+}
+
+/// Rows of one entry, as a stream for COPY.
+#[derive(Debug)]
+pub struct Rows {
+    stream: Vec<u8>,
+    rows: u64,
+}
+
+impl Rows {
+    /// Without rows yet.
+    pub fn new() -> Self {
+        Self { stream: row_bytes::begin_stream(), rows: 0 }
+    }
+
+    /// Adds a row of an entry.
+    pub fn add(&mut self, entry_id: EntryId, fields: &RowFields<'_>) {
+        row_bytes::append_tuple(&mut self.stream, entry_id, fields);
+        self.rows += 1;
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Whether they are enough to be worth sending.
+    pub fn are_many(&self) -> bool {
+        self.stream.len() >= row_bytes::CHUNK_BYTES
+    }
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CopyIn {
+    /// Begins to make an empty ledger the copy of another.
+    pub async fn begin(ledger: &Ledger, run: &Run, other: &Identity) -> Result<Self, Failure> {
+        let mut connection = ledger.database.connect(&format!("daybook import {}", run.run_id())).await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt("starting to copy")?;
+        let updated = sqlx::query("UPDATE daybook.ledger SET ledger_id = $1, time_zone = $2, created_at = $3")
+            .bind(other.ledger_id)
+            .bind(&other.time_zone)
+            .bind(other.created_at)
+            .execute(&mut connection)
+            .await;
+        let what = format!("making this ledger the copy of ledger {}", other.ledger_id);
+        let updated = updated.map_err(|error| match error.as_database_error().and_then(DatabaseError::code) {
+            Some(code) if code == "42501" => failure(error, what)
+                .hint("only the owner of the ledger may do that: import as the login that ran `daybook migrate`"),
+            _ => failure(error, what),
+        })?;
+        debug_assert_eq!(updated.rows_affected(), 1);
+        failpoint::reach("copy.begun");
+        Ok(Self { connection })
+    }
+
+    /// The hash that the first entry must carry.
+    pub async fn genesis_hash(&mut self) -> Result<String, Failure> {
+        sqlx::query_scalar("SELECT encode(daybook.genesis_hash(), 'hex')")
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("computing the hash that the first entry carries")
+    }
+
+    /// Adds a run.
+    pub async fn add_run(&mut self, run: &RunRow) -> Result<(), Failure> {
+        let what = format!("copying run {}", run.run_id);
+        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
+            .bind(run.run_id)
+            .bind(&run.command)
+            .bind(&run.version)
+            .bind(run.started_at)
+            .execute(&mut self.connection)
+            .await
+            .attempt(what.as_str())?;
+        let Some(end) = &run.end else { return Ok(()) };
+        sqlx::query(
+            "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5::text::jsonb)",
+        )
+        .bind(run.run_id)
+        .bind(end.finished_at)
+        .bind(end.exit_code)
+        .bind(&end.outcome)
+        .bind(&end.figures)
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .attempt(what)
+    }
+
+    /// Adds the header of an entry; the server's hash of it must be the one that it carries.
+    pub async fn add_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let entry_id = entry.entry_id;
+        let hash: String = sqlx::query_scalar(
+            "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
+                 source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete,
+                 content_hash, previous_hash, reason, posted_by, posted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, decode($15, 'hex'), decode($16, 'hex'), $17,
+                 $18, $19)
+             RETURNING encode(entry_hash, 'hex')",
+        )
+        .bind(entry_id)
+        .bind(entry.day)
+        .bind(&entry.kind)
+        .bind(entry.reverses)
+        .bind(entry.run_id)
+        .bind(entry.rule_version)
+        .bind(&entry.tool_version)
+        .bind(entry.source_events)
+        .bind(entry.source_counted)
+        .bind(entry.source_ignored)
+        .bind(entry.source_rejected)
+        .bind(&entry.source_fingerprint)
+        .bind(entry.delta_rows)
+        .bind(entry.terms_complete)
+        .bind(&entry.content_hash)
+        .bind(&entry.previous_hash)
+        .bind(&entry.reason)
+        .bind(&entry.posted_by)
+        .bind(entry.posted_at)
+        .fetch_one(&mut self.connection)
+        .await
+        .attempt(format!("copying entry {entry_id}"))?;
+        differs(entry_id, "header gives the entry_hash", &hash, &entry.entry_hash)
+    }
+
+    /// Adds rows of an entry whose header is there.
+    pub async fn add_rows(&mut self, entry_id: EntryId, rows: Rows) -> Result<(), Failure> {
+        let what = format!("copying the rows of entry {entry_id}");
+        let Rows { mut stream, rows } = rows;
+        row_bytes::end_stream(&mut stream);
+        let mut copy = self.connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
+        if let Err(error) = copy.send(stream).await {
+            return Err(failure(error, what));
+        }
+        let arrived = copy.finish().await.attempt(what.as_str())?;
+        if arrived != rows {
+            return Err(Failure::failed(format!("{what}: {arrived} of {rows} rows arrived")));
+        }
+        Ok(())
+    }
+
+    /// Adds rejected events of an entry whose header is there.
+    pub async fn add_rejected(&mut self, entry_id: EntryId, events: &[RejectedRow]) -> Result<(), Failure> {
+        sqlx::query(
+            "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
+             SELECT $1, source_id, reason, message, event::json
+             FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[]) AS r (source_id, reason, message, event)",
+        )
+        .bind(entry_id)
+        .bind(events.iter().map(|event| event.source_id).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.reason.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| event.event.as_str()).collect::<Vec<_>>())
+        .execute(&mut self.connection)
+        .await
+        .map(drop)
+        .attempt(format!("copying the rejected events of entry {entry_id}"))
+    }
+
+    /// Ends an entry whose rows are all there; their hash must be the one that it carries.
+    pub async fn end_entry(&mut self, entry_id: EntryId, content_hash: &str) -> Result<(), Failure> {
+        let hash: String = sqlx::query_scalar("SELECT encode(daybook.content_hash_of($1), 'hex')")
+            .bind(entry_id)
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt(format!("recomputing the hash of the rows of entry {entry_id}"))?;
+        failpoint::reach("copy.entry_written");
+        differs(entry_id, "rows give the content_hash", &hash, content_hash)
+    }
+
+    /// Makes the copy the ledger.
+    pub async fn commit(mut self, run: &mut Run) -> Result<(), Failure> {
+        run.check_lock().await?;
+        failpoint::reach("copy.before_commit");
+        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.attempt("committing the copy")?;
+        failpoint::reach("copy.committed");
+        // What is committed is committed, whether or not the server hears the goodbye.
+        let _ = self.connection.close().await;
+        Ok(())
+    }
+}
+
+/// The failure where a hash that was recomputed is not the one that is said.
+fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Result<(), Failure> {
+    if recomputed == said {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "entry {entry_id}: its {what} {recomputed}, but it carries {said}; nothing was imported"
+    ))
+    .hint("get a whole copy of the file; if it is, verify the ledger that it was exported from"))
+}

@@ -1,0 +1,264 @@
+//! Reads the ledger for an exact copy: every column as it is stored, all of it from one snapshot.
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use sqlx::Row as _;
+use sqlx::postgres::{PgConnection, PgRow};
+use uuid::Uuid;
+
+use super::read::{Entry, jsonb_text, select_entries};
+use super::row_hash::RowFields;
+use super::{EntryId, Ledger};
+use crate::database::Attempt as _;
+use crate::day::{Day, Period};
+use crate::failure::Failure;
+
+/// The ledger as it was at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    connection: PgConnection,
+    period: Option<Period>,
+}
+
+/// Which ledger it is.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns of daybook.ledger, commented in the schema")]
+pub struct Identity {
+    pub ledger_id: Uuid,
+    pub time_zone: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// What there is to copy.
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
+pub struct Extent {
+    /// So many entries.
+    pub entries: i64,
+    /// The first of them.
+    pub first_entry: Option<EntryId>,
+    /// The last of them.
+    pub last_entry: Option<EntryId>,
+    /// The hash that the first carries of the one before it.
+    pub previous_hash: Option<String>,
+    /// The hash of the last.
+    pub last_hash: Option<String>,
+}
+
+/// A run of the program that posted, and how it ended.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of daybook.run_start and daybook.run_end, commented in the schema")]
+pub struct RunRow {
+    pub run_id: Uuid,
+    pub command: String,
+    pub version: String,
+    pub started_at: DateTime<Utc>,
+    pub end: Option<RunEnd>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns of daybook.run_end, commented in the schema")]
+pub struct RunEnd {
+    pub finished_at: DateTime<Utc>,
+    pub exit_code: i32,
+    pub outcome: String,
+    /// In jsonb's own text.
+    pub figures: String,
+}
+
+/// A delta row, its maps in jsonb's own text.
+#[derive(Clone, Debug)]
+pub struct CopiedRow {
+    recordset_id: Uuid,
+    record_type: String,
+    stat_type: String,
+    day: Day,
+    sums: [i64; 2],
+    maps: [String; 3],
+    balances: [i64; 2],
+    days: [Day; 2],
+}
+
+/// An event that could not be counted.
+#[derive(Clone, Debug, sqlx::FromRow)]
+#[expect(missing_docs, reason = "the columns of daybook.rejected_event, commented in the schema")]
+pub struct RejectedRow {
+    pub source_id: i64,
+    pub reason: String,
+    pub message: String,
+    /// To the letter.
+    pub event: String,
+}
+
+/// The entries that are copied.
+const OF_PERIOD: &str = "($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)";
+
+impl Snapshot {
+    /// Takes a snapshot, for the entries of a period or for all.
+    pub async fn take(ledger: &Ledger, period: Option<Period>, name: &str) -> Result<Self, Failure> {
+        let mut connection = ledger.database.connect(name).await?;
+        sqlx::raw_sql("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .execute(&mut connection)
+            .await
+            .attempt("preparing to copy the ledger")?;
+        Ok(Self { connection, period })
+    }
+
+    /// Which ledger it is.
+    pub async fn identity(&mut self) -> Result<Identity, Failure> {
+        sqlx::query_as("SELECT ledger_id, time_zone, created_at FROM daybook.ledger")
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("reading which ledger this is")
+    }
+
+    /// What there is to copy.
+    pub async fn extent(&mut self) -> Result<Extent, Failure> {
+        let sql = format!(
+            "SELECT a.entries, a.first_entry, a.last_entry, encode(f.previous_hash, 'hex') AS previous_hash,
+                    encode(l.entry_hash, 'hex') AS last_hash
+             FROM (SELECT count(*) AS entries, min(entry_id) AS first_entry, max(entry_id) AS last_entry
+                   FROM daybook.entry WHERE {OF_PERIOD}) a
+             LEFT JOIN daybook.entry f ON f.entry_id = a.first_entry
+             LEFT JOIN daybook.entry l ON l.entry_id = a.last_entry"
+        );
+        sqlx::query_as(sqlx::AssertSqlSafe(sql))
+            .bind(self.period.map(Period::from))
+            .bind(self.period.map(Period::to))
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("reading which entries there are")
+    }
+
+    /// Hands the runs that posted the entries to `take`, in the order in which they started.
+    pub async fn runs(&mut self, mut take: impl AsyncFnMut(RunRow) -> Result<(), Failure>) -> Result<(), Failure> {
+        let what = "reading the runs";
+        let sql = format!(
+            "SELECT s.run_id, s.command, s.version, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
+             FROM daybook.run_start s LEFT JOIN daybook.run_end e USING (run_id)
+             WHERE s.run_id IN (SELECT run_id FROM daybook.entry WHERE {OF_PERIOD}) ORDER BY s.started_at, s.run_id"
+        );
+        let mut rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(self.period.map(Period::from))
+            .bind(self.period.map(Period::to))
+            .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(what)? {
+            take(run_row(&row).attempt(what)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The entry after another one; none after the last.
+    pub async fn entry_after(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Failure> {
+        let sql = format!(" WHERE {OF_PERIOD} AND entry_id > $3 ORDER BY entry_id LIMIT 1");
+        sqlx::query_as(select_entries(&sql))
+            .bind(self.period.map(Period::from))
+            .bind(self.period.map(Period::to))
+            .bind(entry_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .attempt(format!("reading the entry after {entry_id}"))
+    }
+
+    /// Hands the rows of an entry to `take`, in the order of its content hash.
+    pub async fn rows(
+        &mut self,
+        entry_id: EntryId,
+        mut take: impl AsyncFnMut(CopiedRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let what = format!("reading the rows of entry {entry_id}");
+        let mut rows = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, day, count, total, items, queries, geocodes, count_balance,
+                    total_balance, first_day, last_day
+             FROM daybook.interaction_delta WHERE entry_id = $1 ORDER BY recordset_id, record_type, stat_type",
+        )
+        .bind(entry_id)
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
+            take(copied_row(&row).attempt(what.as_str())?).await?;
+        }
+        Ok(())
+    }
+
+    /// Hands the rejected events of an entry to `take`, by their ids.
+    pub async fn rejected(
+        &mut self,
+        entry_id: EntryId,
+        mut take: impl AsyncFnMut(RejectedRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let what = format!("reading the rejected events of entry {entry_id}");
+        let mut rows = sqlx::query_as(
+            "SELECT source_id, reason, message, event::text AS event FROM daybook.rejected_event WHERE entry_id = $1 ORDER BY source_id",
+        )
+        .bind(entry_id)
+        .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
+            take(row).await?;
+        }
+        Ok(())
+    }
+}
+
+impl CopiedRow {
+    /// Its fields.
+    pub fn fields(&self) -> RowFields<'_> {
+        let [count, total] = self.sums;
+        let [count_balance, total_balance] = self.balances;
+        let [first_day, last_day] = self.days;
+        RowFields {
+            recordset_id: self.recordset_id,
+            record_type: &self.record_type,
+            stat_type: &self.stat_type,
+            day: self.day,
+            count,
+            total,
+            maps: self.maps.each_ref().map(String::as_bytes),
+            count_balance,
+            total_balance,
+            first_day,
+            last_day,
+        }
+    }
+
+    /// Items, queries and geocodes, in jsonb's own text.
+    pub fn maps(&self) -> &[String; 3] {
+        &self.maps
+    }
+}
+
+fn copied_row(row: &PgRow) -> Result<CopiedRow, sqlx::Error> {
+    Ok(CopiedRow {
+        recordset_id: row.try_get("recordset_id")?,
+        record_type: row.try_get("record_type")?,
+        stat_type: row.try_get("stat_type")?,
+        day: row.try_get("day")?,
+        sums: [row.try_get("count")?, row.try_get("total")?],
+        maps: [owned_text(row, "items")?, owned_text(row, "queries")?, owned_text(row, "geocodes")?],
+        balances: [row.try_get("count_balance")?, row.try_get("total_balance")?],
+        days: [row.try_get("first_day")?, row.try_get("last_day")?],
+    })
+}
+
+fn run_row(row: &PgRow) -> Result<RunRow, sqlx::Error> {
+    let finished_at: Option<DateTime<Utc>> = row.try_get("finished_at")?;
+    let end = match finished_at {
+        None => None,
+        Some(finished_at) => Some(RunEnd {
+            finished_at,
+            exit_code: row.try_get("exit_code")?,
+            outcome: row.try_get("outcome")?,
+            figures: owned_text(row, "figures")?,
+        }),
+    };
+    Ok(RunRow {
+        run_id: row.try_get("run_id")?,
+        command: row.try_get("command")?,
+        version: row.try_get("version")?,
+        started_at: row.try_get("started_at")?,
+        end,
+    })
+}
+
+fn owned_text(row: &PgRow, column: &str) -> Result<String, sqlx::Error> {
+    jsonb_text(row, column).map(str::to_owned)
+}

@@ -1,0 +1,111 @@
+//! Which entry of a day says how the day stands. Pure.
+
+use super::EntryKind;
+use super::read::Entry;
+
+/// The entry that says how a day stands, of all its entries, oldest first: the newest one, unless that only undoes the
+/// reversal before it. Then the day stands as it did before the two; none if there is no entry.
+pub fn standing(entries: &[Entry]) -> Option<&Entry> {
+    let mut entries = entries;
+    while let [before @ .., reversal, newest] = entries
+        && is_reversal(reversal)
+        && newest.reverses == Some(reversal.entry_id)
+    {
+        entries = before;
+    }
+    entries.last()
+}
+
+/// Whether it takes back what another entry had posted. A reversal of a reversal does not: it restores.
+pub fn takes_back(standing: &Entry, entries: &[Entry]) -> bool {
+    let reversed = entries.iter().find(|entry| Some(entry.entry_id) == standing.reverses);
+    reversed.is_some_and(|reversed| !is_reversal(reversed))
+}
+
+/// Whether a person decided how the day stands: it was imported, or taken back.
+pub fn is_decided(entries: &[Entry]) -> bool {
+    standing(entries).is_some_and(|standing| is_import(standing) || takes_back(standing, entries))
+}
+
+/// Whether it was imported.
+pub fn is_import(entry: &Entry) -> bool {
+    entry.kind == EntryKind::Import.name()
+}
+
+fn is_reversal(entry: &Entry) -> bool {
+    entry.kind == EntryKind::Reversal.name()
+}
+
+/// An entry as good as any other.
+#[cfg(test)]
+pub(crate) fn entry_of_tests(number: i64) -> Entry {
+    Entry {
+        entry_id: number.to_string().parse().unwrap(),
+        day: "2020-02-16".parse().unwrap(),
+        kind: "apply".to_owned(),
+        reverses: None,
+        reversed_by: None,
+        run_id: uuid::Uuid::nil(),
+        rule_version: 1,
+        tool_version: String::new(),
+        source_events: 0,
+        source_counted: 0,
+        source_ignored: 0,
+        source_rejected: 0,
+        source_fingerprint: String::new(),
+        delta_rows: 0,
+        terms_complete: true,
+        content_hash: String::new(),
+        previous_hash: String::new(),
+        entry_hash: String::new(),
+        reason: None,
+        posted_by: String::new(),
+        posted_at: chrono::DateTime::UNIX_EPOCH,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries by kind and what they reverse, numbered from 1.
+    fn entries(of: &[(&str, Option<i64>)]) -> Vec<Entry> {
+        let entry = |(number, (kind, reverses)): (i64, &(&str, Option<i64>))| Entry {
+            kind: (*kind).to_owned(),
+            reverses: reverses.map(|number| number.to_string().parse().unwrap()),
+            ..entry_of_tests(number)
+        };
+        (1..).zip(of).map(entry).collect()
+    }
+
+    #[test]
+    fn a_reversal_and_its_reversal_leave_the_day_as_it_stood_before() {
+        const APPLY: (&str, Option<i64>) = ("apply", None);
+        let reversal = |of| ("reversal", Some(of));
+        for (of, stands, is_taken_back) in [
+            (&[APPLY][..], 1, false),
+            (&[APPLY, ("correction", None)], 2, false),
+            (&[APPLY, reversal(1)], 2, true),
+            (&[APPLY, reversal(1), reversal(2)], 1, false),
+            (&[APPLY, reversal(1), reversal(2), reversal(3)], 2, true),
+            (&[APPLY, reversal(1), reversal(2), reversal(3), reversal(4)], 1, false),
+            (&[APPLY, reversal(1), ("correction", None)], 3, false),
+            // Restored although it was applied anew: it counts twice, and nobody meant that.
+            (&[APPLY, reversal(1), ("correction", None), reversal(2)], 4, false),
+        ] {
+            let entries = entries(of);
+            let standing = standing(&entries).unwrap();
+            assert_eq!(standing.entry_id.number(), stands, "{of:?}");
+            assert_eq!(takes_back(standing, &entries), is_taken_back, "{of:?}");
+        }
+        assert!(standing(&[]).is_none());
+    }
+
+    #[test]
+    fn what_was_imported_is_decided_also_when_it_is_restored() {
+        assert!(is_decided(&entries(&[("import", None)])));
+        assert!(is_decided(&entries(&[("import", None), ("reversal", Some(1))])));
+        assert!(is_decided(&entries(&[("import", None), ("reversal", Some(1)), ("reversal", Some(2))])));
+        assert!(!is_decided(&entries(&[("apply", None), ("reversal", Some(1)), ("reversal", Some(2))])));
+    }
+}

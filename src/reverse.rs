@@ -1,0 +1,161 @@
+//! Reversing an entry: posts its exact opposite, once.
+//!
+//! The rows of the entry are read and taken off nothing, in as many parts as the memory asks for. What is posted is about
+//! the entry's day and comes from no events, so that the day can be applied anew. A reversal is an entry like any other: to
+//! reverse it restores what it took back.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::aggregate::{Aggregation, Figures, Overflow, Part, PostedRow, Sums};
+use crate::config::Memory;
+use crate::day::Day;
+use crate::failpoint;
+use crate::failure::Failure;
+use crate::ledger::lock::Run;
+use crate::ledger::post::{Header, Posting};
+use crate::ledger::read::{Entry, Reader, StoredRow};
+use crate::ledger::{EntryId, EntryKind, Ledger};
+
+/// What was posted, or would be.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "the names say it, the schema comments them")]
+pub struct Report {
+    /// None where it was only tried.
+    pub entry_id: Option<EntryId>,
+    pub day: Day,
+    pub reverses: EntryId,
+    /// The kind of the entry that is reversed.
+    pub reversed_kind: String,
+    /// If that is a reversal itself: the entry that counts again.
+    pub restores: Option<EntryId>,
+    /// If an entry counts again: what was posted of the day since it was taken back, and counts as well.
+    pub posted_since: Vec<EntryId>,
+    /// Delta rows.
+    pub cells: usize,
+    /// Parts in which the entry was read, as more than one does not fit in memory.
+    pub parts: u32,
+    /// Net interactions of the reversal.
+    pub interactions: i128,
+    /// Net records of the reversal.
+    pub records: i128,
+}
+
+/// Reverses an entry. Without a run it only says what it would post.
+pub async fn reverse(
+    ledger: &Ledger,
+    reader: &mut Reader,
+    run: Option<&mut Run>,
+    entry_id: EntryId,
+    reason: &str,
+    memory: Memory,
+) -> Result<Report, Failure> {
+    // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+    let head = reader.head().await?;
+    let entry = find(reader, entry_id, head).await?;
+    let mut report = Report::of(&entry, &reader.entries_of(entry.day).await?);
+    failpoint::reach("reverse.decided");
+    let mut posting = match &run {
+        Some(run) => Some(Posting::begin(ledger, run, head, entry.day).await?),
+        None => None,
+    };
+    if let Some(posting) = posting.as_mut().filter(|_| !entry.terms_complete) {
+        posting.take_incomplete_terms();
+    }
+    let mut next = Some(Uuid::nil());
+    while let Some(from) = next {
+        let part = opposite(reader, &entry, from, memory).await?;
+        report.add(&part);
+        next = part.next;
+        if let Some(posting) = &mut posting {
+            posting.add_rows(part.deltas).await?;
+        }
+    }
+    if let (Some(run), Some(mut posting)) = (run, posting) {
+        let header = Header {
+            kind: EntryKind::Reversal,
+            reverses: Some(entry_id),
+            figures: Figures::default(),
+            fingerprint: String::new(),
+            reason: Some(reason.to_owned()),
+        };
+        posting.write_header(run, header).await?;
+        report.entry_id = Some(posting.commit(run).await?.entry_id);
+    }
+    Ok(report)
+}
+
+/// The entry, if it is there and was not reversed yet.
+async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<Entry, Failure> {
+    let Some(entry) = reader.entry(entry_id).await? else {
+        return Err(Failure::failed(format!("there is no entry {entry_id} to reverse: the newest is {head}"))
+            .hint("`daybook log` lists the entries"));
+    };
+    if let Some(reversal) = entry.reversed_by {
+        return Err(Failure::failed(format!("entry {entry_id} was reversed already, by entry {reversal}")).hint(format!(
+            "nothing was posted; to let entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events anew, run `daybook apply --day {}`",
+            entry.day
+        )));
+    }
+    Ok(entry)
+}
+
+/// The opposite of an entry's rows, from one recordset on, as much of it as fits in memory.
+async fn opposite(reader: &mut Reader, entry: &Entry, from: Uuid, memory: Memory) -> Result<Part, Failure> {
+    let entry_id = entry.entry_id;
+    let overflow = |error: Overflow| {
+        Failure::failed(format!("making the opposite of entry {entry_id} failed, nothing was posted")).caused_by(error)
+    };
+    let mut opposite = Aggregation::of_part(from, memory.for_counting());
+    let mut rows = 0;
+    reader
+        .rows_of_entry(entry_id, async |row: StoredRow| {
+            rows += 1;
+            let [items, queries, geocodes] = row.maps()?;
+            let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
+            let posted = PostedRow { cell: row.cell, count: row.count, total: row.total, maps };
+            opposite.subtract(posted).map_err(overflow)
+        })
+        .await?;
+    if rows != entry.delta_rows {
+        let said = entry.delta_rows;
+        return Err(Failure::failed(format!(
+            "entry {entry_id} has {rows} rows, but its header says {said}: nothing was posted"
+        ))
+        .hint("somebody has tampered with the ledger: `daybook verify --ledger` names what is wrong"));
+    }
+    let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
+    let broken_off = |error: tokio::task::JoinError| {
+        Failure::failed(format!("making the opposite of entry {entry_id} was broken off")).caused_by(error)
+    };
+    finished.map_err(broken_off)?.map_err(overflow)
+}
+
+impl Report {
+    /// Of the reversal of an entry of a day with these entries, before it has any rows.
+    fn of(entry: &Entry, entries: &[Entry]) -> Self {
+        let restores = entry.reverses;
+        let posted_since = entries.iter().map(|other| other.entry_id);
+        let posted_since = posted_since.filter(|other| restores.is_some() && *other > entry.entry_id).collect();
+        Self {
+            entry_id: None,
+            day: entry.day,
+            reverses: entry.entry_id,
+            reversed_kind: entry.kind.clone(),
+            restores,
+            posted_since,
+            cells: 0,
+            parts: 0,
+            interactions: 0,
+            records: 0,
+        }
+    }
+
+    fn add(&mut self, part: &Part) {
+        let Sums { count, total } = part.deltas.sums();
+        self.cells += part.deltas.rows().len();
+        self.parts += 1;
+        self.interactions += count;
+        self.records += total;
+    }
+}
