@@ -43,7 +43,7 @@ pub enum Command {
     Rebuild(rebuild::Options),
     /// Write days or the whole ledger to a file
     Export(export::Options),
-    /// Bring in an export, or what the old system left: documents, backups, aggregation objects, its index
+    /// Bring in what the old system left, or an export
     Import(import::Options),
     /// Take an entry back: post its exact opposite
     Reverse(reverse::Options),

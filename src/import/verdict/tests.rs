@@ -1,29 +1,14 @@
 use super::*;
+use crate::ledger::standing::entry_of_tests;
 
 fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str) -> Entry {
     let id = |number: i64| number.to_string().parse().unwrap();
     Entry {
-        entry_id: id(number),
-        day: "2020-02-16".parse().unwrap(),
         kind: kind.name().to_owned(),
         reverses: reverses.map(id),
-        reversed_by: None,
-        run_id: uuid::Uuid::nil(),
-        rule_version: 1,
-        tool_version: String::new(),
-        source_events: 0,
-        source_counted: 0,
-        source_ignored: 0,
-        source_rejected: 0,
         source_fingerprint: fingerprint.to_owned(),
         delta_rows: 1,
-        terms_complete: true,
-        content_hash: String::new(),
-        previous_hash: String::new(),
-        entry_hash: String::new(),
-        reason: None,
-        posted_by: String::new(),
-        posted_at: chrono::DateTime::UNIX_EPOCH,
+        ..entry_of_tests(number)
     }
 }
 
