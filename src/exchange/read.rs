@@ -188,13 +188,14 @@ impl<R: BufRead> Lines<R> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Failure {
-    let hint = match error.kind() {
+    let what = format!("{} cannot be read; nothing was imported", path.display());
+    let failure = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
-            "check the name of the file, and that it may be read"
+            Failure::usage(what).hint("check the name of the file, and that it may be read")
         }
-        _ => WHOLE_COPY,
+        _ => Failure::failed(what).hint(WHOLE_COPY),
     };
-    Failure::failed(format!("{} cannot be read; nothing was imported", path.display())).caused_by(error).hint(hint)
+    failure.caused_by(error)
 }
 
 const WHOLE_COPY: &str = "get a whole copy of the file, or export it again";
