@@ -2,7 +2,7 @@
 //!
 //! A header, the runs that posted, then each entry with its rows and its rejected events in the ledger's order, then an end
 //! with the digest of all that comes before it. Every column is there as it is stored, so that the copy is exact, its hashes
-//! included. This module is the format and does no IO; [`mod@write`] makes such a file from one snapshot of the ledger, [`mod@import`]
+//! included. This module is the format and does no IO; `write` makes such a file from one snapshot of the ledger, `import`
 //! makes an empty ledger the copy of one.
 
 mod file;
