@@ -43,7 +43,7 @@ pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Resu
 const MANY_ENTRIES: i64 = 30;
 
 /// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds them where what they
-/// lack is the larger half of the ledger. A rebuild writes each document once, an advance once for each entry that touches
+/// lack is nearly all of the ledger. A rebuild writes each document once, an advance once for each entry that touches
 /// it.
 pub async fn bring_up_to_date(
     ledger: &Ledger,
@@ -78,7 +78,10 @@ fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
     Map::from_iter([(name.to_owned(), serde_json::json!(of))])
 }
 
-/// Whether every index that is kept up lacks many entries, and in them the larger half of the ledger's rows.
+/// Whether every index that is kept up lacks many entries, and in them at least nine tenths of the ledger's rows.
+///
+/// Of 29 days that an index lacked, an advance took 19.8 s and a rebuild 16.4 s, comparing included; with as many days in the
+/// index already the advance took 16.8 s and a rebuild of all 58 55.8 s.
 async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut Reader) -> Result<bool, Failure> {
     let head = reader.head().await?;
     let mut least = head;
@@ -102,7 +105,7 @@ async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut 
         least = least.min(through);
     }
     let rows = reader.delta_rows_after(least).await?;
-    Ok(rows.after > rows.all / 2)
+    Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
 /// Advances all projections and tells of each.
