@@ -7,7 +7,7 @@
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregation, Figures, Overflow, Part, PostedRow, Sums};
+use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
 use crate::config::Memory;
 use crate::day::Day;
 use crate::failpoint;
@@ -31,14 +31,8 @@ pub struct Report {
     pub restores: Option<EntryId>,
     /// If an entry counts again: what was posted of the day since it was taken back, and counts as well.
     pub posted_since: Vec<EntryId>,
-    /// Delta rows.
-    pub cells: usize,
-    /// Parts in which the entry was read, as more than one does not fit in memory.
-    pub parts: u32,
-    /// Net interactions of the reversal.
-    pub interactions: i128,
-    /// Net records of the reversal.
-    pub records: i128,
+    #[serde(flatten)]
+    pub sums: PartSums,
 }
 
 /// Reverses an entry. Without a run it only says what it would post.
@@ -65,7 +59,7 @@ pub async fn reverse(
     let mut next = Some(Uuid::nil());
     while let Some(from) = next {
         let part = opposite(reader, &entry, from, memory).await?;
-        report.add(&part);
+        report.sums.add(&part);
         next = part.next;
         if let Some(posting) = &mut posting {
             posting.add_rows(part.deltas).await?;
@@ -111,10 +105,7 @@ async fn opposite(reader: &mut Reader, entry: &Entry, from: Uuid, memory: Memory
     reader
         .rows_of_entry(entry_id, async |row: StoredRow| {
             rows += 1;
-            let [items, queries, geocodes] = row.maps()?;
-            let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
-            let posted = PostedRow { cell: row.cell, count: row.count, total: row.total, maps };
-            opposite.subtract(posted).map_err(overflow)
+            row.subtract_from(&mut opposite, overflow)
         })
         .await?;
     if rows != entry.delta_rows {
@@ -144,18 +135,7 @@ impl Report {
             reversed_kind: entry.kind.clone(),
             restores,
             posted_since,
-            cells: 0,
-            parts: 0,
-            interactions: 0,
-            records: 0,
+            sums: PartSums::default(),
         }
-    }
-
-    fn add(&mut self, part: &Part) {
-        let Sums { count, total } = part.deltas.sums();
-        self.cells += part.deltas.rows().len();
-        self.parts += 1;
-        self.interactions += count;
-        self.records += total;
     }
 }

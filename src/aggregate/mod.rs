@@ -14,7 +14,7 @@ pub(crate) mod terms;
 use rustc_hash::FxHashMap;
 
 pub use delta::{Cell, DayDeltas, DeltaRow, Sums, TermCounts};
-pub use part::Part;
+pub use part::{Part, PartSums};
 use tally::{ItemTally, Tally};
 use terms::{TermId, Terms};
 

@@ -5,11 +5,12 @@
 //! comes in the order of the ledger, so that part after part makes the rows of one entry.
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::tally::Counts;
 use super::terms::{NewIds, Terms, jsonb_order};
-use super::{Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES};
+use super::{Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES, Sums};
 use crate::event::{Rejection, StatType};
 
 /// Interactions between two looks at how much memory is taken.
@@ -41,6 +42,30 @@ pub struct Part {
     pub rejections: Vec<Rejection>,
     /// The recordset from which on another part is to be counted; none if this was the last.
     pub next: Option<Uuid>,
+}
+
+/// What the parts of an entry add up to.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PartSums {
+    /// Delta rows.
+    pub cells: usize,
+    /// Parts; more than one if not all fits in memory. Each reads once what is added up.
+    pub parts: u32,
+    /// Net interactions.
+    pub interactions: i128,
+    /// Net records.
+    pub records: i128,
+}
+
+impl PartSums {
+    /// Adds the next part.
+    pub fn add(&mut self, part: &Part) {
+        let Sums { count, total } = part.deltas.sums();
+        self.cells += part.deltas.rows().len();
+        self.parts += 1;
+        self.interactions += count;
+        self.records += total;
+    }
 }
 
 impl Aggregation {

@@ -5,7 +5,7 @@
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::aggregate::{Aggregation, Figures, Overflow, Part, PostedRow};
+use crate::aggregate::{Aggregation, Figures, Overflow, Part};
 use crate::config::Memory;
 use crate::day::Day;
 use crate::event::Rejection;
@@ -104,14 +104,7 @@ pub(crate) async fn subtract_posted(
 ) -> Result<Aggregation, Failure> {
     reader
         .rows_of_day(day, EntryId::NONE, through, async |row: StoredRow| {
-            let [items, queries, geocodes] = row.maps()?;
-            let posted = PostedRow {
-                cell: row.cell,
-                count: row.count,
-                total: row.total,
-                maps: [&items.0, &queries.0, &geocodes.0],
-            };
-            aggregation.subtract(posted).map_err(|error| {
+            row.subtract_from(&mut aggregation, |error| {
                 Failure::failed(format!("comparing {day} with what is posted failed, nothing was posted"))
                     .caused_by(error)
             })

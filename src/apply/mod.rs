@@ -15,7 +15,7 @@ use count::Counting;
 pub(crate) use count::subtract_posted;
 pub use finding::{Finding, compare};
 
-use crate::aggregate::{Cell, DayDeltas, Figures, Part, Sums};
+use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::Stopwatch;
 use crate::config::Memory;
 use crate::day::Day;
@@ -93,14 +93,8 @@ pub struct PostedReport {
     pub counted: i64,
     pub ignored: i64,
     pub rejected: i64,
-    /// Delta rows.
-    pub cells: usize,
-    /// Parts in which the day was counted, as more than one does not fit in memory. Each reads the day's events once.
-    pub parts: u32,
-    /// Net interactions of the entry.
-    pub interactions: i128,
-    /// Net records of the entry.
-    pub records: i128,
+    #[serde(flatten)]
+    pub sums: PartSums,
     #[serde(rename = "read_seconds", serialize_with = "crate::output::as_seconds")]
     pub reading: Duration,
     #[serde(rename = "post_seconds", serialize_with = "crate::output::as_seconds")]
@@ -153,7 +147,7 @@ pub async fn apply_day(
             refuse_decrease(day, &part.deltas)?;
         }
         failpoint::reach("apply.counted");
-        report.add(&part);
+        report.sums.add(&part);
         if let Some(run) = run.as_deref_mut()
             && !part.deltas.rows().is_empty()
         {
@@ -162,7 +156,7 @@ pub async fn apply_day(
         }
     }
     if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
-        && report.cells == 0
+        && report.sums.cells == 0
     {
         return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id: same.entry_id } });
     }
@@ -252,21 +246,10 @@ impl PostedReport {
             counted: 0,
             ignored: 0,
             rejected: 0,
-            cells: 0,
-            parts: 0,
-            interactions: 0,
-            records: 0,
+            sums: PartSums::default(),
             reading: Duration::ZERO,
             posting: Duration::ZERO,
         }
-    }
-
-    fn add(&mut self, part: &Part) {
-        let Sums { count, total } = part.deltas.sums();
-        self.cells += part.deltas.rows().len();
-        self.parts += 1;
-        self.interactions += count;
-        self.records += total;
     }
 
     fn set_figures(&mut self, figures: Figures) {

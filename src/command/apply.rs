@@ -347,9 +347,9 @@ fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
         Grouped(posted.counted),
         Grouped(posted.ignored),
         Grouped(posted.rejected),
-        counted(i64::try_from(posted.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
-        counted(i64::try_from(posted.records).unwrap_or(i64::MAX), "record", "records"),
-        counted(i64::try_from(posted.cells).unwrap_or(i64::MAX), "cell", "cells"),
+        counted(i64::try_from(posted.sums.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
+        counted(i64::try_from(posted.sums.records).unwrap_or(i64::MAX), "record", "records"),
+        counted(i64::try_from(posted.sums.cells).unwrap_or(i64::MAX), "cell", "cells"),
     );
     text += &format!("; read in {:.2} s", posted.reading.as_secs_f64());
     if !dry_run {

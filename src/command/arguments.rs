@@ -3,7 +3,7 @@
 use clap::Args;
 use uuid::Uuid;
 
-use crate::day::{Day, Period};
+use crate::day::{Bounds, Day, Period};
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 
@@ -30,6 +30,11 @@ impl Stretch {
         let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
         let period = Period::new(from, to);
         period.map(Some).ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
+    }
+
+    /// The days as they were given.
+    pub fn bounds(self) -> Bounds {
+        Bounds { from: self.from, to: self.to }
     }
 
     /// Whether neither end is given.

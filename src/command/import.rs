@@ -151,7 +151,7 @@ async fn import(
 ) -> Result<Summary, Failure> {
     let source = Source::open(&settings.source, ledger.zone, "daybook source").await;
     let rules = Rules { on_conflict: options.on_conflict, replace: options.replace };
-    let import = Import::new(ledger, source, (options.stretch, rules), settings.memory, output).await?;
+    let import = Import::new(ledger, source, (options.stretch.bounds(), rules), settings.memory, output).await?;
     let origin = match options.from_index {
         Some(address) => Origin::Index(address),
         None => Origin::Files { paths: options.files, day: options.day },

@@ -98,9 +98,9 @@ fn text(report: &Report) -> String {
     };
     let mut text = format!(
         "{day}  {what} of entry {reverses} ({reversed_kind}) → {}, {}, {}",
-        counted(i64::try_from(report.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
-        counted(i64::try_from(report.records).unwrap_or(i64::MAX), "record", "records"),
-        counted(i64::try_from(report.cells).unwrap_or(i64::MAX), "cell", "cells"),
+        counted(i64::try_from(report.sums.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
+        counted(i64::try_from(report.sums.records).unwrap_or(i64::MAX), "record", "records"),
+        counted(i64::try_from(report.sums.cells).unwrap_or(i64::MAX), "cell", "cells"),
     );
     if let Some(restored) = report.restores {
         text += &format!("\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back", "");

@@ -7,8 +7,7 @@ use url::Url;
 
 use super::document::{self, Defect};
 use super::{Found, FoundAt};
-use crate::command::arguments::Stretch;
-use crate::day::Day;
+use crate::day::{Bounds, Day};
 use crate::elastic::{Answer, Client, Method, Unreachable};
 use crate::failure::Failure;
 
@@ -85,7 +84,7 @@ struct Hit {
 
 impl OldIndex {
     /// The index that an address ends with.
-    pub(super) fn new(address: &str, stretch: Stretch) -> Result<Self, Failure> {
+    pub(super) fn new(address: &str, days: Bounds) -> Result<Self, Failure> {
         let unreadable = || {
             Failure::usage("the address of --from-index cannot be read")
                 .hint("write it as http://USER:PASSWORD@HOST:9200/INDEX")
@@ -99,8 +98,7 @@ impl OldIndex {
         url.set_path(before);
         let client = Client::new(&String::from(url).into(), false)?;
         let bound = |bound: &str, day: Option<Day>| day.map(|day| (bound.to_owned(), json!(day.next())));
-        let bounds: serde_json::Map<_, _> =
-            bound("gte", stretch.from).into_iter().chain(bound("lte", stretch.to)).collect();
+        let bounds: serde_json::Map<_, _> = bound("gte", days.from).into_iter().chain(bound("lte", days.to)).collect();
         let query =
             if bounds.is_empty() { json!({ "match_all": {} }) } else { json!({ "range": { "harvest_date": bounds } }) };
         Ok(Self { client, index: index.to_owned(), query, cursor: Cursor::Beginning, page: PAGE })

@@ -24,9 +24,8 @@ use staging::{StagedDay, Staging};
 use verdict::{Candidate, Standing, Verdict, judge};
 
 use crate::clock;
-use crate::command::arguments::Stretch;
 use crate::config::Memory;
-use crate::day::Day;
+use crate::day::{Bounds, Day};
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
@@ -75,7 +74,7 @@ pub struct Import<'a> {
     /// None if it cannot be looked at.
     source: Option<Source>,
     staging: Staging,
-    stretch: Stretch,
+    days: Bounds,
     rules: Rules,
     memory: Memory,
     output: Output,
@@ -93,7 +92,7 @@ impl<'a> Import<'a> {
     pub async fn new(
         ledger: &'a Ledger,
         source: Result<Source, Failure>,
-        (stretch, rules): (Stretch, Rules),
+        (days, rules): (Bounds, Rules),
         memory: Memory,
         output: Output,
     ) -> Result<Self, Failure> {
@@ -104,7 +103,7 @@ impl<'a> Import<'a> {
             reader: Reader::open(ledger, "daybook reading").await?,
             source,
             staging: Staging::open(ledger).await?,
-            stretch,
+            days,
             rules,
             memory,
             output,
@@ -125,7 +124,7 @@ impl<'a> Import<'a> {
                 self.settle(None, run).await?;
             }
             Origin::Index(address) => {
-                let mut index = OldIndex::new(&address, self.stretch)?;
+                let mut index = OldIndex::new(&address, self.days)?;
                 self.inputs.push(index.name());
                 loop {
                     let page = index.next_page().await?;
@@ -186,7 +185,7 @@ impl<'a> Import<'a> {
     }
 
     fn wants(&self, day: Day) -> bool {
-        self.stretch.from.is_none_or(|from| from <= day) && self.stretch.to.is_none_or(|to| day <= to)
+        self.days.contains(day)
     }
 
     /// An index that does not keep the order of days would have days posted that are not complete.

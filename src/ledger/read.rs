@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::map::{self, TermMap};
 use super::{EntryId, Ledger, standing};
-use crate::aggregate::{Cell, Sums};
+use crate::aggregate::{Aggregation, Cell, Overflow, PostedRow, Sums};
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::event::{RecordType, StatType};
@@ -67,6 +67,18 @@ pub struct StoredRow {
 }
 
 impl StoredRow {
+    /// Takes the row off what is counted; `failed` says what a sum that overflows means.
+    pub fn subtract_from(
+        &self,
+        aggregation: &mut Aggregation,
+        failed: impl FnOnce(Overflow) -> Failure,
+    ) -> Result<(), Failure> {
+        let [items, queries, geocodes] = self.maps()?;
+        let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
+        let posted = PostedRow { cell: self.cell, count: self.count, total: self.total, maps };
+        aggregation.subtract(posted).map_err(failed)
+    }
+
     /// The terms by dimension, in the order items, queries, geocodes.
     pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
         let read = |text| map::read(text).map_err(|error| self.unreadable().caused_by(error));
