@@ -76,7 +76,8 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0.format("%Y-%m-%d").to_string())
+        // As documents name days by the thousand, the short way where nothing is to be padded.
+        if f.width().is_none() { fmt::Display::fmt(&self.0, f) } else { f.pad(&self.0.to_string()) }
     }
 }
 

@@ -150,8 +150,7 @@ struct Work<'s> {
 
 impl<'s> Work<'s> {
     async fn open(settings: &'s Settings, output: Output) -> Result<Self, Failure> {
-        let ledger = Ledger::open(&settings.ledger).await?;
-        let reader = Reader::open(&ledger, "daybook reading").await?;
+        let (ledger, reader) = Ledger::open_for_reading(&settings.ledger, "daybook reading").await?;
         Ok(Self { ledger, source: None, reader, settings, output })
     }
 

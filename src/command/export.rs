@@ -9,7 +9,6 @@ use crate::exchange::{Exported, Target, export};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::ledger::read::Reader;
 use crate::output::{Output, counted};
 
 /// What can be typed.
@@ -36,9 +35,9 @@ pub struct Options {
 
 /// Exports.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
-    let of_ledger =
-        unless_interrupted(async { Reader::open(&ledger, "daybook reading").await?.period().await }).await?;
+    let (ledger, mut reader) =
+        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook reading")).await?;
+    let of_ledger = unless_interrupted(reader.period()).await?;
     let period = match options.day {
         Some(day) => Period::new(day, day),
         None => options.stretch.within(of_ledger)?,

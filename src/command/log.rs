@@ -3,7 +3,7 @@
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
-use crate::ledger::read::{Entry, Reader};
+use crate::ledger::read::Entry;
 use crate::output::{Grouped, Output};
 
 /// What can be typed.
@@ -16,8 +16,7 @@ pub struct Options {
 
 /// Lists.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let mut reader = Reader::open(&ledger, "daybook log").await?;
+    let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook log").await?;
     let entries = reader.newest_entries(options.limit).await?;
     if entries.is_empty() && !output.is_json() {
         output.tell("", (), "the ledger has no entries yet: `daybook apply` posts the first");

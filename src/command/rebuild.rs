@@ -135,8 +135,8 @@ async fn roll_back(
 
 async fn dry_run(kinds: &[Kind], rollback: bool, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let client = settings.elasticsearch()?;
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let head = Reader::open(&ledger, "daybook rebuild").await?.head().await?;
+    let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook rebuild").await?;
+    let head = reader.head().await?;
     for kind in kinds {
         let alias = settings.plan.alias(*kind);
         let serving = crate::elastic::index::behind(&client, &alias).await?.join(", ");

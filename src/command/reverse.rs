@@ -52,8 +52,8 @@ fn reason(text: &str) -> Result<String, String> {
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     // What is missing for the second half is said before the first half is done.
     let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
-    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
-    let mut reader = unless_interrupted(Reader::open(&ledger, "daybook reading")).await?;
+    let (ledger, mut reader) =
+        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook reading")).await?;
     let Options { entry_id, reason, .. } = &options;
     if options.dry_run {
         let trying = reverse(&ledger, &mut reader, None, *entry_id, reason, settings.memory);

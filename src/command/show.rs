@@ -8,7 +8,7 @@ use super::arguments;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::failure::{Exit, Failure};
-use crate::ledger::read::{Entry, Reader};
+use crate::ledger::read::Entry;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output};
 
@@ -49,8 +49,7 @@ const REJECTED_SHOWN: i64 = 20;
 
 /// Shows.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let mut reader = Reader::open(&ledger, "daybook show").await?;
+    let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook show").await?;
     let Some(entry) = reader.entry(options.entry_id).await? else {
         let head = reader.head().await?;
         return Err(Failure::failed(format!("there is no entry {}: the newest is {head}", options.entry_id))

@@ -81,8 +81,7 @@ struct ProjectionStatus {
 
 /// Looks and tells.
 pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let mut reader = Reader::open(&ledger, "daybook status").await?;
+    let (ledger, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook status").await?;
     let status = ledger_status(settings, &ledger, &mut reader).await?;
     output.tell("ledger_status", &status, ledger_text(&status));
     for run in last_runs(&mut reader).await? {

@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::event::{RecordType, StatType};
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
-use crate::ledger::read::{Reader, StoredRow};
+use crate::ledger::read::StoredRow;
 use crate::output::Output;
 
 /// What can be typed.
@@ -41,8 +41,7 @@ struct Cell {
 /// Sums up.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let recordset_id = options.recordset_id;
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let mut reader = Reader::open(&ledger, "daybook totals").await?;
+    let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook totals").await?;
     let period = options.stretch.within(reader.period().await?)?;
     let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
     let mut rows = 0;

@@ -63,8 +63,8 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         return Err(Failure::usage("--repair rewrites documents: it goes with --projections"));
     }
     let client = (all || options.projections).then(|| settings.elasticsearch()).transpose()?;
-    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
-    let mut reader = unless_interrupted(Reader::open(&ledger, "daybook verifying")).await?;
+    let (ledger, mut reader) =
+        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook verifying")).await?;
     let period = options.stretch.within(reader.period().await?)?;
     let mut wrong = 0;
     if all || options.ledger {

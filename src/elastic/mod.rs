@@ -5,12 +5,14 @@
 pub mod bulk;
 pub mod index;
 mod outcome;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use elasticsearch::auth::Credentials;
+use elasticsearch::cert::CertificateValidation;
 use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::{MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -67,6 +69,7 @@ impl Client {
             urls.push(url);
         }
         let place = urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ");
+        let encrypted = urls.iter().any(|url| url.scheme() == "https");
         let mut builder = match &urls[..] {
             [single] => TransportBuilder::new(SingleNodeConnectionPool::new(single.clone())),
             // Without sniffing: nodes behind a proxy publish addresses that cannot be reached from here.
@@ -74,6 +77,9 @@ impl Client {
         };
         if let Some(credentials) = credentials {
             builder = builder.auth(credentials);
+        }
+        if encrypted && let Some(certificates) = trust::of_the_system() {
+            builder = builder.cert_validation(CertificateValidation::Full(certificates));
         }
         let transport = builder.request_body_compression(gzip).timeout(REQUEST_TIMEOUT).build().map_err(|error| {
             Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)

@@ -17,11 +17,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::database::{Attempt as _, Database};
 use crate::day::TimeZone;
 use crate::failure::Failure;
+use read::Reader;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps. A day a posting, 64 bits outlast the sun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize, sqlx::Type)]
@@ -108,10 +110,20 @@ pub struct Ledger {
 impl Ledger {
     /// Finds the ledger and checks its schema version.
     pub async fn open(database: &Database) -> Result<Self, Failure> {
-        let mut connection = database.connect("daybook").await?;
-        migrate::check_version(&mut connection, database).await?;
+        Self::at(&mut database.connect("daybook").await?, database).await
+    }
+
+    /// The same, and goes on reading it over that connection.
+    pub async fn open_for_reading(database: &Database, name: &str) -> Result<(Self, Reader), Failure> {
+        let mut connection = database.connect(name).await?;
+        let ledger = Self::at(&mut connection, database).await?;
+        Ok((ledger, Reader::over(connection).await?))
+    }
+
+    async fn at(connection: &mut PgConnection, database: &Database) -> Result<Self, Failure> {
+        migrate::check_version(connection, database).await?;
         let row: Option<(Uuid, String)> = sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
-            .fetch_optional(&mut connection)
+            .fetch_optional(connection)
             .await
             .attempt("reading which ledger this is")?;
         let (ledger_id, zone) = row.ok_or_else(|| migrate::not_migrated(database))?;

@@ -118,7 +118,10 @@ pub struct Reader {
 impl Reader {
     /// Opens a connection for reading.
     pub async fn open(ledger: &Ledger, name: &str) -> Result<Self, Failure> {
-        let mut connection = ledger.database.connect(name).await?;
+        Self::over(ledger.database.connect(name).await?).await
+    }
+
+    pub(super) async fn over(mut connection: PgConnection) -> Result<Self, Failure> {
         sqlx::raw_sql("SET default_transaction_read_only = on")
             .execute(&mut connection)
             .await

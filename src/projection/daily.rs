@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::copied::put_list;
-use super::json::{put, put_string};
+use super::json::{put, put_number, put_string, put_uuid};
 use super::terms::Dimension;
-use super::totals::CELLS;
+use super::totals::{CELLS, put_cells, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
@@ -26,24 +26,21 @@ pub fn id(recordset_id: Uuid, day: Day) -> String {
 /// Its version is the last entry among them.
 pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<(), Failure> {
     let entry_id = rows.iter().map(|row| row.entry_id).max().unwrap_or(EntryId::NONE);
-    let harvest_date = day.next();
+    let (named_day, harvest_date) = (day.to_string(), day.next().to_string());
     batch.try_push(&id(recordset_id, day), entry_id.number(), |out| {
-        put(
-            out,
-            format_args!(
-                r#"{{"recordset_id":"{recordset_id}","harvest_date":"{harvest_date}","day":"{day}","entry_id":{entry_id}"#
-            ),
-        );
+        put(out, r#"{"recordset_id":""#);
+        put_uuid(out, recordset_id);
+        put(out, r#"","harvest_date":""#);
+        put(out, &harvest_date);
+        put(out, r#"","day":""#);
+        put(out, &named_day);
+        put(out, r#"","entry_id":"#);
+        put_number(out, entry_id.number());
         for (record_type, stat_types) in CELLS {
-            put(out, format_args!(r#","{}":{{"#, record_type.name()));
-            for (place, stat_type) in stat_types.into_iter().enumerate() {
-                let comma = if place > 0 { "," } else { "" };
-                put(out, format_args!(r#"{comma}"{}":"#, stat_type.name()));
-                let rows =
-                    rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
-                put_cell(out, recordset_id, day, rows)?;
-            }
-            out.push(b'}');
+            put_cells(out, record_type, stat_types, |out, stat_type| {
+                let of_cell = |row: &&StoredRow| row.cell.record_type == record_type && row.cell.stat_type == stat_type;
+                put_cell(out, recordset_id, day, rows.iter().filter(of_cell))
+            })?;
         }
         out.push(b'}');
         Ok(())
@@ -70,11 +67,12 @@ fn put_cell<'a>(
 
 /// A cell that has one row: what that lists is what the document lists.
 fn put_row(out: &mut Vec<u8>, count: i64, total: i64, [items, queries, geocodes]: [&str; 3]) -> Option<()> {
-    put(out, format_args!(r#"{{"count":{count},"total":{total},"items":"#));
+    put_sums(out, count, total);
+    put(out, r#","items":"#);
     put_list(out, items, Dimension::Items)?;
-    out.extend_from_slice(br#","queries":"#);
+    put(out, r#","queries":"#);
     put_list(out, queries, Dimension::Queries)?;
-    out.extend_from_slice(br#","geocodes":"#);
+    put(out, r#","geocodes":"#);
     put_list(out, geocodes, Dimension::Geocodes)?;
     out.push(b'}');
     Some(())
@@ -112,18 +110,17 @@ impl<'a> Net<'a> {
 
     fn put(&self, out: &mut Vec<u8>) {
         let Self { count, total, maps: [items, queries, geocodes] } = self;
-        put(out, format_args!(r#"{{"count":{count},"total":{total},"items":"#));
+        put_sums(out, *count, *total);
+        put(out, r#","items":"#);
         put_terms(out, items, "term", put_string);
-        put(out, format_args!(r#","queries":"#));
+        put(out, r#","queries":"#);
         put_terms(out, queries, "term", |out, term| match term {
-            "" => put(out, format_args!("null")),
+            "" => put(out, "null"),
             hash => put_string(out, hash),
         });
-        put(out, format_args!(r#","geocodes":"#));
+        put(out, r#","geocodes":"#);
         // A geocode's term is JSON already.
-        put_terms(out, geocodes, "geo", |out, term| {
-            out.extend_from_slice(term.as_bytes());
-        });
+        put_terms(out, geocodes, "geo", put);
         out.push(b'}');
     }
 }
@@ -145,10 +142,13 @@ fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
 fn put_terms(out: &mut Vec<u8>, terms: &TermMap<'_>, name: &str, put_term: impl Fn(&mut Vec<u8>, &str)) {
     out.push(b'[');
     for (place, (term, n)) in terms.0.iter().enumerate() {
-        let comma = if place > 0 { "," } else { "" };
-        put(out, format_args!(r#"{comma}{{"{name}":"#));
+        put(out, if place > 0 { ",{\"" } else { "{\"" });
+        put(out, name);
+        put(out, "\":");
         put_term(out, term);
-        put(out, format_args!(r#","count":{n}}}"#));
+        put(out, r#","count":"#);
+        put_number(out, *n);
+        out.push(b'}');
     }
     out.push(b']');
 }

@@ -1,10 +1,19 @@
 //! Documents are written by hand, so that their bytes depend on nothing but what they say.
+//!
+//! By the thousand: what a document repeats is appended as it is, without the machinery of formatting.
 
-use std::fmt::Arguments;
-use std::io::Write as _;
+use uuid::Uuid;
 
-pub(super) fn put(out: &mut Vec<u8>, text: Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory does not fail");
+pub(super) fn put(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
+    put(out, itoa::Buffer::new().format(number));
+}
+
+pub(super) fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
+    put(out, uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
 }
 
 pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {

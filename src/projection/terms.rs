@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::json::{put, put_string};
+use super::json::{put, put_number, put_string, put_uuid};
 use crate::aggregate::Cell;
 use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
@@ -168,24 +168,28 @@ impl Key {
     /// The same, where the id is known already.
     pub(super) fn write_as(&self, id: &str, batch: &mut Batch, count: i64, entry_id: EntryId) {
         let Self { cell, dimension, term } = self;
-        let (recordset_id, record_type, stat_type) =
-            (cell.recordset_id, cell.record_type.name(), cell.stat_type.name());
         batch.push(id, entry_id.number(), |out| {
-            put(
-                out,
-                format_args!(
-                    r#"{{"recordset_id":"{recordset_id}","record_type":"{record_type}","stat_type":"{stat_type}","dimension":"{}","term":"#,
-                    dimension.name()
-                ),
-            );
+            put(out, r#"{"recordset_id":""#);
+            put_uuid(out, cell.recordset_id);
+            put(out, r#"","record_type":""#);
+            put(out, cell.record_type.name());
+            put(out, r#"","stat_type":""#);
+            put(out, cell.stat_type.name());
+            put(out, r#"","dimension":""#);
+            put(out, dimension.name());
+            put(out, r#"","term":"#);
             match (dimension, term.as_str()) {
-                (Dimension::Queries, "") => out.extend_from_slice(b"null"),
+                (Dimension::Queries, "") => put(out, "null"),
                 _ => put_string(out, term),
             }
             if *dimension == Dimension::Geocodes {
                 put_place(out, term);
             }
-            put(out, format_args!(r#","count":{count},"entry_id":{entry_id}}}"#));
+            put(out, r#","count":"#);
+            put_number(out, count);
+            put(out, r#","entry_id":"#);
+            put_number(out, entry_id.number());
+            out.push(b'}');
         });
     }
 }
@@ -195,7 +199,9 @@ fn put_place(out: &mut Vec<u8>, geocode: &str) {
     let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else { return };
     for field in ["country", "region", "city"] {
         if let Some(Value::String(place)) = geocode.get(field) {
-            put(out, format_args!(r#","{field}":"#));
+            put(out, ",\"");
+            put(out, field);
+            put(out, "\":");
             put_string(out, place);
         }
     }
