@@ -11,7 +11,7 @@ use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::event::source::Source;
-use crate::exchange;
+use crate::exchange::{self, Incoming};
 use crate::failure::{Exit, Failure};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary};
 use crate::interrupt::unless_interrupted;
@@ -84,7 +84,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
     }
     if let Some(export) = find_export(&options)? {
-        return exchange::import(export, settings, output).await;
+        return import_export(export, settings, output).await;
     }
     // What is missing for the second half is said before the first half is done.
     let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
@@ -97,6 +97,14 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
     let done = unless_interrupted(Box::pin(work)).await;
     project::finish(run, done).await
+}
+
+async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
+    let export = Incoming::open(path)?;
+    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "import")).await?;
+    let done = unless_interrupted(export.import_into(&ledger, &mut run, output)).await;
+    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// The export of a ledger, if that is what is to be imported. It goes alone, and whole.

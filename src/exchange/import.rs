@@ -8,14 +8,11 @@ use uuid::Uuid;
 
 use super::Header;
 use super::read::{Export, Piece};
-use crate::command::project;
-use crate::config::Settings;
 use crate::day::TimeZone;
-use crate::failure::{Exit, Failure};
-use crate::interrupt::unless_interrupted;
+use crate::failure::Failure;
 use crate::ledger::copy_in::CopyIn;
 use crate::ledger::copy_out::{Identity, Snapshot};
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::Run;
 use crate::ledger::read::{Entry, Reader};
 use crate::ledger::{EntryId, Ledger, migrate};
 use crate::output::{Output, counted};
@@ -25,7 +22,7 @@ const PIECES_IN_FLIGHT: usize = 4;
 
 /// What was imported.
 #[derive(Debug, Default, Serialize)]
-struct Imported {
+pub struct Imported {
     ledger_id: Uuid,
     time_zone: String,
     last_entry: Option<EntryId>,
@@ -34,14 +31,54 @@ struct Imported {
     rejected_events: u64,
 }
 
-/// Imports a file that [`super::is_export`]. A ledger that has its entries already is left as it is.
-pub async fn import(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
-    let export = Export::open(path)?;
-    check_header(path, &export.header)?;
-    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "import")).await?;
-    let done = unless_interrupted(import_into(&ledger, &mut run, path, export, output)).await;
-    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
+/// A file that [`super::is_export`], found to be one that can be imported.
+pub struct Incoming<'p> {
+    path: &'p Path,
+    export: Export,
+}
+
+impl<'p> Incoming<'p> {
+    /// Opens it and checks its header.
+    pub fn open(path: &'p Path) -> Result<Self, Failure> {
+        let export = Export::open(path)?;
+        check_header(path, &export.header)?;
+        Ok(Self { path, export })
+    }
+
+    /// Makes the ledger the copy of the one that was exported. One that has its entries already is left as it is.
+    pub async fn import_into(self, ledger: &Ledger, run: &mut Run, output: Output) -> Result<Imported, Failure> {
+        let Self { path, export } = self;
+        let header = export.header.clone();
+        if is_there_already(ledger, &header).await? {
+            let last = header.last_entry.unwrap_or(EntryId::NONE);
+            let text =
+                format!("ledger {} has the entries up to {last} already: nothing was imported", header.ledger_id);
+            output.tell(
+                "already_imported",
+                serde_json::json!({ "ledger_id": header.ledger_id, "last_entry": last }),
+                text,
+            );
+            return Ok(Imported::default());
+        }
+        let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
+        let reading = tokio::task::spawn_blocking(move || export.read(&sender));
+        let copied = copy(ledger, run, &header, pieces).await;
+        let read = reading.await;
+        // What was found while writing is about an earlier place of the file than where the reader is.
+        let (copy, imported) = copied?;
+        read.map_err(|error| broken_off(path).caused_by(error))??;
+        let Some(copy) = copy else { return Err(broken_off(path)) };
+        copy.commit(run).await?;
+        let text = format!(
+            "ledger {}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
+            imported.ledger_id,
+            counted(i64::try_from(imported.entries).unwrap_or(i64::MAX), "entry", "entries"),
+            counted(imported.delta_rows, "row", "rows"),
+            counted(i64::try_from(imported.rejected_events).unwrap_or(i64::MAX), "rejected event", "rejected events"),
+        );
+        output.tell("imported", &imported, text);
+        Ok(imported)
+    }
 }
 
 fn check_header(path: &Path, header: &Header) -> Result<(), Failure> {
@@ -63,40 +100,6 @@ fn check_header(path: &Path, header: &Header) -> Result<(), Failure> {
         Failure::failed(format!("{name} is refused, nothing was imported: its time zone is unknown to this program"))
             .caused_by(error)
     })
-}
-
-async fn import_into(
-    ledger: &Ledger,
-    run: &mut Run,
-    path: &Path,
-    export: Export,
-    output: Output,
-) -> Result<Imported, Failure> {
-    let header = export.header.clone();
-    if is_there_already(ledger, &header).await? {
-        let last = header.last_entry.unwrap_or(EntryId::NONE);
-        let text = format!("ledger {} has the entries up to {last} already: nothing was imported", header.ledger_id);
-        output.tell("already_imported", serde_json::json!({ "ledger_id": header.ledger_id, "last_entry": last }), text);
-        return Ok(Imported::default());
-    }
-    let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
-    let reading = tokio::task::spawn_blocking(move || export.read(&sender));
-    let copied = copy(ledger, run, &header, pieces).await;
-    let read = reading.await;
-    // What was found while writing is about an earlier place of the file than where the reader is.
-    let (copy, imported) = copied?;
-    read.map_err(|error| broken_off(path).caused_by(error))??;
-    let Some(copy) = copy else { return Err(broken_off(path)) };
-    copy.commit(run).await?;
-    let text = format!(
-        "ledger {}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
-        imported.ledger_id,
-        counted(i64::try_from(imported.entries).unwrap_or(i64::MAX), "entry", "entries"),
-        counted(imported.delta_rows, "row", "rows"),
-        counted(i64::try_from(imported.rejected_events).unwrap_or(i64::MAX), "rejected event", "rejected events"),
-    );
-    output.tell("imported", &imported, text);
-    Ok(imported)
 }
 
 fn broken_off(path: &Path) -> Failure {

@@ -23,7 +23,7 @@ use crate::ledger::EntryId;
 use crate::ledger::copy_out::{RejectedRow, RunEnd, RunRow};
 use crate::ledger::read::Entry;
 use crate::ledger::row_hash::RowFields;
-pub use import::import;
+pub use import::{Imported, Incoming};
 pub use read::is_export;
 pub use write::{Exported, Target, export};
 
