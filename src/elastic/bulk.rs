@@ -218,6 +218,11 @@ impl Batch {
         }
     }
 
+    /// The document that was appended last.
+    pub fn last(&self) -> Option<Document<'_>> {
+        self.items.last().map(|item| item.document(&self.body))
+    }
+
     /// Its size.
     pub fn bytes(&self) -> usize {
         self.body.len()

@@ -5,6 +5,7 @@
 pub mod bulk;
 pub mod index;
 mod outcome;
+pub mod scroll;
 mod trust;
 
 use std::collections::BTreeMap;

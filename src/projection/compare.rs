@@ -16,6 +16,7 @@ use super::{Kind, Plan, daily};
 use crate::day::{Day, Period};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::Index;
+use crate::elastic::scroll::Scroll;
 use crate::elastic::{Client, Method};
 use crate::failure::Failure;
 use crate::ledger::EntryId;
@@ -302,14 +303,12 @@ impl Comparer<'_> {
         through: EntryId,
     ) -> Result<(), Failure> {
         let physical = self.index.physical.clone();
-        let mut scroll = Scroll::start(self.client, &physical).await?;
-        loop {
-            let ids = std::mem::take(&mut scroll.ids);
-            if ids.is_empty() {
-                return scroll.end().await;
-            }
-            let expected = expected_among(kind, plan, reader, &ids, through).await?;
-            for hit in ids {
+        // What says what a document is about.
+        let fields = json!(["recordset_id", "record_type", "stat_type", "dimension", "term"]);
+        let (mut scroll, mut page) = Scroll::begin::<Hit>(self.client, &physical, 2000, fields).await?;
+        while !page.is_empty() {
+            let expected = expected_among(kind, plan, reader, &page, through).await?;
+            for hit in page {
                 if expected.contains(&hit.id) {
                     continue;
                 }
@@ -319,8 +318,9 @@ impl Comparer<'_> {
                     self.comparison.repaired += 1;
                 }
             }
-            scroll.next().await?;
+            page = scroll.next().await?;
         }
+        scroll.end().await
     }
 }
 
@@ -392,48 +392,4 @@ async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<()
     let path = format!("/{physical}/_doc/{id}");
     let answer = client.send(Method::Delete, &path, None).await.map_err(|error| error.during(&what))?;
     if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
-}
-
-/// The ids of an index, page by page.
-struct Scroll<'a> {
-    client: &'a Client,
-    what: String,
-    id: String,
-    ids: Vec<Hit>,
-}
-
-#[derive(Deserialize)]
-struct ScrollPage {
-    #[serde(rename = "_scroll_id")]
-    scroll_id: String,
-    hits: Hits,
-}
-
-#[derive(Deserialize)]
-struct Hits {
-    hits: Vec<Hit>,
-}
-
-impl<'a> Scroll<'a> {
-    async fn start(client: &'a Client, physical: &str) -> Result<Self, Failure> {
-        let what = format!("reading the ids of {physical}");
-        let fields = ["recordset_id", "record_type", "stat_type", "dimension", "term"];
-        let body = json!({ "size": 2000, "sort": ["_doc"], "_source": fields });
-        let path = format!("/{physical}/_search?scroll=5m");
-        let page = client.request(Method::Post, &path, Some(&body), &what).await?.read::<ScrollPage>(&what)?;
-        Ok(Self { client, what, id: page.scroll_id, ids: page.hits.hits })
-    }
-
-    async fn next(&mut self) -> Result<(), Failure> {
-        let body = json!({ "scroll": "5m", "scroll_id": self.id });
-        let answer = self.client.request(Method::Post, "/_search/scroll", Some(&body), &self.what).await?;
-        let page = answer.read::<ScrollPage>(&self.what)?;
-        (self.id, self.ids) = (page.scroll_id, page.hits.hits);
-        Ok(())
-    }
-
-    async fn end(self) -> Result<(), Failure> {
-        let body = json!({ "scroll_id": self.id });
-        self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await.map(drop)
-    }
 }

@@ -8,6 +8,7 @@ pub mod advance;
 pub mod compare;
 mod copied;
 pub mod daily;
+mod digest;
 pub mod documents;
 pub mod fold;
 mod json;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::advance::{advance_index, record};
 use super::compare::{Comparison, compare_index};
+use super::digest::Sent;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::fold::LookedUp;
 use super::{Kind, Plan, serving_settings};
@@ -134,16 +135,19 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             done_through_day: None,
             complete: true,
         });
-        if !building.complete {
-            self.write_all(kind, &mut index, building).await?;
-        }
+        let begun_here = !building.complete && building.done_through_day.is_none();
+        let sent = if building.complete { Sent::default() } else { self.write_all(kind, &mut index, building).await? };
         failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
-        // An index that was left may hold part of what its rebuild was catching up with: to compare it, all of it.
-        self.catch_up(kind, &mut index).await?;
-        index.refresh(self.client).await?;
-        let through = index.checkpoint.applied_through;
-        self.compare(kind, &index, through).await?;
+        if begun_here {
+            self.compare_with_sent(kind, &index, &sent).await?;
+            self.catch_up(kind, &mut index).await?;
+        } else {
+            // What an interrupted rebuild sent is not known, and the index may hold part of what it was catching up with: to
+            // compare it, all of it.
+            self.catch_up(kind, &mut index).await?;
+            self.compare(kind, &index).await?;
+        }
         Ok(Built { kind, index, duration: stopwatch.elapsed() })
     }
 
@@ -174,15 +178,15 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .await
     }
 
-    async fn write_all(&mut self, kind: Kind, index: &mut Index, mut building: Building) -> Result<(), Failure> {
+    async fn write_all(&mut self, kind: Kind, index: &mut Index, mut building: Building) -> Result<Sent, Failure> {
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
         let entries = Entries { after: EntryId::NONE, through: building.through };
-        if kind == Kind::Daily {
+        let sent = if kind == Kind::Daily {
             let days = self.reader.days_touched(entries.after, entries.through).await?;
             let left: Vec<_> =
                 days.into_iter().filter(|touched| Some(touched.day) > building.done_through_day).collect();
             self.progress.begin(&index.physical, Some(left.len() as u64));
-            let mut sink = Counted { writer: &mut writer, progress: &mut self.progress, documents: 0, steps: 0 };
+            let mut sink = Counted::new(&mut writer, &mut self.progress);
             for touched in left {
                 stream_day(&mut self.reader, touched, entries, &mut sink).await?;
                 sink.step();
@@ -194,19 +198,35 @@ impl<P: Progress + Send> Rebuild<'_, P> {
                     index.record(self.client).await?;
                 }
             }
+            sink.sent
         } else {
             self.progress.begin(&index.physical, None);
-            let mut sink = Counted { writer: &mut writer, progress: &mut self.progress, documents: 0, steps: 0 };
+            let mut sink = Counted::new(&mut writer, &mut self.progress);
             stream(kind, &self.plan.terms, &mut self.reader, entries, &mut sink).await?;
-        }
+            sink.sent
+        };
         writer.flush().await?;
         self.progress.end();
         failpoint::reach("rebuild.documents_written");
         index.checkpoint.building = Some(Building { complete: true, ..building });
-        record(index, &mut self.reader, self.client, building.through).await
+        record(index, &mut self.reader, self.client, building.through).await?;
+        Ok(sent)
     }
 
-    async fn compare(&mut self, kind: Kind, index: &Index, through: EntryId) -> Result<(), Failure> {
+    /// Compares an index with the documents that were made of the ledger for it, all at once; one by one only if that
+    /// tells a difference, to name it.
+    async fn compare_with_sent(&mut self, kind: Kind, index: &Index, sent: &Sent) -> Result<(), Failure> {
+        index.refresh(self.client).await?;
+        self.progress.begin(&format!("comparing {}", index.physical), None);
+        let same = sent.are_in(index, self.client, |documents| self.progress.at(documents, 0)).await?;
+        self.progress.end();
+        if same { Ok(()) } else { self.compare(kind, index).await }
+    }
+
+    /// Compares each document with what the ledger makes of it.
+    async fn compare(&mut self, kind: Kind, index: &Index) -> Result<(), Failure> {
+        index.refresh(self.client).await?;
+        let through = index.checkpoint.applied_through;
         self.progress.begin(&format!("comparing {}", index.physical), None);
         let comparison =
             compare_index(kind, self.plan, &mut self.reader, self.client, index, through, None, false).await?;
@@ -245,15 +265,20 @@ struct Built {
     duration: Duration,
 }
 
-/// Tells the progress of what it passes on.
+/// Keeps account of what it passes on, and tells the progress.
 struct Counted<'a, P> {
     writer: &'a mut BulkWriter,
     progress: &'a mut P,
     documents: u64,
     steps: u64,
+    sent: Sent,
 }
 
-impl<P: Progress> Counted<'_, P> {
+impl<'a, P: Progress> Counted<'a, P> {
+    fn new(writer: &'a mut BulkWriter, progress: &'a mut P) -> Self {
+        Self { writer, progress, documents: 0, steps: 0, sent: Sent::default() }
+    }
+
     fn step(&mut self) {
         self.steps += 1;
         self.progress.at(self.documents, self.steps);
@@ -268,6 +293,9 @@ impl<P: Progress + Send> Sink for Counted<'_, P> {
     async fn take(&mut self) -> Result<(), Failure> {
         self.documents += 1;
         self.progress.at(self.documents, self.steps);
+        if let Some(document) = self.writer.batch().last() {
+            self.sent.add(document);
+        }
         self.writer.send_if_full().await
     }
 }

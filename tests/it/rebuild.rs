@@ -8,6 +8,7 @@ use crate::support::history::{ENTRIES, steps};
 use crate::support::hold::{Place, signal};
 use crate::support::indices::{ALIASES, Stored};
 use crate::support::program::Ended;
+use crate::support::proxy::{Proxy, Reply};
 use crate::support::{Event, RECORDSET, World};
 
 /// A day after all others.
@@ -81,6 +82,31 @@ async fn advancing_and_rebuilding_give_the_same_documents_to_the_byte() {
             "replicas and refreshing as they were"
         );
     }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_is_compared_all_at_once_and_where_something_went_astray_one_by_one() {
+    let world = World::with_projections().await;
+    let proxy = Proxy::http(&world.elasticsearch_url).await;
+    let through_proxy = [("DAYBOOK_ELASTICSEARCH_URL", proxy.url())];
+    world.run_with(&through_proxy, &["rebuild"]).await.expect(0);
+    let asked = |what: &str| proxy.requests().iter().filter(|request| request.line.contains(what)).count();
+    assert!(asked("_search") >= 3 && asked("_mget") == 0, "{:?}", proxy.requests());
+
+    let serving = world.generations().await;
+    for index in ["-g", "-totals-g", "-terms-g"] {
+        let astray = format!("/{}{index}", world.prefix);
+        proxy.answer(move |request, body| {
+            // As if it had been taken.
+            let documents = vec![json!({ "index": { "status": 201 } }); body.lines().count() / 2];
+            let lost = request.line.contains(&astray) && request.line.contains("_bulk");
+            lost.then(|| Reply::new(200, json!({ "items": documents }).to_string()))
+        });
+        let refused = world.run_with(&through_proxy, &["rebuild"]).await.expect(1);
+        refused.says(&["differs from the ledger in", "missing in", &format!("{}{index}", world.prefix)]);
+    }
+    assert_eq!(world.generations().await, serving);
     world.end().await;
 }
 

@@ -1,0 +1,152 @@
+//! A digest of documents, in whatever order they come: whether a new index holds what was sent to it, without looking up
+//! each document.
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+use crate::elastic::Client;
+use crate::elastic::bulk::Document;
+use crate::elastic::index::Index;
+use crate::elastic::scroll::Scroll;
+use crate::failure::Failure;
+
+/// What a page of documents takes in memory, usually and at most.
+const PAGE_BYTES: u64 = 8 << 20;
+const LARGEST_PAGE_BYTES: u64 = 64 << 20;
+/// What Elasticsearch gives at once, unless it is told otherwise.
+const PAGE_DOCUMENTS: u64 = 10_000;
+
+/// Documents that were sent to an index.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    digest: Digest,
+    bytes: u64,
+    longest: u64,
+}
+
+/// How many documents, and the sum of their hashes: the same for the same documents in another order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Digest {
+    documents: u64,
+    sum: [u64; 4],
+}
+
+impl Digest {
+    fn add(&mut self, document: Document<'_>) {
+        let Document { id, version, source } = document;
+        let mut hash = Sha256::new();
+        hash.update((id.len() as u64).to_be_bytes());
+        hash.update(id);
+        hash.update(version.to_be_bytes());
+        hash.update(source);
+        self.documents += 1;
+        for (sum, part) in self.sum.iter_mut().zip(hash.finalize().chunks_exact(8)) {
+            *sum = sum.wrapping_add(part.iter().fold(0, |part, byte| part << 8 | u64::from(*byte)));
+        }
+    }
+}
+
+/// A document as it lies in an index.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(rename = "_id")]
+    id: String,
+    #[serde(rename = "_version")]
+    version: i64,
+    #[serde(rename = "_source")]
+    source: Box<RawValue>,
+}
+
+impl Sent {
+    /// Takes another document in.
+    pub(super) fn add(&mut self, document: Document<'_>) {
+        let bytes = document.source.len() as u64;
+        self.bytes += bytes;
+        self.longest = self.longest.max(bytes);
+        self.digest.add(document);
+    }
+
+    /// Whether an index holds these documents with these versions, byte for byte, and no others.
+    ///
+    /// The index is to be refreshed before. `at` hears of how many documents were read.
+    pub(super) async fn are_in(
+        &self,
+        index: &Index,
+        client: &Client,
+        mut at: impl FnMut(u64),
+    ) -> Result<bool, Failure> {
+        let (mut scroll, mut page) = Scroll::begin::<Stored>(client, &index.physical, self.page(), json!(true)).await?;
+        let mut held = Digest::default();
+        while !page.is_empty() && held.documents <= self.digest.documents {
+            // The next page is on its way while this one is hashed.
+            let turning = tokio::spawn(async move {
+                let next = scroll.next().await;
+                (scroll, next)
+            });
+            for Stored { id, version, source } in page {
+                held.add(Document { id: &id, version, source: source.get().as_bytes() });
+            }
+            at(held.documents);
+            let turned = turning.await.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error));
+            let (left, next) = turned?;
+            (scroll, page) = (left, next?);
+        }
+        scroll.end().await?;
+        Ok(held == self.digest)
+    }
+
+    /// Documents of a page: as many as usually fit, and never more than fit if all are as long as the longest.
+    fn page(&self) -> usize {
+        let usual = PAGE_BYTES * self.digest.documents / self.bytes.max(1);
+        let documents = usual.min(LARGEST_PAGE_BYTES / self.longest.max(1)).clamp(1, PAGE_DOCUMENTS);
+        usize::try_from(documents).unwrap_or(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(documents: &[(&str, i64, &str)]) -> Digest {
+        let mut digest = Digest::default();
+        for (id, version, source) in documents {
+            digest.add(Document { id, version: *version, source: source.as_bytes() });
+        }
+        digest
+    }
+
+    #[test]
+    fn the_order_does_not_matter_and_everything_else_does() {
+        let expected = digest(&[("a", 1, "{}"), ("b", 2, "{1}")]);
+        assert_eq!(digest(&[("b", 2, "{1}"), ("a", 1, "{}")]), expected);
+        for other in [
+            &[("a", 1, "{}"), ("b", 2, "{2}")][..],
+            &[("a", 1, "{}"), ("b", 3, "{1}")],
+            &[("a", 1, "{}"), ("c", 2, "{1}")],
+            &[("a", 2, "{}"), ("b", 1, "{1}")],
+            &[("a", 1, "{1}"), ("b", 2, "{}")],
+            &[("a", 1, "{}")],
+            &[("a", 1, "{}"), ("b", 2, "{1}"), ("b", 2, "{1}")],
+            &[],
+        ] {
+            assert_ne!(digest(other), expected, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_fits_into_memory_whatever_the_documents() {
+        let page = |sizes: &[usize]| {
+            let mut sent = Sent::default();
+            for size in sizes {
+                sent.add(Document { id: "a", version: 1, source: &vec![b' '; *size] });
+            }
+            sent.page()
+        };
+        assert_eq!(page(&[]), 1);
+        assert_eq!(page(&[100; 10]), 10_000);
+        assert_eq!(page(&[1 << 20; 10]), 8);
+        assert_eq!(page(&[vec![32 << 20], vec![100; 10_000]].concat()), 2);
+    }
+}
