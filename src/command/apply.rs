@@ -204,7 +204,8 @@ impl<'s> Work<'s> {
             days.reverse();
         }
         let mut progress = Shown::of("event", "events");
-        if days.len() > 1 {
+        let several = days.len() > 1;
+        if several {
             progress.begin("applying", Some(days.len() as u64));
         }
         let mut events = 0;
@@ -231,7 +232,9 @@ impl<'s> Work<'s> {
                     failed.push((day, failure));
                 }
             }
-            progress.at(events, figures.days as u64);
+            if several {
+                progress.at(events, figures.days as u64);
+            }
         }
         progress.end();
         if figures.days == 0 {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
 use super::rebuild::build_all;
@@ -70,7 +71,7 @@ pub async fn bring_up_to_date(
             Err(failure) => return Err(failure),
         }
     }
-    let projected = advance_all(ledger, client, &settings.plan, &mut reader, run, output).await?;
+    let projected = advance_all(ledger, client, &settings.plan, reader, run, output).await?;
     Ok(figures("projected", &projected))
 }
 
@@ -111,27 +112,35 @@ async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut 
     Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
-/// Advances all projections and tells of each.
+/// Advances all projections, side by side, and tells of each: one waits for the cluster while another reads the ledger.
 async fn advance_all(
     ledger: &Ledger,
     client: &Client,
     plan: &Plan,
-    reader: &mut Reader,
+    reader: Reader,
     run: &mut Run,
     output: Output,
 ) -> Result<Vec<Advanced>, Failure> {
     run.lock_projections().await?;
-    let (mut done, mut failed) = (Vec::new(), None);
-    for kind in plan.kinds() {
-        match advance(kind, plan, ledger, reader, client).await {
-            Ok(advanced) => {
+    let kinds = plan.kinds();
+    let mut readers = vec![reader];
+    while readers.len() < kinds.len() {
+        readers.push(Reader::open(ledger, "daybook projecting").await?);
+    }
+    let advancing =
+        kinds.into_iter().zip(&mut readers).map(|(kind, reader)| advance(kind, plan, ledger, reader, client));
+    let (mut done, mut failed): (_, Option<Failure>) = (Vec::new(), None);
+    for outcome in join_all(advancing).await {
+        match (outcome, &failed) {
+            (Ok(advanced), _) => {
                 output.tell("projected", &advanced, text(&advanced));
                 done.push(advanced);
             }
-            // What is wrong with one index does not keep the others back; a cluster that is gone does.
-            Err(failure) if failed.is_none() && failure.exit() != Exit::Unreachable => failed = Some(failure),
-            Err(failure) if failed.is_none() => return Err(failure),
-            Err(failure) => output.tell_failure(&failure),
+            // What is wrong with one index does not keep the others back.
+            (Err(failure), None) => failed = Some(failure),
+            // A cluster that is gone is gone for each.
+            (Err(failure), Some(first)) if [first, &failure].iter().all(|one| one.exit() == Exit::Unreachable) => {}
+            (Err(failure), Some(_)) => output.tell_failure(&failure),
         }
     }
     run.unlock_projections().await?;
