@@ -73,7 +73,6 @@ impl Tally {
             *term = new_ids.of(*term);
         }
         narrow.sort_unstable_by_key(|(term, _)| *term);
-        narrow.shrink_to_fit();
         if self.wide.is_empty() {
             return Some(Counts { narrow, wide: Vec::new() });
         }
@@ -190,7 +189,6 @@ impl ItemTally {
     pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<ItemCounts> {
         self.merge()?;
         self.uuids.retain(|(_, n)| *n != 0);
-        self.uuids.shrink_to_fit();
         Some(ItemCounts { uuids: self.uuids, others: self.others.finish(new_ids)? })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The rows come in on one thread and are counted on another. Each part reads the day once more, in the same snapshot.
 
-use tokio::sync::mpsc;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregation, Figures, Overflow, Part};
@@ -23,6 +24,8 @@ pub(super) struct Counting<'a> {
     fingerprint: &'a Fingerprint,
     posted_through: Option<EntryId>,
     memory: Memory,
+    /// The thread that counts, the same for every part: what one part leaves of its memory, the next takes again only there.
+    thread: ThreadPool,
     /// The recordset from which on the next part is counted.
     next: Option<Uuid>,
     /// What the first part found out about the events. It reads all of them, as does every other.
@@ -32,8 +35,15 @@ pub(super) struct Counting<'a> {
 impl<'a> Counting<'a> {
     /// Of events that must be those of a fingerprint. If entries up to one are given, what they have posted of the day is
     /// taken off.
-    pub(super) fn new(fingerprint: &'a Fingerprint, posted_through: Option<EntryId>, memory: Memory) -> Self {
-        Self { fingerprint, posted_through, memory, next: Some(Uuid::nil()), of_events: None }
+    pub(super) fn new(
+        fingerprint: &'a Fingerprint,
+        posted_through: Option<EntryId>,
+        memory: Memory,
+    ) -> Result<Self, Failure> {
+        // A panic is told by the answer that does not come.
+        let thread = ThreadPoolBuilder::new().num_threads(1).panic_handler(|_| {}).build();
+        let thread = thread.map_err(|error| Failure::failed("a thread to count on cannot be had").caused_by(error))?;
+        Ok(Self { fingerprint, posted_through, memory, thread, next: Some(Uuid::nil()), of_events: None })
     }
 
     /// Counts as much as fits in memory; none if nothing is left.
@@ -46,7 +56,8 @@ impl<'a> Counting<'a> {
         let day = snapshot.day();
         let aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
-        let counting = tokio::task::spawn_blocking(move || count(day, aggregation, batches));
+        let (answer, counting) = oneshot::channel();
+        self.thread.spawn(move || drop(answer.send(count(day, aggregation, batches))));
         let sent = snapshot.send_rows(sender).await;
         let counted = joined(day, counting.await)?;
         sent?;
@@ -113,7 +124,10 @@ pub(crate) async fn subtract_posted(
     Ok(aggregation)
 }
 
-fn joined<T>(day: Day, outcome: Result<T, tokio::task::JoinError>) -> Result<T, Failure> {
+fn joined<T, E>(day: Day, outcome: Result<T, E>) -> Result<T, Failure>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
     outcome.map_err(|error| Failure::failed(format!("counting the events of {day} was broken off")).caused_by(error))
 }
 

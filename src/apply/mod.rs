@@ -134,7 +134,7 @@ pub async fn apply_day(
     };
     failpoint::reach("apply.compared");
     let posted_through = (kind == EntryKind::Correction).then_some(head);
-    let mut counting = Counting::new(&fingerprint, posted_through, rules.memory);
+    let mut counting = Counting::new(&fingerprint, posted_through, rules.memory)?;
     let mut report = PostedReport::new(kind);
     report.reading = stopwatch.elapsed();
     let newest = standing(&entries);
@@ -302,7 +302,7 @@ pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory:
         return Ok(Recount::Sealed);
     }
     let head = reader.head().await?;
-    let mut counting = Counting::new(&fingerprint, Some(head), memory);
+    let mut counting = Counting::new(&fingerprint, Some(head), memory)?;
     let (mut cells, mut first) = (0, None);
     while let Some(part) = counting.next_part(&mut snapshot, reader).await? {
         cells += part.deltas.rows().len();
