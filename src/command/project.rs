@@ -124,23 +124,25 @@ async fn advance_all(
     run.lock_projections().await?;
     let kinds = plan.kinds();
     let mut readers = vec![reader];
-    while readers.len() < kinds.len() {
-        readers.push(Reader::open(ledger, "daybook projecting").await?);
+    while readers.len() < kinds.len()
+        && let Ok(another) = Reader::open(ledger, "daybook projecting").await
+    {
+        readers.push(another);
     }
-    let advancing =
-        kinds.into_iter().zip(&mut readers).map(|(kind, reader)| advance(kind, plan, ledger, reader, client));
     let (mut done, mut failed): (_, Option<Failure>) = (Vec::new(), None);
-    for outcome in join_all(advancing).await {
-        match (outcome, &failed) {
-            (Ok(advanced), _) => {
-                output.tell("projected", &advanced, text(&advanced));
-                done.push(advanced);
+    // One after the other where the server has no more connections to give.
+    for kinds in kinds.chunks(readers.len()) {
+        let advance = |(kind, reader)| advance(kind, plan, ledger, reader, client);
+        for outcome in join_all(kinds.iter().copied().zip(&mut readers).map(advance)).await {
+            match (outcome, &failed) {
+                (Ok(advanced), _) => {
+                    output.tell("projected", &advanced, text(&advanced));
+                    done.push(advanced);
+                }
+                // What is wrong with one index does not keep the others back.
+                (Err(failure), None) => failed = Some(failure),
+                (Err(failure), Some(_)) => output.tell_failure(&failure),
             }
-            // What is wrong with one index does not keep the others back.
-            (Err(failure), None) => failed = Some(failure),
-            // A cluster that is gone is gone for each.
-            (Err(failure), Some(first)) if [first, &failure].iter().all(|one| one.exit() == Exit::Unreachable) => {}
-            (Err(failure), Some(_)) => output.tell_failure(&failure),
         }
     }
     run.unlock_projections().await?;

@@ -29,7 +29,8 @@ struct Page<T> {
 
 #[derive(Deserialize)]
 struct Shards {
-    failed: u32,
+    total: u32,
+    successful: u32,
 }
 
 #[derive(Deserialize)]
@@ -66,17 +67,23 @@ impl Scroll {
     fn turn<T: DeserializeOwned>(&mut self, answer: &Answer) -> Result<Vec<T>, Failure> {
         let page = answer.read::<Page<T>>(&self.what)?;
         self.id = page.scroll_id;
-        if page.shards.failed > 0 {
-            let failed = page.shards.failed;
-            return Err(Failure::new(Exit::Unreachable, format!("{}: {failed} shards gave no answer", self.what))
-                .hint("see to it that the cluster is green, then run the command again"));
+        let Shards { total, successful } = page.shards;
+        if successful < total {
+            let silent = total - successful;
+            return Err(Failure::new(
+                Exit::Unreachable,
+                format!("{}: {silent} of {total} shards gave no answer", self.what),
+            )
+            .hint("see to it that the cluster is green, then run the command again"));
         }
         Ok(page.hits.hits)
     }
 
-    /// Ends the walk, so that Elasticsearch need not keep what is left of it.
-    pub async fn end(self) -> Result<(), Failure> {
+    /// Ends the walk, so that Elasticsearch need not keep what is left of it. It would forget it by itself in time.
+    pub async fn end(self) {
         let body = json!({ "scroll_id": self.id });
-        self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await.map(drop)
+        if let Err(error) = self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await {
+            tracing::debug!(error = error.message(), "a scroll could not be ended");
+        }
     }
 }

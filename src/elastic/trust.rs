@@ -9,7 +9,7 @@ use rustls_native_certs::CertificateResult;
 pub(super) fn of_the_system() -> Option<Certificate> {
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
     for error in errors {
-        tracing::debug!(error = &error as &dyn std::error::Error, "certificates of the system cannot be read");
+        tracing::warn!(error = &error as &dyn std::error::Error, "certificates of the system cannot be read");
     }
     // The client refuses to start with one that it cannot use, and systems keep ancient ones.
     let usable = certs.into_iter().filter(|cert| rustls::RootCertStore::empty().add(cert.clone()).is_ok());

@@ -320,7 +320,8 @@ impl Comparer<'_> {
             }
             page = scroll.next().await?;
         }
-        scroll.end().await
+        scroll.end().await;
+        Ok(())
     }
 }
 

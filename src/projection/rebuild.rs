@@ -141,7 +141,12 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         index.set(self.client, &serving_again()).await?;
         if begun_here {
             self.compare_with_sent(kind, &index, &sent).await?;
+            let compared = index.checkpoint.applied_through;
             self.catch_up(kind, &mut index).await?;
+            if index.checkpoint.applied_through > compared {
+                // Documents that were posted to meanwhile are others than were sent.
+                self.compare(kind, &index).await?;
+            }
         } else {
             // What an interrupted rebuild sent is not known, and the index may hold part of what it was catching up with: to
             // compare it, all of it.
