@@ -126,8 +126,9 @@ pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure
 /// The names of the indices behind an alias, whatever they are.
 pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Failure> {
     let what = format!("looking up what {alias} stands for");
-    let answer =
-        client.send(Method::Get, &format!("/_alias/{alias}"), None).await.map_err(|error| error.during(&what))?;
+    // Asked of all indices, Elasticsearch answers 404 also when one that has nothing to do with the alias is just being deleted.
+    let path = format!("/{alias}/_alias/{alias}");
+    let answer = client.send(Method::Get, &path, None).await.map_err(|error| error.during(&what))?;
     match answer.status {
         404 => Ok(Vec::new()),
         _ if !answer.is_success() => Err(answer.failure(&what)),

@@ -161,9 +161,7 @@ impl Simulation {
             }
             Step::DeleteIndex { suffix } => {
                 let alias = format!("{}{suffix}", world.prefix);
-                let behind = world.elastic(Method::GET, &format!("_alias/{alias}"), None).await;
-                let indices = behind.as_object().cloned().unwrap_or_default();
-                for index in indices.keys().filter(|index| index.starts_with(&alias)) {
+                for index in world.behind(suffix).await.iter().filter(|index| index.starts_with(&alias)) {
                     world.elastic(Method::DELETE, index, None).await;
                 }
             }
@@ -175,7 +173,7 @@ impl Simulation {
     async fn damage(&self, suffix: &str) {
         let world = &self.world;
         let alias = format!("{}{suffix}", world.prefix);
-        if world.elastic(Method::GET, &format!("_alias/{alias}"), None).await["error"].is_string() {
+        if world.behind(suffix).await.is_empty() {
             return;
         }
         world.elastic(Method::POST, &format!("{alias}/_refresh"), None).await;
