@@ -27,10 +27,18 @@ struct Page<T> {
     hits: Hits<T>,
 }
 
-#[derive(Deserialize)]
-struct Shards {
+/// The shards that were asked.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Shards {
     total: u32,
     successful: u32,
+}
+
+impl Shards {
+    /// So many gave no answer: what they hold would be missing without a word.
+    pub fn silent(self) -> u32 {
+        self.total.saturating_sub(self.successful)
+    }
 }
 
 #[derive(Deserialize)]
@@ -47,9 +55,7 @@ impl Scroll {
         source: Value,
     ) -> Result<(Self, Vec<T>), Failure> {
         let what = format!("reading the documents of {physical}");
-        let body = json!({
-            "size": documents, "sort": ["_doc"], "version": true, "_source": source,
-        });
+        let body = json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
         let path = format!("/{physical}/_search?scroll={KEPT}");
         let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
         let mut scroll = Self { client: client.clone(), what, id: String::new() };
@@ -67,14 +73,10 @@ impl Scroll {
     fn turn<T: DeserializeOwned>(&mut self, answer: &Answer) -> Result<Vec<T>, Failure> {
         let page = answer.read::<Page<T>>(&self.what)?;
         self.id = page.scroll_id;
-        let Shards { total, successful } = page.shards;
-        if successful < total {
-            let silent = total - successful;
-            return Err(Failure::new(
-                Exit::Unreachable,
-                format!("{}: {silent} of {total} shards gave no answer", self.what),
-            )
-            .hint("see to it that the cluster is green, then run the command again"));
+        let silent = page.shards.silent();
+        if silent > 0 {
+            return Err(Failure::new(Exit::Unreachable, format!("{}: {silent} shards gave no answer", self.what))
+                .hint("see to it that the cluster is green, then run the command again"));
         }
         Ok(page.hits.hits)
     }

@@ -8,6 +8,7 @@ use url::Url;
 use super::document::{self, Defect};
 use super::{Found, FoundAt};
 use crate::day::{Bounds, Day};
+use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, Method, Unreachable};
 use crate::failure::Failure;
 
@@ -58,11 +59,6 @@ struct SearchAnswer {
     #[serde(rename = "_shards")]
     shards: Shards,
     hits: Hits,
-}
-
-#[derive(Deserialize)]
-struct Shards {
-    failed: u64,
 }
 
 #[derive(Deserialize)]
@@ -121,8 +117,8 @@ impl OldIndex {
         let bytes = answer.body.len();
         let answer: SearchAnswer = answer.read(&what)?;
         // What a shard keeps back would be missing in silence.
-        if answer.timed_out || answer.shards.failed > 0 {
-            let shards = answer.shards.failed;
+        let shards = answer.shards.silent();
+        if answer.timed_out || shards > 0 {
             return Err(Failure::failed(format!("{what}: {shards} shards gave no answer"))
                 .hint("run the command again when the old index is whole: days that are imported are passed over"));
         }

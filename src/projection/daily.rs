@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use uuid::Uuid;
 
 use super::copied::put_list;
-use super::json::{put, put_number, put_string, put_uuid};
+use super::json::{put, put_name, put_number, put_string, put_uuid};
 use super::terms::Dimension;
-use super::totals::{CELLS, put_cells, put_sums};
+use super::totals::{CELLS, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
@@ -37,10 +37,14 @@ pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]
         put(out, r#"","entry_id":"#);
         put_number(out, entry_id.number());
         for (record_type, stat_types) in CELLS {
-            put_cells(out, record_type, stat_types, |out, stat_type| {
-                let of_cell = |row: &&StoredRow| row.cell.record_type == record_type && row.cell.stat_type == stat_type;
-                put_cell(out, recordset_id, day, rows.iter().filter(of_cell))
-            })?;
+            put_name(out, ",", record_type.name());
+            for (place, stat_type) in stat_types.into_iter().enumerate() {
+                put_name(out, if place > 0 { "," } else { "{" }, stat_type.name());
+                let rows =
+                    rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
+                put_cell(out, recordset_id, day, rows)?;
+            }
+            out.push(b'}');
         }
         out.push(b'}');
         Ok(())
@@ -142,9 +146,7 @@ fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
 fn put_terms(out: &mut Vec<u8>, terms: &TermMap<'_>, name: &str, put_term: impl Fn(&mut Vec<u8>, &str)) {
     out.push(b'[');
     for (place, (term, n)) in terms.0.iter().enumerate() {
-        put(out, if place > 0 { ",{\"" } else { "{\"" });
-        put(out, name);
-        put(out, "\":");
+        put_name(out, if place > 0 { ",{" } else { "{" }, name);
         put_term(out, term);
         put(out, r#","count":"#);
         put_number(out, *n);

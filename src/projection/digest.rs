@@ -68,6 +68,11 @@ impl Sent {
         self.digest.add(document);
     }
 
+    /// So many documents.
+    pub(super) fn documents(&self) -> u64 {
+        self.digest.documents
+    }
+
     /// Whether an index holds these documents with these versions, byte for byte, and no others.
     ///
     /// The index is to be refreshed before. `at` hears of how many documents were read.

@@ -8,6 +8,14 @@ pub(super) fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Appends the name of a field, with what comes before it.
+pub(super) fn put_name(out: &mut Vec<u8>, before: &str, name: &str) {
+    put(out, before);
+    put(out, "\"");
+    put(out, name);
+    put(out, "\":");
+}
+
 pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
     put(out, itoa::Buffer::new().format(number));
 }

@@ -135,22 +135,17 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             done_through_day: None,
             complete: true,
         });
-        let begun_here = !building.complete && building.done_through_day.is_none();
-        let sent = if building.complete { Sent::default() } else { self.write_all(kind, &mut index, building).await? };
+        let sent = if building.complete { None } else { self.write_all(kind, &mut index, building).await? };
         failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
-        if begun_here {
+        let mut compared_through = None;
+        if let Some(sent) = sent {
             self.compare_with_sent(kind, &index, &sent).await?;
-            let compared = index.checkpoint.applied_through;
-            self.catch_up(kind, &mut index).await?;
-            if index.checkpoint.applied_through > compared {
-                // Documents that were posted to meanwhile are others than were sent.
-                self.compare(kind, &index).await?;
-            }
-        } else {
-            // What an interrupted rebuild sent is not known, and the index may hold part of what it was catching up with: to
-            // compare it, all of it.
-            self.catch_up(kind, &mut index).await?;
+            compared_through = Some(index.checkpoint.applied_through);
+        }
+        self.catch_up(kind, &mut index).await?;
+        // Not known are what an interrupted rebuild sent and what was caught up with: to compare that, all of it.
+        if compared_through != Some(index.checkpoint.applied_through) {
             self.compare(kind, &index).await?;
         }
         Ok(Built { kind, index, duration: stopwatch.elapsed() })
@@ -183,7 +178,14 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .await
     }
 
-    async fn write_all(&mut self, kind: Kind, index: &mut Index, mut building: Building) -> Result<Sent, Failure> {
+    /// Writes what is not there yet. Tells what was sent, if that is all there is to be.
+    async fn write_all(
+        &mut self,
+        kind: Kind,
+        index: &mut Index,
+        mut building: Building,
+    ) -> Result<Option<Sent>, Failure> {
+        let from_the_start = building.done_through_day.is_none();
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
         let entries = Entries { after: EntryId::NONE, through: building.through };
         let sent = if kind == Kind::Daily {
@@ -215,7 +217,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         failpoint::reach("rebuild.documents_written");
         index.checkpoint.building = Some(Building { complete: true, ..building });
         record(index, &mut self.reader, self.client, building.through).await?;
-        Ok(sent)
+        Ok(from_the_start.then_some(sent))
     }
 
     /// Compares an index with the documents that were made of the ledger for it, all at once; one by one only if that
@@ -274,19 +276,18 @@ struct Built {
 struct Counted<'a, P> {
     writer: &'a mut BulkWriter,
     progress: &'a mut P,
-    documents: u64,
     steps: u64,
     sent: Sent,
 }
 
 impl<'a, P: Progress> Counted<'a, P> {
     fn new(writer: &'a mut BulkWriter, progress: &'a mut P) -> Self {
-        Self { writer, progress, documents: 0, steps: 0, sent: Sent::default() }
+        Self { writer, progress, steps: 0, sent: Sent::default() }
     }
 
     fn step(&mut self) {
         self.steps += 1;
-        self.progress.at(self.documents, self.steps);
+        self.progress.at(self.sent.documents(), self.steps);
     }
 }
 
@@ -296,11 +297,10 @@ impl<P: Progress + Send> Sink for Counted<'_, P> {
     }
 
     async fn take(&mut self) -> Result<(), Failure> {
-        self.documents += 1;
-        self.progress.at(self.documents, self.steps);
         if let Some(document) = self.writer.batch().last() {
             self.sent.add(document);
         }
+        self.progress.at(self.sent.documents(), self.steps);
         self.writer.send_if_full().await
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::json::{put, put_number, put_string, put_uuid};
+use super::json::{put, put_name, put_number, put_string, put_uuid};
 use crate::aggregate::Cell;
 use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
@@ -199,9 +199,7 @@ fn put_place(out: &mut Vec<u8>, geocode: &str) {
     let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else { return };
     for field in ["country", "region", "city"] {
         if let Some(Value::String(place)) = geocode.get(field) {
-            put(out, ",\"");
-            put(out, field);
-            put(out, "\":");
+            put_name(out, ",", field);
             put_string(out, place);
         }
     }

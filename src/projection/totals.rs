@@ -1,10 +1,8 @@
 //! The documents of `stats-totals`: one per recordset, its all-time counts. Pure.
 
-use std::convert::Infallible;
-
 use uuid::Uuid;
 
-use super::json::{put, put_number, put_uuid};
+use super::json::{put, put_name, put_number, put_uuid};
 use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
@@ -31,38 +29,20 @@ pub fn write(batch: &mut Batch, recordset_id: Uuid, cells: &[CellTotal]) {
         put(out, r#"","entry_id":"#);
         put_number(out, entry_id.number());
         for (record_type, stat_types) in CELLS {
-            let written: Result<(), Infallible> = put_cells(out, record_type, stat_types, |out, stat_type| {
-                let of_cell =
-                    |total: &&CellTotal| total.cell.record_type == record_type && total.cell.stat_type == stat_type;
-                let (count, total) = cells.iter().find(of_cell).map_or((0, 0), |total| (total.count, total.total));
+            put_name(out, ",", record_type.name());
+            for (place, stat_type) in stat_types.into_iter().enumerate() {
+                put_name(out, if place > 0 { "," } else { "{" }, stat_type.name());
+                let total = cells
+                    .iter()
+                    .find(|total| total.cell.record_type == record_type && total.cell.stat_type == stat_type);
+                let (count, total) = total.map_or((0, 0), |total| (total.count, total.total));
                 put_sums(out, count, total);
                 out.push(b'}');
-                Ok(())
-            });
-            let Ok(()) = written;
+            }
+            out.push(b'}');
         }
         out.push(b'}');
     });
-}
-
-/// Appends a record type with its cells, each of which `put_cell` appends.
-pub(super) fn put_cells<E>(
-    out: &mut Vec<u8>,
-    record_type: RecordType,
-    stat_types: [StatType; 5],
-    mut put_cell: impl FnMut(&mut Vec<u8>, StatType) -> Result<(), E>,
-) -> Result<(), E> {
-    put(out, ",\"");
-    put(out, record_type.name());
-    put(out, "\":{");
-    for (place, stat_type) in stat_types.into_iter().enumerate() {
-        put(out, if place > 0 { ",\"" } else { "\"" });
-        put(out, stat_type.name());
-        put(out, "\":");
-        put_cell(out, stat_type)?;
-    }
-    out.push(b'}');
-    Ok(())
 }
 
 /// Begins a cell with its count and its total.
