@@ -81,8 +81,8 @@ fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
 
 /// Whether every index that is kept up lacks many entries, and in them at least nine tenths of the ledger's rows.
 ///
-/// Of 29 days that an index lacked, an advance took 19.8 s and a rebuild 16.4 s, comparing included; with as many days in the
-/// index already the advance took 16.8 s and a rebuild of all 58 55.8 s.
+/// With few entries a rebuild gains nothing: of 29 days that the indices lacked, an advance took 8.1 s and a rebuild 10.0 s,
+/// comparing included; with as many days in them already the advance took 8.5 s and a rebuild of all 58 18.9 s.
 async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut Reader) -> Result<bool, Failure> {
     let head = reader.head().await?;
     if head.number() < MANY_ENTRIES {
