@@ -9,15 +9,17 @@
 
 #![expect(clippy::print_stdout, reason = "it tells what it measures")]
 
+#[path = "figures/page.rs"]
+mod page;
+
 use daybook::clock::Stopwatch;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use page::{Hit, Page};
 use reqwest::{Client, Method, RequestBuilder};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -100,30 +102,6 @@ struct Filled {
     refresh: f64,
     processor: f64,
     disk: u64,
-}
-
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(rename = "_scroll_id")]
-    scroll_id: String,
-    #[serde(borrow)]
-    hits: Hits<'a>,
-}
-
-#[derive(Deserialize)]
-struct Hits<'a> {
-    #[serde(borrow)]
-    hits: Vec<Hit<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Hit<'a> {
-    #[serde(rename = "_id")]
-    id: &'a str,
-    #[serde(rename = "_version")]
-    version: i64,
-    #[serde(rename = "_source", borrow)]
-    source: &'a RawValue,
 }
 
 impl Cluster {

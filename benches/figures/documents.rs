@@ -6,12 +6,11 @@ use bytes::Bytes;
 use daybook::clock::Stopwatch;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::Method;
-use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 
 use crate::Failure;
 use crate::elastic::Elastic;
+use crate::page::{Hit, Page};
 
 /// As large as those that the program sends.
 const BODY_BYTES: usize = 6 << 20;
@@ -21,30 +20,6 @@ const BODY_BYTES: usize = 6 << 20;
 pub struct Documents {
     pub count: u64,
     pub bodies: Vec<Bytes>,
-}
-
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(rename = "_scroll_id")]
-    scroll_id: String,
-    #[serde(borrow)]
-    hits: Hits<'a>,
-}
-
-#[derive(Deserialize)]
-struct Hits<'a> {
-    #[serde(borrow)]
-    hits: Vec<Hit<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Hit<'a> {
-    #[serde(rename = "_id")]
-    id: &'a str,
-    #[serde(rename = "_version")]
-    version: i64,
-    #[serde(rename = "_source", borrow)]
-    source: &'a RawValue,
 }
 
 impl Documents {

@@ -13,6 +13,7 @@ mod elastic;
 mod history;
 mod ledger;
 mod machine;
+mod page;
 mod peers;
 mod postgres;
 mod process;
