@@ -36,7 +36,7 @@ async fn main() -> Outcome<()> {
     let flights = arguments.next().unwrap_or_else(|| "1,2,3,4".to_owned());
     let mappings = arguments.next().unwrap_or_else(|| "as-is,unindexed,lean,full".to_owned());
     let url = std::env::var("DAYBOOK_ELASTICSEARCH_URL").map_err(|_| "set DAYBOOK_ELASTICSEARCH_URL")?;
-    let cluster = Cluster { http: Client::new(), url };
+    let cluster = Cluster { http: Client::builder().no_gzip().build()?, url };
     let (bodies, documents) = cluster.documents(&index).await?;
     let bytes: usize = bodies.iter().map(Bytes::len).sum();
     println!("{index}: {documents} documents, {} MB in {} bodies", bytes / 1_000_000, bodies.len());

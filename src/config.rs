@@ -41,7 +41,7 @@ pub struct Given {
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_STAT_TYPES")]
     pub terms_stat_types: Option<String>,
 
-    /// Send requests to Elasticsearch compressed: pays over a slow network, costs on a fast one
+    /// Compress requests to Elasticsearch and its answers: pays over a slow network, costs on a fast one
     #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
     pub elasticsearch_gzip: Option<bool>,
 

@@ -18,7 +18,7 @@ pub struct Elastic {
 
 impl Elastic {
     pub fn new(url: &str) -> Result<Self, Failure> {
-        Ok(Self { http: Client::builder().timeout(Duration::from_secs(300)).build()?, url: url.parse()? })
+        Ok(Self { http: Client::builder().no_gzip().timeout(Duration::from_secs(300)).build()?, url: url.parse()? })
     }
 
     /// The address, with user and password.

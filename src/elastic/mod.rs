@@ -14,11 +14,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use elasticsearch::auth::Credentials;
 use elasticsearch::cert::CertificateValidation;
-use elasticsearch::http::headers::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use elasticsearch::http::headers::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 use elasticsearch::http::transport::{MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use url::Url;
 
@@ -38,6 +37,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub struct Client {
     transport: Transport,
     place: String,
+    gzip: bool,
 }
 
 /// The cluster gave no answer.
@@ -58,7 +58,8 @@ pub struct Answer {
 }
 
 impl Client {
-    /// From one address or several, separated by commas, with user and password in the first.
+    /// From one address or several, separated by commas, with user and password in the first; `gzip` says whether what is
+    /// sent and what is answered is compressed.
     pub fn new(addresses: &SecretString, gzip: bool) -> Result<Self, Failure> {
         let mut urls = Vec::new();
         let mut credentials = None;
@@ -85,7 +86,7 @@ impl Client {
         let transport = builder.request_body_compression(gzip).timeout(REQUEST_TIMEOUT).build().map_err(|error| {
             Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)
         })?;
-        Ok(Self { transport, place })
+        Ok(Self { transport, place, gzip })
     }
 
     /// The addresses, without passwords.
@@ -169,6 +170,10 @@ impl Client {
     ) -> Result<Answer, Unreachable> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if !self.gzip {
+            // Left to itself the client asks for it.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let no_answer = |source| Unreachable { place: self.place.clone(), source };
         let response = self.transport.send(method, path, headers, None::<&()>, body, None).await.map_err(no_answer)?;
         let status = response.status_code().as_u16();
@@ -193,7 +198,7 @@ impl Answer {
     }
 
     /// The body as what it should be.
-    pub fn read<T: DeserializeOwned>(&self, what: &str) -> Result<T, Failure> {
+    pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Failure> {
         serde_json::from_slice(&self.body).map_err(|error| {
             Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read: {}", self.excerpt()))
                 .caused_by(error)

@@ -87,3 +87,21 @@ async fn compressed_requests_write_the_same_documents() {
     plain.end().await;
     compressed.end().await;
 }
+
+#[tokio::test]
+async fn answers_are_compressed_only_if_requests_are() {
+    let world = World::with_history().await;
+    for (gzip, asked_for) in [("false", "accept-encoding: identity"), ("true", "accept-encoding: gzip")] {
+        let wire = Proxy::http(&world.elasticsearch_url).await;
+        let settings = [("DAYBOOK_ELASTICSEARCH_URL", wire.url()), ("DAYBOOK_ELASTICSEARCH_GZIP", gzip)];
+        world.run_with(&settings, &["rebuild"]).await.expect(0);
+        let requests = wire.requests();
+        assert!(requests.len() > 10, "{requests:?}");
+        for request in requests {
+            let asks =
+                request.headers.lines().filter(|header| header.starts_with("accept-encoding")).collect::<Vec<_>>();
+            assert_eq!(asks, [asked_for], "{}", request.line);
+        }
+    }
+    world.end().await;
+}

@@ -34,6 +34,8 @@ pub enum Fate {
 pub struct Request {
     /// Method and path.
     pub line: String,
+    /// The other lines of its head, in lower case.
+    pub headers: String,
     pub body_bytes: usize,
     /// The status that the proxy answered itself; none if it passed the request on.
     pub answered: Option<u16>,
@@ -291,9 +293,10 @@ impl Shared {
     }
 
     fn decide(&self, request: &mut Request, body: &[u8]) -> Option<Reply> {
-        let body = std::str::from_utf8(body).expect("JSON is text");
+        // Compressed, it is no text, and no rule can say anything about it.
+        let body = String::from_utf8_lossy(body);
         let mut rule = self.rule.lock().unwrap();
-        let reply = rule.as_mut().and_then(|rule| rule(request, body));
+        let reply = rule.as_mut().and_then(|rule| rule(request, &body));
         request.answered = reply.as_ref().map(|reply| reply.status);
         self.requests.lock().unwrap().push(request.clone());
         reply
@@ -304,8 +307,12 @@ impl Shared {
 async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     let (head, body) = read_request(client).await?;
     let (line, headers) = head.split_once("\r\n").expect("a request has headers");
-    let mut request =
-        Request { line: line.trim_end_matches(" HTTP/1.1").to_owned(), body_bytes: body.len(), answered: None };
+    let mut request = Request {
+        line: line.trim_end_matches(" HTTP/1.1").to_owned(),
+        headers: headers.to_ascii_lowercase(),
+        body_bytes: body.len(),
+        answered: None,
+    };
     if let Some(Reply { status, body }) = shared.decide(&mut request, &body) {
         let answer = format!(
             "HTTP/1.1 {status} Accident\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
