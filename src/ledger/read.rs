@@ -122,7 +122,8 @@ impl Reader {
     }
 
     pub(super) async fn over(mut connection: PgConnection) -> Result<Self, Failure> {
-        sqlx::raw_sql("SET default_transaction_read_only = on")
+        // No query here is worth compiling, which takes the server up to a second for each of its workers.
+        sqlx::raw_sql("SET default_transaction_read_only = on; SET jit = off")
             .execute(&mut connection)
             .await
             .attempt("preparing to read the ledger")?;
@@ -366,28 +367,55 @@ impl Reader {
         Ok(())
     }
 
-    /// Hands the all-time count of each term of a dimension to `take`, in no particular order. The server does the
-    /// summing, on its disk if it must.
+    /// Hands the rows up to an entry to `take`, cell by cell, with the maps of the wanted dimensions (items, queries,
+    /// geocodes) and others empty; only those of some stat types.
+    pub async fn rows_by_cell(
+        &mut self,
+        wanted: [bool; 3],
+        stat_types: &[String],
+        through: EntryId,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let [items, queries, geocodes] = wanted;
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total,
+                    CASE WHEN $1 THEN items ELSE '{}' END AS items, CASE WHEN $2 THEN queries ELSE '{}' END AS queries,
+                    CASE WHEN $3 THEN geocodes ELSE '{}' END AS geocodes
+             FROM daybook.interaction_delta WHERE stat_type = ANY ($4) AND entry_id <= $5
+             ORDER BY recordset_id, record_type, stat_type",
+        )
+        .bind(items)
+        .bind(queries)
+        .bind(geocodes)
+        .bind(stat_types)
+        .bind(through);
+        for_each_row(&mut self.connection, query, "reading the rows of all cells".to_owned(), take).await
+    }
+
+    /// Hands the all-time count of each term of a cell and a dimension to `take`, in no particular order. The server does
+    /// the summing, on its disk if it must.
     pub async fn term_totals(
         &mut self,
+        cell: Cell,
         dimension: &str,
-        stat_types: &[String],
         through: EntryId,
         mut take: impl AsyncFnMut(TermTotal) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let what = format!("reading the all-time counts of {dimension}");
-        let mut rows = sqlx::query(
-            "SELECT recordset_id, record_type, stat_type, term, sum(n)::bigint AS count, max(entry_id) AS entry_id
+        let what = format!("reading the all-time counts of {dimension} of {cell}");
+        let mut rows = sqlx::query_as(
+            "SELECT term, sum(n)::bigint AS count, max(entry_id) AS entry_id
              FROM daybook.interaction_term_delta
-             WHERE dimension = $1 AND stat_type = ANY ($2) AND entry_id <= $3
-             GROUP BY recordset_id, record_type, stat_type, term",
+             WHERE recordset_id = $1 AND record_type = $2 AND stat_type = $3 AND dimension = $4 AND entry_id <= $5
+             GROUP BY term",
         )
+        .bind(cell.recordset_id)
+        .bind(cell.record_type.name())
+        .bind(cell.stat_type.name())
         .bind(dimension)
-        .bind(stat_types)
         .bind(through)
         .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
-            take(term_total(&row).attempt(what.as_str())?).await?;
+        while let Some(total) = rows.try_next().await.attempt(what.as_str())? {
+            take(total).await?;
         }
         Ok(())
     }
@@ -471,10 +499,9 @@ pub struct NamedTerm {
 }
 
 /// What a term of a cell stands at after some entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct TermTotal {
-    pub cell: Cell,
     pub term: String,
     pub count: i64,
     /// The last entry that lists the term.
@@ -533,15 +560,6 @@ fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
         total: row.try_get("total_balance")?,
         first_day: row.try_get("first_day")?,
         last_day: row.try_get("last_day")?,
-        entry_id: row.try_get("entry_id")?,
-    })
-}
-
-fn term_total(row: &PgRow) -> Result<TermTotal, sqlx::Error> {
-    Ok(TermTotal {
-        cell: cell(row)?,
-        term: row.try_get("term")?,
-        count: row.try_get("count")?,
         entry_id: row.try_get("entry_id")?,
     })
 }

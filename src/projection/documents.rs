@@ -1,11 +1,14 @@
 //! Streams the documents of a projection from the ledger, as they are after an entry.
 //!
-//! One row, or the rows of one recordset, are in memory at a time, whatever the length of the ledger.
+//! One row, the rows of one recordset and day, or the terms of one cell are in memory at a time, whatever the length of the
+//! ledger.
 
 use uuid::Uuid;
 
+use super::cell_terms::CellTerms;
 use super::terms::{Dimension, Key, Scope};
 use super::{Kind, daily, totals};
+use crate::aggregate::Cell;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
 use crate::failure::Failure;
@@ -108,19 +111,43 @@ async fn stream_terms(
     through: EntryId,
     sink: &mut impl Sink,
 ) -> Result<(), Failure> {
-    for dimension in Dimension::ALL {
-        if !scope.dimensions.contains(&dimension) {
-            continue;
+    let covered = Dimension::ALL.map(|dimension| scope.dimensions.contains(&dimension));
+    let mut current: Option<CellTerms> = None;
+    let mut too_large = Vec::new();
+    reader
+        .rows_by_cell(covered, &scope.stat_types, through, async |row: StoredRow| {
+            if current.as_ref().is_none_or(|terms| terms.cell() != row.cell) {
+                let done = current.replace(CellTerms::new(row.cell));
+                too_large.extend(take_terms(sink, done).await?);
+            }
+            current.as_mut().map_or(Ok(()), |terms| terms.add(&row, scope))
+        })
+        .await?;
+    too_large.extend(take_terms(sink, current).await?);
+    for (cell, dimension) in too_large.into_iter().flat_map(|cell| Dimension::ALL.map(|dimension| (cell, dimension))) {
+        if scope.covers(dimension, cell.stat_type) {
+            reader
+                .term_totals(cell, dimension.name(), through, async |TermTotal { term, count, entry_id }| {
+                    Key { cell, dimension, term }.write(sink.batch(), count, entry_id);
+                    sink.take().await
+                })
+                .await?;
         }
-        reader
-            .term_totals(dimension.name(), &scope.stat_types, through, async |total: TermTotal| {
-                let key = Key { cell: total.cell, dimension, term: total.term };
-                key.write(sink.batch(), total.count, total.entry_id);
-                sink.take().await
-            })
-            .await?;
     }
     Ok(())
+}
+
+/// The documents of a cell's terms; gives the cell back if its terms are too many.
+async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Option<Cell>, Failure> {
+    let Some(terms) = terms else { return Ok(None) };
+    let cell = terms.cell();
+    let Some(totals) = terms.totals() else { return Ok(Some(cell)) };
+    for total in totals {
+        let (key, count, entry_id) = total?;
+        key.write(sink.batch(), count, entry_id);
+        sink.take().await?;
+    }
+    Ok(None)
 }
 
 /// Gathers rows that arrive by recordset.

@@ -150,9 +150,7 @@ impl Adding<'_, '_> {
                 Some(StoredSource { count, .. }) => count.unwrap_or(0),
                 None => 0,
             };
-            let count = count.checked_add(n).ok_or_else(|| {
-                Failure::failed(format!("the count of term '{}' of {} exceeds a bigint", key.term, key.cell))
-            })?;
+            let count = count.checked_add(n).ok_or_else(|| key.exceeds_a_bigint())?;
             key.write_as(&id, self.fold.writer.batch(), count, self.entry_id);
             self.fold.writer.send_if_full().await?;
         }

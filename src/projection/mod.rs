@@ -5,6 +5,7 @@
 //! nothing but what it is about, and carries as version the last entry that touches it.
 
 pub mod advance;
+mod cell_terms;
 pub mod compare;
 mod copied;
 pub mod daily;

@@ -13,6 +13,7 @@ use super::json::{put, put_name, put_number, put_string, put_uuid};
 use crate::aggregate::Cell;
 use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
+use crate::failure::Failure;
 use crate::ledger::EntryId;
 
 /// What a total is broken down by.
@@ -158,6 +159,11 @@ impl Key {
             hash.update(part);
         }
         URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
+    }
+
+    /// Its count is no number that a document can hold.
+    pub(super) fn exceeds_a_bigint(&self) -> Failure {
+        Failure::failed(format!("the count of term '{}' of {} exceeds a bigint", self.term, self.cell))
     }
 
     /// Writes the document, with the count after an entry.

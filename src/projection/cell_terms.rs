@@ -1,0 +1,81 @@
+//! Adds up the all-time counts of one cell's terms, over the cell's rows. Pure.
+
+use rustc_hash::FxHashMap;
+
+use super::terms::{Dimension, Key, Scope};
+use crate::aggregate::Cell;
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+use crate::ledger::read::StoredRow;
+
+/// What the terms of one cell may take in memory; the few cells that have more are added up by the server, on its disk.
+const MAX_BYTES: usize = if cfg!(debug_assertions) { 4 << 10 } else { 32 << 20 };
+
+/// What a term takes beside its text: its place in the table, and the text's own block.
+const BYTES_OF_TERM: usize = 96;
+
+/// The terms of one cell.
+#[derive(Debug)]
+pub(super) struct CellTerms {
+    cell: Cell,
+    /// In the order of a row's maps.
+    sums: [FxHashMap<Box<str>, Sum>; 3],
+    bytes: usize,
+    too_many: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sum {
+    /// Wide enough for whatever comes before its opposite.
+    count: i128,
+    entry_id: EntryId,
+}
+
+impl CellTerms {
+    pub(super) fn new(cell: Cell) -> Self {
+        Self { cell, sums: Default::default(), bytes: 0, too_many: false }
+    }
+
+    pub(super) fn cell(&self) -> Cell {
+        self.cell
+    }
+
+    /// Adds a row of the cell.
+    pub(super) fn add(&mut self, row: &StoredRow, scope: &Scope) -> Result<(), Failure> {
+        if self.too_many {
+            return Ok(());
+        }
+        for ((dimension, sums), terms) in Dimension::ALL.into_iter().zip(&mut self.sums).zip(row.maps()?) {
+            if !scope.covers(dimension, self.cell.stat_type) {
+                continue;
+            }
+            for (term, n) in terms.0 {
+                let (count, entry_id) = (i128::from(n), row.entry_id);
+                if let Some(sum) = sums.get_mut(&*term) {
+                    sum.count += count;
+                    sum.entry_id = sum.entry_id.max(entry_id);
+                } else {
+                    self.bytes += term.len() + BYTES_OF_TERM;
+                    sums.insert(Box::from(term), Sum { count, entry_id });
+                }
+            }
+        }
+        if self.bytes > MAX_BYTES {
+            *self = Self { too_many: true, ..Self::new(self.cell) };
+        }
+        Ok(())
+    }
+
+    /// What each term stands at, and the last entry that lists it, in no particular order; nothing if the cell has too many.
+    pub(super) fn totals(self) -> Option<impl Iterator<Item = Result<(Key, i64, EntryId), Failure>>> {
+        let Self { cell, sums, too_many, .. } = self;
+        let totals = Dimension::ALL.into_iter().zip(sums).flat_map(move |(dimension, sums)| {
+            sums.into_iter().map(move |(term, Sum { count, entry_id })| {
+                let key = Key { cell, dimension, term: term.into_string() };
+                let count = i64::try_from(count).map_err(|_| key.exceeds_a_bigint())?;
+                Ok((key, count, entry_id))
+            })
+        });
+        (!too_many).then_some(totals)
+    }
+}
