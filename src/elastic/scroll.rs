@@ -1,7 +1,6 @@
 //! Every document of an index, page by page, in the order in which they lie there.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Answer, Client, Method};
@@ -18,13 +17,26 @@ pub struct Scroll {
     id: String,
 }
 
-#[derive(Deserialize)]
-struct Page<T> {
-    #[serde(rename = "_scroll_id")]
-    scroll_id: String,
-    #[serde(rename = "_shards")]
-    shards: Shards,
-    hits: Hits<T>,
+/// A page, as it came: the next one can be on its way while this one is read.
+#[derive(Debug)]
+pub struct Page {
+    what: String,
+    answer: Answer,
+}
+
+impl Page {
+    /// Its documents; none behind the last.
+    pub fn documents<'a, T: Deserialize<'a>>(&'a self) -> Result<Vec<T>, Failure> {
+        #[derive(Deserialize)]
+        struct Body<T> {
+            hits: Hits<T>,
+        }
+        #[derive(Deserialize)]
+        struct Hits<T> {
+            hits: Vec<T>,
+        }
+        Ok(self.answer.read::<Body<T>>(&self.what)?.hits.hits)
+    }
 }
 
 /// The shards that were asked.
@@ -41,44 +53,46 @@ impl Shards {
     }
 }
 
-#[derive(Deserialize)]
-struct Hits<T> {
-    hits: Vec<T>,
-}
-
 impl Scroll {
     /// Begins a walk and gives its first page, with so many documents; `source` says what of them.
-    pub async fn begin<T: DeserializeOwned>(
+    pub async fn begin(
         client: &Client,
         physical: &str,
         documents: usize,
         source: Value,
-    ) -> Result<(Self, Vec<T>), Failure> {
+    ) -> Result<(Self, Page), Failure> {
         let what = format!("reading the documents of {physical}");
         let body = json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
         let path = format!("/{physical}/_search?scroll={KEPT}");
         let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
         let mut scroll = Self { client: client.clone(), what, id: String::new() };
-        let first = scroll.turn(&answer)?;
+        let first = scroll.turn(answer)?;
         Ok((scroll, first))
     }
 
-    /// The next page; an empty one behind the last.
-    pub async fn next<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Failure> {
+    /// The next page; an empty one behind the last, however often it is asked for.
+    pub async fn next(&mut self) -> Result<Page, Failure> {
         let body = json!({ "scroll": KEPT, "scroll_id": self.id });
         let answer = self.client.request(Method::Post, "/_search/scroll", Some(&body), &self.what).await?;
-        self.turn(&answer)
+        self.turn(answer)
     }
 
-    fn turn<T: DeserializeOwned>(&mut self, answer: &Answer) -> Result<Vec<T>, Failure> {
-        let page = answer.read::<Page<T>>(&self.what)?;
-        self.id = page.scroll_id;
-        let silent = page.shards.silent();
+    fn turn(&mut self, answer: Answer) -> Result<Page, Failure> {
+        #[derive(Deserialize)]
+        struct Head {
+            #[serde(rename = "_scroll_id")]
+            scroll_id: String,
+            #[serde(rename = "_shards")]
+            shards: Shards,
+        }
+        let Head { scroll_id, shards } = answer.read(&self.what)?;
+        self.id = scroll_id;
+        let silent = shards.silent();
         if silent > 0 {
             return Err(Failure::new(Exit::Unreachable, format!("{}: {silent} shards gave no answer", self.what))
                 .hint("see to it that the cluster is green, then run the command again"));
         }
-        Ok(page.hits.hits)
+        Ok(Page { what: self.what.clone(), answer })
     }
 
     /// Ends the walk, so that Elasticsearch need not keep what is left of it. It would forget it by itself in time.

@@ -305,10 +305,14 @@ impl Comparer<'_> {
         let physical = self.index.physical.clone();
         // What says what a document is about.
         let fields = json!(["recordset_id", "record_type", "stat_type", "dimension", "term"]);
-        let (mut scroll, mut page) = Scroll::begin::<Hit>(self.client, &physical, 2000, fields).await?;
-        while !page.is_empty() {
-            let expected = expected_among(kind, plan, reader, &page, through).await?;
-            for hit in page {
+        let (mut scroll, mut page) = Scroll::begin(self.client, &physical, 2000, fields).await?;
+        loop {
+            let hits = page.documents::<Hit>()?;
+            if hits.is_empty() {
+                break;
+            }
+            let expected = expected_among(kind, plan, reader, &hits, through).await?;
+            for hit in hits {
                 if expected.contains(&hit.id) {
                     continue;
                 }

@@ -1,6 +1,8 @@
 //! A digest of documents, in whatever order they come: whether a new index holds what was sent to it, without looking up
 //! each document.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -50,13 +52,13 @@ impl Digest {
 
 /// A document as it lies in an index.
 #[derive(Deserialize)]
-struct Stored {
-    #[serde(rename = "_id")]
-    id: String,
+struct Stored<'a> {
+    #[serde(rename = "_id", borrow)]
+    id: Cow<'a, str>,
     #[serde(rename = "_version")]
     version: i64,
-    #[serde(rename = "_source")]
-    source: Box<RawValue>,
+    #[serde(rename = "_source", borrow)]
+    source: &'a RawValue,
 }
 
 impl Sent {
@@ -82,21 +84,26 @@ impl Sent {
         client: &Client,
         mut at: impl FnMut(u64),
     ) -> Result<bool, Failure> {
-        let (mut scroll, mut page) = Scroll::begin::<Stored>(client, &index.physical, self.page(), json!(true)).await?;
+        let (mut scroll, mut page) = Scroll::begin(client, &index.physical, self.page(), json!(true)).await?;
         let mut held = Digest::default();
-        while !page.is_empty() && held.documents <= self.digest.documents {
-            // The next page is on its way while this one is hashed.
+        loop {
+            // The next page is on its way while this one is read.
             let turning = tokio::spawn(async move {
                 let next = scroll.next().await;
                 (scroll, next)
             });
-            for Stored { id, version, source } in page {
+            let documents = page.documents::<Stored>()?;
+            let is_last = documents.is_empty();
+            for Stored { id, version, source } in documents {
                 held.add(Document { id: &id, version, source: source.get().as_bytes() });
             }
             at(held.documents);
             let turned = turning.await.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error));
             let (left, next) = turned?;
             (scroll, page) = (left, next?);
+            if is_last || held.documents > self.digest.documents {
+                break;
+            }
         }
         scroll.end().await;
         Ok(held == self.digest)
