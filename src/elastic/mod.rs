@@ -37,7 +37,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub struct Client {
     transport: Transport,
     place: String,
-    gzip: bool,
 }
 
 /// The cluster gave no answer.
@@ -83,10 +82,14 @@ impl Client {
         if encrypted && let Some(certificates) = trust::of_the_system() {
             builder = builder.cert_validation(CertificateValidation::Full(certificates));
         }
+        if !gzip {
+            // Left to itself the client asks for compressed answers.
+            builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         let transport = builder.request_body_compression(gzip).timeout(REQUEST_TIMEOUT).build().map_err(|error| {
             Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)
         })?;
-        Ok(Self { transport, place, gzip })
+        Ok(Self { transport, place })
     }
 
     /// The addresses, without passwords.
@@ -170,10 +173,6 @@ impl Client {
     ) -> Result<Answer, Unreachable> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if !self.gzip {
-            // Left to itself the client asks for it.
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
         let no_answer = |source| Unreachable { place: self.place.clone(), source };
         let response = self.transport.send(method, path, headers, None::<&()>, body, None).await.map_err(no_answer)?;
         let status = response.status_code().as_u16();

@@ -2,7 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
-use super::terms::{Dimension, Key, Scope};
+use super::terms::{Dimension, Key};
 use crate::aggregate::Cell;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
@@ -18,10 +18,9 @@ const BYTES_OF_TERM: usize = 96;
 #[derive(Debug)]
 pub(super) struct CellTerms {
     cell: Cell,
-    /// In the order of a row's maps.
-    sums: [FxHashMap<Box<str>, Sum>; 3],
+    /// In the order of a row's maps; nothing once there are too many.
+    sums: Option<[FxHashMap<Box<str>, Sum>; 3]>,
     bytes: usize,
-    too_many: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,22 +32,17 @@ struct Sum {
 
 impl CellTerms {
     pub(super) fn new(cell: Cell) -> Self {
-        Self { cell, sums: Default::default(), bytes: 0, too_many: false }
+        Self { cell, sums: Some(Default::default()), bytes: 0 }
     }
 
     pub(super) fn cell(&self) -> Cell {
         self.cell
     }
 
-    /// Adds a row of the cell.
-    pub(super) fn add(&mut self, row: &StoredRow, scope: &Scope) -> Result<(), Failure> {
-        if self.too_many {
-            return Ok(());
-        }
-        for ((dimension, sums), terms) in Dimension::ALL.into_iter().zip(&mut self.sums).zip(row.maps()?) {
-            if !scope.covers(dimension, self.cell.stat_type) {
-                continue;
-            }
+    /// Adds a row of the cell, with those of its maps whose terms have documents.
+    pub(super) fn add(&mut self, row: &StoredRow) -> Result<(), Failure> {
+        let Some(sums) = &mut self.sums else { return Ok(()) };
+        for (sums, terms) in sums.iter_mut().zip(row.maps()?) {
             for (term, n) in terms.0 {
                 let (count, entry_id) = (i128::from(n), row.entry_id);
                 if let Some(sum) = sums.get_mut(&*term) {
@@ -61,21 +55,21 @@ impl CellTerms {
             }
         }
         if self.bytes > MAX_BYTES {
-            *self = Self { too_many: true, ..Self::new(self.cell) };
+            self.sums = None;
         }
         Ok(())
     }
 
     /// What each term stands at, and the last entry that lists it, in no particular order; nothing if the cell has too many.
     pub(super) fn totals(self) -> Option<impl Iterator<Item = Result<(Key, i64, EntryId), Failure>>> {
-        let Self { cell, sums, too_many, .. } = self;
-        let totals = Dimension::ALL.into_iter().zip(sums).flat_map(move |(dimension, sums)| {
+        let Self { cell, sums, .. } = self;
+        let totals = Dimension::ALL.into_iter().zip(sums?).flat_map(move |(dimension, sums)| {
             sums.into_iter().map(move |(term, Sum { count, entry_id })| {
                 let key = Key { cell, dimension, term: term.into_string() };
                 let count = i64::try_from(count).map_err(|_| key.exceeds_a_bigint())?;
                 Ok((key, count, entry_id))
             })
         });
-        (!too_many).then_some(totals)
+        Some(totals)
     }
 }

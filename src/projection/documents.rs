@@ -120,7 +120,7 @@ async fn stream_terms(
                 let done = current.replace(CellTerms::new(row.cell));
                 too_large.extend(take_terms(sink, done).await?);
             }
-            current.as_mut().map_or(Ok(()), |terms| terms.add(&row, scope))
+            current.as_mut().map_or(Ok(()), |terms| terms.add(&row))
         })
         .await?;
     too_large.extend(take_terms(sink, current).await?);
