@@ -29,3 +29,11 @@ impl Stopwatch {
         self.0.elapsed()
     }
 }
+
+/// Adds what the work takes to a duration.
+pub async fn timed<T>(sum: &mut Duration, work: impl Future<Output = T>) -> T {
+    let stopwatch = Stopwatch::start();
+    let done = work.await;
+    *sum += stopwatch.elapsed();
+    done
+}

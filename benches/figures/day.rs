@@ -132,7 +132,9 @@ impl Large<'_> {
     fn tell_steps(&self, table: &mut Table, samples: &Samples) {
         let copy_out = || samples.of("copy-out");
         let read = self.figure("source → deltas in memory", "s", samples.of("read"));
-        table.add(read.against("copy-out", copy_out(), Ratio::Of).goal(Goal::RatioAtMost(1.5)));
+        let read = read.against("copy-out", copy_out(), Ratio::Of);
+        // L is for its memory: what is counted in several parts is read several times.
+        table.add(if self.size == Size::M { read.goal(Goal::RatioAtMost(1.5)) } else { read });
         let dry_run = self.figure("source → deltas, the whole process", "s", samples.of("dry run"));
         table.add(dry_run.against("copy-out", copy_out(), Ratio::Of));
         let post = self.figure("source → committed ledger", "s", samples.of("post"));

@@ -16,7 +16,7 @@ pub(crate) use count::subtract_posted;
 pub use finding::{Finding, compare};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, timed};
 use crate::config::Memory;
 use crate::day::Day;
 use crate::event::source::{Fingerprint, Source};
@@ -195,14 +195,6 @@ async fn add_rows(
         posting.take_incomplete_terms();
     }
     posting.add_rows(deltas).await
-}
-
-/// Adds what the work takes to a duration.
-async fn timed<T>(sum: &mut Duration, work: impl Future<Output = T>) -> T {
-    let stopwatch = Stopwatch::start();
-    let done = work.await;
-    *sum += stopwatch.elapsed();
-    done
 }
 
 fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::arguments::Stretch;
 use super::progress::Shown;
 use super::project;
+use super::recorded::finish;
 use crate::apply::{DayReport, Outcome, PostedReport, Rules, apply_day};
 use crate::clock;
 use crate::config::Settings;
@@ -116,7 +117,7 @@ pub async fn run_as(command: &str, options: Options, settings: &Settings, output
     }
     let mut run = Run::start(&work.ledger, Purpose::Posting, command).await?;
     let applied = unless_interrupted(work.apply(&mut run, client.as_ref(), &options, today)).await;
-    project::finish(run, applied.map(|figures| (Exit::Done, figures))).await
+    finish(run, applied.map(|figures| (Exit::Done, figures))).await
 }
 
 fn check_days(options: &Options, today: Day) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::arguments::Stretch;
 use super::project;
+use super::recorded::finish;
 use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
@@ -96,7 +97,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let mut run = Run::start(&ledger, Purpose::Posting, "import").await?;
     let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
     let done = unless_interrupted(Box::pin(work)).await;
-    project::finish(run, done).await
+    finish(run, done).await
 }
 
 async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
@@ -104,7 +105,7 @@ async fn import_export(path: &Path, settings: &Settings, output: Output) -> Resu
     let export = Incoming::open(path)?;
     let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "import")).await?;
     let done = unless_interrupted(export.import_into(&ledger, &mut run, output)).await;
-    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
+    finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// The export of a ledger, if that is what is to be imported. It goes alone, and whole.

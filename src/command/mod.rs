@@ -10,6 +10,7 @@ pub mod migrate;
 mod progress;
 pub mod project;
 pub mod rebuild;
+mod recorded;
 pub mod reverse;
 pub mod show;
 pub mod status;

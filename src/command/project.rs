@@ -1,11 +1,10 @@
 //! `daybook project`: advances the projections to the ledger's newest entry. Repeats safely.
 
-use std::time::Duration;
-
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
 
 use super::rebuild::build_all;
+use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::{Client, index};
 use crate::failure::{Exit, Failure};
@@ -18,9 +17,6 @@ use crate::projection::Plan;
 use crate::projection::advance::{Advanced, advance, check_history};
 use crate::projection::rebuild;
 
-/// How long a failed run tries to record its end.
-const RECORDING_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// What can be typed.
 #[derive(Debug, clap::Args)]
 pub struct Options {}
@@ -31,13 +27,6 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
     let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Posting, "project")).await?;
     let done = unless_interrupted(bring_up_to_date(&ledger, &client, settings, &mut run, output)).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
-}
-
-/// Finds the ledger and starts a run of a command that writes.
-pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Result<(Ledger, Run), Failure> {
-    let ledger = Ledger::open(&settings.ledger).await?;
-    let run = Run::start(&ledger, purpose, command).await?;
-    Ok((ledger, run))
 }
 
 /// Entries that an index must be behind for a rebuild to be worth a thought.
@@ -147,35 +136,6 @@ async fn advance_all(
     }
     run.unlock_projections().await?;
     failed.map_or(Ok(done), Err)
-}
-
-/// Records how a run ended, then ends the same way.
-pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Failure>) -> Result<Exit, Failure> {
-    match outcome {
-        Ok((exit, figures)) => {
-            // What is done is done, recorded or not.
-            let outcome = match exit {
-                Exit::Diverged => "found what differs",
-                Exit::Failed => "some of it was refused",
-                _ => "done",
-            };
-            if let Err(error) = run.finish(exit, outcome, figures).await {
-                tracing::warn!(error = error.message(), "the end of the run could not be recorded");
-            }
-            Ok(exit)
-        }
-        Err(failure) => {
-            // The database may be what failed: the record is worth a try, not a wait.
-            let (message, figures) = (failure.message(), serde_json::json!({}));
-            let recording = run.finish(failure.exit(), &message, figures);
-            match tokio::time::timeout(RECORDING_TIMEOUT, recording).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(error = error.message(), "the end of the run could not be recorded"),
-                Err(_) => tracing::warn!("the end of the run could not be recorded in time"),
-            }
-            Err(failure)
-        }
-    }
 }
 
 fn text(advanced: &Advanced) -> String {

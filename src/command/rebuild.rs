@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::progress::Shown;
-use super::project::{finish, start};
+use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::Client;
 use crate::failure::{Exit, Failure};
@@ -105,9 +105,10 @@ pub(super) async fn build_all(
     for one in &rebuilt {
         let (alias, index, through) = (&one.alias, &one.index, one.through);
         let documents = counted(one.documents, "document", "documents");
-        let seconds = one.duration.as_secs_f64();
-        let text =
-            format!("{alias:<16} {documents} through entry {through}, {seconds:.2} s, compared; served from {index}");
+        let (seconds, comparing) = (one.duration.as_secs_f64(), one.comparing.as_secs_f64());
+        let text = format!(
+            "{alias:<16} {documents} through entry {through}, {seconds:.2} s, of them {comparing:.2} comparing; served from {index}"
+        );
         output.tell("rebuilt", one, text);
     }
     Ok(rebuilt)

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::recorded::finish;
 use super::{arguments, project};
 use crate::config::Settings;
 use crate::elastic::Client;
@@ -64,7 +65,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "reverse")).await?;
     let work = post(&ledger, &mut reader, &mut run, client.as_ref(), &options, settings, output);
     let done = unless_interrupted(work).await;
-    project::finish(run, done.map(|figures| (Exit::Done, figures))).await
+    finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// Posts, then advances the projections.

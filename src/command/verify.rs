@@ -1,7 +1,7 @@
 //! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
 
 use super::arguments::Stretch;
-use super::project::{finish, start};
+use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::day::Period;
 use crate::elastic::{Client, index};

@@ -15,7 +15,7 @@ use super::digest::Sent;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::fold::LookedUp;
 use super::{Kind, Plan, serving_settings};
-use crate::clock::Stopwatch;
+use crate::clock::{Stopwatch, timed};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
 use crate::elastic::{Client, Method};
@@ -60,9 +60,12 @@ pub struct Rebuilt {
     pub through: EntryId,
     /// Its documents, all of which were compared with the ledger.
     pub documents: u64,
-    /// How long it took to build.
+    /// How long it took to build and compare.
     #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
     pub duration: Duration,
+    /// How much of that went into comparing.
+    #[serde(rename = "compare_seconds", serialize_with = "crate::output::as_seconds")]
+    pub comparing: Duration,
 }
 
 /// Hears how far a rebuild is.
@@ -108,8 +111,8 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         // From here on nobody else projects.
         run.lock_projections().await?;
         let mut rebuilt = Vec::new();
-        for Built { kind, index, duration } in &mut built {
-            rebuilt.push(self.complete(*kind, index, *duration).await?);
+        for one in &mut built {
+            rebuilt.push(self.complete(one).await?);
         }
         let indices: Vec<Index> = built.into_iter().map(|built| built.index).collect();
         failpoint::reach("rebuild.before_switch");
@@ -138,17 +141,17 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         let sent = if building.complete { None } else { self.write_all(kind, &mut index, building).await? };
         failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
-        let mut compared_through = None;
+        let (mut compared_through, mut comparing) = (None, Duration::ZERO);
         if let Some(sent) = sent {
-            self.compare_with_sent(kind, &index, &sent).await?;
+            timed(&mut comparing, self.compare_with_sent(kind, &index, &sent)).await?;
             compared_through = Some(index.checkpoint.applied_through);
         }
         self.catch_up(kind, &mut index).await?;
         // Not known are what an interrupted rebuild sent and what was caught up with: to compare that, all of it.
         if compared_through != Some(index.checkpoint.applied_through) {
-            self.compare(kind, &index).await?;
+            timed(&mut comparing, self.compare(kind, &index)).await?;
         }
-        Ok(Built { kind, index, duration: stopwatch.elapsed() })
+        Ok(Built { kind, index, duration: stopwatch.elapsed(), comparing })
     }
 
     /// What an interrupted rebuild left, if it is to be gone on with; else a new index, and what was left is deleted.
@@ -250,18 +253,20 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     }
 
     /// Catches up for the last time, so that the index can serve.
-    async fn complete(&mut self, kind: Kind, index: &mut Index, duration: Duration) -> Result<Rebuilt, Failure> {
-        self.catch_up(kind, index).await?;
+    async fn complete(&mut self, built: &mut Built) -> Result<Rebuilt, Failure> {
+        let Built { kind, index, duration, comparing } = built;
+        self.catch_up(*kind, index).await?;
         failpoint::reach("rebuild.caught_up");
         index.checkpoint.building = None;
         index.record(self.client).await?;
         Ok(Rebuilt {
-            projection: kind,
+            projection: *kind,
             alias: index.alias.clone(),
             index: index.physical.clone(),
             through: index.checkpoint.applied_through,
             documents: index.count(self.client).await?,
-            duration,
+            duration: *duration,
+            comparing: *comparing,
         })
     }
 }
@@ -270,6 +275,7 @@ struct Built {
     kind: Kind,
     index: Index,
     duration: Duration,
+    comparing: Duration,
 }
 
 /// Keeps account of what it passes on, and tells the progress.
