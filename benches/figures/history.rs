@@ -24,23 +24,39 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure
         prefix: PREFIX.to_owned(),
         terms: None,
     };
-    postgres::create(&daybook.ledger_url).await?;
     setting.elastic.delete_all(PREFIX).await?;
-    daybook.run(&["migrate"])?;
     let day = |place: u64| setting.first_day.checked_add_days(Days::new(place)).ok_or("the history is too long");
-    let (first, last) = (day(0)?, day(setting.history_days.saturating_sub(1))?);
-    eprintln!("H: posting {} days", setting.history_days);
-    let posted = daybook.run(&["apply", "--no-project", "--from", &first.to_string(), "--to", &last.to_string()])?;
-    #[expect(clippy::cast_precision_loss, reason = "thousands")]
-    let days_a_second = setting.history_days as f64 / posted.seconds;
-    table.add(Figure::new("H: posting the history", "days/s", vec![days_a_second]));
+    let last = day(setting.history_days.saturating_sub(1))?;
+    if setting.keep_history && postgres::last_day(&daybook.ledger_url).await.ok().flatten() == Some(last) {
+        eprintln!("H: the ledger of {} days that was kept", setting.history_days);
+    } else {
+        post(setting, &daybook, last, table).await?;
+    }
     settle(&daybook.ledger_url).await?;
     rebuild(setting, &daybook, table).await?;
     verify(setting, &daybook, table).await?;
     // The rebuild has left the indices as of the last day: now come the days after it.
     let days: Vec<NaiveDate> =
         (0..setting.runs(5) as u64).map(|n| day(setting.history_days + n)).collect::<Result<_, _>>()?;
-    one_more_day(setting, &daybook, &days, table).await
+    one_more_day(setting, &daybook, &days, table).await?;
+    if setting.keep_history {
+        let days = setting.history_days + days.len() as u64;
+        eprintln!("H: the ledger is kept; BENCH_KEEP_HISTORY=1 BENCH_HISTORY_DAYS={days} takes it up again");
+    }
+    Ok(())
+}
+
+/// Makes the ledger of the history.
+async fn post(setting: &Setting, daybook: &Daybook, last: NaiveDate, table: &mut Table) -> Result<(), Failure> {
+    eprintln!("H: posting {} days", setting.history_days);
+    postgres::create(&daybook.ledger_url).await?;
+    daybook.run(&["migrate"])?;
+    let (first, last) = (setting.first_day.to_string(), last.to_string());
+    let posted = daybook.run(&["apply", "--no-project", "--from", &first, "--to", &last])?;
+    #[expect(clippy::cast_precision_loss, reason = "thousands")]
+    let days_a_second = setting.history_days as f64 / posted.seconds;
+    table.add(Figure::new("H: posting the history", "days/s", vec![days_a_second]));
+    Ok(())
 }
 
 /// `rebuild`, comparing included, against bulk of the same mixture of documents.

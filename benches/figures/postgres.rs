@@ -1,5 +1,6 @@
 //! The databases of the bench.
 
+use chrono::NaiveDate;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use url::Url;
 
@@ -37,6 +38,11 @@ pub async fn drop(url: &str) -> Result<(), Failure> {
 pub async fn settle(url: &str) -> Result<(), Failure> {
     sqlx::raw_sql("CHECKPOINT").execute(&mut connect(url).await?).await?;
     Ok(())
+}
+
+/// The last day of the ledger, if there is one.
+pub async fn last_day(url: &str) -> Result<Option<NaiveDate>, Failure> {
+    Ok(sqlx::query_scalar("SELECT max(day) FROM daybook.entry").fetch_one(&mut connect(url).await?).await?)
 }
 
 pub async fn version(url: &str) -> Result<String, Failure> {

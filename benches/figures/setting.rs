@@ -32,6 +32,8 @@ pub struct Setting {
     runs: Option<usize>,
     /// Days of history in H.
     pub history_days: u64,
+    /// Whether the ledger with them is left for another bench.
+    pub keep_history: bool,
     /// First day of H, and the (first) day of M and L.
     pub first_day: NaiveDate,
     /// Any database of the server, whose name is replaced.
@@ -71,6 +73,7 @@ impl Setting {
             only,
             runs: number("BENCH_RUNS")?,
             history_days: number("BENCH_HISTORY_DAYS")?.ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
+            keep_history: std::env::var_os("BENCH_KEEP_HISTORY").is_some(),
             first_day: variable("BENCH_FIRST_DAY")?.parse()?,
             server_url: variable("DAYBOOK_LEDGER_URL")?,
             elastic: Elastic::new(&variable("DAYBOOK_ELASTICSEARCH_URL")?)?,
@@ -110,8 +113,9 @@ impl Setting {
     /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew.
     pub async fn clean_up(&self) -> Result<(), Failure> {
         self.elastic.delete_all(PREFIX).await?;
-        for name in ["ledger", "history"] {
-            postgres::drop(&self.database(name)?).await?;
+        postgres::drop(&self.database("ledger")?).await?;
+        if !self.keep_history {
+            postgres::drop(&self.database("history")?).await?;
         }
         Ok(())
     }
