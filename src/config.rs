@@ -37,15 +37,15 @@ pub struct Given {
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_DIMENSIONS")]
     pub terms_dimensions: Option<String>,
 
-    /// The stat types in stats-terms [default: all]
+    /// The stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_STAT_TYPES")]
     pub terms_stat_types: Option<String>,
 
-    /// Compress requests to Elasticsearch and its answers: pays over a slow network, costs on a fast one
+    /// Compress requests to Elasticsearch and its answers: pays over a slow network, costs on a fast one [default: false]
     #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
     pub elasticsearch_gzip: Option<bool>,
 
-    /// Memory that counting a day may take, with what else the program needs: 512M or 2G; a day that takes more is counted in
+    /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes more is counted in
     /// parts, each of which reads it once [default: 512M]
     #[arg(long, global = true, value_name = "SIZE", env = "DAYBOOK_MEMORY")]
     pub memory: Option<Memory>,
@@ -126,7 +126,8 @@ pub struct Settings {
     /// The source's database.
     pub source: Database,
     elasticsearch: Option<SecretString>,
-    elasticsearch_gzip: bool,
+    /// Whether what goes to Elasticsearch and comes from it is compressed.
+    pub elasticsearch_gzip: bool,
     /// How the projections are made.
     pub plan: Plan,
     /// How much memory counting may take.

@@ -9,7 +9,7 @@ use crate::baselines::{self, Bulk};
 use crate::documents::Documents;
 use crate::ledger::Fresh;
 use crate::postgres::{self, settle};
-use crate::process::{Daybook, Ended};
+use crate::process::{Daybook, Ended, Terms};
 use crate::setting::{PREFIX, Setting, Size};
 use crate::table::{Figure, Goal, Ratio, Samples, Table};
 
@@ -19,16 +19,17 @@ const SAMPLE_BYTES: usize = 300_000_000;
 pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
     let daybook = Daybook {
         source_url: setting.source(Size::H)?,
-        ledger_url: setting.database("history")?,
+        ledger_url: setting.history()?,
         elasticsearch_url: setting.elastic.url().to_owned(),
         prefix: PREFIX.to_owned(),
-        terms: None,
+        terms: Terms::OfCaller,
     };
     setting.elastic.delete_all(PREFIX).await?;
     let day = |place: u64| setting.first_day.checked_add_days(Days::new(place)).ok_or("the history is too long");
     let last = day(setting.history_days.saturating_sub(1))?;
-    if setting.keep_history && postgres::last_day(&daybook.ledger_url).await.ok().flatten() == Some(last) {
+    if setting.keep_history && postgres::last_day(&daybook.ledger_url).await? == Some(last) {
         eprintln!("H: the ledger of {} days that was kept", setting.history_days);
+        daybook.run(&["migrate"])?;
     } else {
         post(setting, &daybook, last, table).await?;
     }
@@ -170,7 +171,7 @@ async fn one_more_day(
     table: &mut Table,
 ) -> Result<(), Failure> {
     let mut samples = Samples::default();
-    let empty = Fresh { prefix: "bench-empty", ..Fresh::of(Size::H) };
+    let empty = Fresh { prefix: "bench-empty", terms: daybook.terms, ..Fresh::of(Size::H) };
     for day in days {
         eprintln!("H: apply of {day}");
         // The day before the history has no events.

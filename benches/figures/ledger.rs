@@ -4,26 +4,25 @@ use chrono::NaiveDate;
 
 use crate::Failure;
 use crate::postgres;
-use crate::process::Daybook;
+use crate::process::{Daybook, Terms};
 use crate::setting::{PREFIX, Setting, Size};
 
 /// Which ledger to make.
 pub struct Fresh {
     /// Whose source it has.
     pub size: Size,
-    /// What terms it keeps documents of; the default if that is not said.
-    pub terms: Option<&'static str>,
+    pub terms: Terms,
     /// The prefix of its indices.
     pub prefix: &'static str,
 }
 
 impl Fresh {
     pub fn of(size: Size) -> Self {
-        Self { size, terms: None, prefix: PREFIX }
+        Self { size, terms: Terms::Default, prefix: PREFIX }
     }
 
     pub fn without_terms(size: Size) -> Self {
-        Self { terms: Some("none"), ..Self::of(size) }
+        Self { terms: Terms::None, ..Self::of(size) }
     }
 
     /// A ledger with one entry, that of the empty day before, and with empty indices: what stands after the first

@@ -1,7 +1,8 @@
 //! The figures of the bench: each goal measured side by side with its baseline, in turn, in the same run.
 //!
 //! `script/bench` sets everything up and calls this; docs/performance.md says what each figure means. The sources are
-//! there already (daybook_demo_bench_s, _m, _l, _h); ledgers and indices (prefix `bench`) are made anew for every run.
+//! there already (daybook_demo_bench_s, _m, _l, _h); ledgers and indices (prefix `bench`) are made anew for every run, but
+//! the ledger of H once.
 //! The program is measured from outside: what it is told on its command line, and what it says in JSON.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "results on stdout, what is going on on stderr")]

@@ -42,7 +42,18 @@ pub async fn settle(url: &str) -> Result<(), Failure> {
 
 /// The last day of the ledger, if there is one.
 pub async fn last_day(url: &str) -> Result<Option<NaiveDate>, Failure> {
-    Ok(sqlx::query_scalar("SELECT max(day) FROM daybook.entry").fetch_one(&mut connect(url).await?).await?)
+    let mut server = connect(&with_database(url, "postgres")?).await?;
+    let exists = sqlx::query("SELECT FROM pg_database WHERE datname = $1").bind(name(url)?).fetch_optional(&mut server);
+    if exists.await?.is_none() {
+        return Ok(None);
+    }
+    let mut ledger = connect(url).await?;
+    let is_ledger: bool =
+        sqlx::query_scalar("SELECT to_regclass('daybook.entry') IS NOT NULL").fetch_one(&mut ledger).await?;
+    if !is_ledger {
+        return Ok(None);
+    }
+    Ok(sqlx::query_scalar("SELECT max(day) FROM daybook.entry").fetch_one(&mut ledger).await?)
 }
 
 pub async fn version(url: &str) -> Result<String, Failure> {

@@ -33,8 +33,18 @@ pub struct Daybook {
     pub ledger_url: String,
     pub elasticsearch_url: String,
     pub prefix: String,
-    /// `DAYBOOK_TERMS_DIMENSIONS`; the default if there is none.
-    pub terms: Option<&'static str>,
+    pub terms: Terms,
+}
+
+/// Of what terms documents are kept.
+#[derive(Clone, Copy)]
+pub enum Terms {
+    /// As daybook does if nobody says otherwise.
+    Default,
+    /// Of none.
+    None,
+    /// As whoever called the bench says.
+    OfCaller,
 }
 
 impl Daybook {
@@ -48,9 +58,11 @@ impl Daybook {
             .env("DAYBOOK_LEDGER_URL", &self.ledger_url)
             .env("DAYBOOK_ELASTICSEARCH_URL", &self.elasticsearch_url)
             .env("DAYBOOK_INDEX_PREFIX", &self.prefix);
-        if let Some(terms) = self.terms {
-            command.env("DAYBOOK_TERMS_DIMENSIONS", terms);
-        }
+        match self.terms {
+            Terms::Default => command.env_remove("DAYBOOK_TERMS_DIMENSIONS"),
+            Terms::None => command.env("DAYBOOK_TERMS_DIMENSIONS", "none"),
+            Terms::OfCaller => &mut command,
+        };
         run(&mut command)
     }
 }

@@ -73,7 +73,7 @@ impl Setting {
             only,
             runs: number("BENCH_RUNS")?,
             history_days: number("BENCH_HISTORY_DAYS")?.ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
-            keep_history: std::env::var_os("BENCH_KEEP_HISTORY").is_some(),
+            keep_history: std::env::var("BENCH_KEEP_HISTORY").is_ok_and(|keep| keep == "1"),
             first_day: variable("BENCH_FIRST_DAY")?.parse()?,
             server_url: variable("DAYBOOK_LEDGER_URL")?,
             elastic: Elastic::new(&variable("DAYBOOK_ELASTICSEARCH_URL")?)?,
@@ -110,12 +110,18 @@ impl Setting {
         })
     }
 
-    /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew.
+    /// The ledger of H.
+    pub fn history(&self) -> Result<String, Failure> {
+        self.database(if self.smoke { "history_smoke" } else { "history" })
+    }
+
+    /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew, and so does the
+    /// ledger of H if it is to be kept.
     pub async fn clean_up(&self) -> Result<(), Failure> {
         self.elastic.delete_all(PREFIX).await?;
         postgres::drop(&self.database("ledger")?).await?;
-        if !self.keep_history {
-            postgres::drop(&self.database("history")?).await?;
+        if self.includes(Size::H) && !self.keep_history {
+            postgres::drop(&self.history()?).await?;
         }
         Ok(())
     }

@@ -162,7 +162,7 @@ async fn import(
     let rules = Rules { on_conflict: options.on_conflict, replace: options.replace };
     let import = Import::new(ledger, source, (options.stretch.bounds(), rules), settings.memory, output).await?;
     let origin = match options.from_index {
-        Some(address) => Origin::Index(address),
+        Some(address) => Origin::Index { address, gzip: settings.elasticsearch_gzip },
         None => Origin::Files { paths: options.files, day: options.day },
     };
     let summary = import.import(origin, run).await?;

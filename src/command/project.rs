@@ -1,21 +1,21 @@
 //! `daybook project`: advances the projections to the ledger's newest entry. Repeats safely.
 
 use futures_util::future::join_all;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::rebuild::build_all;
 use super::recorded::{finish, start};
 use crate::config::Settings;
-use crate::elastic::{Client, index};
+use crate::elastic::Client;
+use crate::elastic::index::{self, Index};
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output, counted};
-use crate::projection::Plan;
 use crate::projection::advance::{Advanced, advance, check_history};
-use crate::projection::rebuild;
+use crate::projection::{Kind, Plan, rebuild};
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -32,9 +32,8 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
 /// Entries that an index must be behind for a rebuild to be worth a thought.
 const MANY_ENTRIES: i64 = 30;
 
-/// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds them where what they
-/// lack is nearly all of the ledger. A rebuild writes each document once, an advance once for each entry that touches
-/// it.
+/// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds those that lack
+/// nearly all of the ledger. A rebuild writes each document once, an advance once for each entry that touches it.
 pub async fn bring_up_to_date(
     ledger: &Ledger,
     client: &Client,
@@ -44,74 +43,106 @@ pub async fn bring_up_to_date(
 ) -> Result<Map<String, Value>, Failure> {
     client.check_version().await?;
     let mut reader = Reader::open(ledger, "daybook projecting").await?;
-    if lacks_most(ledger, client, &settings.plan, &mut reader).await? {
-        match Run::start(ledger, Purpose::Rebuilding, "rebuild").await {
-            Ok(mut rebuilding) => {
-                let options = rebuild::Options::of(settings.plan.kinds());
-                let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
-                // Whoever interrupts the run interrupts this as well; the record of it then says that it did not finish.
-                let rebuilt = Box::pin(work).await.map(|rebuilt| (Exit::Done, figures("rebuilt", &rebuilt)));
-                let figures = rebuilt.as_ref().map(|(_, figures)| figures.clone()).unwrap_or_default();
-                finish(rebuilding, rebuilt).await?;
-                return Ok(figures);
-            }
-            // Somebody else rebuilds: what is there is advanced meanwhile.
-            Err(failure) if failure.exit() == Exit::Locked => {}
-            Err(failure) => return Err(failure),
+    let lacking = lacking_most(ledger, client, &settings.plan, &mut reader).await?;
+    let (lacking, others): (Vec<Kind>, Vec<Kind>) =
+        settings.plan.kinds().into_iter().partition(|kind| lacking.contains(kind));
+    let advanced = advance_all(ledger, client, &settings.plan, &others, reader, run, output).await;
+    // What is wrong with one index does not keep the others back; a cluster that is gone does.
+    let is_gone = matches!(&advanced, Err(failure) if failure.exit() == Exit::Unreachable);
+    if lacking.is_empty() || is_gone {
+        return advanced;
+    }
+    match (advanced, rebuild_all(lacking, ledger, client, settings, run, output).await) {
+        (Ok(advanced), Ok(rebuilt)) => Ok(advanced.into_iter().chain(rebuilt).collect()),
+        (Ok(_), Err(failure)) | (Err(failure), Ok(_)) => Err(failure),
+        (Err(failure), Err(another)) => {
+            output.tell_failure(&another);
+            Err(failure)
         }
     }
-    let projected = advance_all(ledger, client, &settings.plan, reader, run, output).await?;
-    Ok(figures("projected", &projected))
+}
+
+/// Rebuilds projections in a run of its own. If somebody else rebuilds, what is there is advanced.
+async fn rebuild_all(
+    kinds: Vec<Kind>,
+    ledger: &Ledger,
+    client: &Client,
+    settings: &Settings,
+    run: &mut Run,
+    output: Output,
+) -> Result<Map<String, Value>, Failure> {
+    let mut rebuilding = match Run::start(ledger, Purpose::Rebuilding, "rebuild").await {
+        Err(failure) if failure.exit() == Exit::Locked => {
+            let reader = Reader::open(ledger, "daybook projecting").await?;
+            return advance_all(ledger, client, &settings.plan, &kinds, reader, run, output).await;
+        }
+        started => started?,
+    };
+    // Nobody may be there to say that it is to go on with what a run that was ended left.
+    let options = rebuild::Options { resume: true, ..rebuild::Options::of(kinds) };
+    let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
+    // Whoever interrupts the run interrupts this as well; the record of it then says that it did not finish.
+    let rebuilt = Box::pin(work).await.map(|rebuilt| figures("rebuilt", &rebuilt));
+    let figures = rebuilt.as_ref().cloned().unwrap_or_default();
+    finish(rebuilding, rebuilt.map(|figures| (Exit::Done, figures))).await?;
+    Ok(figures)
 }
 
 fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
-    Map::from_iter([(name.to_owned(), serde_json::json!(of))])
+    Map::from_iter([(name.to_owned(), json!(of))])
 }
 
-/// Whether every index that is kept up lacks many entries, and in them at least nine tenths of the ledger's rows.
+/// The projections whose indices lack many entries, and in them at least nine tenths of the ledger's rows.
 ///
 /// With few entries a rebuild gains nothing: of 29 days that the indices lacked, an advance took 8.1 s and a rebuild 10.0 s,
 /// comparing included; with as many days in them already the advance took 8.5 s and a rebuild of all 58 18.9 s.
-async fn lacks_most(ledger: &Ledger, client: &Client, plan: &Plan, reader: &mut Reader) -> Result<bool, Failure> {
+async fn lacking_most(
+    ledger: &Ledger,
+    client: &Client,
+    plan: &Plan,
+    reader: &mut Reader,
+) -> Result<Vec<Kind>, Failure> {
     let head = reader.head().await?;
-    if head.number() < MANY_ENTRIES {
-        return Ok(false);
-    }
-    let mut least = head;
+    let mut lacking = Vec::new();
     for kind in plan.kinds() {
         let through = match index::find(client, &plan.alias(kind)).await {
             Ok(None) => EntryId::NONE,
-            Ok(Some(index)) => {
-                if head.number() - index.checkpoint.applied_through.number() < MANY_ENTRIES {
-                    return Ok(false);
-                }
-                // What an advance would refuse must not be replaced unasked.
-                let sound =
-                    index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(plan.shape(kind).as_ref()));
-                if sound.is_err() || check_history(&index, reader).await.is_err() {
-                    return Ok(false);
-                }
-                index.checkpoint.applied_through
-            }
-            Err(_) => return Ok(false),
+            // What an advance would refuse must not be replaced unasked.
+            Ok(Some(index)) if is_sound(&index, kind, plan, ledger, reader).await => index.checkpoint.applied_through,
+            Ok(Some(_)) | Err(_) => continue,
         };
-        least = least.min(through);
+        if head.number() - through.number() < MANY_ENTRIES {
+            continue;
+        }
+        let rows = reader.delta_rows_after(through).await?;
+        if rows.after.saturating_mul(10) >= rows.all.saturating_mul(9) {
+            lacking.push(kind);
+        }
     }
-    let rows = reader.delta_rows_after(least).await?;
-    Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
+    Ok(lacking)
 }
 
-/// Advances all projections, side by side, and tells of each: one waits for the cluster while another reads the ledger.
+/// Whether an advance would take the index as it is.
+async fn is_sound(index: &Index, kind: Kind, plan: &Plan, ledger: &Ledger, reader: &mut Reader) -> bool {
+    index.check_ledger(ledger.ledger_id).is_ok()
+        && index.check_shape(plan.shape(kind).as_ref()).is_ok()
+        && check_history(index, reader).await.is_ok()
+}
+
+/// Advances projections side by side, and tells of each: one waits for the cluster while another reads the ledger.
 async fn advance_all(
     ledger: &Ledger,
     client: &Client,
     plan: &Plan,
+    kinds: &[Kind],
     reader: Reader,
     run: &mut Run,
     output: Output,
-) -> Result<Vec<Advanced>, Failure> {
+) -> Result<Map<String, Value>, Failure> {
+    if kinds.is_empty() {
+        return Ok(Map::new());
+    }
     run.lock_projections().await?;
-    let kinds = plan.kinds();
     let mut readers = vec![reader];
     while readers.len() < kinds.len()
         && let Ok(another) = Reader::open(ledger, "daybook projecting").await
@@ -135,7 +166,7 @@ async fn advance_all(
         }
     }
     run.unlock_projections().await?;
-    failed.map_or(Ok(done), Err)
+    failed.map_or_else(|| Ok(figures("projected", &done)), Err)
 }
 
 fn text(advanced: &Advanced) -> String {

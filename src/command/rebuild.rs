@@ -67,9 +67,22 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let done = if options.rollback {
         unless_interrupted(roll_back(&kinds, settings, &ledger, &client, &mut run, output)).await
     } else {
-        unless_interrupted(build(options, kinds, settings, &ledger, &client, &mut run, output)).await
+        let building = build(options, kinds, settings, &ledger, &client, &mut run, output);
+        unless_interrupted(Box::pin(building)).await.map_err(resumable)
     };
     finish(run, done.map(|figures| (Exit::Done, figures))).await
+}
+
+/// Says how to go on without losing what is built, where that may be possible.
+fn resumable(failure: Failure) -> Failure {
+    let hint = match failure.exit() {
+        Exit::Interrupted => "",
+        Exit::Unreachable => "see to it that Postgres and Elasticsearch can be reached and are well; ",
+        _ => return failure,
+    };
+    failure.hint(format!(
+        "{hint}`daybook rebuild --resume`, with the same --only, goes on with what is built; readers are served as before"
+    ))
 }
 
 async fn build(

@@ -1,16 +1,20 @@
-//! What commands that write have in common: each is a run, of whose start and end there is a record.
+//! What commands that are runs have in common: of the start and the end of each there is a record.
 
 use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
 
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 
-/// How long a failed run tries to record its end.
-const RECORDING_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a run tries to record its end: worth a try, not a long wait.
+const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
+const RECORDING_TIMEOUT_OF_FAILED: Duration = Duration::from_secs(3);
 
-/// Finds the ledger and starts a run of a command that writes.
+/// Finds the ledger and starts a run of a command.
 pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Result<(Ledger, Run), Failure> {
     let ledger = Ledger::open(&settings.ledger).await?;
     let run = Run::start(&ledger, purpose, command).await?;
@@ -18,30 +22,25 @@ pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Resu
 }
 
 /// Records how a run ended, then ends the same way.
-pub async fn finish(run: Run, outcome: Result<(Exit, impl serde::Serialize), Failure>) -> Result<Exit, Failure> {
-    match outcome {
+pub async fn finish(run: Run, outcome: Result<(Exit, impl Serialize), Failure>) -> Result<Exit, Failure> {
+    let (exit, text, figures) = match &outcome {
         Ok((exit, figures)) => {
-            // What is done is done, recorded or not.
-            let outcome = match exit {
+            let text = match exit {
                 Exit::Diverged => "found what differs",
                 Exit::Failed => "some of it was refused",
                 _ => "done",
             };
-            if let Err(error) = run.finish(exit, outcome, figures).await {
-                tracing::warn!(error = error.message(), "the end of the run could not be recorded");
-            }
-            Ok(exit)
+            (*exit, text.to_owned(), serde_json::to_value(figures).unwrap_or_default())
         }
-        Err(failure) => {
-            // The database may be what failed: the record is worth a try, not a wait.
-            let (message, figures) = (failure.message(), serde_json::json!({}));
-            let recording = run.finish(failure.exit(), &message, figures);
-            match tokio::time::timeout(RECORDING_TIMEOUT, recording).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(error = error.message(), "the end of the run could not be recorded"),
-                Err(_) => tracing::warn!("the end of the run could not be recorded in time"),
-            }
-            Err(failure)
-        }
+        Err(failure) => (failure.exit(), failure.message(), json!({})),
+    };
+    // The database may be what failed.
+    let longest = if outcome.is_ok() { RECORDING_TIMEOUT } else { RECORDING_TIMEOUT_OF_FAILED };
+    match tokio::time::timeout(longest, run.finish(exit, &text, figures)).await {
+        Ok(Ok(())) => {}
+        // What is done is done, recorded or not.
+        Ok(Err(error)) => tracing::warn!(error = error.message(), "the end of the run could not be recorded"),
+        Err(_) => tracing::warn!("the end of the run could not be recorded in time"),
     }
+    outcome.map(|(exit, _)| exit)
 }

@@ -39,7 +39,10 @@ struct LedgerStatus {
     sealed: Option<Sealed>,
     /// Why the source was not looked at.
     source_problem: Option<String>,
+    /// The run that posts or projects now.
     running: Option<String>,
+    /// The run that rebuilds or verifies documents now.
+    rebuilding: Option<String>,
 }
 
 /// How many days have another past than that of having been applied once.
@@ -85,7 +88,7 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
     let status = ledger_status(settings, &ledger, &mut reader).await?;
     output.tell("ledger_status", &status, ledger_text(&status));
     for run in last_runs(&mut reader).await? {
-        let text = run_text(&run, status.running.is_some());
+        let text = run_text(&run, status.is_running(&run));
         output.tell("run_status", &run, text);
     }
     if !settings.has_elasticsearch() {
@@ -102,6 +105,19 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         output.tell("projection_status", &status, projection_text(&status));
     }
     Ok(Exit::Done)
+}
+
+impl LedgerStatus {
+    /// The sessions that hold a lock now.
+    fn holders(&self) -> impl Iterator<Item = &String> {
+        self.running.iter().chain(&self.rebuilding)
+    }
+
+    /// Whether the run is one of them: the name of its session says which it is.
+    fn is_running(&self, run: &RunStatus) -> bool {
+        let run_id = run.run_id.to_string();
+        self.holders().any(|holder| holder.contains(&run_id))
+    }
 }
 
 async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
@@ -142,6 +158,7 @@ async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader
         sealed,
         source_problem,
         running: lock::holder(reader.connection(), Purpose::Posting).await?,
+        rebuilding: lock::holder(reader.connection(), Purpose::Rebuilding).await?,
     })
 }
 
@@ -241,9 +258,7 @@ fn ledger_text(status: &LedgerStatus) -> String {
     }
     lines.extend(past_text(&status.past));
     lines.extend(sealed_text(status));
-    if let Some(running) = &status.running {
-        lines.push(format!("running now      {running}"));
-    }
+    lines.extend(status.holders().map(|holder| format!("running now      {holder}")));
     lines.join("\n")
 }
 
@@ -281,7 +296,10 @@ fn run_text(run: &RunStatus, running: bool) -> String {
     let end = match (&run.outcome, run.exit_code) {
         (Some(outcome), Some(code)) => format!("exit {code}, {outcome}"),
         _ if running => "still running".to_owned(),
-        _ => "did not finish: it was killed or interrupted; run it again".to_owned(),
+        _ if run.command == "rebuild" => {
+            "did not finish: it was killed; `daybook rebuild --resume` goes on with it".to_owned()
+        }
+        _ => "did not finish: it was killed; run it again".to_owned(),
     };
     format!("last run         {} at {started}: {end}", run.command)
 }

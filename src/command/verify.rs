@@ -1,6 +1,7 @@
 //! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
 
 use super::arguments::Stretch;
+use super::progress::Shown;
 use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::day::Period;
@@ -15,6 +16,7 @@ use crate::output::{Grouped, Output, counted};
 use crate::projection::Kind;
 use crate::projection::advance::check_history;
 use crate::projection::compare::{Comparison, Part, compare_index};
+use crate::projection::rebuild::Progress as _;
 use crate::verify;
 
 /// What can be typed.
@@ -203,7 +205,11 @@ async fn verify_projection(
         return Ok(tell_index_failure(&alias, &failure, output));
     }
     let through = index.checkpoint.applied_through;
-    let comparison = compare_index(kind, plan, reader, client, &index, through, Some(part), repair).await?;
+    let mut progress = Shown::of("document", "documents");
+    progress.begin(&format!("comparing {}", index.physical), None);
+    let mut at = |documents| progress.at(documents, 0);
+    let comparison = compare_index(kind, plan, reader, client, &index, through, Some(part), repair, &mut at).await?;
+    progress.end();
     for finding in comparison.findings.iter().take(if output.is_json() { usize::MAX } else { SHOWN }) {
         let fields = serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
         output.tell("finding", fields, format!("{alias:<16} {finding}"));

@@ -159,6 +159,13 @@ impl Client {
         if answer.is_success() { Ok(answer) } else { Err(answer.failure(what)) }
     }
 
+    /// Sends a request that must not be made again, whatever becomes of it, and expects a success.
+    pub async fn request_once(&self, method: Method, path: &str, body: &Value, what: &str) -> Result<Answer, Failure> {
+        let sending = self.send_bytes(method, path, "application/json", Some(body.to_string().into()));
+        let answer = sending.await.map_err(|error| error.during(what))?;
+        if answer.is_success() { Ok(answer) } else { Err(answer.failure(what)) }
+    }
+
     /// Sends a request whose body is lines of JSON.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, Unreachable> {
         self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body)).await
@@ -209,7 +216,7 @@ impl Answer {
         let failure = Failure::failed(format!("{what}: Elasticsearch answered {}: {}", self.status, self.reason()));
         match self.status {
             401 => failure.hint("check the user and the password in DAYBOOK_ELASTICSEARCH_URL"),
-            403 => failure.hint("the user of DAYBOOK_ELASTICSEARCH_URL needs the privileges create_index, manage and write on the indices of the prefix"),
+            403 => failure.hint("the user of DAYBOOK_ELASTICSEARCH_URL needs the privileges create_index, manage, read and write on the indices of the prefix"),
             429 | 502 | 503 | 504 => {
                 failure.with_exit(Exit::Unreachable).hint("Elasticsearch is overloaded or starting: run `daybook project` later to catch up")
             }

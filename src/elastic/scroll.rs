@@ -73,7 +73,8 @@ impl Scroll {
     /// The next page; an empty one behind the last, however often it is asked for.
     pub async fn next(&mut self) -> Result<Page, Failure> {
         let body = json!({ "scroll": KEPT, "scroll_id": self.id });
-        let answer = self.client.request(Method::Post, "/_search/scroll", Some(&body), &self.what).await?;
+        // Asked for again, the cluster would give the page after the one that was lost.
+        let answer = self.client.request_once(Method::Post, "/_search/scroll", &body, &self.what).await?;
         self.turn(answer)
     }
 

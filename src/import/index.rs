@@ -79,8 +79,8 @@ struct Hit {
 }
 
 impl OldIndex {
-    /// The index that an address ends with.
-    pub(super) fn new(address: &str, days: Bounds) -> Result<Self, Failure> {
+    /// The index that an address ends with; `gzip` says whether its answers come compressed.
+    pub(super) fn new(address: &str, days: Bounds, gzip: bool) -> Result<Self, Failure> {
         let unreadable = || {
             Failure::usage("the address of --from-index cannot be read")
                 .hint("write it as http://USER:PASSWORD@HOST:9200/INDEX")
@@ -92,7 +92,7 @@ impl OldIndex {
             return Err(unreadable());
         }
         url.set_path(before);
-        let client = Client::new(&String::from(url).into(), false)?;
+        let client = Client::new(&String::from(url).into(), gzip)?;
         let bound = |bound: &str, day: Option<Day>| day.map(|day| (bound.to_owned(), json!(day.next())));
         let bounds: serde_json::Map<_, _> = bound("gte", days.from).into_iter().chain(bound("lte", days.to)).collect();
         let query =
@@ -173,6 +173,11 @@ impl OldIndex {
                 ("/_search".to_owned(), body)
             }
         };
+        if let Cursor::Scroll { .. } = self.cursor {
+            // Asked for again, the cluster would give the page after the one that was lost.
+            let answer = self.client.request_once(Method::Post, &path, &body, what).await;
+            return answer.map_err(|failure| failure.hint(WAY_OUT));
+        }
         let sending = self.client.send(Method::Post, &path, Some(&body));
         let answer = sending.await.map_err(|error| no_answer(error, what))?;
         if answer.is_success() { Ok(answer) } else { Err(refused(&answer, what)) }

@@ -46,8 +46,13 @@ pub enum Origin {
         /// The day of the aggregation objects.
         day: Option<Day>,
     },
-    /// A running index, by its address.
-    Index(String),
+    /// A running index.
+    Index {
+        /// Its address.
+        address: String,
+        /// Whether what comes from it is compressed.
+        gzip: bool,
+    },
 }
 
 /// Something that was read.
@@ -123,8 +128,8 @@ impl<'a> Import<'a> {
                 }
                 self.settle(None, run).await?;
             }
-            Origin::Index(address) => {
-                let mut index = OldIndex::new(&address, self.days)?;
+            Origin::Index { address, gzip } => {
+                let mut index = OldIndex::new(&address, self.days, gzip)?;
                 self.inputs.push(index.name());
                 loop {
                     let page = index.next_page().await?;

@@ -35,9 +35,11 @@ impl Purpose {
     }
 }
 
-/// How long a run waits for another's projecting, and how often it asks.
+/// How long a run that keeps others from posting waits for another's projecting.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// How often a run that waits asks, and how often it says that it waits.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
+const BETWEEN_WARNINGS: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 30 });
 
 /// Version of the program, as it is stored with runs and entries.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -87,6 +89,7 @@ impl Lock {
 #[derive(Debug)]
 pub struct Run {
     lock: Lock,
+    purpose: Purpose,
 }
 
 impl Run {
@@ -102,7 +105,7 @@ impl Run {
             .await
             .attempt("recording the start of the run")?;
         failpoint::reach("run.started");
-        Ok(Self { lock })
+        Ok(Self { lock, purpose })
     }
 
     /// Which run this is.
@@ -115,12 +118,14 @@ impl Run {
         self.lock.check().await
     }
 
-    /// Waits until nobody else projects, and keeps others from it.
+    /// Waits until nobody else projects, and keeps others from it. A run that rebuilds waits as long as it takes: what it
+    /// has built would be lost, and it keeps nobody from posting.
     ///
     /// Asks again and again: a session that waits in the server does not notice that its process is gone, and would keep
     /// the locks that it has.
     pub async fn lock_projections(&mut self) -> Result<(), Failure> {
         let waiting = Stopwatch::start();
+        let mut warned = Duration::ZERO;
         loop {
             let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
                 .bind(Purpose::Projecting.key())
@@ -130,7 +135,13 @@ impl Run {
             if taken {
                 return Ok(());
             }
-            if waiting.elapsed() > LONGEST_WAIT {
+            let waited = waiting.elapsed();
+            if waited > warned + BETWEEN_WARNINGS {
+                warned = waited;
+                let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
+                tracing::warn!(holder, seconds = waited.as_secs(), "waiting for another run's projecting");
+            }
+            if self.purpose == Purpose::Posting && waited > LONGEST_WAIT {
                 let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
                 let seconds = LONGEST_WAIT.as_secs();
                 return Err(Failure::new(

@@ -50,12 +50,14 @@ impl CellTerms {
                     sum.entry_id = sum.entry_id.max(entry_id);
                 } else {
                     self.bytes += term.len() + BYTES_OF_TERM;
+                    if self.bytes > MAX_BYTES {
+                        tracing::debug!(cell = %self.cell, "left to the server: its terms are too many");
+                        self.sums = None;
+                        return Ok(());
+                    }
                     sums.insert(Box::from(term), Sum { count, entry_id });
                 }
             }
-        }
-        if self.bytes > MAX_BYTES {
-            self.sums = None;
         }
         Ok(())
     }

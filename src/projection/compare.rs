@@ -103,7 +103,8 @@ pub struct Part {
     pub every: Option<u64>,
 }
 
-/// Compares an index with what the ledger was after an entry; puts it right, if asked to.
+/// Compares an index with what the ledger was after an entry; puts it right, if asked to. `at` hears of how many documents
+/// were looked at.
 #[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
 pub async fn compare_index(
     kind: Kind,
@@ -114,6 +115,7 @@ pub async fn compare_index(
     through: EntryId,
     part: Option<Part>,
     repair: bool,
+    at: &mut (dyn FnMut(u64) + Send),
 ) -> Result<Comparison, Failure> {
     let part = part.unwrap_or_default();
     let mut comparer = Comparer {
@@ -126,6 +128,7 @@ pub async fn compare_index(
         found: 0,
         repairs: repair.then(|| BulkWriter::to_index(client, &index.physical, 2)),
         comparison: Comparison::default(),
+        at,
     };
     let entries = Entries { after: EntryId::NONE, through };
     match (kind, part.period) {
@@ -163,6 +166,7 @@ struct Comparer<'a> {
     found: u64,
     repairs: Option<BulkWriter>,
     comparison: Comparison,
+    at: &'a mut (dyn FnMut(u64) + Send),
 }
 
 impl Sink for Comparer<'_> {
@@ -259,6 +263,7 @@ impl Comparer<'_> {
         let Looked { batch, found, wrong } =
             looked.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error))??;
         self.comparison.compared += batch.documents().len() as u64;
+        (self.at)(self.comparison.compared);
         self.found += found;
         for Wrong { place, defect, stored_version } in wrong {
             let Some(expected) = batch.documents().nth(place) else { continue };
@@ -284,8 +289,17 @@ impl Comparer<'_> {
         if let Some((kind, plan, reader, through)) = whole {
             self.index.refresh(self.client).await?;
             // What is there is the expected documents that were found, and the extra ones.
-            if self.index.count(self.client).await? > self.found {
+            let there = self.index.count(self.client).await?;
+            if there > self.found {
                 self.find_extra(kind, plan, reader, through).await?;
+                let extra = self.comparison.extra;
+                if self.found + extra < there {
+                    return Err(Failure::failed(format!(
+                        "{} holds {there} documents; of them {} are expected and {extra} were found to be extra",
+                        self.index.physical, self.found
+                    ))
+                    .hint("somebody else is writing to it: stop them, then run the command again"));
+                }
             }
         }
         if let Some(repairs) = &mut self.repairs {

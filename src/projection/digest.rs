@@ -14,11 +14,11 @@ use crate::elastic::index::Index;
 use crate::elastic::scroll::Scroll;
 use crate::failure::Failure;
 
-/// What a page of documents takes in memory, usually and at most.
+/// What a page of documents takes in memory, usually and at most; two are there at once.
 const PAGE_BYTES: u64 = 8 << 20;
 const LARGEST_PAGE_BYTES: u64 = 16 << 20;
 /// What Elasticsearch gives at once, unless it is told otherwise.
-const PAGE_DOCUMENTS: u64 = 10_000;
+const PAGE_DOCUMENTS: u64 = if cfg!(debug_assertions) { 16 } else { 10_000 };
 
 /// Documents that were sent to an index.
 #[derive(Clone, Copy, Debug, Default)]
@@ -157,7 +157,7 @@ mod tests {
             sent.page()
         };
         assert_eq!(page(&[]), 1);
-        assert_eq!(page(&[100; 10]), 10_000);
+        assert_eq!(page(&[100; 10]), usize::try_from(PAGE_DOCUMENTS).unwrap());
         assert_eq!(page(&[1 << 20; 10]), 8);
         assert_eq!(page(&[vec![8 << 20], vec![100; 10_000]].concat()), 2);
     }

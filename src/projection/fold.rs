@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::terms::{Dimension, Key, Scope};
@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::{Client, Method};
 use crate::failpoint;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::ledger::EntryId;
 use crate::ledger::read::{Reader, StoredRow};
 
@@ -90,8 +90,8 @@ struct Adding<'f, 'a> {
 #[derive(Deserialize)]
 struct Stored {
     /// Not there if the look-up itself failed, which must not pass for a document that is not there.
-    #[serde(rename = "found")]
-    _found: bool,
+    found: Option<bool>,
+    error: Option<Value>,
     #[serde(rename = "_source")]
     source: Option<StoredSource>,
 }
@@ -165,11 +165,16 @@ async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<
     }
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let path = format!("/{index}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs._source");
+    let path = format!("/{index}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source");
     let answer = client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
     let docs = answer.read::<Answer>(&what)?.docs;
     if docs.len() != added.len() {
         return Err(Failure::failed(format!("{what}: the answer is about {} documents", docs.len())));
+    }
+    if let Some(Stored { error, .. }) = docs.iter().find(|stored| stored.found.is_none()) {
+        let error = error.as_ref().map_or_else(|| "no reason given".to_owned(), Value::to_string);
+        return Err(Failure::new(Exit::Unreachable, format!("{what}: Elasticsearch could not look one up: {error}"))
+            .hint("see to it that the cluster is not red, then run `daybook project` to catch up"));
     }
     Ok(added.into_iter().zip(docs).collect())
 }
@@ -181,9 +186,11 @@ mod tests {
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
         let read = |item: &str| serde_json::from_str::<Stored>(item);
-        assert!(read(r#"{"found":false}"#).unwrap().source.is_none());
+        let missing = read(r#"{"found":false}"#).unwrap();
+        assert!(missing.found == Some(false) && missing.source.is_none());
         assert!(read(r#"{"found":true,"_source":{"count":2,"entry_id":1}}"#).unwrap().source.is_some());
-        // An item with an error, of which only what is asked for comes through.
-        assert!(read("{}").is_err());
+        let failed = read(r#"{"error":{"type":"no_shard_available_action_exception"}}"#).unwrap();
+        assert!(failed.found.is_none() && failed.error.is_some());
+        assert!(read("{}").unwrap().found.is_none());
     }
 }

@@ -58,7 +58,7 @@ pub struct Rebuilt {
     pub index: String,
     /// The last entry it contains.
     pub through: EntryId,
-    /// Its documents, all of which were compared with the ledger.
+    /// Its documents. All were compared with the ledger, but for those that the last catching-up has written.
     pub documents: u64,
     /// How long it took to build and compare.
     #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
@@ -230,7 +230,14 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         self.progress.begin(&format!("comparing {}", index.physical), None);
         let same = sent.are_in(index, self.client, |documents| self.progress.at(documents, 0)).await?;
         self.progress.end();
-        if same { Ok(()) } else { self.compare(kind, index).await }
+        if same {
+            return Ok(());
+        }
+        tracing::warn!(index = index.physical, "the index is not what was sent to it: each document is looked up");
+        self.compare(kind, index).await?;
+        // Other bytes of the same content, or another version.
+        tracing::warn!(index = index.physical, "no document differs in what it says");
+        Ok(())
     }
 
     /// Compares each document with what the ledger makes of it.
@@ -238,8 +245,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         index.refresh(self.client).await?;
         let through = index.checkpoint.applied_through;
         self.progress.begin(&format!("comparing {}", index.physical), None);
-        let comparison =
-            compare_index(kind, self.plan, &mut self.reader, self.client, index, through, None, false).await?;
+        let Self { plan, reader, client, progress, .. } = self;
+        let mut at = |documents| progress.at(documents, 0);
+        let comparison = compare_index(kind, plan, reader, client, index, through, None, false, &mut at).await?;
         self.progress.end();
         refuse_differences(index, &comparison)
     }
@@ -323,14 +331,15 @@ pub async fn roll_back(
     let mut previous = Vec::new();
     for kind in kinds {
         let alias = plan.alias(*kind);
-        let serving = index::find(client, &alias).await?.map_or(0, |index| index.checkpoint.generation);
+        // If nothing serves any more, every one that was kept is before it.
+        let serving = index::find(client, &alias).await?.map_or(u32::MAX, |index| index.checkpoint.generation);
         let kept = index::generations(client, &alias).await?.into_iter().rev().find(|index| {
             let Checkpoint { ledger_id, generation, ref building, ref shape, .. } = index.checkpoint;
             ledger_id == ledger.ledger_id && generation < serving && building.is_none() && *shape == plan.shape(*kind)
         });
         previous.push(kept.ok_or_else(|| {
             Failure::failed(format!("there is no generation of {alias} before the one that serves"))
-                .hint("`daybook rebuild` keeps one; --keep says how many")
+                .hint("`daybook rebuild` keeps one of each projection that it makes anew (--keep says how many): give the --only that it had")
         })?);
     }
     switch(client, &previous).await?;

@@ -89,7 +89,7 @@ async fn compressed_requests_write_the_same_documents() {
 }
 
 #[tokio::test]
-async fn answers_are_compressed_only_if_requests_are() {
+async fn compressed_answers_are_asked_for_only_if_the_setting_says_so() {
     let world = World::with_history().await;
     for (gzip, asked_for) in [("false", "accept-encoding: identity"), ("true", "accept-encoding: gzip")] {
         let wire = Proxy::http(&world.elasticsearch_url).await;

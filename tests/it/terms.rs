@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::history::{DECREASED_DAY, ENTRIES, LAST_DAY, TAKEN_BACK, THIRD, steps};
 use crate::support::program::{Ended, command};
+use crate::support::proxy::{Proxy, Reply};
 use crate::support::{Event, RECORDSET, World};
 
 const EVERY_DIMENSION: [&str; 2] = ["--terms-dimensions", "items,geocodes,queries"];
@@ -78,12 +79,38 @@ async fn a_rebuild_sums_up_cells_with_many_terms_as_those_with_few() {
         .collect();
     world.log(&of_new_days).await;
     world.run(&["apply", "--from", "2020-03-01", "--to", "2020-03-02", "--no-project"]).await.expect(0);
-    world.run_with(&[("DAYBOOK_TERMS_DIMENSIONS", "items,geocodes,queries")], &["rebuild"]).await.expect(0);
+    let all_dimensions = [("DAYBOOK_TERMS_DIMENSIONS", "items,geocodes,queries")];
+    let rebuilt = world.run_with(&all_dimensions, &["-vv", "rebuild"]).await.expect(0);
+    rebuilt.says(&["left to the server: its terms are too many"]);
     let documents = documents(&world).await;
     assert_eq!(documents, sums_in_sql(&world).await);
     let views =
         documents.values().filter(|(_, source)| source["stat_type"] == "view" && source["dimension"] == "items");
     assert!(views.count() >= usize::try_from(TOO_MANY_TERMS).unwrap());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_look_up_that_fails_in_the_cluster_tells_why_and_nothing_is_added_to_what_is_not_known() {
+    let world = World::with_projections().await;
+    let before = documents(&world).await;
+    world.log(&[Event::search(100, "2020-02-15", RECORDSET, 1000)]).await;
+    let proxy = Proxy::http(&world.elasticsearch_url).await;
+    proxy.answer(|request, body| {
+        let ids = serde_json::from_str::<Value>(body).ok()?["ids"].as_array()?.len();
+        let cause = json!({ "error": { "type": "no_shard_available_action_exception", "reason": "all gone" } });
+        request.line.contains("_mget").then(|| Reply::new(200, json!({ "docs": vec![cause; ids] }).to_string()))
+    });
+    let through_proxy = [("DAYBOOK_ELASTICSEARCH_URL", proxy.url())];
+    let behind = world.run_with(&through_proxy, &["apply", "--day", "2020-02-15"]).await.expect(3);
+    behind.says(&[
+        "could not look one up",
+        "no_shard_available_action_exception",
+        "see to it that the cluster is not red",
+    ]);
+    assert_eq!(documents(&world).await, before);
+    world.run(&["project"]).await.expect(0);
+    world.run(&["verify", "--projections"]).await.expect(0);
     world.end().await;
 }
 
