@@ -104,14 +104,20 @@ async fn lacking_most(
 ) -> Result<Vec<Kind>, Failure> {
     let head = reader.head().await?;
     let mut lacking = Vec::new();
+    if head.number() < MANY_ENTRIES {
+        return Ok(lacking);
+    }
     for kind in plan.kinds() {
-        let through = match index::find(client, &plan.alias(kind)).await {
-            Ok(None) => EntryId::NONE,
-            // What an advance would refuse must not be replaced unasked.
-            Ok(Some(index)) if is_sound(&index, kind, plan, ledger, reader).await => index.checkpoint.applied_through,
-            Ok(Some(_)) | Err(_) => continue,
-        };
+        // Whatever is wrong with an index, the advance says.
+        let Ok(index) = index::find(client, &plan.alias(kind)).await else { continue };
+        let through = index.as_ref().map_or(EntryId::NONE, |index| index.checkpoint.applied_through);
         if head.number() - through.number() < MANY_ENTRIES {
+            continue;
+        }
+        // What an advance would refuse must not be replaced unasked.
+        if let Some(index) = &index
+            && !is_sound(index, kind, plan, ledger, reader).await
+        {
             continue;
         }
         let rows = reader.delta_rows_after(through).await?;
