@@ -45,8 +45,8 @@ pub struct Given {
     #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
     pub elasticsearch_gzip: Option<bool>,
 
-    /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes more is counted in
-    /// parts, each of which reads it once [default: 512M]
+    /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes
+    /// more is counted in parts, each of which reads it once [default: 512M]
     #[arg(long, global = true, value_name = "SIZE", env = "DAYBOOK_MEMORY")]
     pub memory: Option<Memory>,
 

@@ -15,7 +15,7 @@ use crate::ledger::lock::{self, Purpose};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output, counted};
-use crate::projection::advance::check_history;
+use crate::projection::advance::check_index;
 use crate::projection::{Kind, Plan};
 
 /// What can be typed.
@@ -208,17 +208,10 @@ async fn projection_status(
     newest_entry: EntryId,
 ) -> ProjectionStatus {
     let alias = plan.alias(kind);
-    let shape = plan.shape(kind);
     let mut status =
         ProjectionStatus { projection: kind, alias, index: None, applied_through: None, behind: None, problem: None };
     let found = match index::find(client, &status.alias).await {
-        Ok(Some(index)) => {
-            let sound = index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(shape.as_ref()));
-            match sound {
-                Ok(()) => check_history(&index, reader).await.map(|()| Some(index)),
-                Err(failure) => Err(failure),
-            }
-        }
+        Ok(Some(index)) => check_index(&index, kind, plan, ledger, reader).await.map(|()| Some(index)),
         other => other,
     };
     match found {

@@ -14,7 +14,7 @@ use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
 use crate::projection::Kind;
-use crate::projection::advance::check_history;
+use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparison, Part, compare_index};
 use crate::projection::rebuild::Progress as _;
 use crate::verify;
@@ -196,12 +196,7 @@ async fn verify_projection(
         Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
         Err(failure) => return Ok(tell_index_failure(&alias, &failure, output)),
     };
-    let shape = plan.shape(kind);
-    let sound = index.check_ledger(ledger.ledger_id).and_then(|()| index.check_shape(shape.as_ref()));
-    if let Err(failure) = sound {
-        return Ok(tell_index_failure(&alias, &failure, output));
-    }
-    if let Err(failure) = check_history(&index, reader).await {
+    if let Err(failure) = check_index(&index, kind, plan, ledger, reader).await {
         return Ok(tell_index_failure(&alias, &failure, output));
     }
     let through = index.checkpoint.applied_through;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rand::Rng as _;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, FILTER, Outcome};
 use super::{Answer, Client, Method};
 use crate::failpoint;
@@ -377,13 +377,8 @@ impl Target {
         }
         let what = format!("looking at {} documents of {} that have a higher version", conflicts.len(), self.name);
         let ids: Vec<&str> = conflicts.iter().map(|item| item.document(body).id).collect();
-        let path = format!("/{}/_mget?_source_includes=entry_id", self.name);
-        let answer = self.client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
-        let stored = answer.read::<MultiGet>(&what)?.docs;
-        if stored.len() != conflicts.len() {
-            return Err(Failure::failed(format!("{what}: the answer is about {} documents", stored.len())));
-        }
-        for (item, stored) in conflicts.iter().zip(stored) {
+        let looked_up = multi_get(&self.client, &self.name, &ids, "_source_includes=entry_id", what).await?;
+        for (item, stored) in conflicts.iter().zip(looked_up.documents::<Value>()?) {
             let as_of = stored.source.and_then(|source| source.get("entry_id").and_then(Value::as_i64));
             if stored.found && as_of.is_some_and(|entry_id| entry_id >= item.version) {
                 total.already_newer += 1;
@@ -425,20 +420,6 @@ impl Target {
                 .hint("somebody else is writing to the index: stop them, then run `daybook project`")),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct MultiGet {
-    docs: Vec<StoredDocument>,
-}
-
-#[derive(Deserialize)]
-struct StoredDocument {
-    found: bool,
-    #[serde(rename = "_version", default)]
-    version: i64,
-    #[serde(rename = "_source")]
-    source: Option<Value>,
 }
 
 /// Doubling, up to a longest wait, of which a random half is taken so that writers do not return in step.

@@ -4,6 +4,7 @@
 
 pub mod bulk;
 pub mod index;
+pub mod multi_get;
 mod outcome;
 pub mod scroll;
 mod trust;
@@ -136,7 +137,7 @@ impl Client {
         let body: Option<Bytes> = body.map(|body| body.to_string().into());
         let mut wait = FIRST_WAIT;
         for _ in 1..ATTEMPTS {
-            match self.send_bytes(method, path, "application/json", body.clone()).await {
+            match self.send_json(method, path, body.clone()).await {
                 Ok(answer) if !matches!(answer.status, 429 | 503) => return Ok(answer),
                 Err(unreachable) if !matches!(method, Method::Get) => return Err(unreachable),
                 Ok(_) | Err(_) => tracing::debug!(path, "request is made again"),
@@ -144,7 +145,12 @@ impl Client {
             tokio::time::sleep(wait).await;
             wait *= 2;
         }
-        self.send_bytes(method, path, "application/json", body).await
+        self.send_json(method, path, body).await
+    }
+
+    /// Sends a request that must not be made again, whatever becomes of it.
+    pub async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer, Unreachable> {
+        self.send_json(method, path, Some(body.to_string().into())).await
     }
 
     /// Sends a request and expects a success; `what` says what for.
@@ -155,20 +161,16 @@ impl Client {
         body: Option<&Value>,
         what: &str,
     ) -> Result<Answer, Failure> {
-        let answer = self.send(method, path, body).await.map_err(|error| error.during(what))?;
-        if answer.is_success() { Ok(answer) } else { Err(answer.failure(what)) }
-    }
-
-    /// Sends a request that must not be made again, whatever becomes of it, and expects a success.
-    pub async fn request_once(&self, method: Method, path: &str, body: &Value, what: &str) -> Result<Answer, Failure> {
-        let sending = self.send_bytes(method, path, "application/json", Some(body.to_string().into()));
-        let answer = sending.await.map_err(|error| error.during(what))?;
-        if answer.is_success() { Ok(answer) } else { Err(answer.failure(what)) }
+        self.send(method, path, body).await.map_err(|error| error.during(what))?.succeeded(what)
     }
 
     /// Sends a request whose body is lines of JSON.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, Unreachable> {
         self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body)).await
+    }
+
+    async fn send_json(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Unreachable> {
+        self.send_bytes(method, path, "application/json", body).await
     }
 
     async fn send_bytes(
@@ -201,6 +203,11 @@ impl Answer {
     /// Whether it is of the 200s.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// The answer, if it is a success.
+    pub fn succeeded(self, what: &str) -> Result<Self, Failure> {
+        if self.is_success() { Ok(self) } else { Err(self.failure(what)) }
     }
 
     /// The body as what it should be.

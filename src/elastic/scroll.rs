@@ -74,7 +74,8 @@ impl Scroll {
     pub async fn next(&mut self) -> Result<Page, Failure> {
         let body = json!({ "scroll": KEPT, "scroll_id": self.id });
         // Asked for again, the cluster would give the page after the one that was lost.
-        let answer = self.client.request_once(Method::Post, "/_search/scroll", &body, &self.what).await?;
+        let sending = self.client.send_once(Method::Post, "/_search/scroll", &body);
+        let answer = sending.await.map_err(|error| error.during(&self.what))?.succeeded(&self.what)?;
         self.turn(answer)
     }
 

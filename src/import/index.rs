@@ -173,13 +173,12 @@ impl OldIndex {
                 ("/_search".to_owned(), body)
             }
         };
-        if let Cursor::Scroll { .. } = self.cursor {
+        let answer = match self.cursor {
             // Asked for again, the cluster would give the page after the one that was lost.
-            let answer = self.client.request_once(Method::Post, &path, &body, what).await;
-            return answer.map_err(|failure| failure.hint(WAY_OUT));
-        }
-        let sending = self.client.send(Method::Post, &path, Some(&body));
-        let answer = sending.await.map_err(|error| no_answer(error, what))?;
+            Cursor::Scroll { .. } => self.client.send_once(Method::Post, &path, &body).await,
+            _ => self.client.send(Method::Post, &path, Some(&body)).await,
+        };
+        let answer = answer.map_err(|error| no_answer(error, what))?;
         if answer.is_success() { Ok(answer) } else { Err(refused(&answer, what)) }
     }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde_json::Value;
 use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -136,19 +136,16 @@ impl Run {
                 return Ok(());
             }
             let waited = waiting.elapsed();
-            if waited > warned + BETWEEN_WARNINGS {
+            let gives_up = self.purpose == Purpose::Posting && waited > LONGEST_WAIT;
+            if gives_up || waited > warned + BETWEEN_WARNINGS {
                 warned = waited;
                 let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
-                tracing::warn!(holder, seconds = waited.as_secs(), "waiting for another run's projecting");
-            }
-            if self.purpose == Purpose::Posting && waited > LONGEST_WAIT {
-                let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
-                let seconds = LONGEST_WAIT.as_secs();
-                return Err(Failure::new(
-                    Exit::Locked,
-                    format!("another run has been projecting for {seconds} s: {holder}"),
-                )
-                .hint("let it finish, then run the command again"));
+                let seconds = waited.as_secs();
+                if gives_up {
+                    let what = format!("another run has been projecting for {seconds} s: {holder}");
+                    return Err(Failure::new(Exit::Locked, what).hint("let it finish, then run the command again"));
+                }
+                tracing::warn!(holder, seconds, "waiting for another run's projecting");
             }
             tokio::time::sleep(BETWEEN_QUESTIONS).await;
         }
@@ -165,10 +162,8 @@ impl Run {
     }
 
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
-    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: impl Serialize) -> Result<(), Failure> {
+    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Failure> {
         failpoint::reach("run.ending");
-        let figures = serde_json::to_value(figures)
-            .map_err(|error| Failure::failed("writing the figures of the run as JSON").caused_by(error))?;
         sqlx::query(
             "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5)",
         )

@@ -53,25 +53,48 @@ impl Sink for BulkWriter {
     }
 }
 
-/// Advances a projection to the head of the ledger.
+/// Entries that an index must be behind for a rebuild to be worth a thought.
+const MANY_ENTRIES: i64 = 30;
+
+/// What to do with an index that lacks nearly all of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfLackingMost {
+    /// Leave it to a rebuild, which writes each document once, where an advance writes it once for each entry that touches
+    /// it.
+    Leave,
+    /// Advance it.
+    Advance,
+}
+
+/// Advances a projection to the head of the ledger; nothing if it was left to a rebuild.
 pub async fn advance(
     kind: Kind,
     plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
-) -> Result<Advanced, Failure> {
+    if_lacking_most: IfLackingMost,
+) -> Result<Option<Advanced>, Failure> {
     let stopwatch = Stopwatch::start();
     let alias = plan.alias(kind);
-    let mut index = open(kind, plan, ledger, client, &alias).await?;
-    check_history(&index, reader).await?;
+    let found = index::find(client, &alias).await?;
+    if let Some(index) = &found {
+        check_index(index, kind, plan, ledger, reader).await?;
+    }
+    let from = found.as_ref().map_or(EntryId::NONE, |index| index.checkpoint.applied_through);
+    if if_lacking_most == IfLackingMost::Leave && lacks_most(from, reader).await? {
+        return Ok(None);
+    }
+    let mut index = match found {
+        Some(index) => index,
+        None => create(kind, plan, ledger, client, &alias).await?,
+    };
     failpoint::reach("advance.opened");
-    let from = index.checkpoint.applied_through;
     let mut writer = BulkWriter::to_alias(client, &alias);
     let mut looked_up = LookedUp::default();
     let written = advance_index(kind, plan, reader, client, &mut index, &mut writer, &mut looked_up).await?;
     let through = index.checkpoint.applied_through;
-    Ok(Advanced {
+    Ok(Some(Advanced {
         projection: kind,
         alias,
         index: index.physical,
@@ -80,7 +103,19 @@ pub async fn advance(
         written,
         looked_up,
         duration: stopwatch.elapsed(),
-    })
+    }))
+}
+
+/// Whether an index that contains the entries up to one lacks many, and in them at least nine tenths of the ledger's rows.
+///
+/// With few entries a rebuild gains nothing: of 29 days that the indices lacked, an advance took 8.1 s and a rebuild 10.0 s,
+/// comparing included; with as many days in them already the advance took 8.5 s and a rebuild of all 58 18.9 s.
+async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Failure> {
+    if reader.head().await?.number() - through.number() < MANY_ENTRIES {
+        return Ok(false);
+    }
+    let rows = reader.delta_rows_after(through).await?;
+    Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
 /// Advances an index to the head of the ledger, through a writer that leads to it.
@@ -129,29 +164,34 @@ pub(super) async fn record(
     index.record(client).await
 }
 
-/// The index behind the alias, created if there is none.
-async fn open(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
-    let shape = plan.shape(kind);
-    let index = if let Some(index) = index::find(client, alias).await? {
-        index
-    } else {
-        let checkpoint = Checkpoint {
-            ledger_id: ledger.ledger_id,
-            generation: index::next_generation(client, alias).await?,
-            applied_through: EntryId::NONE,
-            entry_hash: None,
-            shape: shape.clone(),
-            building: None,
-        };
-        index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await?
+/// Creates the index behind the alias.
+async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
+    let checkpoint = Checkpoint {
+        ledger_id: ledger.ledger_id,
+        generation: index::next_generation(client, alias).await?,
+        applied_through: EntryId::NONE,
+        entry_hash: None,
+        shape: plan.shape(kind),
+        building: None,
     };
+    index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await
+}
+
+/// Refuses an index that is not one of this ledger, or not of the shape that the settings ask for.
+pub async fn check_index(
+    index: &Index,
+    kind: Kind,
+    plan: &Plan,
+    ledger: &Ledger,
+    reader: &mut Reader,
+) -> Result<(), Failure> {
     index.check_ledger(ledger.ledger_id)?;
-    index.check_shape(shape.as_ref())?;
-    Ok(index)
+    index.check_shape(plan.shape(kind).as_ref())?;
+    check_history(index, reader).await
 }
 
 /// Refuses an index that contains entries which this ledger does not have.
-pub async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Failure> {
+async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Failure> {
     const HINT: &str = "the ledger was restored to an older state: restore the newer one, or make the index anew from this one with `daybook rebuild`";
     let Checkpoint { applied_through, ref entry_hash, .. } = index.checkpoint;
     let head = reader.head().await?;

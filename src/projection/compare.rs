@@ -16,6 +16,7 @@ use super::{Kind, Plan, daily};
 use crate::day::{Day, Period};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::Index;
+use crate::elastic::multi_get::multi_get;
 use crate::elastic::scroll::Scroll;
 use crate::elastic::{Client, Method};
 use crate::failure::Failure;
@@ -187,21 +188,6 @@ impl Sink for Comparer<'_> {
     }
 }
 
-#[derive(Deserialize)]
-struct Stored<'a> {
-    found: bool,
-    #[serde(rename = "_version", default)]
-    version: i64,
-    #[serde(rename = "_source", borrow)]
-    source: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct MultiGet<'a> {
-    #[serde(borrow)]
-    docs: Vec<Stored<'a>>,
-}
-
 /// What looking at the documents of a batch came to.
 struct Looked {
     batch: Batch,
@@ -224,16 +210,9 @@ async fn look_at(client: &Client, physical: &str, batch: Batch) -> Result<Looked
     let documents = batch.documents();
     let what = format!("looking up {} documents of {physical}", documents.len());
     let ids: Vec<&str> = batch.documents().map(|document| document.id).collect();
-    let body = json!({ "ids": ids });
-    let answer = client.request(Method::Post, &format!("/{physical}/_mget"), Some(&body), &what).await?;
-    let answer: MultiGet<'_> = serde_json::from_slice(&answer.body).map_err(|error| {
-        Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read")).caused_by(error)
-    })?;
-    if answer.docs.len() != documents.len() {
-        return Err(Failure::failed(format!("{what}: the answer is about {} documents", answer.docs.len())));
-    }
+    let looked_up = multi_get(client, physical, &ids, "", what).await?;
     let (mut found, mut wrong) = (0, Vec::new());
-    for (place, (expected, stored)) in documents.zip(answer.docs).enumerate() {
+    for (place, (expected, stored)) in documents.zip(looked_up.documents::<&RawValue>()?).enumerate() {
         found += u64::from(stored.found);
         let defect = match stored.source {
             Some(source) if stored.found && is_same(expected.source, source) => continue,

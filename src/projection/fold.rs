@@ -9,15 +9,15 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::terms::{Dimension, Key, Scope};
 use crate::clock::Stopwatch;
+use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
-use crate::elastic::{Client, Method};
+use crate::elastic::multi_get::multi_get;
 use crate::failpoint;
-use crate::failure::{Exit, Failure};
+use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{Reader, StoredRow};
 
@@ -83,19 +83,13 @@ struct Adding<'f, 'a> {
     entry_id: EntryId,
     added: Vec<Added>,
     /// Look-ups that are under way.
-    looking: JoinSet<Result<Vec<(Added, Stored)>, Failure>>,
+    looking: JoinSet<Result<Vec<Standing>, Failure>>,
 }
+
+/// What is to be added, and the document as it stands; none if it is not there.
+type Standing = (Added, Option<StoredSource>);
 
 /// A document of terms, as far as the fold needs it.
-#[derive(Deserialize)]
-struct Stored {
-    /// Not there if the look-up itself failed, which must not pass for a document that is not there.
-    found: Option<bool>,
-    error: Option<Value>,
-    #[serde(rename = "_source")]
-    source: Option<StoredSource>,
-}
-
 #[derive(Clone, Copy, Deserialize)]
 struct StoredSource {
     count: Option<i64>,
@@ -145,7 +139,7 @@ impl Adding<'_, '_> {
         self.fold.looked_up.documents += looked_up.len() as u64;
         failpoint::reach("fold.looked_up");
         for (Added { id, key, n }, stored) in looked_up {
-            let count = match stored.source {
+            let count = match stored {
                 Some(StoredSource { entry_id: Some(as_of), .. }) if as_of >= self.entry_id => continue,
                 Some(StoredSource { count, .. }) => count.unwrap_or(0),
                 None => 0,
@@ -158,39 +152,10 @@ impl Adding<'_, '_> {
     }
 }
 
-async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<(Added, Stored)>, Failure> {
-    #[derive(Deserialize)]
-    struct Answer {
-        docs: Vec<Stored>,
-    }
+async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Failure> {
+    const OPTIONS: &str = "_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source";
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let path = format!("/{index}/_mget?_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source");
-    let answer = client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
-    let docs = answer.read::<Answer>(&what)?.docs;
-    if docs.len() != added.len() {
-        return Err(Failure::failed(format!("{what}: the answer is about {} documents", docs.len())));
-    }
-    if let Some(Stored { error, .. }) = docs.iter().find(|stored| stored.found.is_none()) {
-        let error = error.as_ref().map_or_else(|| "no reason given".to_owned(), Value::to_string);
-        return Err(Failure::new(Exit::Unreachable, format!("{what}: Elasticsearch could not look one up: {error}"))
-            .hint("see to it that the cluster is not red, then run `daybook project` to catch up"));
-    }
-    Ok(added.into_iter().zip(docs).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
-        let read = |item: &str| serde_json::from_str::<Stored>(item);
-        let missing = read(r#"{"found":false}"#).unwrap();
-        assert!(missing.found == Some(false) && missing.source.is_none());
-        assert!(read(r#"{"found":true,"_source":{"count":2,"entry_id":1}}"#).unwrap().source.is_some());
-        let failed = read(r#"{"error":{"type":"no_shard_available_action_exception"}}"#).unwrap();
-        assert!(failed.found.is_none() && failed.error.is_some());
-        assert!(read("{}").unwrap().found.is_none());
-    }
+    let documents = multi_get(client, index, &ids, OPTIONS, what).await?.documents()?;
+    Ok(added.into_iter().zip(documents.into_iter().map(|stored| stored.source)).collect())
 }
