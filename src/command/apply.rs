@@ -164,6 +164,10 @@ impl<'s> Work<'s> {
         today: Day,
     ) -> Result<Figures, Failure> {
         let posted = self.post_days(Some(&mut *run), options, today).await;
+        // What the source had is read: its server need not keep a snapshot of it while projections are brought up to date.
+        if let Some(source) = self.source.take() {
+            source.close().await;
+        }
         // A day that failed does not keep the others from the readers; a database that is gone does.
         let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
         let projected = match client {

@@ -127,6 +127,7 @@ async fn verify_source(
 ) -> Result<u64, Failure> {
     let mut source = Source::open(&settings.source, ledger.zone, "daybook verifying").await?;
     let check = verify::source(&mut source, reader, period, every, settings.memory).await?;
+    source.close().await;
     let days = counted(check.days, "day", "days");
     tell_findings("source", &check.findings, output);
     let mut text = match check.findings.len() {

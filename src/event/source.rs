@@ -338,7 +338,7 @@ async fn check_tables(connection: &mut PgConnection, database: &Database) -> Res
 }
 
 impl Source {
-    /// Says goodbye to the server. Not needed for correctness: nothing was written.
+    /// Says goodbye to the server, which would log an unexpected end otherwise. Not needed for correctness: nothing was written.
     pub async fn close(self) {
         // The transaction was read-only: a connection that breaks here has nothing to lose.
         let _ = self.connection.close().await;

@@ -144,6 +144,9 @@ impl<'a> Import<'a> {
                 }
             }
         }
+        if let Some(source) = self.source {
+            source.close().await;
+        }
         Ok(self.summary)
     }
 

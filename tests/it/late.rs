@@ -3,6 +3,7 @@
 use chrono::Days;
 use sqlx::AssertSqlSafe;
 
+use crate::support::hold::Place;
 use crate::support::{Event, RECORDSET, World};
 
 fn days_ago(days: u64) -> String {
@@ -50,5 +51,25 @@ async fn a_transaction_that_stays_open_across_the_apply_of_its_days_is_picked_up
     assert_eq!(views, [3, 4]);
     assert_eq!(world.documents("-totals").await[0].2["records"]["view"]["total"], 7);
     world.assert_sound().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_source_s_server_keeps_no_snapshot_while_projections_are_brought_up_to_date() {
+    let world = World::new().await;
+    let day = days_ago(1);
+    world.log(&[Event::search(1, &day, RECORDSET, 5)]).await;
+    let hold = world.hold_at(Place::Projecting).await;
+    let program = world.command(&["apply", "--day", &day]).spawn().expect("start the program");
+    world.until_held().await;
+    world
+        .until(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name = 'daybook source')",
+        )
+        .await;
+    drop(hold);
+    let ended = program.wait_with_output().await.expect("wait for the program");
+    assert!(ended.status.success(), "{ended:?}");
     world.end().await;
 }
