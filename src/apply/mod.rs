@@ -26,7 +26,7 @@ use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader};
 use crate::ledger::standing::{is_import, standing, takes_back};
-use crate::ledger::{EntryId, EntryKind, Ledger};
+use crate::ledger::{EntryId, EntryKind, JustPosted, Ledger};
 use crate::output::{Grouped, counted};
 
 /// How a day is to be applied.
@@ -101,6 +101,15 @@ pub struct PostedReport {
     pub posting: Duration,
 }
 
+/// A day that was dealt with.
+#[derive(Debug)]
+pub struct Applied {
+    /// What came of it.
+    pub report: DayReport,
+    /// The entry, where all of its rows are in memory.
+    pub just_posted: Option<JustPosted>,
+}
+
 /// Applies a day. Without a run it only says what it would post.
 pub async fn apply_day(
     ledger: &Ledger,
@@ -109,7 +118,7 @@ pub async fn apply_day(
     mut run: Option<&mut Run>,
     day: Day,
     rules: Rules,
-) -> Result<DayReport, Failure> {
+) -> Result<Applied, Failure> {
     let stopwatch = Stopwatch::start();
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
@@ -117,17 +126,14 @@ pub async fn apply_day(
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
+    let found = |outcome| Ok(Applied { report: DayReport { day, outcome }, just_posted: None });
     let kind = match compare(day, &entries, &fingerprint, rules)? {
         Finding::New => EntryKind::Apply,
         Finding::Changed => EntryKind::Correction,
-        Finding::Unchanged { entry_id } => {
-            return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id } });
-        }
-        Finding::Sealed { entry_id, posted_events } => {
-            return Ok(DayReport { day, outcome: Outcome::Sealed { entry_id, posted_events } });
-        }
-        Finding::TakenBack { entry_id } => return Ok(DayReport { day, outcome: Outcome::TakenBack { entry_id } }),
-        Finding::Imported { entry_id } => return Ok(DayReport { day, outcome: Outcome::Imported { entry_id } }),
+        Finding::Unchanged { entry_id } => return found(Outcome::AlreadyApplied { entry_id }),
+        Finding::Sealed { entry_id, posted_events } => return found(Outcome::Sealed { entry_id, posted_events }),
+        Finding::TakenBack { entry_id } => return found(Outcome::TakenBack { entry_id }),
+        Finding::Imported { entry_id } => return found(Outcome::Imported { entry_id }),
         Finding::ImportedAndInSource { entry_id } => {
             return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
         }
@@ -151,17 +157,29 @@ pub async fn apply_day(
         if let Some(run) = run.as_deref_mut()
             && !part.deltas.rows().is_empty()
         {
-            let work = add_rows(ledger, run, head, day, terms_complete, &mut posting, part.deltas);
+            // One of several parts makes room for the next.
+            let is_whole_day = entries.is_empty() && report.sums.parts == 1 && part.next.is_none();
+            let work = async {
+                let posting = match &mut posting {
+                    Some(posting) => posting,
+                    none => none.insert(Posting::begin(ledger, run, head, day).await?),
+                };
+                if !terms_complete {
+                    posting.take_incomplete_terms();
+                }
+                if is_whole_day { posting.add_all_rows(part.deltas).await } else { posting.add_rows(part.deltas).await }
+            };
             timed(&mut report.posting, work).await?;
         }
     }
     if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
         && report.sums.cells == 0
     {
-        return Ok(DayReport { day, outcome: Outcome::AlreadyApplied { entry_id: same.entry_id } });
+        return found(Outcome::AlreadyApplied { entry_id: same.entry_id });
     }
     let (figures, rejections) = counting.finish();
     report.set_figures(figures);
+    let mut just_posted = None;
     if let Some(run) = run {
         let stopwatch = Stopwatch::start();
         let mut posting = match posting {
@@ -172,29 +190,12 @@ pub async fn apply_day(
         let header = Header { kind, reverses: None, figures, fingerprint: fingerprint.text, reason };
         posting.write_header(run, header).await?;
         rejected::keep(&mut snapshot, reader, &mut posting, rejections).await?;
-        report.entry_id = Some(posting.commit(run).await?.entry_id);
+        let posted = posting.commit(run).await?;
+        report.entry_id = Some(posted.entry_id);
         report.posting += stopwatch.elapsed();
+        just_posted = posted.just_posted;
     }
-    Ok(DayReport { day, outcome: Outcome::Posted(report) })
-}
-
-async fn add_rows(
-    ledger: &Ledger,
-    run: &mut Run,
-    head: EntryId,
-    day: Day,
-    terms_complete: bool,
-    posting: &mut Option<Posting>,
-    deltas: DayDeltas,
-) -> Result<(), Failure> {
-    let posting = match posting {
-        Some(posting) => posting,
-        none => none.insert(Posting::begin(ledger, run, head, day).await?),
-    };
-    if !terms_complete {
-        posting.take_incomplete_terms();
-    }
-    posting.add_rows(deltas).await
+    Ok(Applied { report: DayReport { day, outcome: Outcome::Posted(report) }, just_posted })
 }
 
 fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use super::arguments::Stretch;
 use super::progress::Shown;
 use super::project;
 use super::recorded::finish;
-use crate::apply::{DayReport, Outcome, PostedReport, Rules, apply_day};
+use crate::apply::{Applied, DayReport, Outcome, PostedReport, Rules, apply_day};
 use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};
@@ -17,9 +17,9 @@ use crate::elastic::Client;
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
+use crate::ledger::{JustPosted, Ledger};
 use crate::output::{Grouped, Output, counted};
 use crate::projection::rebuild::Progress as _;
 
@@ -147,12 +147,14 @@ struct Work<'s> {
     reader: Reader,
     settings: &'s Settings,
     output: Output,
+    /// The last day's entry, if this run has posted it and its rows are in memory.
+    just_posted: Option<JustPosted>,
 }
 
 impl<'s> Work<'s> {
     async fn open(settings: &'s Settings, output: Output) -> Result<Self, Failure> {
         let (ledger, reader) = Ledger::open_for_reading(&settings.ledger, "daybook reading").await?;
-        Ok(Self { ledger, source: None, reader, settings, output })
+        Ok(Self { ledger, source: None, reader, settings, output, just_posted: None })
     }
 
     /// Posts, then advances the projections.
@@ -172,7 +174,9 @@ impl<'s> Work<'s> {
         let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
         let projected = match client {
             Some(client) if !stopped => {
-                let advancing = project::bring_up_to_date(&self.ledger, client, self.settings, run, self.output);
+                let just_posted = self.just_posted.take();
+                let advancing =
+                    project::bring_up_to_date(&self.ledger, client, self.settings, run, just_posted, self.output);
                 Box::pin(advancing).await.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))
             }
             _ => Ok(Map::new()),
@@ -250,8 +254,13 @@ impl<'s> Work<'s> {
     }
 
     async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {
+        // Its memory is needed for the next.
+        self.just_posted = None;
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
-        Box::pin(apply_day(&self.ledger, source, &mut self.reader, run, day, rules)).await
+        let applying = Box::pin(apply_day(&self.ledger, source, &mut self.reader, run, day, rules));
+        let Applied { report, just_posted } = applying.await?;
+        self.just_posted = just_posted;
+        Ok(report)
     }
 
     async fn choose_days(&mut self, options: &Options, today: Day) -> Result<Vec<Day>, Failure> {

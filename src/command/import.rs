@@ -137,7 +137,7 @@ async fn import_and_project(
 ) -> Result<(Exit, Figures), Failure> {
     let summary = import(options, settings, ledger, Some(&mut *run), output).await?;
     let projected = match client {
-        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, output)).await,
+        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, None, output)).await,
         None => Ok(Map::new()),
     };
     match (exit_of(&summary, output), projected) {

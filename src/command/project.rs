@@ -9,9 +9,9 @@ use crate::config::Settings;
 use crate::elastic::Client;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
+use crate::ledger::{JustPosted, Ledger};
 use crate::output::{Grouped, Output, counted};
 use crate::projection::advance::{Advanced, IfLackingMost, advance};
 use crate::projection::{Kind, rebuild};
@@ -24,23 +24,24 @@ pub struct Options {}
 pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let client = settings.elasticsearch()?;
     let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Posting, "project")).await?;
-    let done = unless_interrupted(bring_up_to_date(&ledger, &client, settings, &mut run, output)).await;
+    let done = unless_interrupted(bring_up_to_date(&ledger, &client, settings, &mut run, None, output)).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds those that lack
-/// nearly all of the ledger.
+/// nearly all of the ledger. What was just posted need not be read back.
 pub async fn bring_up_to_date(
     ledger: &Ledger,
     client: &Client,
     settings: &Settings,
     run: &mut Run,
+    just_posted: Option<JustPosted>,
     output: Output,
 ) -> Result<Map<String, Value>, Failure> {
     client.check_version().await?;
     let projecting = Projecting { ledger, client, settings, output };
     let Advances { mut figures, lacking, failed } =
-        projecting.advance(&settings.plan.kinds(), IfLackingMost::Leave, run).await?;
+        projecting.advance(&settings.plan.kinds(), IfLackingMost::Leave, just_posted, run).await?;
     // What is wrong with one index does not keep the others back; a cluster that is gone does.
     let is_gone = failed.as_ref().is_some_and(|failure| failure.exit() == Exit::Unreachable);
     if !lacking.is_empty() && !is_gone {
@@ -76,6 +77,7 @@ impl Projecting<'_> {
         &self,
         kinds: &[Kind],
         if_lacking_most: IfLackingMost,
+        just_posted: Option<JustPosted>,
         run: &mut Run,
     ) -> Result<Advances, Failure> {
         let Self { ledger, client, settings, output } = *self;
@@ -85,6 +87,9 @@ impl Projecting<'_> {
             && let Ok(another) = Reader::open(ledger, "daybook projecting").await
         {
             readers.push(another);
+        }
+        for reader in &mut readers {
+            reader.remember(just_posted.clone());
         }
         let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Failure>);
         // One after the other where the server has no more connections to give.
@@ -114,7 +119,7 @@ impl Projecting<'_> {
         let Self { ledger, client, settings, output } = *self;
         let mut rebuilding = match Run::start(ledger, Purpose::Rebuilding, "rebuild").await {
             Err(failure) if failure.exit() == Exit::Locked => {
-                let Advances { figures, failed, .. } = self.advance(&kinds, IfLackingMost::Advance, run).await?;
+                let Advances { figures, failed, .. } = self.advance(&kinds, IfLackingMost::Advance, None, run).await?;
                 return failed.map_or(Ok(figures), Err);
             }
             started => started?,

@@ -82,7 +82,7 @@ async fn post(
     output.tell("reversed", &report, text(&report));
     failpoint::reach("reverse.posted");
     let mut figures = match client {
-        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, output))
+        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, None, output))
             .await
             .map_err(|failure| failure.with_exit(Exit::ProjectionBehind))?,
         None => Map::new(),

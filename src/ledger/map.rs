@@ -28,7 +28,7 @@ impl<'a> Writer<'a> {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.out.extend_from_slice(b", ");
         }
-        write_string(self.out, term);
+        put_string(self.out, term);
         self.out.extend_from_slice(b": ");
         self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     }
@@ -39,11 +39,14 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// Appends a JSON string as the server writes it.
-fn write_string(out: &mut Vec<u8>, text: &str) {
+/// Appends a JSON string as the server writes it, which is also how documents have theirs.
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(place) = rest.iter().position(|byte| *byte < b' ' || matches!(byte, b'"' | b'\\')) {
+    let is_escaped = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
+    // Record ids and hashes of queries have nothing to escape, which is found out many bytes at a time; geocodes have.
+    let has_escaped = rest.iter().fold(0, |any, byte| any | u8::from(is_escaped(byte))) != 0;
+    while has_escaped && let Some(place) = rest.iter().position(is_escaped) {
         out.extend_from_slice(&rest[..place]);
         match rest[place] {
             b'"' => out.extend_from_slice(b"\\\""),

@@ -4,6 +4,7 @@
 
 pub mod copy_in;
 pub mod copy_out;
+mod just_posted;
 pub mod lock;
 pub mod map;
 pub mod migrate;
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use crate::database::{Attempt as _, Database};
 use crate::day::TimeZone;
 use crate::failure::Failure;
+pub use just_posted::JustPosted;
 use read::Reader;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps. A day a posting, 64 bits outlast the sun.

@@ -3,6 +3,8 @@
 //! One posting is one transaction: rows with their balances, header, rejected events, all or nothing. It runs on a
 //! connection of its own, because a COPY that fails costs the connection, and closes it whatever happens.
 
+use std::sync::Arc;
+
 use sha2::{Digest as _, Sha256};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Row as _};
@@ -11,7 +13,7 @@ use uuid::Uuid;
 
 use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
-use super::{EntryId, EntryKind, Ledger};
+use super::{EntryId, EntryKind, JustPosted, Ledger};
 use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::clock;
 use crate::database::{Attempt as _, failure};
@@ -34,6 +36,8 @@ pub struct Posting {
     delta_rows: u64,
     last: Option<Cell>,
     terms: Terms,
+    /// All rows, if they were added at once and are to be kept.
+    kept: Option<Arc<DayDeltas>>,
 }
 
 /// Whether the maps of every row sum to its total.
@@ -76,12 +80,14 @@ pub struct RejectedEvent<'a> {
 }
 
 /// What was posted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Posted {
     /// The new entry.
     pub entry_id: EntryId,
     /// Its rows.
     pub delta_rows: u64,
+    /// The entry with its rows, if they were kept.
+    pub just_posted: Option<JustPosted>,
 }
 
 impl Posting {
@@ -103,7 +109,16 @@ impl Posting {
         }
         failpoint::reach("post.begun");
         let (entry_id, content) = (head.next(), Sha256::new());
-        Ok(Self { connection, entry_id, day, content, delta_rows: 0, last: None, terms: Terms::MustBeComplete })
+        Ok(Self {
+            connection,
+            entry_id,
+            day,
+            content,
+            delta_rows: 0,
+            last: None,
+            terms: Terms::MustBeComplete,
+            kept: None,
+        })
     }
 
     /// Takes rows whose maps do not sum to their totals as well, and then marks the entry: for documents of the old system
@@ -112,8 +127,20 @@ impl Posting {
         self.terms = Terms::Complete;
     }
 
+    /// Adds all rows of the first entry of a day and keeps them in memory: documents are made of them.
+    pub async fn add_all_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
+        let deltas = Arc::new(deltas);
+        self.kept = Some(Arc::clone(&deltas));
+        self.add(deltas).await
+    }
+
     /// Adds rows to the entry. They must come after those that were added before.
     pub async fn add_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
+        self.kept = None;
+        self.add(Arc::new(deltas)).await
+    }
+
+    async fn add(&mut self, deltas: Arc<DayDeltas>) -> Result<(), Failure> {
         let Self { entry_id, day, .. } = *self;
         let what = format!("posting {day}");
         if let Some(cell) = deltas.control_sum_violation() {
@@ -208,7 +235,10 @@ impl Posting {
         failpoint::reach("post.committed");
         // What is committed is committed, whether or not the server hears the goodbye.
         let _ = self.connection.close().await;
-        Ok(Posted { entry_id: self.entry_id, delta_rows: self.delta_rows })
+        let Self { entry_id, day, delta_rows, kept, .. } = self;
+        let just_posted = kept.map(|deltas| JustPosted::new(entry_id, day, deltas));
+        let just_posted = just_posted.filter(|posted| posted.len() as u64 == delta_rows);
+        Ok(Posted { entry_id, delta_rows, just_posted })
     }
 }
 
@@ -250,7 +280,7 @@ async fn copy_rows(
     connection: &mut PgConnection,
     entry_id: EntryId,
     day: Day,
-    deltas: DayDeltas,
+    deltas: Arc<DayDeltas>,
     balances: Vec<Option<Balance>>,
     content: Sha256,
 ) -> Result<(u64, Sha256), Failure> {

@@ -1,6 +1,8 @@
 //! Reads the ledger: the journal, the rows of a day, the balances.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
@@ -10,8 +12,8 @@ use sqlx::postgres::{PgConnection, PgRow, PgValueFormat};
 use uuid::Uuid;
 
 use super::map::{self, TermMap};
-use super::{EntryId, Ledger, standing};
-use crate::aggregate::{Aggregation, Cell, Overflow, PostedRow, Sums};
+use super::{EntryId, JustPosted, Ledger, standing};
+use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, Sums, TermCounts};
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::event::{RecordType, StatType};
@@ -51,7 +53,7 @@ const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      encode(content_hash, 'hex') AS content_hash, encode(previous_hash, 'hex') AS previous_hash, \
      encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
-/// A delta row as it is stored, its maps still text.
+/// A delta row of the ledger.
 #[derive(Debug)]
 pub struct StoredRow {
     /// The cell.
@@ -62,11 +64,48 @@ pub struct StoredRow {
     pub count: i64,
     /// Records involved.
     pub total: i64,
-    /// What the server sent, of which the maps are read where they stand.
-    row: PgRow,
+    maps: Maps,
+}
+
+/// Where the maps of a row are.
+#[derive(Debug)]
+enum Maps {
+    /// In what the server sent, read where they stand.
+    Received(PgRow),
+    /// In what this run has posted: those of the row at a place.
+    Posted(Arc<DayDeltas>, usize),
+}
+
+/// The terms of a row and a dimension.
+#[derive(Clone, Copy, Debug)]
+pub enum StoredTerms<'a> {
+    /// As jsonb's own text.
+    Text(&'a str),
+    /// As they were counted.
+    Counted(TermCounts<'a>),
+}
+
+impl<'a> StoredTerms<'a> {
+    /// Reads them, in the order of a map.
+    fn read(self) -> Result<TermMap<'a>, serde_json::Error> {
+        match self {
+            Self::Text(text) => map::read(text),
+            Self::Counted(counts) => {
+                let mut terms = Vec::with_capacity(counts.len());
+                counts.for_each(|term, n| terms.push((Cow::Owned(term.to_owned()), n)));
+                Ok(TermMap(terms))
+            }
+        }
+    }
 }
 
 impl StoredRow {
+    /// The row at a place of those that were just posted.
+    pub(super) fn just_posted(entry_id: EntryId, deltas: &Arc<DayDeltas>, place: usize) -> Self {
+        let DeltaRow { cell, count, total, .. } = deltas.rows()[place];
+        Self { cell, entry_id, count, total, maps: Maps::Posted(Arc::clone(deltas), place) }
+    }
+
     /// Takes the row off what is counted; `failed` says what a sum that overflows means.
     pub fn subtract_from(
         &self,
@@ -81,15 +120,24 @@ impl StoredRow {
 
     /// The terms by dimension, in the order items, queries, geocodes.
     pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
-        let read = |text| map::read(text).map_err(|error| self.unreadable().caused_by(error));
-        let [items, queries, geocodes] = self.map_texts()?;
-        Ok([read(items)?, read(queries)?, read(geocodes)?])
+        let [items, queries, geocodes] = self.terms()?;
+        Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
     }
 
-    /// The same maps as jsonb's own text.
-    pub fn map_texts(&self) -> Result<[&str; 3], Failure> {
-        let text = |column| jsonb_text(&self.row, column).map_err(|error| self.unreadable().caused_by(error));
-        Ok([text("items")?, text("queries")?, text("geocodes")?])
+    /// Reads terms of this row.
+    pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Failure> {
+        terms.read().map_err(|error| self.unreadable().caused_by(error))
+    }
+
+    /// The same terms as they are, not read yet.
+    pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Failure> {
+        match &self.maps {
+            Maps::Received(row) => {
+                let text = |column| jsonb_text(row, column).map_err(|error| self.unreadable().caused_by(error));
+                Ok([text("items")?, text("queries")?, text("geocodes")?].map(StoredTerms::Text))
+            }
+            Maps::Posted(deltas, place) => Ok(deltas.maps(&deltas.rows()[*place]).map(StoredTerms::Counted)),
+        }
     }
 
     fn unreadable(&self) -> Failure {
@@ -113,6 +161,7 @@ pub struct CellTotal {
 #[derive(Debug)]
 pub struct Reader {
     connection: PgConnection,
+    just_posted: Option<JustPosted>,
 }
 
 impl Reader {
@@ -127,7 +176,13 @@ impl Reader {
             .execute(&mut connection)
             .await
             .attempt("preparing to read the ledger")?;
-        Ok(Self { connection })
+        Ok(Self { connection, just_posted: None })
+    }
+
+    /// From now on, asked for the rows of this entry or of its day, it gives them from memory. For readers that documents are
+    /// made with.
+    pub fn remember(&mut self, just_posted: Option<JustPosted>) {
+        self.just_posted = just_posted;
     }
 
     /// The connection itself, for the queries of one command alone.
@@ -275,6 +330,9 @@ impl Reader {
         through: EntryId,
         take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if let Some(just_posted) = self.just_posted.as_ref().filter(|posted| posted.is_all_of(day, after, through)) {
+            return just_posted.rows(take).await;
+        }
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta d
@@ -295,6 +353,9 @@ impl Reader {
         entry_id: EntryId,
         take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
+        if let Some(just_posted) = self.just_posted.as_ref().filter(|posted| posted.is_entry(entry_id)) {
+            return just_posted.rows(take).await;
+        }
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta WHERE entry_id = $1",
@@ -549,7 +610,7 @@ fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
         entry_id: row.try_get("entry_id")?,
         count: row.try_get("count")?,
         total: row.try_get("total")?,
-        row,
+        maps: Maps::Received(row),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Advances the projections: writes the documents that new entries touch, then moves the checkpoint.
 //!
-//! Input is the ledger alone. Repeats safely: a crash before the checkpoint is moved means that the same documents are
-//! written again, with the same versions.
+//! Input is the ledger alone, of which the newest entry may still be in memory. Repeats safely: a crash before the
+//! checkpoint is moved means that the same documents are written again, with the same versions.
 
 use std::time::Duration;
 

@@ -14,7 +14,7 @@ use crate::elastic::bulk::Batch;
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::map::TermMap;
-use crate::ledger::read::StoredRow;
+use crate::ledger::read::{StoredRow, StoredTerms};
 
 /// The id of a recordset's document of a day.
 pub fn id(recordset_id: Uuid, day: Day) -> String {
@@ -60,7 +60,7 @@ fn put_cell<'a>(
     let mut several = rows.clone();
     if let (Some(only), None) = (several.next(), several.next()) {
         let begin = out.len();
-        if put_row(out, only.count, only.total, only.map_texts()?).is_some() {
+        if put_row(out, only.count, only.total, only.terms()?).is_some() {
             return Ok(());
         }
         out.truncate(begin);
@@ -70,14 +70,19 @@ fn put_cell<'a>(
 }
 
 /// A cell that has one row: what that lists is what the document lists.
-fn put_row(out: &mut Vec<u8>, count: i64, total: i64, [items, queries, geocodes]: [&str; 3]) -> Option<()> {
+fn put_row(out: &mut Vec<u8>, count: i64, total: i64, terms: [StoredTerms<'_>; 3]) -> Option<()> {
     put_sums(out, count, total);
-    put(out, r#","items":"#);
-    put_list(out, items, Dimension::Items)?;
-    put(out, r#","queries":"#);
-    put_list(out, queries, Dimension::Queries)?;
-    put(out, r#","geocodes":"#);
-    put_list(out, geocodes, Dimension::Geocodes)?;
+    for (dimension, terms) in Dimension::ALL.into_iter().zip(terms) {
+        put_name(out, ",", dimension.name());
+        match terms {
+            StoredTerms::Text(map) => put_list(out, map, dimension)?,
+            StoredTerms::Counted(counts) => {
+                let mut list = List::begin(out, dimension);
+                counts.for_each(|term, n| list.put(term, n));
+                list.end();
+            }
+        }
+    }
     out.push(b'}');
     Some(())
 }
@@ -113,18 +118,15 @@ impl<'a> Net<'a> {
     }
 
     fn put(&self, out: &mut Vec<u8>) {
-        let Self { count, total, maps: [items, queries, geocodes] } = self;
-        put_sums(out, *count, *total);
-        put(out, r#","items":"#);
-        put_terms(out, items, "term", put_string);
-        put(out, r#","queries":"#);
-        put_terms(out, queries, "term", |out, term| match term {
-            "" => put(out, "null"),
-            hash => put_string(out, hash),
-        });
-        put(out, r#","geocodes":"#);
-        // A geocode's term is JSON already.
-        put_terms(out, geocodes, "geo", put);
+        put_sums(out, self.count, self.total);
+        for (dimension, terms) in Dimension::ALL.into_iter().zip(&self.maps) {
+            put_name(out, ",", dimension.name());
+            let mut list = List::begin(out, dimension);
+            for (term, n) in &terms.0 {
+                list.put(term, *n);
+            }
+            list.end();
+        }
         out.push(b'}');
     }
 }
@@ -143,14 +145,40 @@ fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
     terms.retain(|(_, n)| *n != 0);
 }
 
-fn put_terms(out: &mut Vec<u8>, terms: &TermMap<'_>, name: &str, put_term: impl Fn(&mut Vec<u8>, &str)) {
-    out.push(b'[');
-    for (place, (term, n)) in terms.0.iter().enumerate() {
-        put_name(out, if place > 0 { ",{" } else { "{" }, name);
-        put_term(out, term);
+/// A list of terms that is being written.
+struct List<'a> {
+    out: &'a mut Vec<u8>,
+    dimension: Dimension,
+    /// What comes before the next term.
+    before: &'static str,
+}
+
+impl<'a> List<'a> {
+    fn begin(out: &'a mut Vec<u8>, dimension: Dimension) -> Self {
+        Self { out, dimension, before: "[" }
+    }
+
+    fn put(&mut self, term: &str, n: i64) {
+        let Self { out, dimension, before } = self;
+        put(out, std::mem::replace(before, ","));
+        match (dimension, term) {
+            // A geocode's term is JSON already.
+            (Dimension::Geocodes, json) => {
+                put(out, r#"{"geo":"#);
+                put(out, json);
+            }
+            (Dimension::Queries, "") => put(out, r#"{"term":null"#),
+            (Dimension::Items | Dimension::Queries, term) => {
+                put(out, r#"{"term":"#);
+                put_string(out, term);
+            }
+        }
         put(out, r#","count":"#);
-        put_number(out, *n);
+        put_number(out, n);
         out.push(b'}');
     }
-    out.push(b']');
+
+    fn end(self) {
+        put(self.out, if self.before == "[" { "[]" } else { "]" });
+    }
 }

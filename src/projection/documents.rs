@@ -1,6 +1,6 @@
 //! Streams the documents of a projection from the ledger, as they are after an entry.
 //!
-//! One row, the rows of one recordset and day, or the terms of one cell are in memory at a time, whatever the length of the
+//! One row, the rows of one recordset and day, or the terms of one cell are read at a time, whatever the length of the
 //! ledger.
 
 use uuid::Uuid;

@@ -55,11 +55,11 @@ impl Fold<'_> {
         let mut adding = Adding { fold: self, entry_id, added: Vec::new(), looking: JoinSet::new() };
         reader
             .rows_of_entry(entry_id, async |row: StoredRow| {
-                for (dimension, terms) in Dimension::ALL.into_iter().zip(row.maps()?) {
+                for (dimension, terms) in Dimension::ALL.into_iter().zip(row.terms()?) {
                     if !scope.covers(dimension, row.cell.stat_type) {
                         continue;
                     }
-                    for (term, n) in terms.0 {
+                    for (term, n) in row.read(terms)?.0 {
                         adding.add(Key { cell: row.cell, dimension, term: term.into_owned() }, n).await?;
                     }
                 }

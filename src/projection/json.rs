@@ -25,5 +25,5 @@ pub(super) fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
 }
 
 pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("a string is written to memory");
+    crate::ledger::map::put_string(out, text);
 }

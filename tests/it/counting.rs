@@ -37,6 +37,13 @@ async fn post(world: &World, events: &[Event]) {
     world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
 }
 
+/// `apply` makes documents of what it has in memory, a rebuild of what the ledger has: they are the same to the byte.
+async fn assert_the_ledger_gives_the_same_documents(world: &World) {
+    let applied = world.projections().await;
+    world.run(&["rebuild"]).await.expect(0);
+    world.assert_documents(&applied).await;
+}
+
 /// The cells that the ledger has of a recordset: `"records view"` and so on.
 async fn cells_of(world: &World, recordset: &str) -> Value {
     world
@@ -286,6 +293,7 @@ async fn no_query_is_the_empty_term_in_the_ledger_and_null_in_the_documents() {
         documented_cells_of(&world, RECORDSET).await["records search"]["queries"],
         json!([{ "term": null, "count": 20 }, { "term": "some query", "count": 10 }])
     );
+    assert_the_ledger_gives_the_same_documents(&world).await;
     world.end().await;
 }
 

@@ -70,6 +70,22 @@ async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
 }
 
 #[tokio::test]
+async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or_have_to_be_read_back() {
+    let (whole, parts) = (World::new().await, World::new().await);
+    for (world, memory, kept) in [(&whole, "512M", true), (&parts, LEAST[1], false)] {
+        log_long_geocodes(world, 1, 25_000).await;
+        let settings = [("DAYBOOK_TERMS_DIMENSIONS", "none"), ("DAYBOOK_MEMORY", memory)];
+        let ended = world.run_with(&settings, &["apply", "--day", DAY, "-vv"]).await.expect(0);
+        assert_eq!(ended.stderr.contains("not read back"), kept, "{}", ended.stderr);
+    }
+    let (kept, read) = (whole.documents("").await, parts.documents("").await);
+    assert_eq!(kept.len(), 500);
+    assert!(kept == read, "documents of a day's parts differ from those of the whole");
+    whole.end().await;
+    parts.end().await;
+}
+
+#[tokio::test]
 async fn a_size_of_memory_that_is_none_or_too_little_is_a_mistake_that_names_it() {
     let world = World::new().await;
     for (size, told) in [("lots", "'lots' is no size of memory"), ("64M", "at least 128M"), ("99999999999G", "no size")]

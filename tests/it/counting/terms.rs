@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{DAY, apply, cells_of, documented_cells_of, post, world_of_json};
+use super::{
+    DAY, apply, assert_the_ledger_gives_the_same_documents, cells_of, documented_cells_of, post, world_of_json,
+};
 use crate::support::{Event, RECORDSET, World};
 
 /// A search that found `n` records, from somewhere.
@@ -61,6 +63,7 @@ async fn odd_geocodes_are_counted_and_given_back_as_they_are() {
         assert!(documented.contains(&json!({ "geo": geo, "count": n })), "{geocode} in the document");
     }
     world.assert_sound().await;
+    assert_the_ledger_gives_the_same_documents(&world).await;
     world.end().await;
 }
 
@@ -132,6 +135,7 @@ async fn unusual_characters_go_through_ledger_hashes_and_documents_unharmed() {
     let listed: BTreeMap<String, i64> =
         listed.iter().map(|geo| (geo["geo"].to_string(), geo["count"].as_i64().unwrap())).collect();
     assert_eq!(listed, geos);
+    assert_the_ledger_gives_the_same_documents(&world).await;
     world.end().await;
 }
 
@@ -142,6 +146,7 @@ async fn an_empty_record_id_is_a_term_like_any_other() {
     assert_eq!(cells_of(&world, RECORDSET).await["records view"]["items"], json!({ "": 1 }));
     let documented = documented_cells_of(&world, RECORDSET).await;
     assert_eq!(documented["records view"]["items"], json!([{ "term": "", "count": 1 }]));
+    assert_the_ledger_gives_the_same_documents(&world).await;
     world.end().await;
 }
 
