@@ -54,6 +54,20 @@ impl Documents {
         Ok(documents)
     }
 
+    /// The first of them, so many bytes and a bit.
+    pub fn first(&self, most: usize) -> Self {
+        let mut bytes = 0;
+        let fits = |body: &&Bytes| {
+            let fits = bytes < most;
+            bytes += body.len();
+            fits
+        };
+        let bodies: Vec<Bytes> = self.bodies.iter().take_while(fits).cloned().collect();
+        // An action and a source each.
+        let lines: usize = bodies.iter().map(|body| memchr::memchr_iter(b'\n', body).count()).sum();
+        Self { count: lines as u64 / 2, bodies }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bodies.iter().map(Bytes::len).sum()
     }

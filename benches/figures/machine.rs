@@ -12,7 +12,7 @@ use crate::setting::Setting;
 /// The facts by name, in the order of the names.
 pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Failure> {
     let Value::Object(mut facts) = json!({
-        "cores": std::thread::available_parallelism()?.get(),
+        "cores": std::fs::read_to_string("/proc/cpuinfo")?.lines().filter(|line| line.starts_with("processor")).count(),
         "cpu": line_of("/proc/cpuinfo", "model name")?,
         "memory": line_of("/proc/meminfo", "MemTotal")?,
         "load_at_the_start": std::fs::read_to_string("/proc/loadavg")?.split(' ').next(),
@@ -25,8 +25,8 @@ pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Failure> {
         return Err("the facts are no object".into());
     };
     // Settings that change what is measured.
-    for name in ["DAYBOOK_MEMORY", "DAYBOOK_TERMS_DIMENSIONS"] {
-        if let Ok(value) = std::env::var(name) {
+    for name in ["DAYBOOK_MEMORY", "DAYBOOK_TERMS_DIMENSIONS", "BENCH_APART"] {
+        if let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) {
             facts.insert(name.to_lowercase(), value.into());
         }
     }
