@@ -106,7 +106,7 @@ pub struct PostedReport {
 pub struct Applied {
     /// What came of it.
     pub report: DayReport,
-    /// The entry, where all of its rows are in memory.
+    /// The entry with its rows, if it is the first of its day and was counted in one part.
     pub just_posted: Option<JustPosted>,
 }
 
@@ -157,7 +157,8 @@ pub async fn apply_day(
         if let Some(run) = run.as_deref_mut()
             && !part.deltas.rows().is_empty()
         {
-            // One of several parts makes room for the next.
+            // Documents are made of all entries of a day, so rows are worth keeping of an only one; one of several parts
+            // makes room for the next.
             let is_whole_day = entries.is_empty() && report.sums.parts == 1 && part.next.is_none();
             let work = async {
                 let posting = match &mut posting {

@@ -112,7 +112,11 @@ pub async fn run_as(command: &str, options: Options, settings: &Settings, output
     let today = work.ledger.zone.day_of(clock::now());
     check_days(&options, today)?;
     if options.dry_run {
-        let posting = work.post_days(None, &options, today);
+        let posting = async {
+            let posted = work.post_days(None, &options, today).await;
+            work.close_source().await;
+            posted
+        };
         return unless_interrupted(posting).await.map(|_| Exit::Done);
     }
     let mut run = Run::start(&work.ledger, Purpose::Posting, command).await?;
@@ -167,9 +171,7 @@ impl<'s> Work<'s> {
     ) -> Result<Figures, Failure> {
         let posted = self.post_days(Some(&mut *run), options, today).await;
         // What the source had is read: its server need not keep a snapshot of it while projections are brought up to date.
-        if let Some(source) = self.source.take() {
-            source.close().await;
-        }
+        self.close_source().await;
         // A day that failed does not keep the others from the readers; a database that is gone does.
         let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
         let projected = match client {
@@ -251,6 +253,13 @@ impl<'s> Work<'s> {
         }
         sum_up_failures(failed, figures.days, self.output)?;
         Ok(figures)
+    }
+
+    /// Ends the source's connection; it is opened again when it is needed.
+    async fn close_source(&mut self) {
+        if let Some(source) = self.source.take() {
+            source.close().await;
+        }
     }
 
     async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {

@@ -88,9 +88,13 @@ impl Projecting<'_> {
         {
             readers.push(another);
         }
-        for reader in &mut readers {
-            reader.remember(just_posted.clone());
+        for (kind, reader) in kinds.iter().zip(&mut readers) {
+            // Totals are made of balances.
+            if *kind != Kind::Totals {
+                reader.remember(just_posted.clone());
+            }
         }
+        drop(just_posted);
         let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Failure>);
         // One after the other where the server has no more connections to give.
         for kinds in kinds.chunks(readers.len()) {

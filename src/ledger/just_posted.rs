@@ -45,7 +45,7 @@ impl JustPosted {
         &self,
         mut take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        tracing::debug!(entry = %self.entry_id, rows = self.len(), "not read back: the rows are in memory");
+        tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "not read back: the rows are in memory");
         for place in 0..self.len() {
             take(StoredRow::just_posted(self.entry_id, &self.deltas, place)).await?;
         }

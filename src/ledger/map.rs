@@ -45,8 +45,12 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     let is_escaped = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
     // Record ids and hashes of queries have nothing to escape, which is found out many bytes at a time; geocodes have.
-    let has_escaped = rest.iter().fold(0, |any, byte| any | u8::from(is_escaped(byte))) != 0;
-    while has_escaped && let Some(place) = rest.iter().position(is_escaped) {
+    if rest.iter().fold(0, |any, byte| any | u8::from(is_escaped(byte))) == 0 {
+        out.extend_from_slice(rest);
+        out.push(b'"');
+        return;
+    }
+    while let Some(place) = rest.iter().position(is_escaped) {
         out.extend_from_slice(&rest[..place]);
         match rest[place] {
             b'"' => out.extend_from_slice(b"\\\""),

@@ -127,10 +127,10 @@ impl Posting {
         self.terms = Terms::Complete;
     }
 
-    /// Adds all rows of the first entry of a day and keeps them in memory: documents are made of them.
+    /// Adds all rows of an entry, the first of its day, and keeps them in memory: documents are made of them.
     pub async fn add_all_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
         let deltas = Arc::new(deltas);
-        self.kept = Some(Arc::clone(&deltas));
+        self.kept = (self.delta_rows == 0).then(|| Arc::clone(&deltas));
         self.add(deltas).await
     }
 
@@ -237,7 +237,6 @@ impl Posting {
         let _ = self.connection.close().await;
         let Self { entry_id, day, delta_rows, kept, .. } = self;
         let just_posted = kept.map(|deltas| JustPosted::new(entry_id, day, deltas));
-        let just_posted = just_posted.filter(|posted| posted.len() as u64 == delta_rows);
         Ok(Posted { entry_id, delta_rows, just_posted })
     }
 }

@@ -124,7 +124,7 @@ impl StoredRow {
         Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
     }
 
-    /// Reads terms of this row.
+    /// Reads terms that [`terms`](Self::terms) gave; a failure names the row.
     pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Failure> {
         terms.read().map_err(|error| self.unreadable().caused_by(error))
     }
@@ -179,8 +179,8 @@ impl Reader {
         Ok(Self { connection, just_posted: None })
     }
 
-    /// From now on, asked for the rows of this entry or of its day, it gives them from memory. For readers that documents are
-    /// made with.
+    /// From now on, asked for the rows of this entry, or for those of its day up to this entry, it gives them from memory.
+    /// For readers that documents are made with.
     pub fn remember(&mut self, just_posted: Option<JustPosted>) {
         self.just_posted = just_posted;
     }

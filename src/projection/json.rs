@@ -4,6 +4,8 @@
 
 use uuid::Uuid;
 
+pub(super) use crate::ledger::map::put_string;
+
 pub(super) fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
@@ -22,8 +24,4 @@ pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
 
 pub(super) fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
     put(out, uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-}
-
-pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
-    crate::ledger::map::put_string(out, text);
 }
