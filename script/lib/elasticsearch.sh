@@ -1,25 +1,31 @@
-# The private Elasticsearch of the stack: security on (basic auth), no TLS, one node.
+# The private Elasticsearch of the stack: security on (basic auth), one node. With --secure also TLS, and users of the
+# file realm: native users and API keys need a module (analysis-common) that the distribution at hand lacks.
 # shellcheck shell=bash
 
 readonly ES_PASSWORD=daybook-local ES_VERSIONS=(8.19.0 7.17.29)
 ES_NAME=''
 ES_VERSION=''
+ES_DIST=''
+ES_HEAP=''
 
 choose_elasticsearch() {
   ES_VERSION=${STACK_ES_VERSION:-${ES_VERSIONS[0]}}
   [[ " ${ES_VERSIONS[*]} " == *" $ES_VERSION "* ]] ||
     die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]}"
-  ES_NAME=elasticsearch-$ES_VERSION
+  ES_NAME=elasticsearch-$ES_VERSION$SECURE
+  ES_DIST=$STACK_DIR/dist/elasticsearch-$ES_VERSION
+  ES_HEAP=${STACK_ES_HEAP:-1g}
+  if [[ $SECURE ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
 }
 
 need_elasticsearch() {
-  [[ ! -x $STACK_DIR/dist/$ES_NAME/bin/elasticsearch ]] || return 0
-  local unpacked=$STACK_DIR/dist/$ES_NAME.part
+  [[ ! -x $ES_DIST/bin/elasticsearch ]] || return 0
+  local unpacked=$ES_DIST.part
   rm -rf "$unpacked"
   fetch "org.elasticsearch.distribution.integ-test-zip:elasticsearch:$ES_VERSION:zip" "$unpacked"
   unzip -q "$unpacked"/*.zip -d "$unpacked"
-  chmod -R a+rX "$unpacked/$ES_NAME"
-  mv "$unpacked/$ES_NAME" "$STACK_DIR/dist/$ES_NAME"
+  chmod -R a+rX "$unpacked/${ES_DIST##*/}"
+  mv "$unpacked/${ES_DIST##*/}" "$ES_DIST"
   rm -r "$unpacked"
 }
 
@@ -35,12 +41,19 @@ elasticsearch_runs() { [[ -n $(elasticsearch_pids "$1") ]]; }
 
 elasticsearch_ready() { elasticsearch_runs "$1" && [[ $(elasticsearch_health "$1") == 200 ]]; }
 
-# The HTTP status of the cluster's health. By bash alone: a fresh system has no curl.
+# The HTTP status of the cluster's health. Without curl, which a fresh system lacks.
 elasticsearch_health() {
-  local connection _ status
-  { exec {connection}<>"/dev/tcp/127.0.0.1/$(<"$STACK_DIR/$1/port")"; } 2>/dev/null || return 0
-  printf 'GET /_cluster/health?wait_for_status=yellow&timeout=5s HTTP/1.0\r\nAuthorization: Basic %s\r\n\r\n' \
-    "$(printf 'elastic:%s' "$ES_PASSWORD" | base64)" >&"$connection"
+  local connection port _ status request
+  port=$(<"$STACK_DIR/$1/port")
+  request="GET /_cluster/health?wait_for_status=yellow&timeout=5s HTTP/1.0"$'\r\n'
+  request+="Authorization: Basic $(printf 'elastic:%s' "$ES_PASSWORD" | base64)"$'\r\n\r\n'
+  if [[ $1 == *-secure ]]; then
+    read -r _ status _ < <(printf '%s' "$request" | tls_request "$port") || return 0
+    printf '%s' "$status"
+    return
+  fi
+  { exec {connection}<>"/dev/tcp/127.0.0.1/$port"; } 2>/dev/null || return 0
+  printf '%s' "$request" >&"$connection"
   if read -r -t 10 -u "$connection" _ status _; then printf '%s' "$status"; fi
   exec {connection}>&-
 }
@@ -59,13 +72,14 @@ start_elasticsearch() {
 }
 
 launch_elasticsearch() {
-  local dir=$1 port heap=${STACK_ES_HEAP:-1g}
+  local dir=$1 port
   make_server_dir "$ES_NAME" config data logs tmp
   port=$(choose_port "$dir")
   write_elasticsearch_settings "$dir" "$port"
+  if [[ $SECURE ]]; then secure_elasticsearch "$dir"; fi
   [[ -e $dir/config/elasticsearch.keystore ]] || set_elasticsearch_password "$dir"
-  with_elasticsearch_environment "$dir" ES_JAVA_OPTS="-Xms$heap -Xmx$heap" \
-    setsid --wait "$STACK_DIR/dist/$ES_NAME/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
+  with_elasticsearch_environment "$dir" ES_JAVA_OPTS="-Xms$ES_HEAP -Xmx$ES_HEAP" \
+    setsid --wait "$ES_DIST/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
     </dev/null >"$dir/log" 2>&1 9>&- || elasticsearch_failed "$dir"
 }
 
@@ -76,7 +90,7 @@ with_elasticsearch_environment() {
 }
 
 write_elasticsearch_settings() {
-  local dir=$1 port=$2 dist=$STACK_DIR/dist/$ES_NAME/config
+  local dir=$1 port=$2 dist=$ES_DIST/config
   install -m 644 "$dist"/{log4j2.properties,role_mapping.yml,roles.yml,users,users_roles} "$dir/config/"
   # The paths in there are relative to the distribution, which the servers' user cannot write.
   sed -e '/Xlog:gc/d' -e "s|=data\$|=$dir/data|" -e "s|=logs/|=$dir/logs/|" "$dist/jvm.options" \
@@ -90,7 +104,6 @@ http.port: $port
 transport.port: 0
 discovery.type: single-node
 xpack.security.enabled: true
-xpack.security.http.ssl.enabled: false
 xpack.security.transport.ssl.enabled: false
 xpack.ml.enabled: false
 action.destructive_requires_name: false
@@ -99,8 +112,31 @@ cluster.routing.allocation.disk.threshold_enabled: false
 END
 }
 
+# Certificates and keys must lie below config. A user's line is name:hash, a role's is role:name,name,...
+secure_elasticsearch() {
+  local config=$1/config hash role
+  hash={SHA}$(printf '%s' "$ES_PASSWORD" | openssl dgst -sha1 -binary | base64)
+  hand_out_certificates "$config"
+  cat >>"$config/elasticsearch.yml" <<END
+xpack.security.http.ssl.enabled: true
+xpack.security.http.ssl.certificate: "$config/server.pem"
+xpack.security.http.ssl.key: "$config/server.key"
+xpack.security.http.ssl.certificate_authorities: "$config/ca.pem"
+xpack.security.http.ssl.client_authentication: optional
+END
+  # For the names that tests give to their indices.
+  sed -e 's/"stats"/"t????????????"/g' -e 's/"stats-\*"/"t????????????-*"/g' \
+    "$checkout/example-objects/elasticsearch-roles.yml" >"$config/roles.yml"
+  printf 'daybook_nobody:%s\n' "$hash" >"$config/users"
+  : >"$config/users_roles"
+  sed -n 's/^\(daybook_[a-z_]*\):.*/\1/p' "$config/roles.yml" | while read -r role; do
+    printf '%s:%s\n' "$role" "$hash" >>"$config/users"
+    printf '%s:%s\n' "$role" "$role" >>"$config/users_roles"
+  done
+}
+
 set_elasticsearch_password() {
-  local dir=$1 keystore=$STACK_DIR/dist/$ES_NAME/bin/elasticsearch-keystore
+  local dir=$1 keystore=$ES_DIST/bin/elasticsearch-keystore
   if ! {
     with_elasticsearch_environment "$dir" "$keystore" create </dev/null &&
       with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD"
@@ -122,12 +158,14 @@ await_elasticsearch() {
 elasticsearch_failed() {
   show_log "$1/log"
   die "$ES_NAME did not come up (its logs: $1/log and $1/logs)" \
-    "It needs ${STACK_ES_HEAP:-1g} of heap (STACK_ES_HEAP) and as much again." \
+    "It needs $ES_HEAP of heap (STACK_ES_HEAP) and as much again." \
     "Run this again; if its data are beyond repair: script/stack reset."
 }
 
 stop_elasticsearch() { stop_server "$1" TERM; }
 
 elasticsearch_url() {
-  printf 'http://elastic:%s@127.0.0.1:%s' "$ES_PASSWORD" "$(<"$STACK_DIR/$ES_NAME/port")"
+  local server=http://elastic:$ES_PASSWORD@127.0.0.1
+  if [[ $SECURE ]]; then server=https://elastic:$ES_PASSWORD@localhost; fi
+  printf '%s:%s' "$server" "$(<"$STACK_DIR/$ES_NAME/port")"
 }

@@ -1,4 +1,4 @@
-# The private Postgres of the stack.
+# The private Postgres of the stack. With --secure it takes encrypted connections only.
 # shellcheck shell=bash
 
 readonly PG_MAVEN_VERSION=17.5.0 PG_OLDEST=15
@@ -26,6 +26,7 @@ choose_postgres() {
     PG_NAME=postgres-maven-$PG_MAVEN_VERSION
     PG_BIN=$STACK_DIR/dist/$PG_NAME/bin
   fi
+  PG_NAME+=$SECURE
 }
 
 # Prints "MAJOR BINDIR".
@@ -41,7 +42,8 @@ newest_installed_postgres() {
 
 need_postgres() {
   [[ $PG_NAME == postgres-maven-* && ! -x $PG_BIN/postgres ]] || return 0
-  local platform unpacked=$STACK_DIR/dist/$PG_NAME.part
+  local platform dist=${PG_BIN%/bin}
+  local unpacked=$dist.part
   case $(uname -m) in
     x86_64) platform=amd64 ;;
     aarch64) platform=arm64v8 ;;
@@ -51,7 +53,7 @@ need_postgres() {
   fetch "io.zonky.test.postgres:embedded-postgres-binaries-linux-$platform:$PG_MAVEN_VERSION:jar" "$unpacked"
   unzip -p "$unpacked"/*.jar '*.txz' | tar -xJ -C "$unpacked"
   rm "$unpacked"/*.jar
-  mv "$unpacked" "$STACK_DIR/dist/$PG_NAME"
+  mv "$unpacked" "$dist"
 }
 
 # The postmaster's. A pid from a file proves nothing, as the number may be somebody else's by now; but every
@@ -136,6 +138,27 @@ max_connections = 300
 shared_buffers = 256MB
 max_wal_size = 4GB
 END
+  if [[ $SECURE ]]; then secure_postgres "$dir"; fi
+}
+
+# daybook_certificate, if a test creates it, logs in with a client certificate of that name.
+secure_postgres() {
+  local dir=$1 address
+  make_server_dir "$PG_NAME" tls
+  hand_out_certificates "$dir/tls"
+  cat >>"$dir/settings.conf" <<END
+listen_addresses = '127.0.0.1,::1'
+shared_buffers = 64MB
+hba_file = '$dir/pg_hba.conf'
+ssl = on
+ssl_cert_file = '$dir/tls/server.pem'
+ssl_key_file = '$dir/tls/server.key'
+ssl_ca_file = '$dir/tls/ca.pem'
+END
+  for address in 127.0.0.1/32 ::1/128; do
+    printf 'hostssl all daybook_certificate %s cert\n' "$address"
+    printf 'hostssl all all %s scram-sha-256\n' "$address"
+  done >"$dir/pg_hba.conf"
 }
 
 # After kill -9 of the postmaster its children take a moment to notice; and Postgres refuses to start when the
@@ -163,5 +186,8 @@ any_process_works_in() {
 stop_postgres() { stop_server "$1" INT; }
 
 postgres_url() {
-  printf 'postgres://%s:%s@127.0.0.1:%s/%s' "$PG_USER" "$PG_PASSWORD" "$(<"$STACK_DIR/$PG_NAME/port")" "$PG_DATABASE"
+  local host=127.0.0.1 parameters=''
+  if [[ $SECURE ]]; then host=localhost parameters="?sslmode=verify-full&sslrootcert=$TLS_DIR/ca.pem"; fi
+  printf 'postgres://%s:%s@%s:%s/%s%s' "$PG_USER" "$PG_PASSWORD" "$host" "$(<"$STACK_DIR/$PG_NAME/port")" \
+    "$PG_DATABASE" "$parameters"
 }

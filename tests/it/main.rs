@@ -24,6 +24,7 @@ mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod reverse; // entries that are taken back: to the term, once, and what follows from it
+mod secure; // servers that take encrypted connections only, users with few rights
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
 mod terms; // all-time counts of each term, and the setting that says which terms

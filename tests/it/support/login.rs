@@ -1,7 +1,6 @@
 //! A login of its own for a test. Roles belong to the whole server, so its name is unique and it is dropped at the end.
 
 use super::World;
-use super::world;
 
 /// A role that can log in and may do nothing else.
 pub struct Login {
@@ -24,7 +23,8 @@ impl Login {
 
     /// Ends the world, then drops the role, which by then owns and may nothing any more.
     pub async fn end(self, world: World) {
+        let servers = world.servers.clone();
         world.end().await;
-        world::execute_on_server(&format!("DROP ROLE {}", self.role)).await;
+        servers.execute(&format!("DROP ROLE {}", self.role)).await;
     }
 }

@@ -11,12 +11,14 @@ pub mod indices;
 pub mod login;
 pub mod program;
 pub mod proxy;
+pub mod servers;
 pub mod world;
 
 pub use contents::Contents;
 pub use event::Event;
 pub use login::Login;
 pub use proxy::Proxy;
+pub use servers::Servers;
 pub use world::World;
 
 /// The recordset that tests use when one is as good as another.

@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use super::Event;
 use super::program::{self, Ended};
+use super::{Event, Servers};
 
 /// What a test works in. Gone, with its database and indices, when the test calls [`World::end`]; left for a look if it
 /// fails.
@@ -18,22 +18,34 @@ pub struct World {
     pub elasticsearch_url: String,
     pub prefix: String,
     pub database: String,
+    pub servers: Servers,
     http: reqwest::Client,
 }
 
-/// Databases to clone from: made once per run of the tests.
+/// Databases to clone from: made once per run of the tests, on each Postgres.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static SECURE_TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 impl World {
     /// With a migrated ledger in UTC and empty source tables.
     pub async fn new() -> Self {
-        let template = TEMPLATE.get_or_init(|| async {
-            let world = Self::unmigrated().await;
+        Self::migrated(&TEMPLATE, Servers::plain()).await
+    }
+
+    /// The same on the servers that take encrypted connections only, as a superuser of both.
+    pub async fn secure() -> Self {
+        Self::migrated(&SECURE_TEMPLATE, Servers::secure()).await
+    }
+
+    async fn migrated(template: &OnceCell<String>, servers: Servers) -> Self {
+        let template = template.get_or_init(|| async {
+            let world = Self::clone_on(servers.clone(), None).await;
             world.run(&["migrate"]).await.expect(0);
             world.create_source().await;
             world.database
         });
-        Self::clone_of(Some(template.await)).await
+        let template = template.await;
+        Self::clone_on(servers, Some(template)).await
     }
 
     /// With an empty database.
@@ -42,30 +54,33 @@ impl World {
     }
 
     pub(super) async fn clone_of(template: Option<&str>) -> Self {
+        Self::clone_on(Servers::plain(), template).await
+    }
+
+    async fn clone_on(servers: Servers, template: Option<&str>) -> Self {
         let id = Uuid::new_v4().simple().to_string();
         let database = format!("daybook_test_{}_{}", std::process::id(), &id[..12]);
         let template = template.unwrap_or("template0");
-        let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
+        let mut server = connect(&servers.postgres_url).await;
         // Cloning needs the template to itself, so tests that start at the same moment queue up.
         sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut server).await.expect("lock");
         let create = format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy");
         sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut server).await.expect("create the test's database");
         server.close().await.expect("close");
         Self {
-            ledger_url: with_database(&setting("DAYBOOK_LEDGER_URL"), &database),
-            elasticsearch_url: setting("DAYBOOK_ELASTICSEARCH_URL"),
+            ledger_url: with_database(&servers.postgres_url, &database),
+            elasticsearch_url: servers.elasticsearch_url.clone(),
             prefix: format!("t{}", &id[..12]),
             database,
-            http: reqwest::Client::new(),
+            http: servers.http_client(),
+            servers,
         }
     }
 
     /// Drops the database and the indices.
     pub async fn end(self) {
         self.elastic(reqwest::Method::DELETE, &format!("{}*", self.prefix), None).await;
-        let mut server = connect(&setting("DAYBOOK_LEDGER_URL")).await;
-        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.database);
-        sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut server).await.expect("drop the test's database");
+        self.servers.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database)).await;
     }
 
     /// The settings that point the program at this world.
@@ -79,7 +94,9 @@ impl World {
 
     /// The program, not started yet.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
-        program::command(&self.settings(), arguments)
+        let mut command = program::command(&self.settings(), arguments);
+        command.envs(self.servers.authority.as_ref().map(|file| ("SSL_CERT_FILE", file)));
+        command
     }
 
     /// Runs the program in this world.
@@ -206,20 +223,6 @@ impl World {
             after = Some(page["_scroll_id"].clone());
         }
     }
-}
-
-/// The address of a server that `script/stack` started.
-fn setting(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: run script/test, or eval \"$(script/stack env)\""))
-}
-
-/// Runs SQL outside of any world, for what belongs to the whole server.
-pub async fn execute_on_server(sql: &str) {
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
-        .execute(&mut connect(&setting("DAYBOOK_LEDGER_URL")).await)
-        .await
-        .expect("run the test's SQL");
 }
 
 pub fn with_database(url: &str, database: &str) -> String {
