@@ -32,8 +32,8 @@ async fn the_servers_refuse_what_is_not_encrypted_and_whoever_has_no_role() {
     let plain = world.elasticsearch_url.replace("https:", "http:");
     world.servers.http_client().get(&plain).send().await.unwrap_err();
     let nobody = world.servers.elasticsearch_url_of("daybook_nobody");
-    let index = format!("{nobody}/{}", world.prefix);
-    let answer = world.servers.http_client().get(&index).send().await.unwrap();
+    let documents = format!("{nobody}{}/_search", world.prefix);
+    let answer = world.servers.http_client().get(&documents).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 403);
     world.end().await;
 }
