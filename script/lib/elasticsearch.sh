@@ -2,20 +2,35 @@
 # file realm: native users and API keys need a module (analysis-common) that the distribution at hand lacks.
 # shellcheck shell=bash
 
-readonly ES_PASSWORD=daybook-local ES_VERSIONS=(8.19.0 7.17.29)
+readonly ES_PASSWORD=daybook-local ES_VERSIONS=(9.2.0 8.19.0 7.17.29) ES_DEFAULT=8.19.0
 ES_NAME=''
 ES_VERSION=''
 ES_DIST=''
 ES_HEAP=''
 
 choose_elasticsearch() {
-  ES_VERSION=${STACK_ES_VERSION:-${ES_VERSIONS[0]}}
+  ES_VERSION=${STACK_ES_VERSION:-$ES_DEFAULT}
+  case $ES_VERSION in
+    newest) ES_VERSION=$(newest_elasticsearch) ;;
+    oldest) ES_VERSION=${ES_VERSIONS[-1]} ;;
+  esac
   [[ " ${ES_VERSIONS[*]} " == *" $ES_VERSION "* ]] ||
-    die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]}"
+    die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]} newest oldest"
   ES_NAME=elasticsearch-$ES_VERSION$SECURE
   ES_DIST=$STACK_DIR/dist/elasticsearch-$ES_VERSION
   ES_HEAP=${STACK_ES_HEAP:-1g}
   if [[ $SECURE ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
+}
+
+newest_elasticsearch() {
+  local version
+  for version in "${ES_VERSIONS[@]}"; do
+    if java_within_reach "$version"; then break; fi
+    version=$ES_DEFAULT
+  done
+  [[ $version == "${ES_VERSIONS[0]}" ]] ||
+    say "there is no Java for Elasticsearch ${ES_VERSIONS[0]} here (it wants $(javas_or "${ES_VERSIONS[0]}")): taking $version"
+  printf '%s' "$version"
 }
 
 need_elasticsearch() {
@@ -115,7 +130,7 @@ END
 # Certificates and keys must lie below config. A user's line is name:hash, a role's is role:name,name,...
 secure_elasticsearch() {
   local config=$1/config hash role
-  hash={SHA}$(printf '%s' "$ES_PASSWORD" | openssl dgst -sha1 -binary | base64)
+  hash='{SHA}'$(printf '%s' "$ES_PASSWORD" | openssl dgst -sha1 -binary | base64)
   hand_out_certificates "$config"
   cat >>"$config/elasticsearch.yml" <<END
 xpack.security.http.ssl.enabled: true
@@ -125,6 +140,7 @@ xpack.security.http.ssl.certificate_authorities: "$config/ca.pem"
 xpack.security.http.ssl.client_authentication: optional
 END
   # For the names that tests give to their indices.
+  # shellcheck disable=SC2154 # checkout is set by script/stack
   sed -e 's/"stats"/"t????????????"/g' -e 's/"stats-\*"/"t????????????-*"/g' \
     "$checkout/example-objects/elasticsearch-roles.yml" >"$config/roles.yml"
   printf 'daybook_nobody:%s\n' "$hash" >"$config/users"

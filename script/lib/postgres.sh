@@ -1,7 +1,7 @@
 # The private Postgres of the stack. With --secure it takes encrypted connections only.
 # shellcheck shell=bash
 
-readonly PG_MAVEN_VERSION=17.5.0 PG_OLDEST=15
+readonly PG_MAVEN_VERSIONS=(18.1.0 17.5.0 15.15.0) PG_OLDEST=15
 readonly PG_USER=daybook PG_PASSWORD=daybook PG_DATABASE=daybook
 
 PG_NAME=''
@@ -9,48 +9,68 @@ PG_BIN=''
 
 # Which Postgres is meant: its name (and folder) and its programs. Fetches nothing.
 choose_postgres() {
-  local installed major
-  installed=$(newest_installed_postgres)
-  case ${STACK_PG:-} in
-    '') ;;
-    maven) installed= ;;
-    installed)
-      [[ -n $installed ]] || die "STACK_PG=installed, but there is no PostgreSQL $PG_OLDEST or newer" \
-        "Looked in /usr/lib/postgresql/*/bin and at pg_config. Install one, or use STACK_PG=maven." ;;
-    *) die "STACK_PG is '$STACK_PG'; it can be 'installed' or 'maven'" ;;
+  local wanted=${STACK_PG:-default} installed major version
+  installed=$(installed_postgres)
+  read -r major PG_BIN <<<"${installed:-0}"
+  case $wanted in
+    default) wanted=${installed:+installed} ;;
+    newest) wanted=$(newest_postgres "$major") ;;
+    oldest) if ((major == PG_OLDEST)); then wanted=installed; else wanted=${PG_MAVEN_VERSIONS[-1]}; fi ;;
   esac
-  if [[ -n $installed ]]; then
-    read -r major PG_BIN <<<"$installed"
-    PG_NAME=postgres-installed-$major
-  else
-    PG_NAME=postgres-maven-$PG_MAVEN_VERSION
-    PG_BIN=$STACK_DIR/dist/$PG_NAME/bin
+  if [[ $wanted == installed ]]; then
+    [[ $installed ]] || die "STACK_PG=installed, but there is no PostgreSQL $PG_OLDEST or newer" \
+      "Looked in /usr/lib/postgresql/*/bin and at pg_config. Install one, or use STACK_PG=maven."
+    PG_NAME=postgres-installed-$major$SECURE
+    return
   fi
-  PG_NAME+=$SECURE
+  version=$wanted
+  if [[ ! $wanted || $wanted == maven ]]; then version=${PG_MAVEN_VERSIONS[0]}; fi
+  [[ " ${PG_MAVEN_VERSIONS[*]} " == *" $version "* ]] ||
+    die "STACK_PG is '$wanted'; it can be one of: installed maven ${PG_MAVEN_VERSIONS[*]} newest oldest"
+  PG_BIN=$STACK_DIR/dist/postgres-maven-$version/bin
+  PG_NAME=postgres-maven-$version$SECURE
 }
 
-# Prints "MAJOR BINDIR".
-newest_installed_postgres() {
-  local bin version best='0 -'
+# The newest, or with STACK_PG=oldest the oldest, that is installed and new enough. Prints "MAJOR BINDIR".
+installed_postgres() {
+  local bin version order=-rn
+  if [[ ${STACK_PG:-} == oldest ]]; then order=-n; fi
   for bin in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)"; do
     [[ -x $bin/initdb && -x $bin/postgres ]] || continue
     version=$("$bin/postgres" --version) version=${version##*) } version=${version%%[!0-9]*}
-    if ((version >= PG_OLDEST && version > ${best%% *})); then best="$version $bin"; fi
-  done
-  [[ $best == 0* ]] || printf '%s\n' "$best"
+    if ((version >= PG_OLDEST)); then printf '%s %s\n' "$version" "$bin"; fi
+  done | sort "$order" | sed 1q
+}
+
+# newest_postgres INSTALLED-MAJOR: prints what STACK_PG would have to be.
+newest_postgres() {
+  if (($1 >= ${PG_MAVEN_VERSIONS[0]%%.*})); then
+    echo installed
+  elif (($1 > 0)) && ! maven_platform >/dev/null; then
+    say "Postgres ${PG_MAVEN_VERSIONS[0]} is not on Maven for $(uname -m): taking the installed $1"
+    echo installed
+  else
+    echo maven
+  fi
+}
+
+maven_platform() {
+  case $(uname -m) in
+    x86_64) echo amd64 ;;
+    aarch64) echo arm64v8 ;;
+    *) return 1 ;;
+  esac
 }
 
 need_postgres() {
   [[ $PG_NAME == postgres-maven-* && ! -x $PG_BIN/postgres ]] || return 0
-  local platform dist=${PG_BIN%/bin}
+  local platform dist=${PG_BIN%/bin} version
   local unpacked=$dist.part
-  case $(uname -m) in
-    x86_64) platform=amd64 ;;
-    aarch64) platform=arm64v8 ;;
-    *) die "there are no Postgres binaries on Maven for $(uname -m)" "Install PostgreSQL $PG_OLDEST or newer." ;;
-  esac
+  version=${dist##*-}
+  platform=$(maven_platform) ||
+    die "there are no Postgres binaries on Maven for $(uname -m)" "Install PostgreSQL $PG_OLDEST or newer."
   rm -rf "$unpacked"
-  fetch "io.zonky.test.postgres:embedded-postgres-binaries-linux-$platform:$PG_MAVEN_VERSION:jar" "$unpacked"
+  fetch "io.zonky.test.postgres:embedded-postgres-binaries-linux-$platform:$version:jar" "$unpacked"
   unzip -p "$unpacked"/*.jar '*.txz' | tar -xJ -C "$unpacked"
   rm "$unpacked"/*.jar
   mv "$unpacked" "$dist"
