@@ -39,7 +39,7 @@ pub struct Report {
 pub async fn reverse(
     ledger: &Ledger,
     reader: &mut Reader,
-    run: Option<&mut Run>,
+    mut run: Option<&mut Run>,
     entry_id: EntryId,
     reason: &str,
     memory: Memory,
@@ -49,7 +49,7 @@ pub async fn reverse(
     let entry = find(reader, entry_id, head).await?;
     let mut report = Report::of(&entry, &reader.entries_of(entry.day).await?);
     failpoint::reach("reverse.decided");
-    let mut posting = match &run {
+    let mut posting = match run.as_deref_mut() {
         Some(run) => Some(Posting::begin(ledger, run, head, entry.day).await?),
         None => None,
     };

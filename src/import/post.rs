@@ -96,7 +96,7 @@ pub(super) async fn post_day(
 
 async fn begin(
     ledger: &Ledger,
-    run: &Run,
+    run: &mut Run,
     head: EntryId,
     day: Day,
     staged: &StagedDay,

@@ -90,6 +90,8 @@ impl Lock {
 pub struct Run {
     lock: Lock,
     purpose: Purpose,
+    /// Where the last posting was committed, for the next one.
+    posting: Option<PgConnection>,
 }
 
 impl Run {
@@ -105,7 +107,7 @@ impl Run {
             .await
             .attempt("recording the start of the run")?;
         failpoint::reach("run.started");
-        Ok(Self { lock, purpose })
+        Ok(Self { lock, purpose, posting: None })
     }
 
     /// Which run this is.
@@ -118,12 +120,33 @@ impl Run {
         self.lock.check().await
     }
 
+    /// The connection of the last posting, with no transaction open. Whoever takes it up and fails does not give it back.
+    pub(super) fn take_posting_connection(&mut self) -> Option<PgConnection> {
+        self.posting.take()
+    }
+
+    /// Keeps the connection of a posting that was committed for the next one: to connect costs more than to post a quiet
+    /// day.
+    pub(super) fn keep_posting_connection(&mut self, connection: PgConnection) {
+        self.posting = Some(connection);
+    }
+
+    /// Closes the connection of the last posting, if there is one.
+    async fn close_posting_connection(&mut self) {
+        if let Some(connection) = self.posting.take() {
+            // What is committed is committed, whether or not the server hears the goodbye.
+            let _ = connection.close().await;
+        }
+    }
+
     /// Waits until nobody else projects, and keeps others from it. A run that rebuilds waits as long as it takes: what it
     /// has built would be lost, and it keeps nobody from posting.
     ///
     /// Asks again and again: a session that waits in the server does not notice that its process is gone, and would keep
     /// the locks that it has.
     pub async fn lock_projections(&mut self) -> Result<(), Failure> {
+        // Projecting comes after posting, and needs connections of its own.
+        self.close_posting_connection().await;
         let waiting = Stopwatch::start();
         let mut warned = Duration::ZERO;
         loop {
@@ -164,6 +187,7 @@ impl Run {
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
     pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Failure> {
         failpoint::reach("run.ending");
+        self.close_posting_connection().await;
         sqlx::query(
             "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5)",
         )

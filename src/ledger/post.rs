@@ -1,13 +1,14 @@
 //! The only writer of new entries. It inserts; it has no UPDATE and no DELETE.
 //!
 //! One posting is one transaction: rows with their balances, header, rejected events, all or nothing. It runs on a
-//! connection of its own, because a COPY that fails costs the connection, and closes it whatever happens.
+//! connection of its own, because a COPY that fails costs the connection. A posting that is committed hands the connection
+//! back to its run, and the next posting of the run takes it up; one that is not closes it.
 
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
+use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -92,10 +93,9 @@ pub struct Posted {
 
 impl Posting {
     /// Begins to post the entry after `after`, which was the newest when it was decided what to post.
-    pub async fn begin(ledger: &Ledger, run: &Run, after: EntryId, day: Day) -> Result<Self, Failure> {
+    pub async fn begin(ledger: &Ledger, run: &mut Run, after: EntryId, day: Day) -> Result<Self, Failure> {
         let what = format!("starting to post {day}");
-        let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(what.as_str())?;
+        let mut connection = begin_transaction(ledger, run, &what).await?;
         let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
             .fetch_one(&mut connection)
             .await
@@ -233,12 +233,24 @@ impl Posting {
         let committing = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
         committing.attempt(format!("committing the posting of {}", self.day))?;
         failpoint::reach("post.committed");
-        // What is committed is committed, whether or not the server hears the goodbye.
-        let _ = self.connection.close().await;
-        let Self { entry_id, day, delta_rows, kept, .. } = self;
+        let Self { connection, entry_id, day, delta_rows, kept, .. } = self;
+        run.keep_posting_connection(connection);
         let just_posted = kept.map(|deltas| JustPosted::new(entry_id, day, deltas));
         Ok(Posted { entry_id, delta_rows, just_posted })
     }
+}
+
+/// Begins a transaction on the connection that the run's last posting has left, or else on a new one.
+async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<PgConnection, Failure> {
+    if let Some(mut connection) = run.take_posting_connection()
+        && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
+    {
+        return Ok(connection);
+    }
+    // There was none, or its server has ended it while it was idle: nothing had been sent over it.
+    let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
+    sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(what)?;
+    Ok(connection)
 }
 
 /// What each of the rows' cells stands at.

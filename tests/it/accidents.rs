@@ -430,3 +430,48 @@ async fn interrupted_an_apply_says_so_and_is_repaired_by_repeating_it() {
         }
     }
 }
+
+/// Notes by which server process each entry is posted.
+const NOTE_POSTERS: &str = "
+    CREATE TABLE public.poster (entry_id bigint, pid integer);
+    CREATE FUNCTION public.note_poster() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN INSERT INTO public.poster VALUES (NEW.entry_id, pg_backend_pid()); RETURN NULL; END';
+    CREATE TRIGGER note_poster AFTER INSERT ON daybook.entry FOR EACH ROW EXECUTE FUNCTION public.note_poster();";
+
+const POSTERS: &str = "SELECT count(*) || ' entries, ' || count(DISTINCT pid) || ' connections' FROM public.poster";
+
+const FIVE_DAYS: [&str; 6] = ["apply", "--from", "2020-02-14", "--to", "2020-02-18", "--no-project"];
+
+#[tokio::test]
+async fn a_run_posts_all_of_its_days_over_one_connection() {
+    let world = World::new().await;
+    world.log(&[Event::search(1, "2020-02-16", RECORDSET, 1)]).await;
+    world.execute(NOTE_POSTERS).await;
+    world.run(&FIVE_DAYS).await.expect(0);
+    assert_eq!(world.value(POSTERS).await, "5 entries, 1 connections");
+    world.assert_sound().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_ends_between_two_days_is_opened_again() {
+    let world = World::new().await;
+    let days = ["2020-02-14", "2020-02-15", "2020-02-16", "2020-02-17", "2020-02-18"];
+    world.log(&days.map(|day| Event::search(day[8..].parse().unwrap(), day, RECORDSET, 1))).await;
+    world.execute(NOTE_POSTERS).await;
+    // Whoever reads an event ends the connection over which the day before was posted.
+    world
+        .execute(
+            "ALTER TABLE stats RENAME TO stats_of_test;
+             CREATE FUNCTION public.end_idle_posting() RETURNS boolean LANGUAGE sql VOLATILE AS $$
+                 SELECT count(pg_terminate_backend(pid, 5000)) >= 0 FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'daybook posting%' AND state = 'idle' $$;
+             CREATE VIEW public.stats AS SELECT * FROM public.stats_of_test WHERE public.end_idle_posting();",
+        )
+        .await;
+    world.run(&FIVE_DAYS).await.expect(0);
+    assert_eq!(world.value(POSTERS).await, "5 entries, 5 connections");
+    assert_eq!(world.value("SELECT sum(total) FROM daybook.day_total").await, "5");
+    world.assert_sound().await;
+    world.end().await;
+}
