@@ -23,6 +23,10 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// What the old program takes before its command.
+    #[command(flatten)]
+    pub of_idb: collect_stats::OptionsOfIdb,
+
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

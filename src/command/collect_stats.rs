@@ -1,8 +1,17 @@
-//! `daybook collect-stats`: the command line of the collector that daybook replaces, for scripts that call it.
+//! `daybook collect-stats`: the command line of the collector that daybook replaces, for units and scripts that call it.
+//!
+//! It takes whatever `idb collect-stats` takes, so that only the program's name has to be replaced. What has no meaning here
+//! is ignored, and the log says so with `-v`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use chrono::{NaiveDate, NaiveTime};
+use secrecy::SecretString;
 
 use super::apply;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Given, Settings};
 use crate::day::Day;
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
@@ -11,44 +20,265 @@ use crate::output::Output;
 /// What can be typed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+A DATE may carry a time, which does not matter: 2020-02-17, 20200217, 2020-02-17T09:00:00 and
+'2020-02-17 09:00' are the same date.
+
+What idb takes before its command is taken and ignored, and -v says so: --journal, --no-journal,
+--env, --logfile, --config with a JSON file, --idb-dbpass and the other --idb- options.
+
 Examples:
   daybook collect-stats                    collect yesterday
   daybook collect-stats -d 2020-02-17      collect 2020-02-16
-  daybook collect-stats -d '*'             collect every closed day")]
+  daybook collect-stats -d '*'             collect every closed day
+  daybook --journal -v collect-stats       the line of the old systemd unit")]
 pub struct Options {
-    /// Collect the day before this date, YYYY-MM-DD; '*' for every day [default: today]
+    /// Collect the day before this date; '*' for every day [default: today]
     #[arg(short, long, value_name = "DATE")]
     date: Option<Date>,
 
-    /// Taken for compatibility: indices and mappings are created when they are needed
-    #[arg(short, long)]
+    /// Ignored: indices and mappings are created when they are needed
+    #[arg(short, long, overrides_with = "no_mapping")]
     mapping: bool,
+
+    /// Ignored, as --mapping is
+    #[arg(long, overrides_with = "mapping")]
+    no_mapping: bool,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// What the old program takes before its command. None of it means anything to daybook.
+#[derive(Debug, Default, clap::Args)]
+pub struct OptionsOfIdb {
+    #[arg(long, hide = true, overrides_with = "no_journal")]
+    journal: bool,
+
+    #[arg(long, hide = true, overrides_with = "journal")]
+    no_journal: bool,
+
+    #[arg(long, hide = true, value_name = "NAME")]
+    env: Option<String>,
+
+    #[arg(long, hide = true, value_name = "FILE")]
+    logfile: Option<PathBuf>,
+
+    #[arg(long, hide = true, value_name = "UUID")]
+    idb_uuid: Option<SecretString>,
+
+    #[arg(long, hide = true, value_name = "KEY")]
+    idb_apikey: Option<SecretString>,
+
+    #[arg(long, hide = true, value_name = "PASSWORD")]
+    idb_dbpass: Option<SecretString>,
+
+    #[arg(long, hide = true, value_name = "KEY")]
+    idb_storage_access_key: Option<SecretString>,
+
+    #[arg(long, hide = true, value_name = "KEY")]
+    idb_storage_secret_key: Option<SecretString>,
+
+    #[arg(long, hide = true, value_name = "KEY")]
+    idb_crypt_key: Option<SecretString>,
+}
+
+impl OptionsOfIdb {
+    /// Ignores what was given, also a configuration file of the old program's, and logs it.
+    pub fn ignore(&self, settings: &mut Given) {
+        for (option, instead) in self.given() {
+            tracing::info!(option, "ignored: {instead}");
+        }
+        if settings.config.as_ref().is_some_and(is_configuration_of_idb)
+            && let Some(file) = settings.config.take()
+        {
+            let file = file.display().to_string();
+            tracing::info!(option = "--config", file, "ignored, as it is idb's: {SETTINGS}");
+        }
+    }
+
+    /// Refuses what was given: no other command was one of the old program's.
+    pub fn refuse(&self) -> Result<(), Failure> {
+        match self.given().first() {
+            None => Ok(()),
+            Some((option, _)) => {
+                Err(Failure::usage(format!("{option} is an option of idb, which only `daybook collect-stats` takes"))
+                    .hint("leave it out; `daybook --help` lists the options"))
+            }
+        }
+    }
+
+    /// The options that were given, each with what there is instead.
+    fn given(&self) -> Vec<(&'static str, &'static str)> {
+        const JOURNAL: &str = "logs go to the journal when stderr does, else to stderr";
+        [
+            (self.journal, "--journal", JOURNAL),
+            (self.no_journal, "--no-journal", JOURNAL),
+            (self.env.is_some(), "--env", SETTINGS),
+            (self.logfile.is_some(), "--logfile", JOURNAL),
+            (self.idb_uuid.is_some(), "--idb-uuid", SETTINGS),
+            (self.idb_apikey.is_some(), "--idb-apikey", SETTINGS),
+            (self.idb_dbpass.is_some(), "--idb-dbpass", SETTINGS),
+            (self.idb_storage_access_key.is_some(), "--idb-storage-access-key", SETTINGS),
+            (self.idb_storage_secret_key.is_some(), "--idb-storage-secret-key", SETTINGS),
+            (self.idb_crypt_key.is_some(), "--idb-crypt-key", SETTINGS),
+        ]
+        .into_iter()
+        .filter_map(|(is_given, option, instead)| is_given.then_some((option, instead)))
+        .collect()
+    }
+}
+
+const SETTINGS: &str = "the databases are named by daybook's own settings, DAYBOOK_LEDGER_URL and so on";
+
+/// Whether a file is a JSON object, which no TOML file is.
+fn is_configuration_of_idb(file: &PathBuf) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.trim_start().starts_with('{'))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Date {
     Every,
-    Of(Day),
+    /// The day before the date that was given.
+    Before(Day),
 }
 
-impl std::str::FromStr for Date {
-    type Err = crate::day::DayError;
+impl FromStr for Date {
+    type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "*" { Ok(Self::Every) } else { text.parse().map(Self::Of) }
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "*" {
+            return Ok(Self::Every);
+        }
+        let date = calendar_date(text).ok_or_else(|| {
+            format!(
+                "'{text}' is not a date: give it as 2020-02-17, 20200217 or 2020-02-17T09:00:00, or '*' for every day"
+            )
+        })?;
+        let before = date.pred_opt().ok_or_else(|| format!("{date} has no day before it"))?;
+        Day::new(before).map(Self::Before).map_err(|error| error.to_string())
     }
+}
+
+/// The date of a date, or of a date and time, in ISO 8601: with or without separators, with T or a space before the time,
+/// which may have a fraction of a second and an offset. As with the old program, the date counts as it is written.
+fn calendar_date(text: &str) -> Option<NaiveDate> {
+    let (date, time) = match text.split_once(['T', 't', ' ']) {
+        Some((date, time)) => (date, Some(time.trim_start())),
+        None => match text.split_at_checked(8) {
+            Some((date, time)) if !time.is_empty() && is_digits(text) => (date, Some(time)),
+            _ => (text, None),
+        },
+    };
+    let format = match date.as_bytes() {
+        [_, _, _, _, b'-', _, _, b'-', _, _] => "%Y-%m-%d",
+        [_, _, _, _, b'/', _, _, b'/', _, _] => "%Y/%m/%d",
+        [_, _, _, _, _, _, _, _] => "%Y%m%d",
+        _ => return None,
+    };
+    // chrono would also take signs and spaces.
+    let is_plain = date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'/');
+    let date = is_plain.then(|| NaiveDate::parse_from_str(date, format).ok()).flatten()?;
+    time.is_none_or(is_time).then_some(date)
+}
+
+/// Whether a text is a time of day in ISO 8601, with or without an offset.
+fn is_time(text: &str) -> bool {
+    let (time, offset) = match text.find(['Z', 'z', '+', '-']) {
+        Some(at) => (text[..at].trim_end(), &text[at..]),
+        None => (text, "Z"),
+    };
+    let is_offset = match offset.split_at_checked(1) {
+        Some(("Z" | "z", rest)) => rest.is_empty(),
+        Some((_, hours)) => is_digits(&hours.replacen(':', "", 1)) && matches!(hours.len(), 2 | 4 | 5),
+        None => false,
+    };
+    let time = time.replace(',', ".");
+    let time = if time.len() == 2 { time + ":00" } else { time };
+    // chrono would also take seconds of one digit.
+    let formats = match time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len()) {
+        6 => &["%H%M%S%.f"][..],
+        4 => &["%H%M"],
+        _ => &["%H:%M", "%H:%M:%S%.f"],
+    };
+    is_offset && formats.iter().any(|format| NaiveTime::parse_from_str(&time, format).is_ok())
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Collects.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    for (is_given, option) in [(options.mapping, "--mapping"), (options.no_mapping, "--no-mapping")] {
+        if is_given {
+            tracing::info!(option, "ignored: indices and mappings are created when they are needed");
+        }
+    }
     let mut translated = apply::Options::default();
     match options.date {
         Some(Date::Every) => translated.all = true,
-        Some(Date::Of(date)) => translated.day = Some(date.previous()),
+        Some(Date::Before(day)) => translated.day = Some(day),
         None => {
             let zone = Ledger::open(&settings.ledger).await?.zone;
             translated.day = Some(zone.day_of(clock::now()).previous());
         }
     }
     apply::run_as("collect-stats", translated, settings, output).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_may_be_written_in_any_form_of_iso_8601_and_the_day_before_it_is_collected() {
+        let day_before = Date::Before("2020-02-29".parse().unwrap());
+        for date in ["2020-03-01", "20200301", "2020/03/01"] {
+            assert_eq!(date.parse(), Ok(day_before), "{date}");
+            for separator in ["T", " ", "t"] {
+                for time in ["09", "09:00", "09:00:00", "23:59:59.999999", "09:00:00,5", "0900", "090000"] {
+                    for offset in ["", "Z", "+00:00", "-0500", "+02", " +0200"] {
+                        let text = format!("{date}{separator}{time}{offset}");
+                        assert_eq!(text.parse(), Ok(day_before), "{text}");
+                    }
+                }
+            }
+        }
+        for text in ["202003010900", "20200301090000"] {
+            assert_eq!(text.parse(), Ok(day_before), "{text}");
+        }
+        assert_eq!("*".parse(), Ok(Date::Every));
+    }
+
+    #[test]
+    fn what_is_no_date_is_named_with_the_forms_that_are_taken() {
+        for text in [
+            "",
+            " ",
+            "**",
+            "today",
+            "2020",
+            "2020-03",
+            "2020-02-30",
+            "20200230",
+            "2020-13-01",
+            "01-03-2020",
+            "2020-3-1",
+            "+020-03-01",
+            "2020-03-01T",
+            "2020-03-01T25:00",
+            "2020-03-01 09:00:00 CET",
+            "2020-03-01T09:00:00+",
+            "202003010",
+            "2020-03-01-09",
+            "2020-03-01Ž",
+            "２０２０-03-01",
+            "20200301T0",
+            "2020-03-01T09:00Z0",
+            "2020030109000",
+        ] {
+            let refusal = text.parse::<Date>().unwrap_err();
+            assert!(refusal.contains(&format!("'{text}'")) && refusal.contains("20200217"), "{text}: {refusal}");
+        }
+        for text in ["1970-01-01", "1969-12-31", "9999-12-31"] {
+            assert!(text.parse::<Date>().unwrap_err().contains("out of range"), "{text}");
+        }
+    }
 }

@@ -26,7 +26,11 @@ use crate::output::Output;
 /// Runs the command until it is done or interrupted.
 ///
 /// What writes listens for interruptions itself, to record them.
-pub fn run(cli: Cli, output: Output) -> Result<Exit, Failure> {
+pub fn run(mut cli: Cli, output: Output) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::CollectStats(_) => cli.of_idb.ignore(&mut cli.settings),
+        _ => cli.of_idb.refuse()?,
+    }
     let settings = Settings::new(&cli.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

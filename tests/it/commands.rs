@@ -189,6 +189,91 @@ async fn collect_stats_collects_the_day_before_the_date() {
     world.end().await;
 }
 
+#[tokio::test]
+async fn collect_stats_takes_the_command_line_of_the_old_units_and_scripts() {
+    let world = World::new().await;
+    world.log(&[search(1, 1, 1), search(2, 4, 2)]).await;
+    // The old unit's own line.
+    let ended = world.run(&["--journal", "-v", "collect-stats"]).await.expect(0);
+    ended.says(&["option=\"--journal\"", "ignored: logs go to the journal"]);
+    assert_eq!(journal(&world).await, "1 apply");
+    let date = days_ago(3);
+    let compact = date.replace('-', "");
+    let moment = format!("{date}T09:00:00");
+    let with_space = format!("{date} 09:00:00.123456");
+    for (when, mapping) in [
+        (&*date, &[][..]),
+        (&compact, &["--mapping"]),
+        (&moment, &["--no-mapping"]),
+        (&with_space, &["--mapping", "--no-mapping"]),
+        ("*", &["-m"]),
+    ] {
+        let ended = world.run(&[&["-vv", "collect-stats", "-d", when], mapping].concat()).await.expect(0);
+        if let Some(last) = mapping.last() {
+            let last = if *last == "-m" { "--mapping" } else { last };
+            ended.says(&[&format!("option=\"{last}\""), "ignored: indices and mappings are created when"]);
+        }
+    }
+    // The day before the date, once, and then what '*' means besides.
+    assert_eq!(journal(&world).await, "1 apply, 4 apply, 3 apply, 2 apply");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_by_another_command() {
+    let world = World::new().await;
+    let json = std::env::temp_dir().join(format!("{}.json", world.prefix));
+    std::fs::write(&json, r#"{ "postgres": { "password": "planted-secret" } }"#).unwrap();
+    let json = json.to_str().unwrap();
+    let options: [&[&str]; 11] = [
+        &["--journal"],
+        &["--no-journal"],
+        &["--env", "prod"],
+        &["--logfile", "/var/log/idb/stats.log"],
+        &["--config", json],
+        &["--idb-uuid", "872733a2-67a3-4c54-aa76-862735a5f334"],
+        &["--idb-apikey", "planted-secret"],
+        &["--idb-dbpass", "planted-secret"],
+        &["--idb-storage-access-key", "planted-secret"],
+        &["--idb-storage-secret-key", "planted-secret"],
+        &["--idb-crypt-key", "planted-secret"],
+    ];
+    let together = [&options.concat()[..], &["-v", "collect-stats"]].concat();
+    let ended = world.run(&together).await.expect(0);
+    for option in options.map(|option| option[0]) {
+        // The last of the two counts.
+        let is_said = ended.stderr.contains(&format!("option=\"{option}\""));
+        assert_eq!(is_said, option != "--journal", "{option}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("planted-secret"), "{}", ended.stderr);
+    let quiet = world.run(&[&options.concat()[..], &["collect-stats"]].concat()).await.expect(0);
+    assert_eq!(quiet.stderr, "");
+    for option in options {
+        // Before any other command, and after this one, it is no option.
+        let refused = world.run(&[option, &["status"]].concat()).await.expect(2);
+        refused.says(&[if option[0] == "--config" { json } else { option[0] }]);
+        if option[0] != "--config" {
+            world.run(&[&["collect-stats"], option].concat()).await.expect(2).says(&[option[0]]);
+        }
+    }
+    std::fs::remove_file(json).unwrap();
+    world.end().await;
+}
+
+#[tokio::test]
+async fn collect_stats_refuses_what_is_no_date_and_says_what_is() {
+    let world = World::new().await;
+    for date in ["yesterday", "2020-02-30", "18.02.2020", "2020-02-18T25:00", "", "**"] {
+        let ended = world.run(&["collect-stats", "-d", date]).await.expect(2);
+        ended.says(&[&format!("'{date}'"), "20200217", "'*'"]);
+    }
+    for date in ["1970-01-01", "9999-12-31"] {
+        world.run(&["collect-stats", "-d", date]).await.expect(2).says(&["out of range"]);
+    }
+    assert_eq!(journal(&world).await, "");
+    world.end().await;
+}
+
 /// Two entries, one of them with a rejected event, and a gap between them.
 async fn to_look_at() -> World {
     let world = World::new().await;

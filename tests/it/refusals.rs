@@ -96,7 +96,6 @@ async fn nonsense_dates_and_ranges_are_refused_with_an_example() {
             &["apply", "--day", nonsense][..],
             &["apply", "--from", nonsense],
             &["apply", "--to", nonsense],
-            &["collect-stats", "-d", nonsense],
             &["totals", RECORDSET, "--from", nonsense],
         ] {
             assert_refused(world.run(arguments).await, 2, &[&example]);
