@@ -96,6 +96,7 @@ postgres_ready() {
 start_postgres() {
   local dir=$STACK_DIR/$PG_NAME
   if postgres_ready "$PG_NAME"; then
+    reload_postgres
     say "$PG_NAME is up already on port $(<"$dir/port")"
     return
   fi
@@ -148,8 +149,10 @@ init_postgres() {
   rm "$dir/password" "$dir/unfinished"
 }
 
+# Of the plain pair a password is asked for, but not by scram: its 4,096 rounds would be most of what a test costs that is
+# not optimised. The secure pair asks for scram, and a client certificate of daybook_certificate, if a test creates it.
 write_postgres_settings() {
-  local dir=$1 port=$2
+  local dir=$1 port=$2 address
   cat >"$dir/settings.conf" <<END
 listen_addresses = '127.0.0.1'
 port = $port
@@ -157,19 +160,17 @@ unix_socket_directories = ''
 max_connections = 300
 shared_buffers = 256MB
 max_wal_size = 4GB
+fsync = ${STACK_FSYNC:-on}
 END
-  if [[ $SECURE ]]; then secure_postgres "$dir"; fi
-}
-
-# daybook_certificate, if a test creates it, logs in with a client certificate of that name.
-secure_postgres() {
-  local dir=$1 address
+  if [[ ! $SECURE ]]; then
+    printf 'host all all 127.0.0.1/32 password\n' >"$dir/data/pg_hba.conf"
+    return
+  fi
   make_server_dir "$PG_NAME" tls
   hand_out_certificates "$dir/tls"
   cat >>"$dir/settings.conf" <<END
 listen_addresses = '127.0.0.1,::1'
 shared_buffers = 64MB
-hba_file = '$dir/pg_hba.conf'
 ssl = on
 ssl_cert_file = '$dir/tls/server.pem'
 ssl_key_file = '$dir/tls/server.key'
@@ -178,7 +179,14 @@ END
   for address in 127.0.0.1/32 ::1/128; do
     printf 'hostssl all daybook_certificate %s cert\n' "$address"
     printf 'hostssl all all %s scram-sha-256\n' "$address"
-  done >"$dir/pg_hba.conf"
+  done >"$dir/data/pg_hba.conf"
+}
+
+# What a running one can take over: fsync, and who is let in.
+reload_postgres() {
+  local dir=$STACK_DIR/$PG_NAME
+  write_postgres_settings "$dir" "$(<"$dir/port")"
+  kill -s HUP "$(postgres_pids "$PG_NAME")"
 }
 
 # After kill -9 of the postmaster its children take a moment to notice; and Postgres refuses to start when the
