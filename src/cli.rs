@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, collect_stats, export, import, log, migrate, project, rebuild, reverse, show, status, totals, verify,
+    apply, collect_stats, compare, export, import, log, migrate, project, rebuild, reverse, show, status, totals,
+    verify,
 };
 use crate::config::Given;
 
@@ -49,6 +50,8 @@ pub enum Command {
     Export(export::Options),
     /// Bring in what the old system left, or an export
     Import(import::Options),
+    /// Compare documents of the old system with the ledger: the check that a move was right
+    Compare(compare::Options),
     /// Take an entry back: post its exact opposite
     Reverse(reverse::Options),
     /// Recompute and compare ledger, source and projections; name what differs

@@ -182,6 +182,17 @@ impl Settings {
     }
 }
 
+/// The address of an old index that was not put on the command line, where everybody on the machine can read it.
+pub fn from_index() -> Result<SecretString, Failure> {
+    const VARIABLE: &str = "DAYBOOK_FROM_INDEX";
+    let variable = std::env::var(VARIABLE).ok().filter(|address| !address.is_empty()).map(SecretString::from);
+    first([variable, credential("from-index")?]).ok_or_else(|| {
+        Failure::usage("--from-index was given without an address").hint(
+            "give it as --from-index http://USER:PASSWORD@HOST:9200/INDEX, in the variable DAYBOOK_FROM_INDEX, or as the credential from-index",
+        )
+    })
+}
+
 fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {
     sources.into_iter().flatten().next()
 }

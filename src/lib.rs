@@ -29,6 +29,8 @@ pub mod interrupt;
 pub mod ledger;
 pub mod logging;
 pub mod output;
+pub mod printable;
 pub mod projection;
 pub mod reverse;
+pub mod unpack;
 pub mod verify;

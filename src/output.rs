@@ -1,6 +1,8 @@
 //! What a command tells: results on stdout, for people or as JSON lines.
 //!
-//! In JSON every line is an object with a `message_type`; fields are only ever added.
+//! In JSON every line is an object with a `message_type`; fields are only ever added. Whatever is told passes
+//! [`printable`], so that nothing in it can steer a terminal. Text from outside that is put into a line also passes
+//! [`one_line`], so that it cannot pretend to be a line of ours.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -10,6 +12,7 @@ use serde::{Serialize, Serializer};
 
 use crate::failure::Failure;
 use crate::logging::stderr_is_journal;
+use crate::printable::{one_line, printable};
 
 /// Where results go, and in which form.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,13 @@ impl Output {
         }
     }
 
+    /// Tells people how many things were not told; machines are told all of them.
+    pub fn remark(self, text: impl fmt::Display) {
+        if !self.json {
+            print_line(&text.to_string());
+        }
+    }
+
     /// Tells a failure: on stderr for people, as a message for machines.
     pub fn tell_failure(self, failure: &Failure) {
         #[derive(Serialize)]
@@ -66,17 +76,19 @@ impl Output {
         }
         // The journal takes a line's priority from its start: error, and notice for the way out.
         let (error, notice) = if stderr_is_journal() { ("<3>", "<5>") } else { ("", "") };
+        let message = one_line(&message);
         let mut stderr = io::stderr().lock();
         // If nobody reads stderr there is nobody left to tell.
         let _ = writeln!(stderr, "{error}daybook: {message}");
         if let Some(hint) = hint {
-            let _ = writeln!(stderr, "{notice}  {hint}");
+            let _ = writeln!(stderr, "{notice}  {}", one_line(hint));
         }
     }
 }
 
 /// Prints a line. A reader that has gone away (`| head`) is no error.
 fn print_line(line: &str) {
+    let line = printable(line);
     let mut stdout = io::stdout().lock();
     if let Err(error) = writeln!(stdout, "{line}").and_then(|()| stdout.flush())
         && error.kind() != io::ErrorKind::BrokenPipe

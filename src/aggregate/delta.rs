@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::tally::{Counts, ItemCounts};
@@ -96,7 +97,7 @@ pub struct DayDeltas {
 }
 
 /// Sums over all rows of an entry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Sums {
     /// Interactions.
     pub count: i128,

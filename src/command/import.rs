@@ -2,40 +2,63 @@
 
 use std::path::{Path, PathBuf};
 
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::arguments::Stretch;
 use super::project;
 use super::recorded::finish;
-use crate::config::Settings;
+use crate::config::{self, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::event::source::Source;
 use crate::exchange::{self, Incoming};
 use crate::failure::{Exit, Failure};
-use crate::import::{Import, OnConflict, Origin, Rules, Summary};
+use crate::import::{Import, OnConflict, Origin, Rules, Summary, Task};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::output::Output;
 
-/// What can be typed.
+/// Where documents are.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub struct Options {
-    /// What `daybook export` wrote, for an empty ledger; or documents of the old system: daily ones one a line, the backup
-    /// (.zip), or with --day aggregation objects. Compressed if the name ends in .gz or .zst
+pub struct Documents {
+    /// Documents of the old system, one a line, pretty-printed, in an array or a saved search answer; the old backup (.zip); with
+    /// --day aggregation objects. To import also what `daybook export` wrote, into an empty ledger. Compressed or not
     #[arg(value_name = "FILE", required_unless_present = "from_index")]
     pub files: Vec<PathBuf>,
 
-    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX
-    #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"])]
-    pub from_index: Option<String>,
+    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX. Without a value the address is that of the
+    /// variable DAYBOOK_FROM_INDEX, or of the credential from-index, so that no secret stands on the command line
+    #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"], num_args = 0..=1, default_missing_value = "")]
+    pub from_index: Option<SecretString>,
 
     /// The files are aggregation objects of this day, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
     pub day: Option<Day>,
+}
+
+impl Documents {
+    /// What is to be read.
+    pub fn origin(self, settings: &Settings) -> Result<Origin, Failure> {
+        Ok(match self.from_index {
+            None => Origin::Files { paths: self.files, day: self.day },
+            Some(given) => {
+                let address = if given.expose_secret().is_empty() { config::from_index()? } else { given };
+                Origin::Index { address, gzip: settings.elasticsearch_gzip }
+            }
+        })
+    }
+}
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// Where the documents are.
+    #[command(flatten)]
+    pub documents: Documents,
 
     /// The days to import; documents of others are left out.
     #[command(flatten)]
@@ -78,12 +101,7 @@ struct Figures {
 
 /// Imports what the options name.
 pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let Stretch { from, to } = options.stretch;
-    if let (Some(from), Some(to)) = (from, to)
-        && Period::new(from, to).is_none()
-    {
-        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
-    }
+    check_bounds(options.stretch)?;
     if let Some(export) = find_export(&options)? {
         return import_export(export, settings, output).await;
     }
@@ -100,6 +118,16 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     finish(run, done).await
 }
 
+/// Refuses a stretch that ends before it starts.
+pub(super) fn check_bounds(stretch: Stretch) -> Result<(), Failure> {
+    if let (Some(from), Some(to)) = (stretch.from, stretch.to)
+        && Period::new(from, to).is_none()
+    {
+        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
+    }
+    Ok(())
+}
+
 async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
     let export = Incoming::open(path)?;
@@ -110,11 +138,11 @@ async fn import_export(path: &Path, settings: &Settings, output: Output) -> Resu
 
 /// The export of a ledger, if that is what is to be imported. It goes alone, and whole.
 fn find_export(options: &Options) -> Result<Option<&Path>, Failure> {
-    for file in &options.files {
+    for file in &options.documents.files {
         if !exchange::is_export(file)? {
             continue;
         }
-        let alone = options.files.len() == 1 && options.day.is_none() && options.stretch.is_open();
+        let alone = options.documents.files.len() == 1 && options.documents.day.is_none() && options.stretch.is_open();
         if alone && options.on_conflict.is_none() && !options.replace && !options.dry_run {
             return Ok(Some(file));
         }
@@ -158,15 +186,14 @@ async fn import(
     run: Option<&mut Run>,
     output: Output,
 ) -> Result<Summary, Failure> {
-    let source = Source::open(&settings.source, ledger.zone, "daybook source").await;
+    let dry_run = run.is_none();
+    let task = run.map_or(Task::DryRun, Task::Post);
     let rules = Rules { on_conflict: options.on_conflict, replace: options.replace };
-    let import = Import::new(ledger, source, (options.stretch.bounds(), rules), settings.memory, output).await?;
-    let origin = match options.from_index {
-        Some(address) => Origin::Index { address, gzip: settings.elasticsearch_gzip },
-        None => Origin::Files { paths: options.files, day: options.day },
-    };
-    let summary = import.import(origin, run).await?;
-    summary.tell(output, options.dry_run);
+    let bounds = options.stretch.bounds();
+    let mut import = Import::new(ledger, (bounds, rules), task, settings.memory, output).await?;
+    import.look_at(Source::open(&settings.source, ledger.zone, "daybook source").await);
+    let summary = import.import(options.documents.origin(settings)?).await?;
+    summary.tell(output, dry_run);
     Ok(summary)
 }
 

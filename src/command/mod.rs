@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod arguments;
 pub mod collect_stats;
+pub mod compare;
 pub mod export;
 pub mod import;
 pub mod log;
@@ -50,6 +51,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::Project(options) => project::run(options, settings, output).await,
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
         Command::Export(options) => export::run(options, settings, output).await,
+        Command::Compare(options) => compare::run(options, settings, output).await,
         Command::Import(options) => import::run(options, settings, output).await,
         Command::Reverse(options) => reverse::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,

@@ -27,6 +27,8 @@ pub struct Document {
     pub recordset_id: Uuid,
     /// Its cells, in their order, without those that count nothing.
     cells: Vec<CellCounts>,
+    /// Whether a cell has but one of its two numbers.
+    lacks_numbers: bool,
     /// Interactions, over all cells.
     pub count: i64,
     /// Records involved, over all cells.
@@ -48,6 +50,8 @@ struct CellCounts {
     stat_type: StatType,
     count: i64,
     total: i64,
+    /// Whether one of the two was not written down: until December 2016 the old system counted only totals.
+    lacks_number: bool,
     /// By dimension: items, queries, geocodes. Never lists a zero.
     maps: [Terms; 3],
 }
@@ -83,6 +87,7 @@ struct ReadCell<'a> {
 
 impl Document {
     fn new(day: Day, recordset_id: Uuid, mut cells: Vec<CellCounts>) -> Result<Self, Defect> {
+        let lacks_numbers = cells.iter().any(|cell| cell.lacks_number);
         cells.retain(|cell| cell.count != 0 || cell.total != 0 || cell.maps.iter().any(|map| !map.is_empty()));
         cells.sort_by_key(|cell| (cell.record_type, cell.stat_type));
         let sum = |of: fn(&CellCounts) -> i64| cells.iter().map(of).try_fold(0, i64::checked_add);
@@ -90,7 +95,7 @@ impl Document {
             let message = "the sums of its cells exceed what a bigint holds".to_owned();
             return Err(Defect { day: Some(day), message });
         };
-        Ok(Self { day, recordset_id, cells, count, total })
+        Ok(Self { day, recordset_id, cells, lacks_numbers, count, total })
     }
 
     /// All that it says of its recordset and day, in one form.
@@ -104,9 +109,9 @@ impl Document {
         self.cells.iter().flat_map(|cell| &cell.maps).map(BTreeMap::len).sum()
     }
 
-    /// Whether the terms of every cell sum to its total.
+    /// Whether every cell has both its numbers, and its terms sum to its total.
     pub fn terms_are_complete(&self) -> bool {
-        self.cells.iter().all(CellCounts::control_sums_hold)
+        !self.lacks_numbers && self.cells.iter().all(CellCounts::control_sums_hold)
     }
 }
 
@@ -188,6 +193,7 @@ pub fn is_other_kind(kind: &str) -> bool {
 /// Reads a daily document, with or without the envelope of a hit; none if it is of another kind.
 pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     let of_no_day = |message| Defect { day: None, message };
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
     let outer = written(text).map_err(of_no_day)?;
     if outer.kind.as_deref().is_some_and(is_other_kind) {
@@ -209,7 +215,7 @@ pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
 }
 
 /// Reads what an aggregation object has of a recordset.
-pub fn read_member(day: Day, recordset: &str, text: &str) -> Result<Document, Defect> {
+pub fn read_member(day: Day, recordset: &str, text: &[u8]) -> Result<Document, Defect> {
     #[derive(Deserialize)]
     struct RecordTypes<'a> {
         #[serde(borrow, default)]
@@ -218,7 +224,14 @@ pub fn read_member(day: Day, recordset: &str, text: &str) -> Result<Document, De
         mediarecords: Option<&'a RawValue>,
     }
     let defect = |message| Defect { day: Some(day), message };
+    if matches!(recordset, "recordset_id" | "harvest_date" | "_source" | "hits") {
+        return Err(defect(
+            "it is no aggregation object but a document, which says itself of which day it is: import it without --day"
+                .to_owned(),
+        ));
+    }
     let recordset_id = read_recordset(recordset).map_err(defect)?;
+    let text = std::str::from_utf8(text).map_err(|error| defect(format!("it is not UTF-8: {error}")))?;
     let of_types: RecordTypes<'_> = object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
     let cells = read_record_types(of_types.records, of_types.mediarecords).map_err(defect)?;
     Document::new(day, recordset_id, cells)
@@ -240,8 +253,17 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error>
 fn read_day(harvest_date: Option<&RawValue>) -> Result<Day, String> {
     let token = harvest_date
         .ok_or("it has no harvest_date (an aggregation object of a whole day is imported with --day)".to_owned())?;
-    let harvested: Day = read_text(token)?.parse().map_err(|error| format!("harvest_date: {error}"))?;
+    let text = read_text(token)?;
+    // Elasticsearch takes a midnight for a date as well, and clients that serialise dates write them so.
+    let date = text.split_once('T').filter(|(_, time)| is_midnight(time)).map_or(text.as_str(), |(date, _)| date);
+    let harvested: Day = date.parse().map_err(|error| format!("harvest_date: {error}"))?;
     Day::new(harvested.previous().date()).map_err(|error| format!("harvest_date: {error}"))
+}
+
+/// Whether a time of day in UTC is its start, however many digits say so.
+fn is_midnight(time: &str) -> bool {
+    let time = time.strip_suffix('Z').or_else(|| time.strip_suffix("+00:00")).unwrap_or(time);
+    time.strip_prefix("00:00:00").is_some_and(|fraction| fraction.chars().all(|c| matches!(c, '.' | '0')))
 }
 
 fn read_text(token: &RawValue) -> Result<String, String> {
@@ -288,9 +310,9 @@ struct WrittenCounts<'a> {
 
 fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> Result<CellCounts, String> {
     let written: WrittenCounts<'_> = object(token.get()).map_err(|error| error.to_string())?;
-    let number = |name, token: Option<&RawValue>| {
-        let token = token.ok_or_else(|| format!("it has no {name}"))?;
-        read_number(token.get()).map_err(|message| format!("{name}: {message}"))
+    let number = |name, token: Option<&RawValue>| match token {
+        Some(token) => read_number(token.get()).map_err(|message| format!("{name}: {message}")),
+        None => Ok(0),
     };
     let lists = [
         (Dimension::Items, written.items),
@@ -305,7 +327,8 @@ fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> 
         }
     }
     let (count, total) = (number("count", written.count)?, number("total", written.total)?);
-    Ok(CellCounts { record_type, stat_type, count, total, maps })
+    let lacks_number = written.count.is_some() != written.total.is_some();
+    Ok(CellCounts { record_type, stat_type, count, total, lacks_number, maps })
 }
 
 /// What a total is broken down by.

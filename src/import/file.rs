@@ -1,33 +1,30 @@
-//! Documents in files: daily documents one a line, the old backup's zip, an aggregation object of a whole day.
+//! Documents in files, recognised by what they hold and never by their names: JSON in any of the forms that [`Values`]
+//! splits, packed or not, the old backup's zip, an aggregation object of a whole day.
 //!
 //! Files are read as streams: what is in memory is one document and a batch of those that were read.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
 use super::document::{self, Defect, Document};
+use super::values::{Content, LONGEST, Piece, Shape, Values};
 use super::{Found, FoundAt};
 use crate::day::Day;
+use crate::event::excerpt;
 use crate::failure::Failure;
-
-/// The longest document in bytes: as much as the old index took in one request.
-const LONGEST_DOCUMENT: usize = 100 << 20;
+use crate::unpack::{self, Packing};
 
 /// Hands what a file holds to `take`, which says whether it wants more. With a day, the file is an aggregation object of it.
 pub(super) fn read(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> bool) -> Result<(), Failure> {
-    let done = match day {
-        _ if has_ending(path, "zip") => read_backup(path, take),
-        Some(day) => open(path).and_then(|text| read_object(path, day, text, take)),
-        None => open(path).and_then(|text| read_lines(path, text, take)),
+    let done = match unpack::packing(path) {
+        Ok(Packing::Zip) => read_archive(path, day, take),
+        Ok(_) => unpack::open(path).and_then(|text| read_text(&path.display().to_string(), text, day, take).map(drop)),
+        Err(error) => Err(error),
     };
     done.map_err(|error| Failure::failed(format!("reading {} failed", path.display())).caused_by(error))
 }
@@ -47,58 +44,41 @@ pub(super) fn digest(path: &Path) -> Result<String, Failure> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-fn has_ending(path: &Path, ending: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(ending))
-}
-
-/// The text of a file, unpacked if its name says that it is packed.
-fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    let file = BufReader::with_capacity(1 << 16, File::open(path)?);
-    Ok(if has_ending(path, "gz") {
-        Box::new(BufReader::new(MultiGzDecoder::new(file)))
-    } else if has_ending(path, "zst") {
-        Box::new(BufReader::new(zstd::Decoder::with_buffer(file)?))
-    } else {
-        Box::new(file)
-    })
-}
-
-fn read_lines(path: &Path, mut text: Box<dyn BufRead>, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {
-    let mut line = Vec::new();
-    for number in 1_u64.. {
-        line.clear();
-        let whole = read_at_most(&mut *text, &mut line)?;
-        if line.is_empty() {
-            break;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let found = if whole { of_document(document::read(&line)) } else { too_long(None) };
-        if !take(FoundAt { place: format!("{}:{number}", path.display()), found }) {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Reads a line; of one that is too long the start, and passes over the rest.
-fn read_at_most(text: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
-    let limit = LONGEST_DOCUMENT as u64 + 1;
-    text.take(limit).read_until(b'\n', line)?;
-    if line.len() <= LONGEST_DOCUMENT || line.ends_with(b"\n") {
-        return Ok(true);
-    }
-    line.truncate(1);
-    loop {
-        let buffer = text.fill_buf()?;
-        let end = buffer.iter().position(|byte| *byte == b'\n');
-        let passed = end.map_or(buffer.len(), |end| end + 1);
-        text.consume(passed);
-        if end.is_some() || passed == 0 {
+/// Hands the documents of a text to `take`, or with a day the members of an aggregation object; says whether it wants more.
+fn read_text(
+    place: &str,
+    text: impl BufRead,
+    day: Option<Day>,
+    take: &mut dyn FnMut(FoundAt) -> bool,
+) -> io::Result<bool> {
+    let shape = if day.is_some() { Shape::Members } else { Shape::Documents };
+    let mut values = Values::new(text, shape)?;
+    while let Some(Piece { line, column, key, content }) = values.next()? {
+        let unreadable = |message| Found::Unreadable(Defect { day, message });
+        let found = match content {
+            Content::Whole(text) => of_document(match day {
+                Some(day) => document::read_member(day, &key, text).map(Some),
+                None => document::read(text),
+            }),
+            Content::TooLong => unreadable(too_long(day)),
+            Content::Broken { start, why } => {
+                let kind = if day.is_some() { "an aggregation object" } else { "JSON" };
+                let start = String::from_utf8_lossy(start);
+                unreadable(format!("it is not {kind} ({why}): it starts '{}'", excerpt(&start)))
+            }
+            Content::Incomplete(what) => unreadable(what),
+        };
+        let place = match day {
+            Some(_) if !key.is_empty() => format!("{place}:{}", excerpt(&key)),
+            // As compilers name places: the column where it says more than the line.
+            _ if column > 1 => format!("{place}:{line}:{column}"),
+            _ => format!("{place}:{line}"),
+        };
+        if !take(FoundAt { place, found }) {
             return Ok(false);
         }
     }
+    Ok(true)
 }
 
 fn of_document(read: Result<Option<Document>, Defect>) -> Found {
@@ -109,53 +89,79 @@ fn of_document(read: Result<Option<Document>, Defect>) -> Found {
     }
 }
 
-fn too_long(day: Option<Day>) -> Found {
-    let message = format!("it is longer than {} MiB", LONGEST_DOCUMENT >> 20);
-    Found::Unreadable(Defect { day, message })
+fn too_long(day: Option<Day>) -> String {
+    let way_out = if day.is_none() { " (an aggregation object of a whole day is imported with --day)" } else { "" };
+    format!("it is longer than {} MiB{way_out}", LONGEST >> 20)
 }
 
-/// Members `…/search/RECORDSET/DATE.json.gz` are daily documents; the others are counted.
-fn read_backup(path: &Path, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {
+/// What an archive holds: members `…/search/RECORDSET/DATE.json.gz` are daily documents of the old backup, whose other
+/// kinds are counted; of the others those that look like JSON are read as files are.
+fn read_archive(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {
     let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
     for index in 0..archive.len() {
         let name = archive.name_for_index(index).and_then(Result::ok).map(Cow::into_owned).unwrap_or_default();
         if name.ends_with('/') {
             continue;
         }
+        let place = format!("{}:{name}", path.display());
         let found = match MemberName::of(&name) {
-            None => Found::OtherKind,
-            Some(_) if name.contains('\0') => Found::OtherKind,
-            Some(named) => match member(&mut archive, index) {
-                Ok(Some(text)) => named.checked(of_document(document::read(&text))),
-                Ok(None) => too_long(named.day()),
-                // One member that is damaged does not keep the others back.
-                Err(error) => {
-                    Found::Unreadable(Defect { day: named.day(), message: format!("it cannot be unpacked: {error}") })
-                }
+            _ if name.contains('\0') => Found::OtherKind,
+            Some(MemberName { kind, .. }) if document::is_other_kind(kind) => Found::OtherKind,
+            Some(named) if named.kind == "search" && day.is_none() => {
+                named.checked(match member(&mut archive, index) {
+                    Ok(Some(text)) => of_document(document::read(&text)),
+                    Ok(None) => Found::Unreadable(Defect { day: None, message: too_long(None) }),
+                    // One member that is damaged does not keep the others back.
+                    Err(error) => Found::Unreadable(damaged(None, &error)),
+                })
+            }
+            _ => match read_member(&place, &mut archive, index, day, take) {
+                Ok(Some(true)) => continue,
+                Ok(Some(false)) => break,
+                Ok(None) => Found::OtherKind,
+                Err(error) => Found::Unreadable(damaged(day, &error)),
             },
         };
-        if !take(FoundAt { place: format!("{}:{name}", path.display()), found }) {
+        if !take(FoundAt { place, found }) {
             break;
         }
     }
     Ok(())
 }
 
+fn damaged(day: Option<Day>, error: &io::Error) -> Defect {
+    Defect { day, message: format!("it cannot be unpacked: {error}") }
+}
+
+/// Reads a member as a file is read; none if it does not look like JSON.
+fn read_member(
+    place: &str,
+    archive: &mut ZipArchive<BufReader<File>>,
+    index: usize,
+    day: Option<Day>,
+    take: &mut dyn FnMut(FoundAt) -> bool,
+) -> io::Result<Option<bool>> {
+    let member = archive.by_index(index).map_err(io::Error::other)?;
+    let mut text = unpack::unpacked(BufReader::new(member))?;
+    let is_blank = |byte: &&u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0);
+    match text.fill_buf()?.iter().find(|byte| !is_blank(byte)) {
+        Some(b'{' | b'[') => read_text(place, text, day, take).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// The text of a member: plain whatever its name says, as the old backup wrote it, or packed; none if it is too long.
 fn member(archive: &mut ZipArchive<BufReader<File>>, index: usize) -> io::Result<Option<Vec<u8>>> {
-    const GZIP: [u8; 2] = [0x1f, 0x8b];
-    let limit = LONGEST_DOCUMENT as u64 + 1;
+    let member = archive.by_index(index).map_err(io::Error::other)?;
     let mut text = Vec::new();
-    archive.by_index(index).map_err(io::Error::other)?.take(limit).read_to_end(&mut text)?;
-    if text.starts_with(&GZIP) {
-        let packed = std::mem::take(&mut text);
-        MultiGzDecoder::new(&packed[..]).take(limit).read_to_end(&mut text)?;
-    }
-    Ok((text.len() <= LONGEST_DOCUMENT).then_some(text))
+    unpack::unpacked(BufReader::new(member))?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    Ok((text.len() <= LONGEST).then_some(text))
 }
 
 /// What the name of a member says of the document in it.
 struct MemberName<'a> {
+    /// The folder of its kind: search, api, digest.
+    kind: &'a str,
     recordset: &'a str,
     harvest_date: &'a str,
 }
@@ -163,9 +169,9 @@ struct MemberName<'a> {
 impl<'a> MemberName<'a> {
     fn of(name: &'a str) -> Option<Self> {
         let mut parts = name.rsplit('/');
-        let (file, recordset, folder) = (parts.next()?, parts.next()?, parts.next()?);
+        let (file, recordset, kind) = (parts.next()?, parts.next()?, parts.next()?);
         let harvest_date = file.strip_suffix(".gz").unwrap_or(file).strip_suffix(".json")?;
-        (folder == "search").then_some(Self { recordset, harvest_date })
+        Some(Self { kind, recordset, harvest_date })
     }
 
     fn day(&self) -> Option<Day> {
@@ -186,63 +192,5 @@ impl<'a> MemberName<'a> {
             Found::Unreadable(defect) => Found::Unreadable(Defect { day: defect.day.or(self.day()), ..defect }),
             found => found,
         }
-    }
-}
-
-/// Reads `{recordset: {record type: {stat type: …}}}`, one recordset at a time.
-fn read_object(path: &Path, day: Day, text: Box<dyn BufRead>, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {
-    let place = path.display().to_string();
-    let mut wants_more = true;
-    let mut deserializer = serde_json::Deserializer::from_reader(text);
-    let members = Recordsets { day, place: &place, take, wants_more: &mut wants_more };
-    let read = members.deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    match read {
-        Err(error) if wants_more && error.is_io() => Err(error.into()),
-        Err(error) if wants_more => {
-            let message = format!("it cannot be read as an aggregation object: {error}");
-            take(FoundAt { place, found: Found::Unreadable(Defect { day: Some(day), message }) });
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Hands on each recordset of an aggregation object as it comes.
-struct Recordsets<'a> {
-    day: Day,
-    place: &'a str,
-    take: &'a mut dyn FnMut(FoundAt) -> bool,
-    wants_more: &'a mut bool,
-}
-
-impl<'de> DeserializeSeed<'de> for Recordsets<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Recordsets<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of recordsets")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some((recordset, text)) = map.next_entry::<String, Box<RawValue>>()? {
-            let found = if text.get().len() > LONGEST_DOCUMENT {
-                too_long(Some(self.day))
-            } else {
-                of_document(document::read_member(self.day, &recordset, text.get()).map(Some))
-            };
-            let place = format!("{}:{}", self.place, crate::event::excerpt(&recordset));
-            if !(self.take)(FoundAt { place, found }) {
-                *self.wants_more = false;
-                return Err(A::Error::custom("nobody wants more"));
-            }
-        }
-        Ok(())
     }
 }

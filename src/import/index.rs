@@ -1,8 +1,13 @@
 //! Documents in a running old index, in the order of their days: by point in time, or by scroll where there is none.
+//!
+//! Nothing is written to its cluster, and nothing is sent that a version of any age would take for a write.
 
+use std::collections::BTreeSet;
+
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::document::{self, Defect};
@@ -14,6 +19,9 @@ use crate::failure::Failure;
 
 /// How long the cluster keeps the state that is read, from one page to the next.
 const KEEP_ALIVE: &str = "5m";
+
+/// The fields that every daily document has.
+const NEEDED: [&str; 2] = ["recordset_id", "harvest_date"];
 
 /// Documents a page: the first one, and the most.
 const PAGE: usize = 100;
@@ -80,12 +88,14 @@ struct Hit {
 
 impl OldIndex {
     /// The index that an address ends with; `gzip` says whether its answers come compressed.
-    pub(super) fn new(address: &str, days: Bounds, gzip: bool) -> Result<Self, Failure> {
+    ///
+    /// It is looked at before it is opened, for it may be misspelt, and an old cluster makes an index of whatever it is sent.
+    pub(super) async fn open(address: &SecretString, days: Bounds, gzip: bool) -> Result<Self, Failure> {
         let unreadable = || {
             Failure::usage("the address of --from-index cannot be read")
                 .hint("write it as http://USER:PASSWORD@HOST:9200/INDEX")
         };
-        let mut url = Url::parse(address).map_err(|_| unreadable())?;
+        let mut url = Url::parse(address.expose_secret()).map_err(|_| unreadable())?;
         let path = url.path().trim_end_matches('/').to_owned();
         let (before, index) = path.rsplit_once('/').ok_or_else(unreadable)?;
         if index.is_empty() {
@@ -97,7 +107,98 @@ impl OldIndex {
         let bounds: serde_json::Map<_, _> = bound("gte", days.from).into_iter().chain(bound("lte", days.to)).collect();
         let query =
             if bounds.is_empty() { json!({ "match_all": {} }) } else { json!({ "range": { "harvest_date": bounds } }) };
-        Ok(Self { client, index: index.to_owned(), query, cursor: Cursor::Beginning, page: PAGE })
+        let mut opened = Self { client, index: index.to_owned(), query, cursor: Cursor::Beginning, page: PAGE };
+        let what = format!("looking at {}", opened.name());
+        opened.check_mapping(&what).await?;
+        opened.check_count(&what).await?;
+        if opened.has_points_in_time(&what).await?
+            && let Some(id) = opened.open_point_in_time(&what).await?
+        {
+            opened.cursor = Cursor::PointInTime { id, after: None };
+        }
+        Ok(opened)
+    }
+
+    /// Refuses what is not there, and what no collector has written.
+    async fn check_mapping(&self, what: &str) -> Result<(), Failure> {
+        let answer = self.get(&format!("/{}/_mapping", self.index), what).await?;
+        if answer.status == 403 {
+            tracing::debug!("the mapping of the old index is not known: the user lacks view_index_metadata");
+            return Ok(());
+        }
+        if !answer.is_success() {
+            return Err(refused(&answer, what));
+        }
+        let indices: Map<String, Value> = answer.read(what)?;
+        if indices.is_empty() {
+            return Err(Failure::failed(format!("{what}: no index of that name is there")).hint(WAY_OUT));
+        }
+        let fields: BTreeSet<&str> = indices.values().flat_map(|index| fields_of(&index["mappings"])).collect();
+        if NEEDED.iter().all(|field| fields.contains(field)) {
+            return Ok(());
+        }
+        let has: Vec<&str> = fields.into_iter().take(10).collect();
+        let has = if has.is_empty() { "no fields at all".to_owned() } else { format!("the fields {}", has.join(", ")) };
+        Err(Failure::failed(format!(
+            "{what}: it holds no documents of the old system, which have {}: it has {has}",
+            NEEDED.join(" and ")
+        ))
+        .hint("check the name of the index at the end of --from-index"))
+    }
+
+    /// Refuses an index without documents of the days that are asked for.
+    async fn check_count(&self, what: &str) -> Result<(), Failure> {
+        #[derive(Deserialize)]
+        struct Count {
+            count: u64,
+        }
+        let body = json!({ "query": self.query });
+        // Every version takes this for a question, whether the index is there or not.
+        let path = format!("/{}/_count", self.index);
+        let answer =
+            self.client.send(Method::Post, &path, Some(&body)).await.map_err(|error| no_answer(error, what))?;
+        if !answer.is_success() {
+            return Err(refused(&answer, what));
+        }
+        let Count { count } = answer.read(what)?;
+        if count > 0 {
+            tracing::info!(documents = count, index = self.index, "reading the old index");
+            return Ok(());
+        }
+        let looked_for = match self.query.get("range") {
+            Some(range) => format!("documents with {range}"),
+            None => "documents".to_owned(),
+        };
+        Err(Failure::failed(format!("{what}: nothing to import was found: it holds no {looked_for}")).hint(WAY_OUT))
+    }
+
+    /// Whether every node knows points in time. An older one would take the request for one as a document, and store it.
+    async fn has_points_in_time(&self, what: &str) -> Result<bool, Failure> {
+        const SINCE: (u32, u32) = (7, 10);
+        let answer = self.get("/", what).await?;
+        let found: Value = if answer.is_success() { answer.read(what)? } else { Value::Null };
+        let mut versions: Vec<String> = found["version"]["number"].as_str().map(str::to_owned).into_iter().collect();
+        if versions.is_empty() {
+            let answer = self.get("/_nodes?filter_path=nodes.*.version", what).await?;
+            let found: Value = if answer.is_success() { answer.read(what)? } else { Value::Null };
+            let nodes = found["nodes"].as_object().into_iter().flat_map(Map::values);
+            versions.extend(nodes.filter_map(|node| node["version"].as_str().map(str::to_owned)));
+        }
+        let number = |part: Option<&str>| part.and_then(|part| part.parse().ok()).unwrap_or(0);
+        let version = |text: &String| {
+            let mut parts = text.split('.');
+            (number(parts.next()), number(parts.next()))
+        };
+        let oldest: Option<(u32, u32)> = versions.iter().map(version).min();
+        tracing::debug!(?versions, "the version of the old cluster");
+        Ok(oldest.is_some_and(|oldest| oldest >= SINCE))
+    }
+
+    /// Asks for something that only reads.
+    async fn get(&self, path: &str, what: &str) -> Result<Answer, Failure> {
+        let answer = self.client.send(Method::Get, path, None).await.map_err(|error| no_answer(error, what))?;
+        // Without a login nothing else will be answered either.
+        if answer.status == 401 { Err(refused(&answer, what)) } else { Ok(answer) }
     }
 
     /// What it is, in words, without the password.
@@ -108,11 +209,6 @@ impl OldIndex {
     /// Reads on.
     pub(super) async fn next_page(&mut self) -> Result<Page, Failure> {
         let what = format!("reading {}", self.name());
-        if matches!(self.cursor, Cursor::Beginning)
-            && let Some(id) = self.open_point_in_time(&what).await?
-        {
-            self.cursor = Cursor::PointInTime { id, after: None };
-        }
         let answer = self.search(&what).await?;
         let bytes = answer.body.len();
         let answer: SearchAnswer = answer.read(&what)?;
@@ -147,7 +243,7 @@ impl OldIndex {
         let path = format!("/{}/_pit?keep_alive={KEEP_ALIVE}", self.index);
         let answer = self.client.send(Method::Post, &path, None).await.map_err(|error| no_answer(error, what))?;
         match answer.status {
-            // An index that is not there is found out by the scroll.
+            // What calls itself a version that has them need not have them.
             400 | 404 | 405 => Ok(None),
             _ if answer.is_success() => Ok(Some(answer.read::<Opened>(what)?.id)),
             _ => Err(refused(&answer, what)),
@@ -193,6 +289,15 @@ impl OldIndex {
             tracing::debug!(%error, "the old index could not be told that reading is over");
         }
     }
+}
+
+/// The fields of a mapping, with types of documents or without.
+fn fields_of(mapping: &Value) -> Vec<&str> {
+    if let Some(fields) = mapping["properties"].as_object() {
+        return fields.keys().map(String::as_str).collect();
+    }
+    let types = mapping.as_object().into_iter().flat_map(Map::values);
+    types.filter_map(|of| of["properties"].as_object()).flat_map(Map::keys).map(String::as_str).collect()
 }
 
 fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {

@@ -1,15 +1,19 @@
 //! Importing what the old system left: its documents, as entries of the kind import. Repeats safely.
 //!
 //! Read and normalise every document ([`document`], pure), wherever it comes from (`file`, `index`); let them wait in a
-//! temporary table (`staging`) until a day is complete; decide what there is to do for the day (`verdict`, pure); post it
-//! (`post`). A day is identified by what its documents say, so that any number of runs post one entry.
+//! temporary table (`staging`) until a day is complete; decide what there is to do for the day (`verdict`, pure); find what
+//! the documents have more or less than the ledger (`difference`); post it (`post`), or only tell it. A day is identified
+//! by what its documents say, so that any number of runs post one entry.
 
+mod comparison;
+mod difference;
 pub mod document;
 mod file;
 mod index;
 mod post;
 mod staging;
 mod tell;
+mod values;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,11 +21,15 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
+use comparison::DayComparison;
+use difference::{Difference, Parts};
 use document::{Defect, Document};
 use index::OldIndex;
 use post::ToPost;
+use secrecy::SecretString;
 use staging::{StagedDay, Staging};
-use verdict::{Candidate, Standing, Verdict, judge};
+use tell::Teller;
+use verdict::{Candidate, Holders, Standing, Verdict, judge};
 
 use crate::clock;
 use crate::config::Memory;
@@ -33,6 +41,7 @@ use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
 use crate::output::Output;
 
+pub use comparison::Comparison;
 pub use tell::Summary;
 pub use verdict::{OnConflict, Rules};
 
@@ -48,8 +57,8 @@ pub enum Origin {
     },
     /// A running index.
     Index {
-        /// Its address.
-        address: String,
+        /// Its address, with the password.
+        address: SecretString,
         /// Whether what comes from it is compressed.
         gzip: bool,
     },
@@ -71,6 +80,17 @@ struct FoundAt {
     found: Found,
 }
 
+/// What is done with the documents.
+#[derive(Debug)]
+pub enum Task<'r> {
+    /// Each day that may be is posted.
+    Post(&'r mut Run),
+    /// It is told what would be posted.
+    DryRun,
+    /// Each day is compared with the ledger.
+    Compare,
+}
+
 /// An import under way.
 #[derive(Debug)]
 pub struct Import<'a> {
@@ -82,7 +102,8 @@ pub struct Import<'a> {
     days: Bounds,
     rules: Rules,
     memory: Memory,
-    output: Output,
+    task: Task<'a>,
+    teller: Teller,
     /// What the documents come from, by number.
     inputs: Vec<String>,
     /// How many documents of a day cannot be read.
@@ -90,53 +111,77 @@ pub struct Import<'a> {
     /// The days up to this one are done with.
     settled: Option<Day>,
     summary: Summary,
+    comparison: Comparison,
 }
 
 impl<'a> Import<'a> {
-    /// Gets ready to import. The source may be gone for good: that does not keep the old documents from the ledger.
+    /// Gets ready to import.
     pub async fn new(
         ledger: &'a Ledger,
-        source: Result<Source, Failure>,
         (days, rules): (Bounds, Rules),
+        task: Task<'a>,
         memory: Memory,
         output: Output,
     ) -> Result<Self, Failure> {
-        let mut summary = Summary::default();
-        let source = source.map_err(|failure| summary.source_not_looked_at = Some(failure.message())).ok();
         Ok(Self {
             ledger,
             reader: Reader::open(ledger, "daybook reading").await?,
-            source,
+            source: None,
             staging: Staging::open(ledger).await?,
             days,
             rules,
             memory,
-            output,
+            task,
+            teller: Teller::new(output),
             inputs: Vec::new(),
             unreadable: BTreeMap::new(),
             settled: None,
-            summary,
+            summary: Summary::default(),
+            comparison: Comparison::default(),
         })
     }
 
-    /// Reads all documents, and posts each day that may be; without a run it only says what it would do.
-    pub async fn import(mut self, origin: Origin, mut run: Option<&mut Run>) -> Result<Summary, Failure> {
+    /// Looks at the source as well. It may be gone for good: that does not keep the old documents from the ledger.
+    pub fn look_at(&mut self, source: Result<Source, Failure>) {
+        self.source = source.map_err(|failure| self.summary.source_not_looked_at = Some(failure.message())).ok();
+    }
+
+    /// Reads all documents and posts each day that may be, or says what it would do.
+    pub async fn import(mut self, origin: Origin) -> Result<Summary, Failure> {
+        self.read(origin).await?;
+        if let Some(source) = self.source {
+            source.close().await;
+        }
+        Ok(self.summary)
+    }
+
+    /// Reads all documents and compares each day with the ledger, then looks for those that the ledger alone has.
+    pub async fn compare(mut self, origin: Origin) -> Result<Comparison, Failure> {
+        self.read(origin).await?;
+        let mut comparison = self.comparison;
+        comparison.read = self.summary.read;
+        comparison.find_extra(&mut self.reader, self.days, &mut self.teller).await?;
+        Ok(comparison)
+    }
+
+    /// Reads all documents, and deals with each day as soon as it is complete.
+    async fn read(&mut self, origin: Origin) -> Result<(), Failure> {
         match origin {
             Origin::Files { paths, day } => {
                 for path in paths {
                     self.read_file(path, day).await?;
                 }
-                self.settle(None, run).await?;
+                self.settle(None).await?;
             }
             Origin::Index { address, gzip } => {
-                let mut index = OldIndex::new(&address, self.days, gzip)?;
+                let mut index = OldIndex::open(&address, self.days, gzip).await?;
                 self.inputs.push(index.name());
                 loop {
                     let page = index.next_page().await?;
                     let is_last = page.found.is_empty();
                     self.take(page.found).await?;
                     if is_last || page.reached.is_some() {
-                        self.settle(page.reached, run.as_deref_mut()).await?;
+                        self.settle(page.reached).await?;
                     }
                     if is_last {
                         break;
@@ -144,10 +189,9 @@ impl<'a> Import<'a> {
                 }
             }
         }
-        if let Some(source) = self.source {
-            source.close().await;
-        }
-        Ok(self.summary)
+        self.teller.tell_rest();
+        self.summary.read.inputs.clone_from(&self.inputs);
+        Ok(())
     }
 
     /// Reads a file on a thread of its own.
@@ -171,22 +215,22 @@ impl<'a> Import<'a> {
         let input = i32::try_from(self.inputs.len().saturating_sub(1)).unwrap_or(i32::MAX);
         for FoundAt { place, found } in batch {
             match found {
-                Found::Document(document) if !self.wants(document.day) => self.summary.left_out += 1,
+                Found::Document(document) if !self.wants(document.day) => self.summary.read.left_out += 1,
                 Found::Document(document) => {
                     self.check_order(document.day, &place)?;
-                    self.summary.documents += 1;
+                    self.summary.read.documents += 1;
                     self.staging.add(input, &place, &document).await?;
                 }
-                Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => self.summary.left_out += 1,
+                Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => self.summary.read.left_out += 1,
                 Found::Unreadable(defect) => {
                     if let Some(day) = defect.day {
                         self.check_order(day, &place)?;
                         *self.unreadable.entry(day).or_default() += 1;
                     }
-                    self.summary.unreadable += 1;
-                    tell::unreadable(self.output, &place, &defect);
+                    self.summary.read.unreadable += 1;
+                    self.teller.unreadable(&place, &defect);
                 }
-                Found::OtherKind => self.summary.of_other_kinds += 1,
+                Found::OtherKind => self.summary.read.of_other_kinds += 1,
             }
         }
         Ok(())
@@ -208,7 +252,7 @@ impl<'a> Import<'a> {
     }
 
     /// Does with each day before another what is to be done with it. One that is refused does not stop the others.
-    async fn settle(&mut self, before: Option<Day>, mut run: Option<&mut Run>) -> Result<(), Failure> {
+    async fn settle(&mut self, before: Option<Day>) -> Result<(), Failure> {
         self.staging.flush().await?;
         let mut days = BTreeSet::from_iter(self.staging.days(self.settled, before).await?);
         let is_due = |day: &&Day| {
@@ -217,20 +261,25 @@ impl<'a> Import<'a> {
         days.extend(self.unreadable.keys().filter(is_due));
         for day in days {
             let staged = self.staging.day(day, self.rules.on_conflict).await?;
-            self.summary.add_day(day, &staged);
+            self.summary.read.add_day(day, &staged);
             if staged.contradicting > 0 {
-                let output = self.output;
-                self.staging.conflicts(day, |conflict| tell::conflict(output, conflict)).await?;
+                let teller = &mut self.teller;
+                self.staging.conflicts(day, |conflict| teller.conflict(conflict)).await?;
+                self.teller.more_conflicts(day);
             }
-            match self.settle_day(day, &staged, run.as_deref_mut()).await {
-                Ok(outcome) => {
-                    self.summary.add_outcome(&staged, &outcome);
-                    tell::day(self.output, day, &staged, &outcome);
-                }
-                Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
-                Err(failure) => {
-                    self.summary.days_refused.push(day);
-                    tell::refused(self.output, day, &staged, &failure);
+            if matches!(self.task, Task::Compare) {
+                self.compare_day(day, &staged).await?;
+            } else {
+                match self.settle_day(day, &staged).await {
+                    Ok(outcome) => {
+                        self.summary.add_outcome(&staged, &outcome);
+                        self.teller.day(day, &staged, &outcome);
+                    }
+                    Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
+                    Err(failure) => {
+                        self.summary.days_refused.push(day);
+                        self.teller.refused(day, &staged, &failure);
+                    }
                 }
             }
             self.settled = Some(day);
@@ -238,12 +287,21 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    async fn settle_day(
-        &mut self,
-        day: Day,
-        staged: &StagedDay,
-        run: Option<&mut Run>,
-    ) -> Result<tell::Outcome, Failure> {
+    fn candidate<'c>(&self, day: Day, staged: &'c StagedDay) -> Candidate<'c> {
+        Candidate {
+            day,
+            fingerprint: &staged.fingerprint,
+            sums: staged.sums,
+            contradicting: staged.contradicting,
+            unreadable: self.unreadable.get(&day).copied().unwrap_or(0),
+        }
+    }
+
+    async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<tell::Outcome, Failure> {
+        let candidate = self.candidate(day, staged);
+        if let Some((what, way_out)) = verdict::unusable(candidate, self.rules) {
+            return Err(Failure::failed(format!("{day} is refused: {what}")).hint(way_out));
+        }
         // All that is decided below is decided as of this entry: the posting is refused if another came in between.
         let head = self.reader.head().await?;
         let entries = self.reader.entries_of(day).await?;
@@ -253,26 +311,58 @@ impl<'a> Import<'a> {
             source_events: self.source_events(day).await?,
             today: self.ledger.zone.day_of(clock::now()),
         };
-        let candidate = Candidate {
-            day,
-            fingerprint: &staged.fingerprint,
-            sums: staged.sums,
-            contradicting: staged.contradicting,
-            unreadable: self.unreadable.get(&day).copied().unwrap_or(0),
-        };
-        match judge(candidate, standing, self.rules)? {
+        let holders = match judge(candidate, standing)? {
             Verdict::AlreadyImported { entry_id } => return Ok(tell::Outcome::AlreadyImported { entry_id }),
-            Verdict::Post => {}
-        }
-        let Some(run) = run else { return Ok(tell::Outcome::WouldPost) };
+            Verdict::Compare(holders) => Some(holders),
+            Verdict::Post => None,
+        };
         let rule = self.rules.on_conflict;
-        let to_post =
-            ToPost { day, staged, rule, head, entries: &entries, reason: self.reason(staged), memory: self.memory };
+        if !matches!(self.task, Task::Post(_)) || (holders.is_some() && !self.rules.replace) {
+            let parts = Parts::new(day, rule, &entries, head, self.memory);
+            let difference = Difference::find(parts, &mut self.reader, &mut self.staging).await?;
+            match holders {
+                Some(Holders { ledger: Some(_), .. }) if difference.is_none() => return Ok(tell::Outcome::Equal),
+                Some(holders) if !self.rules.replace => {
+                    if holders.ledger.is_some() {
+                        self.teller.difference(day, &difference);
+                    }
+                    return Err(holders.refusal(day, staged.sums));
+                }
+                Some(_) => self.teller.difference(day, &difference),
+                None => {}
+            }
+            let Difference { cells, count, total, .. } = difference;
+            return Ok(tell::Outcome::WouldPost { cells, count_difference: count, total_difference: total });
+        }
+        let Task::Post(run) = &mut self.task else {
+            return Err(Failure::failed("a day was to be posted without a run"));
+        };
+        let reason = reason(&self.inputs, staged);
+        let to_post = ToPost { day, staged, rule, head, entries: &entries, reason, memory: self.memory };
         let posted = Box::pin(post::post_day(self.ledger, &mut self.reader, &mut self.staging, run, to_post)).await?;
         Ok(match posted {
             Some(posted) => tell::Outcome::Posted { entry_id: posted.entry_id, cells: posted.cells },
             None => tell::Outcome::Equal,
         })
+    }
+
+    async fn compare_day(&mut self, day: Day, staged: &StagedDay) -> Result<(), Failure> {
+        let unusable = verdict::unusable(self.candidate(day, staged), self.rules);
+        let entries = self.reader.entries_of(day).await?;
+        let outcome = match unusable {
+            Some((message, _)) => DayComparison::Unusable { message },
+            None if entries.is_empty() => DayComparison::NotInLedger,
+            None => {
+                let head = self.reader.head().await?;
+                let parts = Parts::new(day, self.rules.on_conflict, &entries, head, self.memory);
+                let difference = Difference::find(parts, &mut self.reader, &mut self.staging).await?;
+                if difference.is_none() { DayComparison::Same } else { DayComparison::Different(difference) }
+            }
+        };
+        let net = self.reader.net_of_day(day).await?;
+        self.comparison.add(day, &outcome);
+        self.teller.comparison(day, staged, net, &outcome);
+        Ok(())
     }
 
     async fn source_events(&mut self, day: Day) -> Result<Option<i64>, Failure> {
@@ -281,12 +371,12 @@ impl<'a> Import<'a> {
             None => Ok(None),
         }
     }
+}
 
-    /// What the entry says of where it comes from.
-    fn reason(&self, staged: &StagedDay) -> String {
-        let inputs = staged.inputs.iter().filter_map(|input| self.inputs.get(usize::try_from(*input).ok()?));
-        format!("imported from {}", inputs.map(String::as_str).collect::<Vec<_>>().join(", "))
-    }
+/// What the entry says of where it comes from.
+fn reason(inputs: &[String], staged: &StagedDay) -> String {
+    let inputs = staged.inputs.iter().filter_map(|input| inputs.get(usize::try_from(*input).ok()?));
+    format!("imported from {}", inputs.map(String::as_str).collect::<Vec<_>>().join(", "))
 }
 
 /// Sends what a file holds, in batches.

@@ -1,12 +1,9 @@
-//! Posting a day's documents, in as many parts as the memory asks for: one entry of the kind import.
+//! Posting a day's documents: one entry of the kind import.
 
-use uuid::Uuid;
-
-use super::document;
+use super::difference::Parts;
 use super::staging::{StagedDay, Staging};
 use super::verdict::OnConflict;
-use crate::aggregate::{Aggregation, Figures, Overflow, PostedRow};
-use crate::apply::subtract_posted;
+use crate::aggregate::Figures;
 use crate::config::Memory;
 use crate::day::Day;
 use crate::failure::Failure;
@@ -36,15 +33,6 @@ pub(super) struct Posted {
     pub(super) cells: u64,
 }
 
-/// Why a document cannot be added up.
-#[derive(Debug, thiserror::Error)]
-enum NotAdded {
-    #[error(transparent)]
-    Overflow(#[from] Overflow),
-    #[error(transparent)]
-    Body(#[from] serde_json::Error),
-}
-
 /// Posts what the documents have more or less than the ledger; nothing comes back where that is nothing.
 pub(super) async fn post_day(
     ledger: &Ledger,
@@ -54,32 +42,22 @@ pub(super) async fn post_day(
     to_post: ToPost<'_>,
 ) -> Result<Option<Posted>, Failure> {
     let ToPost { day, staged, rule, head, entries, reason, memory } = to_post;
-    let replaces = entries.iter().any(|entry| entry.delta_rows > 0);
+    let mut parts = Parts::new(day, rule, entries, head, memory);
     let mut posting = None;
-    let mut next = Some(Uuid::nil());
-    while let Some(from) = next {
-        let mut aggregation =
-            add_documents(staging, day, rule, Aggregation::of_part(from, memory.for_counting()), from).await?;
-        if replaces {
-            aggregation = subtract_posted(reader, day, head, aggregation).await?;
-        }
-        let finishing = tokio::task::spawn_blocking(move || aggregation.finish()).await;
-        let finished = finishing.map_err(|error| adding_up(day).caused_by(error))?;
-        let part = finished.map_err(|error| adding_up(day).caused_by(error))?;
-        next = part.next;
-        if part.deltas.rows().is_empty() {
+    while let Some(deltas) = parts.next(reader, staging).await? {
+        if deltas.rows().is_empty() {
             continue;
         }
         let posting = match &mut posting {
             Some(posting) => posting,
             none => none.insert(begin(ledger, run, head, day, staged, entries).await?),
         };
-        posting.add_rows(part.deltas).await?;
+        posting.add_rows(deltas).await?;
     }
     let mut posting = match posting {
         Some(posting) => posting,
         // The ledger has the day to the term, from elsewhere.
-        None if replaces => return Ok(None),
+        None if parts.replaces() => return Ok(None),
         None => begin(ledger, run, head, day, staged, entries).await?,
     };
     let header = Header {
@@ -107,24 +85,4 @@ async fn begin(
         posting.take_incomplete_terms();
     }
     Ok(posting)
-}
-
-/// Adds the documents that count, from a recordset on.
-async fn add_documents(
-    staging: &mut Staging,
-    day: Day,
-    rule: Option<OnConflict>,
-    mut aggregation: Aggregation,
-    from: Uuid,
-) -> Result<Aggregation, Failure> {
-    let add = |recordset_id, body: &str| {
-        let add_cell = |cell: PostedRow<'_>| aggregation.add_counted(cell).map_err(NotAdded::from);
-        document::for_each_cell(recordset_id, body, add_cell).map_err(|error| adding_up(day).caused_by(error))
-    };
-    staging.bodies(day, rule, from, add).await?;
-    Ok(aggregation)
-}
-
-fn adding_up(day: Day) -> Failure {
-    Failure::failed(format!("adding up the documents of {day} failed, nothing was posted"))
 }

@@ -2,6 +2,8 @@
 //!
 //! They come in any order, from years, doubled: memory would not hold them. The table is gone with its connection.
 
+use std::collections::HashMap;
+
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnection;
@@ -188,6 +190,26 @@ impl Staging {
             take(&Conflict { day, recordset_id: row.try_get("recordset_id").attempt(&what)?, versions });
         }
         Ok(())
+    }
+
+    /// What the documents of a day that count add up to, of some recordsets.
+    pub(super) async fn sums_of(
+        &mut self,
+        day: Day,
+        rule: Option<OnConflict>,
+        recordsets: &[Uuid],
+    ) -> Result<HashMap<Uuid, Sums>, Failure> {
+        let sql = format!(
+            "WITH chosen AS ({})
+             SELECT d.recordset_id, d.count, d.total FROM chosen JOIN pg_temp.import_document d USING (seq)
+             WHERE d.recordset_id = ANY ($2)",
+            chosen(rule)
+        );
+        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(day).bind(recordsets);
+        let rows: Vec<(Uuid, i64, i64)> =
+            query.fetch_all(&mut self.connection).await.attempt(format!("adding up the documents of {day}"))?;
+        let sums = |(id, count, total): (Uuid, i64, i64)| (id, Sums { count: count.into(), total: total.into() });
+        Ok(rows.into_iter().map(sums).collect())
     }
 
     /// Hands the bodies of the documents of a day that count to `take`, from a recordset on, by recordset.

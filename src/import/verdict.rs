@@ -54,31 +54,52 @@ pub struct Rules {
     pub replace: bool,
 }
 
-/// What is done with a day that is not refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is to be done with a day that is not refused.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Its documents are posted; of a day that the ledger has, the difference.
+    /// Nobody has anything of it: its documents are posted.
     Post,
     /// The ledger has it from documents that say the same.
     AlreadyImported { entry_id: EntryId },
+    /// Somebody has it: that may be the same.
+    Compare(Holders),
 }
 
-/// Decides, or refuses with both figures and the way out.
-pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>, rules: Rules) -> Result<Verdict, Failure> {
-    let Candidate { day, sums, .. } = candidate;
+/// Who has a day, in words.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Holders {
+    /// What the ledger has of it, if it has it.
+    pub(super) ledger: Option<String>,
+    source: Option<String>,
+}
+
+impl Holders {
+    /// Why the documents are not posted, with the figures of all.
+    pub(super) fn refusal(self, day: Day, sums: Sums) -> Failure {
+        let has: Vec<String> = self.ledger.into_iter().chain(self.source).collect();
+        Failure::failed(format!("{day} is refused: {}, and the documents have {}", has.join(", "), figures(sums)))
+            .hint("the day stays as it is; if the documents are right, --replace posts the difference")
+    }
+}
+
+/// Why the documents of a day cannot be taken as one, with the way out.
+pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String, &'static str)> {
     if candidate.unreadable > 0 {
         let documents = counted(candidate.unreadable, "document", "documents");
-        return Err(Failure::failed(format!(
-            "{day} is refused: {documents} of it cannot be read, the others have {}",
-            figures(sums)
-        ))
-        .hint("put right or take out what is listed above by its place, then import the day again"));
+        let what = format!("{documents} of it cannot be read, the others have {}", figures(candidate.sums));
+        return Some((what, "put right or take out what is listed above by its place, then run the command again"));
     }
     if candidate.contradicting > 0 && rules.on_conflict.is_none() {
         let recordsets = counted(candidate.contradicting, "recordset", "recordsets");
-        return Err(Failure::failed(format!("{day} is refused: its documents contradict each other on {recordsets}"))
-            .hint("look at both versions above; --on-conflict first, last or max says which of them counts"));
+        let what = format!("its documents contradict each other on {recordsets}");
+        return Some((what, "look at both versions above; --on-conflict first, last or max says which of them counts"));
     }
+    None
+}
+
+/// Decides what there is to do, or refuses.
+pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<Verdict, Failure> {
+    let Candidate { day, sums, .. } = candidate;
     if day >= standing.today {
         return Err(Failure::failed(format!(
             "{day} is refused: it is not over yet, its documents have {}",
@@ -90,28 +111,23 @@ pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>, rules: Rul
     if let Some(entry_id) = imported_as(candidate.fingerprint, &in_effect) {
         return Ok(Verdict::AlreadyImported { entry_id });
     }
-    if rules.replace {
-        return Ok(Verdict::Post);
-    }
     let newest = in_effect.iter().rev().find(|entry| entry.kind != EntryKind::Reversal.name());
-    let has_net = standing.net != Sums::default() && newest.is_some();
+    let is_quiet = sums == Sums::default();
     let of_ledger = newest
-        .filter(|_| has_net)
+        .filter(|_| standing.net != Sums::default() || is_quiet)
         .map(|newest| format!("the ledger has {} of it ({} {})", figures(standing.net), newest.kind, newest.entry_id));
     let of_source = standing
         .source_events
         .filter(|events| *events > 0)
         .map(|events| format!("the source has {} of it", counted(events, "event", "events")));
-    let has: Vec<String> = of_ledger.into_iter().chain(of_source).collect();
-    if has.is_empty() {
+    if of_ledger.is_none() && of_source.is_none() {
         return Ok(Verdict::Post);
     }
-    Err(Failure::failed(format!("{day} is refused: {}, and the documents have {}", has.join(", "), figures(sums)))
-        .hint("the day stays as it is; if the documents are right, --replace posts the difference"))
+    Ok(Verdict::Compare(Holders { ledger: of_ledger, source: of_source }))
 }
 
 /// Sums in words.
-fn figures(sums: Sums) -> String {
+pub(super) fn figures(sums: Sums) -> String {
     format!(
         "{}, {}",
         counted(i64::try_from(sums.count).unwrap_or(i64::MAX), "interaction", "interactions"),

@@ -1,7 +1,9 @@
 //! What the old system left, brought in: in each of its forms the same ledger as applying the events; doubled and
 //! contradicting documents, averages without lists, refusals, and that repeating it posts nothing.
 
+mod compare;
 pub mod documents;
+mod files;
 mod index;
 
 use std::io::Write as _;
@@ -191,7 +193,12 @@ async fn a_day_that_ledger_or_source_has_is_refused_with_both_figures_unless_it_
     world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
     let refused = world.import(&[&old]).await.expect(1);
     refused.says(&["the ledger has 2 interactions, 11 records of it (apply 1), the source has 2 events of it, and the documents have 2 interactions, 30 records"]);
-    world.import(&[&old, "--replace", "--dry-run"]).await.expect(0).tells(&["would post: import", "1 would be posted"]);
+    world.import(&[&old, "--replace", "--dry-run"]).await.expect(0).tells(&[
+        "2020-02-16  1 recordset differs:",
+        &format!("recordset {RECORDSET}: 2 interactions, 30 records in the documents; 2 interactions, 11 records in the ledger"),
+        "would post: import, 1 cell: 1 document → 2 interactions, 30 records; adds +0 interactions, +19 records to the ledger",
+        "1 would be posted",
+    ]);
     assert_eq!(world.entries().await, 1);
     world.import(&[&old, "--replace"]).await.expect(0).tells(&["entry 2 (import), 1 cell"]);
     let difference = "SELECT concat_ws(' ', count, total, queries) FROM daybook.interaction_delta WHERE entry_id = 2";
@@ -246,14 +253,14 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
         with(&|_| {}).replace("\"search\":{", "\"search\":{\"count\":1},\"search\":{"),
         format!("{{\"harvest_date\":\"{HARVESTED}\",\"recordset_id\":\"{RECORDSET}\",\"records\":{deep}}}"),
         format!("{{\"recordset_id\":{deep}}}"),
-        "[]".to_owned(),
+        "[[]]".to_owned(),
     ];
     let old = folder.write("old.log", lines.join("\n"));
     let world = World::new().await;
     let ended = world.import(&[&old]).await.expect(1);
     let at = |line: usize, message: &str| format!("{old}:{line}  cannot be read: {message}");
     let expected = [
-        at(2, "it cannot be read: expected"),
+        at(2, "it is not JSON (a character out of place): it starts 'not JSON'"),
         at(3, "recordset id 'nobody' is not a UUID"),
         at(4, "harvest_date: '2020-02-30' is not a date"),
         at(5, "records.search: total: -1 is not a non-negative integer"),
@@ -265,7 +272,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
         at(11, "records: the key 'search' stands twice"),
         at(12, "records: invalid type"),
         at(13, "it has no harvest_date"),
-        at(14, "it cannot be read: an array instead of an object"),
+        format!("{old}:14:2  cannot be read: it cannot be read: an array instead of an object"),
     ];
     let ended = ended.tells(&expected.iter().map(String::as_str).collect::<Vec<_>>());
     let ended = ended.tells(&["2020-02-15  entry 1 (import)", "13 unreadable"]);
@@ -394,7 +401,9 @@ async fn a_backup_whose_members_are_damaged_or_misnamed_says_which() {
     ]);
     ended.says(&["3 of 4 days refused: 2020-02-16, 2020-02-18, 2020-02-21"]);
     let none = folder.write("none.zip", "no zip at all");
-    world.import(&[&none]).await.expect(1).says(&[&format!("reading {none} failed")]);
+    world.import(&[&none]).await.expect(1).tells(&[&format!("{none}:1  cannot be read: it is not JSON")]);
+    let cut = folder.write("cut.zip", "PK\x03\x04 cut short");
+    world.import(&[&cut]).await.expect(1).says(&[&format!("reading {cut} failed")]);
     world.import(&["/nowhere/old.log"]).await.expect(2).says(&["/nowhere/old.log cannot be read"]);
     world.end().await;
 }

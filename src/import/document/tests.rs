@@ -65,10 +65,36 @@ fn what_lacks_terms_is_taken_and_not_complete() {
 }
 
 #[test]
+fn of_a_document_without_counts_what_is_missing_is_zero_and_it_is_not_complete() {
+    for (cell, sums) in
+        [(r#"{"total":5000}"#, (0, 5000)), (r#"{"count":3}"#, (3, 0)), (r#"{"count":null,"total":0}"#, (0, 0))]
+    {
+        let document = document(cell).unwrap();
+        assert_eq!((document.count, document.total), sums, "{cell}");
+        assert!(!document.terms_are_complete(), "{cell}");
+    }
+    // A stat type of which nothing was counted.
+    let nothing = document("{}").unwrap();
+    assert!(nothing.terms_are_complete() && nothing.body() == "[]");
+}
+
+#[test]
+fn a_date_may_be_written_as_its_midnight() {
+    let at = |harvested: &str| {
+        let text = json!({ "recordset_id": RECORDSET, "harvest_date": harvested, "records": {} }).to_string();
+        read(format!("\u{feff}{text}").as_bytes()).map(|document| document.unwrap().day.to_string())
+    };
+    for midnight in ["2015-03-02T00:00:00", "2015-03-02T00:00:00.000Z", "2015-03-02T00:00:00+00:00"] {
+        assert_eq!(at(midnight).unwrap(), "2015-03-01");
+    }
+    for other in ["2015-03-02T05:00:00", "2015-03-02T00:00:00+02:00", "2015-03-02T00:00", "2015-03-02T"] {
+        assert!(at(other).unwrap_err().message.contains("is not a date"), "{other}");
+    }
+}
+
+#[test]
 fn what_a_document_cannot_say_is_a_defect_of_its_day() {
     for (cell, message) in [
-        (r#"{"total":2}"#, "records.seen: it has no count"),
-        (r#"{"count":null,"total":2}"#, "records.seen: it has no count"),
         (r#"{"count":"2","total":2}"#, "records.seen: count: \\\"2\\\" is not a non-negative integer"),
         (r#"{"count":9223372036854775808,"total":2}"#, "records.seen: count: 9223372036854775808 is more than"),
         (r#"{"count":1,"total":1,"items":[{"term":null,"count":1}]}"#, "items: a record without an id"),

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::Value;
 
-use super::documents::{lines_of, real_documents, recordset, search};
+use super::documents::{Folder, lines_of, real_documents, recordset, search};
 use super::{DAY, applied, content};
 use crate::support::proxy::Reply;
 use crate::support::{Proxy, RECORDSET, World};
@@ -53,9 +53,78 @@ async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() 
     world.end().await;
 }
 
+/// Row 29 of the cases. An old cluster makes an index of whatever is sent to it under a name that it does not know.
+#[tokio::test]
+async fn nothing_is_sent_to_an_old_cluster_that_it_could_take_for_a_document() {
+    let world = World::new().await;
+    let index = format!("{}-old", world.prefix);
+    world.fill_old_index(&index, &[search(RECORDSET, "2020-02-17", 1, 5)]).await;
+    let old = Proxy::http(&world.elasticsearch_url).await;
+    old.answer(|request, _| {
+        let is_root = request.line == "GET /";
+        is_root.then(|| Reply::new(200, r#"{"version":{"number":"5.5.2"}}"#))
+    });
+    let at = |index: &str| format!("{}/{index}", old.url().trim_end_matches('/'));
+    let misspelt = format!("{index}-misspelt");
+    world.import(&["--from-index", &at(&misspelt)]).await.expect(1).says(&["no such index"]);
+    let sent = |old: &Proxy| old.requests().iter().map(|request| request.line.clone()).collect::<Vec<_>>();
+    assert!(sent(&old).iter().all(|line| line.starts_with("GET ")), "{:?}", sent(&old));
+    // A pattern that nothing matches is no index either.
+    world
+        .import(&["--from-index", &at(&format!("{misspelt}*"))])
+        .await
+        .expect(1)
+        .says(&["no index of that name is there"]);
+    world.import(&["--from-index", &at(&index)]).await.expect(0).tells(&["entry 1 (import)"]);
+    let reads = |line: &str| {
+        line.starts_with("GET ") || ["/_count", "/_search?", "/_search/scroll"].iter().any(|path| line.contains(path))
+    };
+    assert!(sent(&old).iter().all(|line| reads(line)), "{:?}", sent(&old));
+    // What others keep in theirs is not looked through for hours.
+    let other = format!("{}-other", world.prefix);
+    world.elastic(Method::POST, &format!("{other}/_doc?refresh=true"), Some(serde_json::json!({ "title": "x" }))).await;
+    let ended = world.import(&["--from-index", &at(&other)]).await.expect(1);
+    ended.says(&[
+        "it holds no documents of the old system, which have recordset_id and harvest_date: it has the fields title",
+    ]);
+    // Of days of which it has none, nothing is found.
+    let ended = world.import(&["--from-index", &at(&index), "--from", "2021-01-01"]).await.expect(1);
+    ended
+        .says(&["nothing to import was found: it holds no documents with {\"harvest_date\":{\"gte\":\"2021-01-02\"}}"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_address_of_an_old_index_need_not_stand_on_the_command_line() {
+    let world = World::new().await;
+    let index = format!("{}-old", world.prefix);
+    world.fill_old_index(&index, &[search(RECORDSET, "2020-02-17", 1, 5)]).await;
+    let old = Proxy::http(&world.elasticsearch_url).await;
+    let address = format!("{}/{index}", old.url().trim_end_matches('/'));
+    let secret = old.url().parse::<url::Url>().unwrap().password().expect("the stack's password").to_owned();
+    let folder = Folder::new();
+    folder.write("from-index", format!("{address}\n"));
+    let import = ["import", "--no-project", "--dry-run", "-vv", "--from-index"];
+    let credentials = folder.0.to_str().unwrap();
+    for setting in [("DAYBOOK_FROM_INDEX", address.as_str()), ("CREDENTIALS_DIRECTORY", credentials)] {
+        let ended = world.run_with(&[setting], &import).await.expect(0).tells(&["1 would be posted"]);
+        assert!(!format!("{}{}", ended.stdout, ended.stderr).contains(&secret), "{}", ended.stderr);
+    }
+    let compare = world.run_with(&[("DAYBOOK_FROM_INDEX", &address)], &["compare", "--from-index"]).await.expect(4);
+    compare.tells(&["2020-02-16  not in the ledger"]);
+    let ended = world.run(&import).await.expect(2);
+    ended.says(&["--from-index was given without an address", "DAYBOOK_FROM_INDEX", "the credential from-index"]);
+    world.end().await;
+}
+
 impl World {
+    /// The address of an index of this world.
+    pub fn old_index(&self, index: &str) -> String {
+        format!("{}/{index}", self.elasticsearch_url.trim_end_matches('/'))
+    }
+
     /// Puts documents into an index as the old collector did: one by one in effect, with ids at random.
-    async fn fill_old_index(&self, index: &str, documents: &[Value]) {
+    pub async fn fill_old_index(&self, index: &str, documents: &[Value]) {
         for some in documents.chunks(500) {
             let lines = lines_of(some.iter().map(|document| format!("{{\"index\":{{}}}}\n{document}")));
             let answer = self.elastic_text(Method::POST, &format!("{index}/_bulk?refresh=true"), Some(lines)).await;

@@ -1,0 +1,60 @@
+//! `daybook compare`: compares documents of the old system with the ledger. Changes nothing.
+
+use super::arguments::Stretch;
+use super::import::{Documents, check_bounds};
+use crate::config::Settings;
+use crate::exchange;
+use crate::failure::{Exit, Failure};
+use crate::import::{Import, OnConflict, Rules, Task};
+use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
+use crate::output::Output;
+
+/// What can be typed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each day of the documents is the same as the ledger's to the last term, or the recordsets that differ are named
+with both figures. Documents that are there twice count once. Exit code 4 means that something differs.
+
+Examples:
+  daybook compare --from-index http://old:9200/stats
+  daybook compare --from 2020-01-01 stats_backup.zip
+  daybook compare --day 2020-02-16 stats-dict-object.json")]
+pub struct Options {
+    /// Where the documents are.
+    #[command(flatten)]
+    documents: Documents,
+
+    /// The days to compare; documents of others are left out.
+    #[command(flatten)]
+    stretch: Stretch,
+
+    /// Which document counts where those of a recordset and day contradict each other [default: the day differs]
+    #[arg(long, value_enum, value_name = "RULE")]
+    on_conflict: Option<OnConflict>,
+}
+
+/// Compares.
+pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    check_bounds(options.stretch)?;
+    for file in &options.documents.files {
+        if exchange::is_export(file)? {
+            return Err(Failure::usage(format!("{} is the export of a ledger", file.display()))
+                .hint("compare is for documents of the old system; `daybook verify` checks a ledger"));
+        }
+    }
+    unless_interrupted(compare(options, settings, output)).await
+}
+
+async fn compare(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let ledger = Ledger::open(&settings.ledger).await?;
+    let rules = Rules { on_conflict: options.on_conflict, replace: false };
+    let import =
+        Import::new(&ledger, (options.stretch.bounds(), rules), Task::Compare, settings.memory, output).await?;
+    let comparison = import.compare(options.documents.origin(settings)?).await?;
+    if let Some(failure) = comparison.nothing_found() {
+        return Err(failure);
+    }
+    comparison.tell(output);
+    Ok(if comparison.differs() { Exit::Diverged } else { Exit::Done })
+}

@@ -1,0 +1,120 @@
+//! What a comparison of old documents with the ledger comes to.
+
+use serde::Serialize;
+
+use super::difference::Difference;
+use super::tell::{Read, Stretch, Teller};
+use crate::aggregate::Sums;
+use crate::day::{Bounds, Day};
+use crate::failure::Failure;
+use crate::ledger::read::Reader;
+use crate::output::{Grouped, Output, counted};
+
+/// How a day of the documents compares with the ledger.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(super) enum DayComparison {
+    /// The ledger has the same, to the term.
+    Same,
+    /// Something differs.
+    Different(Difference),
+    /// The ledger has no entry of it.
+    NotInLedger,
+    /// The documents contradict each other, or cannot all be read.
+    Unusable { message: String },
+}
+
+/// The verdict on all that was compared.
+#[derive(Debug, Default, Serialize)]
+#[expect(missing_docs, reason = "the names say it, docs/importing.md explains them")]
+pub struct Comparison {
+    #[serde(flatten)]
+    pub read: Read,
+    pub days_same: u64,
+    pub days_different: Vec<Day>,
+    pub days_not_in_ledger: Vec<Day>,
+    /// Days between the first and the last that were compared.
+    pub days_not_in_documents: Vec<Day>,
+    /// Days whose documents contradict each other or cannot be read.
+    pub days_not_compared: Vec<Day>,
+    /// Days of the ledger before the first document and after the last.
+    pub days_beyond: u64,
+}
+
+impl Comparison {
+    pub(super) fn add(&mut self, day: Day, outcome: &DayComparison) {
+        match outcome {
+            DayComparison::Same => self.days_same += 1,
+            DayComparison::Different(_) => self.days_different.push(day),
+            DayComparison::NotInLedger => self.days_not_in_ledger.push(day),
+            DayComparison::Unusable { .. } => self.days_not_compared.push(day),
+        }
+    }
+
+    /// Finds the days that the ledger has and the documents lack: from the first to the last document, or within what was
+    /// asked for. A quiet day has no documents.
+    pub(super) async fn find_extra(
+        &mut self,
+        reader: &mut Reader,
+        days: Bounds,
+        teller: &mut Teller,
+    ) -> Result<(), Failure> {
+        let (Some(first), Some(last)) = (self.read.first_day, self.read.last_day) else { return Ok(()) };
+        let within = Bounds { from: days.from.or(Some(first)), to: days.to.or(Some(last)) };
+        let missing = &self.read.days_missing;
+        let is_missing =
+            |day: Day| day < first || day > last || missing.iter().any(|gap| gap.from <= day && day <= gap.to);
+        for day in reader.days_with_entries().await? {
+            if !within.contains(day) {
+                self.days_beyond += 1;
+            } else if is_missing(day) {
+                let net = reader.net_of_day(day).await?;
+                if net != Sums::default() {
+                    self.days_not_in_documents.push(day);
+                    teller.not_in_documents(day, net);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything differs.
+    pub fn differs(&self) -> bool {
+        let days =
+            [&self.days_different, &self.days_not_in_ledger, &self.days_not_in_documents, &self.days_not_compared];
+        self.read.unreadable > 0 || days.iter().any(|days| !days.is_empty())
+    }
+
+    /// The failure of a comparison that found nothing to compare.
+    pub fn nothing_found(&self) -> Option<Failure> {
+        self.read.nothing_found()
+    }
+
+    /// Tells it.
+    pub fn tell(&self, output: Output) {
+        output.tell("compare_summary", self, self.text());
+    }
+
+    fn text(&self) -> String {
+        let mut days = format!("{}: {} the same", self.read.period(), Grouped(self.days_same));
+        let mut lines = Vec::new();
+        for (some, what) in [
+            (&self.days_different, "different"),
+            (&self.days_not_in_ledger, "not in the ledger"),
+            (&self.days_not_in_documents, "not in the documents"),
+            (&self.days_not_compared, "not to be compared"),
+        ] {
+            days += &format!(", {} {what}", Grouped(some.len()));
+            if !some.is_empty() {
+                lines.push(format!("{what}: {}", Stretch::list(&Stretch::of_days(some))));
+            }
+        }
+        if self.days_beyond > 0 {
+            let days = counted(self.days_beyond, "day", "days");
+            lines.push(format!("not compared: {days} of the ledger before or after"));
+        }
+        let verdict = if self.differs() { "the documents and the ledger differ" } else { "the same" };
+        let first = [self.read.line_of_documents(), days];
+        first.into_iter().chain(lines).chain([verdict.to_owned()]).collect::<Vec<_>>().join("\n")
+    }
+}
