@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -50,6 +51,11 @@ pub struct Given {
     #[arg(long, global = true, value_name = "SIZE", env = "DAYBOOK_MEMORY")]
     pub memory: Option<Memory>,
 
+    /// How much this machine's clock and that of the ledger's server may disagree for anything to be posted: 30s, 5m, 2h or
+    /// 1d [default: 5m]
+    #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_MAX_CLOCK_SKEW")]
+    pub max_clock_skew: Option<ClockSkew>,
+
     /// Configuration file (TOML) whose keys are these settings: ledger_url and so on
     #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
     pub config: Option<PathBuf>,
@@ -67,6 +73,7 @@ struct File {
     terms_stat_types: Option<String>,
     elasticsearch_gzip: Option<bool>,
     memory: Option<Memory>,
+    max_clock_skew: Option<ClockSkew>,
 }
 
 /// How much memory may be taken.
@@ -118,6 +125,51 @@ impl TryFrom<String> for Memory {
     }
 }
 
+/// How much two clocks may disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct ClockSkew(Duration);
+
+impl ClockSkew {
+    const MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+}
+
+impl Default for ClockSkew {
+    fn default() -> Self {
+        Self(Duration::from_secs(300))
+    }
+}
+
+impl FromStr for ClockSkew {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let seconds_per_unit = match unit {
+            "s" => Some(1),
+            "m" => Some(60),
+            "h" => Some(3600),
+            "d" => Some(24 * 3600),
+            _ => None,
+        };
+        let seconds =
+            digits.parse::<u64>().ok().zip(seconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
+        match seconds.map(Duration::from_secs) {
+            Some(time) if time <= Self::MOST => Ok(Self(time)),
+            Some(_) => Err(format!("'{text}' is out of range: give a time of up to 366d")),
+            None => Err(format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d")),
+        }
+    }
+}
+
+impl TryFrom<String> for ClockSkew {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// Settings as the commands use them.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -132,6 +184,8 @@ pub struct Settings {
     pub plan: Plan,
     /// How much memory counting may take.
     pub memory: Memory,
+    /// How much this machine's clock and that of the ledger's server may disagree for anything to be posted.
+    pub max_clock_skew: Duration,
 }
 
 /// Where secrets are put by systemd's `LoadCredential=`.
@@ -164,6 +218,7 @@ impl Settings {
             elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
             plan: Plan { prefix: index_prefix, terms },
             memory: given.memory.or(file.memory).unwrap_or_default(),
+            max_clock_skew: given.max_clock_skew.or(file.max_clock_skew).unwrap_or_default().0,
         })
     }
 

@@ -59,6 +59,12 @@ impl Day {
         Self(self.0.checked_sub_days(Days::new(u64::from(days))).unwrap_or(self.0))
     }
 
+    /// The day so many days later; the last there is, if that is beyond it.
+    pub fn plus(self, days: usize) -> Self {
+        let later = u64::try_from(days).ok().and_then(|days| self.0.checked_add_days(Days::new(days)));
+        later.map_or(Self(Self::LAST), |date| Self(date.min(Self::LAST)))
+    }
+
     const POSTGRES_EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
 
     /// Days from the Postgres epoch, 2000-01-01: how a `date` travels in binary.
@@ -117,6 +123,11 @@ impl Period {
     /// Whether a day is one of them.
     pub fn contains(self, day: Day) -> bool {
         self.from <= day && day <= self.to
+    }
+
+    /// How many days they are.
+    pub fn day_count(self) -> usize {
+        usize::try_from((self.to.0 - self.from.0).num_days()).unwrap_or(0) + 1
     }
 
     /// Each day, earliest first.

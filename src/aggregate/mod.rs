@@ -59,6 +59,9 @@ pub struct Aggregation {
     rejections: Vec<Rejection>,
 }
 
+/// Interactions of one event that are counted between two looks at how much memory is taken.
+const AT_ONCE: usize = 1 << 14;
+
 const PLACES: usize = RecordType::ALL.len() * StatType::ALL.len();
 type Places = [u32; PLACES];
 const NOWHERE: u32 = u32::MAX;
@@ -148,7 +151,10 @@ impl Aggregation {
     /// Accounts for a row of the source that cannot be counted.
     pub fn reject(&mut self, rejection: Rejection) {
         self.figures.rejected += 1;
-        self.rejections.push(rejection);
+        // Every part reads all events, and the first keeps those that it met.
+        if self.part.is_first() {
+            self.rejections.push(rejection);
+        }
     }
 
     /// The term of a geocode; none where none is needed, as nothing of the event is counted in this part. That it is a geocode
@@ -166,20 +172,35 @@ impl Aggregation {
         Ok(Some(term))
     }
 
-    fn count(&mut self, event: Event<'_>, geocode: Option<TermId>) -> Result<(), Overflow> {
-        let Event { record_type, stat_type, interactions, query_hash, .. } = event;
+    fn count(&mut self, event: Event<'_>, mut geocode: Option<TermId>) -> Result<(), Overflow> {
+        let Event { record_type, stat_type, interactions, query_hash, geocode: geocode_text } = event;
         self.figures.counted += 1;
-        let (Some(geocode), Some(last)) = (geocode, interactions.last()) else { return Ok(()) };
-        let last = Cell { recordset_id: last.recordset_id, record_type, stat_type };
-        let query = stat_type.counts_queries().then(|| self.terms.intern(query_hash));
-        let many = interactions.len();
-        for Interaction { recordset_id, item, records } in interactions {
-            let cell = Cell { recordset_id, record_type, stat_type };
-            let place = self.place(cell);
-            let sums = &mut self.cells[place].1;
-            sums.add(records, item, query, geocode, &mut self.terms).ok_or(Overflow(cell))?;
+        let mut interactions = interactions.into_iter();
+        // One event may name a million recordsets: it is looked in between at how much memory that takes.
+        while let Some(geocode_term) = geocode
+            && let Some(first) = interactions.as_slice().first()
+        {
+            let first = Cell { recordset_id: first.recordset_id, record_type, stat_type };
+            let query = stat_type.counts_queries().then(|| self.terms.intern(query_hash));
+            let many = interactions.len().min(AT_ONCE);
+            for Interaction { recordset_id, item, records } in interactions.by_ref().take(AT_ONCE) {
+                // A look may have let go of it.
+                if !self.part.contains(recordset_id) {
+                    continue;
+                }
+                let cell = Cell { recordset_id, record_type, stat_type };
+                let place = self.place(cell);
+                let sums = &mut self.cells[place].1;
+                sums.add(records, item, query, geocode_term, &mut self.terms).ok_or(Overflow(cell))?;
+            }
+            self.keep_within_memory(many).ok_or(Overflow(first))?;
+            if interactions.as_slice().is_empty() {
+                break;
+            }
+            // A look may have given the terms other numbers, and forgotten some. This one has been read before.
+            geocode = self.geocode_term(geocode_text, true).ok().flatten();
         }
-        self.keep_within_memory(many).ok_or(Overflow(last))
+        Ok(())
     }
 
     /// Where the sums of a cell are; they are made if there are none.

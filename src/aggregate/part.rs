@@ -26,6 +26,10 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
+    pub(super) fn is_first(&self) -> bool {
+        self.from.is_nil()
+    }
+
     pub(super) fn contains(&self, recordset_id: Uuid) -> bool {
         self.from <= recordset_id && self.below.is_none_or(|below| recordset_id < below)
     }
@@ -38,7 +42,7 @@ pub struct Part {
     pub deltas: DayDeltas,
     /// What became of the source's rows: of all of them, in each part.
     pub figures: Figures,
-    /// The rejected events: all of them, in each part.
+    /// The rejected events: all of them, in the first part; none in the others.
     pub rejections: Vec<Rejection>,
     /// The recordset from which on another part is to be counted; none if this was the last.
     pub next: Option<Uuid>,

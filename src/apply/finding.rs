@@ -45,12 +45,16 @@ pub enum Finding {
     },
 }
 
+/// A day that stays as it is posted until a person decides otherwise.
+#[derive(Debug)]
+pub struct Refused(pub Failure);
+
 /// Compares the entries of a day, oldest first, with the fingerprint of its source.
 ///
 /// What counts is the entry that says how the day stands.
 ///
 /// Refuses a day whose source has become smaller, unless the rules accept that.
-pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) -> Result<Finding, Failure> {
+pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) -> Result<Finding, Refused> {
     let Some(newest) = standing(entries) else {
         return Ok(Finding::New);
     };
@@ -73,14 +77,15 @@ pub fn compare(day: Day, entries: &[Entry], source: &Fingerprint, rules: Rules) 
         if source.rows == 0 {
             return Ok(Finding::Sealed { entry_id, posted_events: newest.source_events });
         }
-        return Err(Failure::failed(format!(
+        let failure = Failure::failed(format!(
             "the source has {} of {day}, but had {} when entry {entry_id} was posted",
             counted(source.rows, "event", "events"),
             counted(newest.source_events, "event", "events"),
         ))
         .hint(format!(
             "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
-        )));
+        ));
+        return Err(Refused(failure));
     }
     Ok(Finding::Changed)
 }
@@ -114,7 +119,7 @@ mod tests {
         assert_eq!(find(&entries, 7, "other seven", false).unwrap(), Finding::Changed);
         assert_eq!(find(&entries, 0, "none", false).unwrap(), Finding::Sealed { entry_id, posted_events: 7 });
         assert_eq!(find(&entries, 5, "five", true).unwrap(), Finding::Changed);
-        let refusal = find(&entries, 5, "five", false).unwrap_err();
+        let Refused(refusal) = find(&entries, 5, "five", false).unwrap_err();
         assert!(refusal.message().contains("5 events of 2020-02-16, but had 7 events when entry 4"));
         assert!(refusal.way_out().unwrap().contains("--accept-decrease"));
     }

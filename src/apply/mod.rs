@@ -6,6 +6,7 @@
 mod count;
 mod finding;
 mod rejected;
+pub mod stretches;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde::Serialize;
 
 use count::Counting;
 pub(crate) use count::subtract_posted;
-pub use finding::{Finding, compare};
+pub use finding::{Finding, Refused, compare};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::{Stopwatch, timed};
@@ -110,7 +111,7 @@ pub struct Applied {
     pub just_posted: Option<JustPosted>,
 }
 
-/// Applies a day. Without a run it only says what it would post.
+/// Applies a day, or says why that takes a person's decision. Without a run it only says what it would post.
 pub async fn apply_day(
     ledger: &Ledger,
     source: &mut Source,
@@ -118,7 +119,7 @@ pub async fn apply_day(
     mut run: Option<&mut Run>,
     day: Day,
     rules: Rules,
-) -> Result<Applied, Failure> {
+) -> Result<Result<Applied, Refused>, Failure> {
     let stopwatch = Stopwatch::start();
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
@@ -126,8 +127,12 @@ pub async fn apply_day(
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
-    let found = |outcome| Ok(Applied { report: DayReport { day, outcome }, just_posted: None });
-    let kind = match compare(day, &entries, &fingerprint, rules)? {
+    let found = |outcome| Ok(Ok(Applied { report: DayReport { day, outcome }, just_posted: None }));
+    let finding = match compare(day, &entries, &fingerprint, rules) {
+        Ok(finding) => finding,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let kind = match finding {
         Finding::New => EntryKind::Apply,
         Finding::Changed => EntryKind::Correction,
         Finding::Unchanged { entry_id } => return found(Outcome::AlreadyApplied { entry_id }),
@@ -149,8 +154,12 @@ pub async fn apply_day(
     let mut posting = None;
     while let Some(part) = timed(&mut report.reading, counting.next_part(&mut snapshot, reader)).await? {
         // What was imported may be more or less than what the source has: who replaces it knows.
-        if kind == EntryKind::Correction && !rules.accept_decrease && !replaces_import {
-            refuse_decrease(day, &part.deltas)?;
+        if kind == EntryKind::Correction
+            && !rules.accept_decrease
+            && !replaces_import
+            && let Err(refused) = refuse_decrease(day, &part.deltas)
+        {
+            return Ok(Err(refused));
         }
         failpoint::reach("apply.counted");
         report.sums.add(&part);
@@ -196,12 +205,12 @@ pub async fn apply_day(
         report.posting += stopwatch.elapsed();
         just_posted = posted.just_posted;
     }
-    Ok(Applied { report: DayReport { day, outcome: Outcome::Posted(report) }, just_posted })
+    Ok(Ok(Applied { report: DayReport { day, outcome: Outcome::Posted(report) }, just_posted }))
 }
 
-fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {
+fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {
     let Some(row) = deltas.decrease() else { return Ok(()) };
-    Err(Failure::failed(format!(
+    let failure = Failure::failed(format!(
         "the source's events of {day} now count less than was posted: {}, count {}, total {}",
         row.cell,
         Grouped(row.count),
@@ -209,7 +218,8 @@ fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Failure> {
     ))
     .hint(format!(
         "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
-    )))
+    ));
+    Err(Refused(failure))
 }
 
 /// The refusal of a day that was imported and that the source has as well, with both figures.

@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::arguments::Stretch;
 use super::progress::Shown;
 use super::project;
-use super::recorded::finish;
-use crate::apply::{Applied, DayReport, Outcome, PostedReport, Rules, apply_day};
+use super::recorded::finish_with;
+use crate::apply::stretches::{self, LeftOut};
+use crate::apply::{Applied, DayReport, Outcome, PostedReport, Refused, Rules, apply_day};
 use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};
@@ -17,7 +18,8 @@ use crate::elastic::Client;
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::day_read::ranges;
+use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
 use crate::ledger::{JustPosted, Ledger};
 use crate::output::{Grouped, Output, counted};
@@ -63,9 +65,13 @@ pub struct Options {
     #[arg(long, value_enum, default_value_t)]
     pub order: Order,
 
-    /// When catching up, so many applied days are looked at again for late events
+    /// When catching up, a day is compared with its source again until it was once when it had been over for so many days
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub lookback: u32,
+
+    /// Also post stretches of a year and more without events, and the few events before them
+    #[arg(long)]
+    pub include_gaps: bool,
 }
 
 /// Which of several days comes first.
@@ -80,8 +86,11 @@ pub enum Order {
 
 const EXAMPLES: &str = "\
 Without --day, --from, --to or --all it catches up: every closed day after the last applied one
-(an empty ledger: yesterday), days among the last --lookback that failed, and late events of the
-last --lookback applied days.
+(an empty ledger: yesterday), days among the last --lookback that failed, and late events of days
+that had been over for less than --lookback days when they were last looked at.
+
+A year and more without events is named and not posted, as are the few events before it: their date
+may be wrong. Put it right, or post all of it with --include-gaps.
 
 Examples:
   daybook apply
@@ -94,6 +103,8 @@ struct Figures {
     days: usize,
     entries_posted: usize,
     days_failed: usize,
+    /// The days that were compared with their source, as ranges: how the next run knows which are to be again.
+    days_read: Vec<(Day, Day)>,
     /// What became of the projections.
     #[serde(flatten)]
     projections: Map<String, Value>,
@@ -113,15 +124,19 @@ pub async fn run_as(command: &str, options: Options, settings: &Settings, output
     check_days(&options, today)?;
     if options.dry_run {
         let posting = async {
+            work.reader.clocks().await?.check(settings.max_clock_skew, &work.ledger.database)?;
             let posted = work.post_days(None, &options, today).await;
             work.close_source().await;
             posted
         };
         return unless_interrupted(posting).await.map(|_| Exit::Done);
     }
-    let mut run = Run::start(&work.ledger, Purpose::Posting, command).await?;
+    let mut run = Run::start_posting(&work.ledger, command, settings.max_clock_skew).await?;
     let applied = unless_interrupted(work.apply(&mut run, client.as_ref(), &options, today)).await;
-    finish(run, applied.map(|figures| (Exit::Done, figures))).await
+    let days_read = ranges(work.read.iter().copied());
+    let figures_of_failed = serde_json::json!({ "days_read": &days_read });
+    let applied = applied.map(|figures| (Exit::Done, Figures { days_read, ..figures }));
+    finish_with(run, applied, figures_of_failed).await
 }
 
 fn check_days(options: &Options, today: Day) -> Result<(), Failure> {
@@ -153,12 +168,14 @@ struct Work<'s> {
     output: Output,
     /// The last day's entry, if this run has posted it and its rows are in memory.
     just_posted: Option<JustPosted>,
+    /// The days that were compared with their source and are as it is, or as a person has to decide.
+    read: BTreeSet<Day>,
 }
 
 impl<'s> Work<'s> {
     async fn open(settings: &'s Settings, output: Output) -> Result<Self, Failure> {
         let (ledger, reader) = Ledger::open_for_reading(&settings.ledger, "daybook reading").await?;
-        Ok(Self { ledger, source: None, reader, settings, output, just_posted: None })
+        Ok(Self { ledger, source: None, reader, settings, output, just_posted: None, read: BTreeSet::new() })
     }
 
     /// Posts, then advances the projections.
@@ -267,7 +284,9 @@ impl<'s> Work<'s> {
         self.just_posted = None;
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
         let applying = Box::pin(apply_day(&self.ledger, source, &mut self.reader, run, day, rules));
-        let Applied { report, just_posted } = applying.await?;
+        let applied = applying.await?;
+        self.read.insert(day);
+        let Applied { report, just_posted } = applied.map_err(|Refused(failure)| failure)?;
         self.just_posted = just_posted;
         Ok(report)
     }
@@ -278,29 +297,51 @@ impl<'s> Work<'s> {
         }
         let last_closed = if options.day_open { today } else { today.previous() };
         if !options.all && options.stretch.is_open() {
-            return self.days_to_catch_up(options.lookback, last_closed).await;
+            return self.days_to_catch_up(options, last_closed).await;
         }
         // What is not given is the source's first day, and the last that is closed.
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
         let of_source = source.period().await?;
         let from = options.stretch.from.or_else(|| of_source.map(Period::from));
         let to = options.stretch.to.unwrap_or(last_closed);
-        Ok(from.and_then(|from| Period::new(from, to)).map(|period| period.days().collect()).unwrap_or_default())
+        if options.stretch.from.is_none() {
+            let out_of_time = source.ids_out_of_time(today.next(), SHOWN_IDS + 1).await?;
+            tell_out_of_time(&out_of_time, self.output);
+        }
+        let Some(period) = from.and_then(|from| Period::new(from, to)) else { return Ok(Vec::new()) };
+        self.without_gaps(period, options, options.stretch.from.is_none()).await
     }
 
-    async fn days_to_catch_up(&mut self, lookback: u32, last_closed: Day) -> Result<Vec<Day>, Failure> {
-        let Some(applied) = self.reader.period().await? else {
+    async fn days_to_catch_up(&mut self, options: &Options, last_closed: Day) -> Result<Vec<Day>, Failure> {
+        let (Some(applied), Some(last)) = (self.reader.period().await?, self.reader.last_day(last_closed).await?)
+        else {
             return Ok(vec![last_closed]);
         };
         // What was applied is looked at again; what failed is tried again.
-        let mut days = BTreeSet::from_iter(self.reader.days_to_look_at_again(lookback).await?);
-        // A day that was applied while it was open waits until it is over.
-        days.retain(|day| *day <= last_closed);
-        let since = applied.from().max(applied.to().minus(lookback));
+        let read = self.reader.days_read(last_closed, clock::now()).await?;
+        let due = read.iter().filter(|read| read.is_due(self.ledger.zone, options.lookback)).map(|read| read.day);
+        let mut days = BTreeSet::from_iter(self.reader.undecided(&due.collect::<Vec<_>>()).await?);
+        let since = applied.from().max(last.minus(options.lookback));
         if let Some(recent) = Period::new(since, last_closed) {
-            days.extend(self.reader.days_without_entry(recent).await?);
+            let wanted = self.without_gaps(recent, options, false).await?;
+            let without_entry = self.reader.days_without_entry(recent).await?;
+            days.extend(without_entry.into_iter().filter(|day| wanted.binary_search(day).is_ok()));
         }
         Ok(days.into_iter().collect())
+    }
+
+    /// The days of a period without long stretches that have no events; what is left out is told.
+    async fn without_gaps(&mut self, period: Period, options: &Options, strays: bool) -> Result<Vec<Day>, Failure> {
+        if options.include_gaps || period.day_count() < stretches::LONG {
+            return Ok(period.days().collect());
+        }
+        let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
+        let left_out = stretches::find(source, period, strays).await?;
+        for left_out in &left_out {
+            tell_left_out(left_out, self.output);
+        }
+        let is_left_out = |day: &Day| left_out.iter().any(|left_out| left_out.period().contains(*day));
+        Ok(period.days().filter(|day| !is_left_out(day)).collect())
     }
 }
 
@@ -314,6 +355,51 @@ async fn open_source<'a>(
         None => Source::open(&settings.source, ledger.zone, "daybook source").await?,
     };
     Ok(source.insert(open))
+}
+
+/// So many ids of events are named.
+const SHOWN_IDS: usize = 20;
+
+fn tell_left_out(left_out: &LeftOut, output: Output) {
+    let period = left_out.period();
+    let (from, to, days) = (period.from(), period.to(), period.day_count());
+    let named = counted(days, "day", "days");
+    match left_out {
+        LeftOut::Empty(_) => output.tell(
+            "gap_left_out",
+            serde_json::json!({ "from": from, "to": to, "days": days }),
+            format!("{from} to {to}  left out: the source has no events on these {named}; --include-gaps posts them"),
+        ),
+        LeftOut::Stray { ids, .. } => output.tell(
+            "strays_left_out",
+            serde_json::json!({ "from": from, "to": to, "source_ids": ids }),
+            format!(
+                "{from} to {to}  left out: a year and more lies between {} and all later ones: {}; put the date right, or post them with --include-gaps",
+                counted(ids.len(), "event", "events"),
+                ids_text(ids),
+            ),
+        ),
+    }
+}
+
+fn tell_out_of_time(ids: &[i64], output: Output) {
+    if ids.is_empty() {
+        return;
+    }
+    let text = format!(
+        "not on any day: events without a date, or dated before 1970-01-02 or after tomorrow: {}; they are counted once their date is put right",
+        ids_text(ids)
+    );
+    let shown = &ids[..ids.len().min(SHOWN_IDS)];
+    output.tell("events_out_of_time", serde_json::json!({ "source_ids": shown }), text);
+}
+
+/// The first of some ids, for people.
+fn ids_text(ids: &[i64]) -> String {
+    let shown: Vec<String> = ids.iter().take(SHOWN_IDS).map(i64::to_string).collect();
+    let more = if ids.len() > SHOWN_IDS { ", …" } else { "" };
+    let noun = if ids.len() == 1 { "id" } else { "ids" };
+    format!("{noun} {}{more}", shown.join(", "))
 }
 
 /// One failed day of one is the failure itself; of several, each is told and the sum is the failure.

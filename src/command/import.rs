@@ -18,7 +18,7 @@ use crate::failure::{Exit, Failure};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary, Task};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::Run;
 use crate::output::Output;
 
 /// Where documents are.
@@ -112,7 +112,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         let importing = import(options, settings, &ledger, None, output);
         return unless_interrupted(importing).await.map(|summary| exit_of(&summary, output));
     }
-    let mut run = Run::start(&ledger, Purpose::Posting, "import").await?;
+    let mut run = Run::start_posting(&ledger, "import", settings.max_clock_skew).await?;
     let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
     let done = unless_interrupted(Box::pin(work)).await;
     finish(run, done).await
@@ -131,7 +131,7 @@ pub(super) fn check_bounds(stretch: Stretch) -> Result<(), Failure> {
 async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
     let export = Incoming::open(path)?;
-    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "import")).await?;
+    let mut run = unless_interrupted(Run::start_posting(&ledger, "import", settings.max_clock_skew)).await?;
     let done = unless_interrupted(export.import_into(&ledger, &mut run, output)).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
@@ -23,6 +23,15 @@ pub async fn start(settings: &Settings, purpose: Purpose, command: &str) -> Resu
 
 /// Records how a run ended, then ends the same way.
 pub async fn finish(run: Run, outcome: Result<(Exit, impl Serialize), Failure>) -> Result<Exit, Failure> {
+    finish_with(run, outcome, json!({})).await
+}
+
+/// The same; of a run that failed, these figures are recorded.
+pub async fn finish_with(
+    run: Run,
+    outcome: Result<(Exit, impl Serialize), Failure>,
+    figures_of_failed: Value,
+) -> Result<Exit, Failure> {
     let (exit, text, figures) = match &outcome {
         Ok((exit, figures)) => {
             let text = match exit {
@@ -32,7 +41,7 @@ pub async fn finish(run: Run, outcome: Result<(Exit, impl Serialize), Failure>) 
             };
             (*exit, text.to_owned(), serde_json::to_value(figures).unwrap_or_default())
         }
-        Err(failure) => (failure.exit(), failure.message(), json!({})),
+        Err(failure) => (failure.exit(), failure.message(), figures_of_failed),
     };
     // The database may be what failed.
     let longest = if outcome.is_ok() { RECORDING_TIMEOUT } else { RECORDING_TIMEOUT_OF_FAILED };

@@ -9,7 +9,7 @@ use crate::elastic::Client;
 use crate::failpoint;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Output, counted};
@@ -62,7 +62,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         output.tell("reversal_dry_run", &report, text(&report));
         return Ok(Exit::Done);
     }
-    let mut run = unless_interrupted(Run::start(&ledger, Purpose::Posting, "reverse")).await?;
+    let mut run = unless_interrupted(Run::start_posting(&ledger, "reverse", settings.max_clock_skew)).await?;
     let work = post(&ledger, &mut reader, &mut run, client.as_ref(), &options, settings, output);
     let done = unless_interrupted(work).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await

@@ -4,13 +4,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::clock;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::elastic::{Client, index};
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
+use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{self, Purpose};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
@@ -30,8 +30,14 @@ struct LedgerStatus {
     newest_entry: EntryId,
     first_day: Option<Day>,
     last_day: Option<Day>,
-    /// Closed days after the last applied one.
+    /// Closed days after the last applied one that is over.
     days_behind: usize,
+    /// Days that have entries and have not begun yet, as ranges.
+    days_to_come: Vec<(Day, Day)>,
+    /// What this machine's clock and that of the server differ by.
+    clock_skew_seconds: i64,
+    /// What they say, if they disagree.
+    clock_problem: Option<String>,
     gaps: Vec<Day>,
     rejected_events: i64,
     #[serde(flatten)]
@@ -123,8 +129,10 @@ impl LedgerStatus {
 
 async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
     let period = reader.period().await?;
-    let yesterday = ledger.zone.day_of(clock::now()).previous();
-    let missing = period.and_then(|period| Period::new(period.to().next(), yesterday));
+    let clocks = reader.clocks().await?;
+    let today = ledger.zone.day_of(clocks.here);
+    let last_closed = reader.last_day(today.previous()).await?;
+    let missing = last_closed.and_then(|last| Period::new(last.next(), today.previous()));
     let gaps = sqlx::query_scalar("SELECT day FROM daybook.gap ORDER BY day")
         .fetch_all(reader.connection())
         .await
@@ -152,7 +160,10 @@ async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader
         newest_entry: reader.head().await?,
         first_day: period.map(Period::from),
         last_day: period.map(Period::to),
-        days_behind: missing.map_or(0, |missing| missing.days().count()),
+        days_behind: missing.map_or(0, Period::day_count),
+        days_to_come: ranges(reader.days_to_come(today).await?),
+        clock_skew_seconds: clocks.apart.num_seconds(),
+        clock_problem: (!clocks.agree(settings.max_clock_skew)).then(|| clocks.text()),
         gaps,
         rejected_events,
         past,
@@ -243,6 +254,15 @@ fn ledger_text(status: &LedgerStatus) -> String {
             counted(status.days_behind, "closed day", "closed days")
         ));
     }
+    if let Some(problem) = &status.clock_problem {
+        lines.push(format!("clocks           {problem}: nothing is posted until they agree"));
+    }
+    if !status.days_to_come.is_empty() {
+        lines.push(format!(
+            "to come          {} not begun yet: posted while a clock was wrong, compared with the source again once over",
+            to_come_text(&status.days_to_come)
+        ));
+    }
     if !status.gaps.is_empty() {
         lines.push(format!("gaps             {}", gaps_text(&status.gaps)));
     }
@@ -254,6 +274,15 @@ fn ledger_text(status: &LedgerStatus) -> String {
     lines.extend(sealed_text(status));
     lines.extend(status.holders().map(|holder| format!("running now      {holder}")));
     lines.join("\n")
+}
+
+/// Ranges of days, in words that go on with what they are not.
+pub(super) fn to_come_text(ranges: &[(Day, Day)]) -> String {
+    let days: usize = ranges.iter().filter_map(|(first, last)| Period::new(*first, *last)).map(Period::day_count).sum();
+    let named =
+        |(first, last): &(Day, Day)| if first == last { first.to_string() } else { format!("{first} to {last}") };
+    let ranges: Vec<String> = ranges.iter().map(named).collect();
+    format!("{}, {}, with entries", ranges.join(", "), counted(days, "day", "days"))
 }
 
 fn past_text(past: &Past) -> Option<String> {

@@ -3,6 +3,7 @@
 use super::arguments::Stretch;
 use super::progress::Shown;
 use super::recorded::{finish, start};
+use crate::clock;
 use crate::config::Settings;
 use crate::day::Period;
 use crate::elastic::{Client, index};
@@ -10,6 +11,7 @@ use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
+use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
@@ -71,7 +73,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let period = options.stretch.within(reader.period().await?)?;
     let mut wrong = 0;
     if all || options.ledger {
-        wrong += unless_interrupted(verify_ledger(&ledger, period, output)).await?;
+        wrong += unless_interrupted(verify_ledger(&ledger, &mut reader, period, output)).await?;
     }
     if all || options.source {
         let every = options.sample.unwrap_or(1);
@@ -106,8 +108,15 @@ fn after(failure: Failure, wrong: u64, output: Output) -> Result<Exit, Failure> 
     Ok(Exit::Diverged)
 }
 
-async fn verify_ledger(ledger: &Ledger, period: Option<Period>, output: Output) -> Result<u64, Failure> {
-    let check = verify::ledger(ledger, period).await?;
+async fn verify_ledger(
+    ledger: &Ledger,
+    reader: &mut Reader,
+    period: Option<Period>,
+    output: Output,
+) -> Result<u64, Failure> {
+    let mut check = verify::ledger(ledger, period).await?;
+    let to_come = reader.days_to_come(ledger.zone.day_of(clock::now())).await?;
+    check.findings.extend(ranges(to_come).into_iter().map(|(first, last)| verify::days_to_come(first, last)));
     let entries = counted(check.entries, "entry", "entries");
     tell_findings("ledger", &check.findings, output);
     let text = match check.findings.len() {

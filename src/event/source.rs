@@ -190,6 +190,90 @@ impl Source {
         Ok(Period::new(zone.day_of(first), zone.day_of(last)))
     }
 
+    /// The stretches of at least so many days of a period on which the source has no events, earliest first.
+    pub async fn long_gaps(&mut self, period: Period, long: usize) -> Result<Vec<Period>, Failure> {
+        let what = format!("looking for days without events from {} to {}", period.from(), period.to());
+        // A gap that is long enough has in it one of the blocks of half its length, whole. So a look at each block does, and
+        // one at either end of those without events.
+        let block = long.div_ceil(2);
+        let days: Vec<Day> = period.days().step_by(block).collect();
+        let of_block = |first: Day| Period::new(first, first.plus(block - 1).min(period.to()));
+        let blocks: Vec<Period> = days.into_iter().filter_map(of_block).collect();
+        self.begin(&what).await?;
+        let mut gaps: Vec<Period> = Vec::new();
+        for block in blocks {
+            if gaps.last().is_some_and(|gap| gap.contains(block.from())) || self.first_event(block).await?.is_some() {
+                continue;
+            }
+            let before = Period::new(period.from(), block.from().previous());
+            let after = Period::new(block.to().next(), period.to());
+            let last_before = match before {
+                Some(before) => self.last_event(before).await?,
+                None => None,
+            };
+            let first_after = match after {
+                Some(after) => self.first_event(after).await?,
+                None => None,
+            };
+            let gap = Period::new(
+                last_before.map_or(period.from(), Day::next),
+                first_after.map_or(period.to(), Day::previous),
+            );
+            gaps.extend(gap.filter(|gap| gap.day_count() >= long));
+        }
+        Ok(gaps)
+    }
+
+    /// The day of the first event of a period.
+    async fn first_event(&mut self, period: Period) -> Result<Option<Day>, Failure> {
+        self.outermost_event(period, "").await
+    }
+
+    /// The day of the last event of a period.
+    async fn last_event(&mut self, period: Period) -> Result<Option<Day>, Failure> {
+        self.outermost_event(period, "DESC").await
+    }
+
+    async fn outermost_event(&mut self, period: Period, direction: &str) -> Result<Option<Day>, Failure> {
+        let what = format!("looking for events from {} to {}", period.from(), period.to());
+        let (in_utc, zone) = if self.date_is_zoned { ("", self.zone) } else { (" AT TIME ZONE 'UTC'", TimeZone::UTC) };
+        let sql = format!(
+            "SELECT s.date{in_utc} FROM stats s WHERE {} ORDER BY s.date {direction} LIMIT 1",
+            self.condition_of(period)
+        );
+        let date = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut self.connection).await.attempt(what)?;
+        Ok(date.map(|date| zone.day_of(date)))
+    }
+
+    /// The ids of the first events of a period, so many at the most.
+    pub async fn ids_of(&mut self, period: Period, most: usize) -> Result<Vec<i64>, Failure> {
+        let what = format!("looking for the events from {} to {}", period.from(), period.to());
+        let condition = self.condition_of(period);
+        let sql = format!("SELECT s.id::bigint FROM stats s WHERE {condition} ORDER BY s.date, s.id LIMIT {most}");
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await.attempt(what)
+    }
+
+    /// The ids of the first events that no day will ever have, so many at the most: with no date, one from before there are
+    /// days, or one after a day that is not over.
+    pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Failure> {
+        let ([_, next], date) = (self.bounds(after), self.date_type());
+        let any_of =
+            ["s.date < '1970-01-02'".to_owned(), format!("s.date >= '{next}'::{date}"), "s.date IS NULL".to_owned()];
+        // Each by itself takes the index.
+        let each =
+            any_of.map(|condition| format!("(SELECT s.id::bigint AS id FROM stats s WHERE {condition} LIMIT {most})"));
+        let sql = format!("SELECT id FROM ({}) ids ORDER BY id LIMIT {most}", each.join(" UNION ALL "));
+        let ids = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
+        ids.attempt("looking for events whose dates are on no day")
+    }
+
+    /// The condition that holds for the rows of a period.
+    fn condition_of(&self, period: Period) -> String {
+        let ([from, _], [_, next]) = (self.bounds(period.from()), self.bounds(period.to()));
+        let date = self.date_type();
+        format!("s.date >= '{from}'::{date} AND s.date < '{next}'::{date}")
+    }
+
     /// The condition that holds for the rows of a day.
     fn condition(&self, day: Day) -> String {
         let ([from, to], date) = (self.bounds(day), self.date_type());

@@ -12,6 +12,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::Ledger;
+use super::server_clock::Clocks;
 use crate::clock::{self, Stopwatch};
 use crate::database::{Attempt as _, Database};
 use crate::failpoint;
@@ -97,7 +98,11 @@ pub struct Run {
 impl Run {
     /// Takes the lock and records the start.
     pub async fn start(ledger: &Ledger, purpose: Purpose, command: &str) -> Result<Self, Failure> {
-        let mut lock = Lock::take(&ledger.database, purpose, command).await?;
+        let lock = Lock::take(&ledger.database, purpose, command).await?;
+        Self::record_start(lock, purpose, command).await
+    }
+
+    async fn record_start(mut lock: Lock, purpose: Purpose, command: &str) -> Result<Self, Failure> {
         sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
             .bind(lock.run_id)
             .bind(command)
@@ -108,6 +113,14 @@ impl Run {
             .attempt("recording the start of the run")?;
         failpoint::reach("run.started");
         Ok(Self { lock, purpose, posting: None })
+    }
+
+    /// Takes the lock for a command that posts, unless this machine's clock and the server's disagree by more than that, and
+    /// records the start.
+    pub async fn start_posting(ledger: &Ledger, command: &str, max_clock_skew: Duration) -> Result<Self, Failure> {
+        let mut lock = Lock::take(&ledger.database, Purpose::Posting, command).await?;
+        Clocks::read(lock.connection()).await?.check(max_clock_skew, &ledger.database)?;
+        Self::record_start(lock, Purpose::Posting, command).await
     }
 
     /// Which run this is.

@@ -4,6 +4,7 @@
 
 pub mod copy_in;
 pub mod copy_out;
+pub mod day_read;
 mod just_posted;
 pub mod lock;
 pub mod map;
@@ -12,6 +13,7 @@ pub mod post;
 pub mod read;
 mod row_bytes;
 pub mod row_hash;
+pub mod server_clock;
 pub mod standing;
 
 use std::fmt;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
 use super::{EntryId, EntryKind, JustPosted, Ledger};
-use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
+use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
 use crate::clock;
 use crate::database::{Attempt as _, failure};
 use crate::day::Day;
@@ -253,9 +253,20 @@ async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result
     Ok(connection)
 }
 
+/// Cells whose balances are looked up at a time: an entry may have a million.
+const LOOKED_UP_AT_ONCE: usize = 1 << 14;
+
 /// What each of the rows' cells stands at.
 async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
-    let cells = || deltas.rows().iter().map(|row| row.cell);
+    let mut balances = Vec::with_capacity(deltas.rows().len());
+    for rows in deltas.rows().chunks(LOOKED_UP_AT_ONCE) {
+        balances.extend(balances_of(connection, rows).await?);
+    }
+    Ok(balances)
+}
+
+async fn balances_of(connection: &mut PgConnection, deltas: &[DeltaRow]) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+    let cells = || deltas.iter().map(|row| row.cell);
     let rows = sqlx::query(
         "SELECT k.place, b.count_balance, b.total_balance, b.first_day, b.last_day
          FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS k (recordset_id, record_type, stat_type, place)
@@ -269,7 +280,7 @@ async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<V
     .bind(cells().map(|cell| cell.stat_type.name()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    let mut balances = vec![None; deltas.rows().len()];
+    let mut balances = vec![None; deltas.len()];
     for row in rows {
         let place: i64 = row.try_get("place")?;
         let balance = Balance {

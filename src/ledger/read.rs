@@ -11,7 +11,9 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow, PgValueFormat};
 use uuid::Uuid;
 
+use super::day_read::DayRead;
 use super::map::{self, TermMap};
+use super::server_clock::Clocks;
 use super::{EntryId, JustPosted, Ledger, standing};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, Sums, TermCounts};
 use crate::database::Attempt as _;
@@ -190,6 +192,21 @@ impl Reader {
         &mut self.connection
     }
 
+    /// What this machine's clock says, and that of the server.
+    pub async fn clocks(&mut self) -> Result<Clocks, Failure> {
+        Clocks::read(&mut self.connection).await
+    }
+
+    /// The days that have entries and have not begun yet, where a person has not decided about them.
+    pub async fn days_to_come(&mut self, today: Day) -> Result<Vec<Day>, Failure> {
+        let days: Vec<Day> = sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry WHERE day > $1 ORDER BY day")
+            .bind(today)
+            .fetch_all(&mut self.connection)
+            .await
+            .attempt("looking for days that have not begun yet")?;
+        self.undecided(&days).await
+    }
+
     /// The newest entry; [`EntryId::NONE`] in an empty ledger.
     pub async fn head(&mut self) -> Result<EntryId, Failure> {
         let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
@@ -217,17 +234,61 @@ impl Reader {
         Ok(first.zip(last).and_then(|(first, last)| Period::new(first, last)))
     }
 
-    /// Those of the last so many days with entries that are to be compared with the source again: not those that were
-    /// imported, nor those that were taken back. What a person decided about a day stays until a person decides otherwise.
-    pub async fn days_to_look_at_again(&mut self, limit: u32) -> Result<Vec<Day>, Failure> {
-        let of_last_days = select_entries(
-            " WHERE day IN (SELECT DISTINCT day FROM daybook.entry ORDER BY day DESC LIMIT $1) ORDER BY day, entry_id",
-        );
-        let entries: Vec<Entry> = sqlx::query_as(of_last_days)
-            .bind(i64::from(limit))
+    /// The last day with an entry, up to one.
+    pub async fn last_day(&mut self, through: Day) -> Result<Option<Day>, Failure> {
+        sqlx::query_scalar("SELECT max(day) FROM daybook.entry WHERE day <= $1")
+            .bind(through)
+            .fetch_one(&mut self.connection)
+            .await
+            .attempt("reading the ledger's last closed day")
+    }
+
+    /// When each day with entries, up to one, was posted and last read. Times that lie in the future are left out: a clock was
+    /// wrong, and nobody knows when that was.
+    pub async fn days_read(&mut self, through: Day, now: DateTime<Utc>) -> Result<Vec<DayRead>, Failure> {
+        const WHAT: &str = "reading when the days were last compared with their source";
+        // Each run has read a few ranges of days.
+        let reads: Vec<(DateTime<Utc>, Day, Day)> = sqlx::query_as(
+            "SELECT r.started_at, (days->>0)::date, (days->>1)::date FROM daybook.run r
+             CROSS JOIN LATERAL jsonb_array_elements(
+                 CASE jsonb_typeof(r.figures->'days_read') WHEN 'array' THEN r.figures->'days_read' ELSE '[]' END) days
+             WHERE r.figures ? 'days_read' AND r.started_at <= $1",
+        )
+        .bind(now)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt(WHAT)?;
+        let posted: Vec<(Day, Option<DateTime<Utc>>)> = sqlx::query_as(
+            "SELECT day, max(posted_at) FILTER (WHERE posted_at <= $2) FROM daybook.entry WHERE day <= $1
+             GROUP BY day ORDER BY day",
+        )
+        .bind(through)
+        .bind(now)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt(WHAT)?;
+        let never = DateTime::UNIX_EPOCH;
+        let mut days: Vec<DayRead> = posted
+            .into_iter()
+            .map(|(day, posted_at)| DayRead { day, posted_at: posted_at.unwrap_or(never), read_at: None })
+            .collect();
+        for (started_at, first, last) in reads {
+            let from = days.partition_point(|read| read.day < first);
+            for read in days[from..].iter_mut().take_while(|read| read.day <= last) {
+                read.read_at = read.read_at.max(Some(started_at));
+            }
+        }
+        Ok(days)
+    }
+
+    /// Those of some days whose fate is not decided: not those that were imported, nor those that were taken back. What a
+    /// person decided about a day stays until a person decides otherwise.
+    pub async fn undecided(&mut self, days: &[Day]) -> Result<Vec<Day>, Failure> {
+        let entries: Vec<Entry> = sqlx::query_as(select_entries(" WHERE day = ANY ($1) ORDER BY day, entry_id"))
+            .bind(days)
             .fetch_all(&mut self.connection)
             .await
-            .attempt("reading the last applied days")?;
+            .attempt("reading the entries of the last applied days")?;
         let days = entries.chunk_by(|a, b| a.day == b.day).filter(|entries| !standing::is_decided(entries));
         Ok(days.filter_map(|entries| entries.first()).map(|entry| entry.day).collect())
     }

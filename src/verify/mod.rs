@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::apply::{Recount, recount};
 use crate::config::Memory;
-use crate::day::Period;
+use crate::day::{Day, Period};
 use crate::event::source::Source;
 use crate::failure::Failure;
 use crate::ledger::read::Reader;
@@ -58,6 +58,15 @@ pub struct SourceCheck {
     pub imported_and_in_source: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
+}
+
+/// Days that have entries and have not begun yet.
+pub fn days_to_come(first: Day, last: Day) -> Finding {
+    let place = if first == last { first.to_string() } else { format!("{first} to {last}") };
+    Finding::new(
+        place,
+        "has entries and has not begun yet: it was posted while a clock was wrong; `daybook apply` compares it with the source again once it is over, or take it back with `daybook reverse ENTRY`",
+    )
 }
 
 /// Counts the posted days again whose events the source still holds.

@@ -60,7 +60,7 @@ async fn apply_catches_up_with_every_closed_day_and_picks_up_late_events() {
 }
 
 #[tokio::test]
-async fn the_last_seven_applied_days_are_looked_at_again_or_as_many_as_are_asked_for() {
+async fn days_that_ended_in_the_last_seven_days_are_looked_at_again_or_as_many_as_are_asked_for() {
     let world = World::new().await;
     world.log(&[search(1, 9, 1)]).await;
     world.run(&["apply", "--from", &days_ago(9), "--to", &days_ago(1), "--no-project"]).await.expect(0);

@@ -7,6 +7,7 @@ mod support;
 mod accidents; // servers that die, answer nonsense or are busy, runs that are killed: repeating repairs
 mod auditing; // every query of docs/auditing.md: its answer on a known ledger, its plan on one of ten years
 mod bulk; // documents that are refused, changed, deleted; compressed requests
+mod clocks; // wrong clocks, dates that no event can have, and how long a day is looked at again
 mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod encodings; // a source whose text is not UTF-8

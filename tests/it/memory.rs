@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::World;
+use crate::support::program::Ended;
 
 const DAY: &str = "2020-02-16";
 const DAY_BEFORE: &str = "2020-02-15";
@@ -68,6 +69,34 @@ async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
     assert_eq!(parts.value("SELECT max(entry_id) FROM daybook.interaction_delta").await, "2");
     whole.end().await;
     parts.end().await;
+}
+
+/// What a process may map to write to: an allocation beyond it fails, and ends the program.
+const LIMIT: &str = "--data=160000000";
+
+#[tokio::test]
+async fn one_event_of_many_recordsets_and_many_large_rejected_events_keep_within_the_memory() {
+    let world = World::new().await;
+    world
+        .execute(&format!(
+            "INSERT INTO stats (id, date, type, record_type, payload)
+               SELECT 1, '{DAY} 12:00Z', 'search', 'records',
+                      jsonb_object_agg(lpad(to_hex(n), 8, '0') || '-0000-4000-8000-000000000000', n)
+               FROM generate_series(1, 200000) n;
+             INSERT INTO stats (id, date, type, record_type, payload)
+               SELECT n, '{DAY} 12:00Z', 'search', 'records', to_jsonb(repeat('x', 8000000)) FROM generate_series(2, 21) n"
+        ))
+        .await;
+    let mut limited = tokio::process::Command::new("prlimit");
+    limited.arg(LIMIT).arg(env!("CARGO_BIN_EXE_daybook")).args(["apply", "--no-project", "--day", DAY]).args(LEAST);
+    let ended: Ended = limited.env_clear().envs(world.settings()).output().await.expect("run the program").into();
+    ended.expect(0);
+    assert_eq!(world.accounts().await, "21 events: 1 counted, 0 ignored, 20 rejected");
+    let kept = "SELECT concat_ws(' ', count(*), sum(length(event->>'payload'))) FROM daybook.rejected_event";
+    assert_eq!(world.value(kept).await, "20 160000000");
+    let posted = "SELECT concat_ws(' ', count(*), sum(total)) FROM daybook.interaction_delta";
+    assert_eq!(world.value(posted).await, "200000 20000100000");
+    world.end().await;
 }
 
 #[tokio::test]
