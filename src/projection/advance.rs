@@ -53,6 +53,9 @@ impl Sink for BulkWriter {
     }
 }
 
+/// How long entries are folded before the checkpoint is moved, if there are more of them.
+const BETWEEN_RECORDS: Duration = Duration::from_secs(30);
+
 /// Entries that an index must be behind for a rebuild to be worth a thought.
 const MANY_ENTRIES: i64 = 30;
 
@@ -115,7 +118,7 @@ async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Failu
         return Ok(false);
     }
     let rows = reader.delta_rows_after(through).await?;
-    Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
+    Ok(rows.after > 0 && rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
 /// Advances an index to the head of the ledger, through a writer that leads to it.
@@ -135,18 +138,25 @@ pub(super) async fn advance_index(
     }
     tracing::info!(index = index.physical, from = from.number(), through = head.number(), "advancing");
     if kind == Kind::Terms {
-        for entry_id in from.through(head) {
+        // To record where it stands makes a new cluster state: worth it only if much would be looked up again after a crash.
+        let mut recorded = Stopwatch::start();
+        for entry_id in reader.entries_with_rows(from, head).await? {
             let mut fold = Fold { scope: &plan.terms, client, index: &index.physical, writer, looked_up };
             fold.add_entry(reader, entry_id).await?;
             failpoint::reach("advance.entry_folded");
-            record(index, reader, client, entry_id).await?;
+            if recorded.elapsed() >= BETWEEN_RECORDS {
+                record(index, reader, client, entry_id).await?;
+                recorded = Stopwatch::start();
+            }
         }
     } else {
         stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
     }
     let written = writer.flush().await?;
     failpoint::reach("advance.documents_written");
-    index.refresh(client).await?;
+    if written.bytes > 0 {
+        index.refresh(client).await?;
+    }
     record(index, reader, client, head).await?;
     failpoint::reach("advance.recorded");
     Ok(written)

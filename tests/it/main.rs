@@ -20,6 +20,7 @@ mod ledger; // immutable, tamper-evident, self-explaining: the schema and what i
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
+mod projections; // when it is recorded how far an index is
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
