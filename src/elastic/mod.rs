@@ -7,6 +7,7 @@ pub mod index;
 pub mod multi_get;
 mod outcome;
 pub mod scroll;
+pub mod template;
 mod trust;
 
 use std::collections::BTreeMap;

@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::documents::{Entries, Sink, stream};
 use super::fold::{Fold, LookedUp};
-use super::{Kind, Plan, serving_settings};
+use super::{Kind, Plan};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::{Batch, BulkWriter, Written};
@@ -89,9 +90,19 @@ pub async fn advance(
         return Ok(None);
     }
     let mut index = match found {
-        Some(index) => index,
+        Some(index) => {
+            // A run that was ended may have left it without having looked.
+            if index.checkpoint.applied_through == EntryId::NONE {
+                index.read_back(client, &kind.serving_design()).await?;
+            }
+            index
+        }
         None => create(kind, plan, ledger, client, &alias).await?,
     };
+    if index.checkpoint.applied_through == EntryId::NONE {
+        // Whatever a template says; given when the index is created, it would not be the default.
+        index.set(client, &json!({ "index.refresh_interval": null })).await?;
+    }
     failpoint::reach("advance.opened");
     let mut writer = BulkWriter::to_alias(client, &alias);
     let mut looked_up = LookedUp::default();
@@ -181,10 +192,10 @@ async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias
         generation: index::next_generation(client, alias).await?,
         applied_through: EntryId::NONE,
         entry_hash: None,
-        shape: plan.shape(kind),
+        shape: Some(json!(plan.shape(kind))),
         building: None,
     };
-    index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await
+    index::create(client, alias, checkpoint, &kind.serving_design()).await
 }
 
 /// Refuses an index that is not one of this ledger, or not of the shape that the settings ask for.
@@ -196,7 +207,7 @@ pub async fn check_index(
     reader: &mut Reader,
 ) -> Result<(), Failure> {
     index.check_ledger(ledger.ledger_id)?;
-    index.check_shape(plan.shape(kind).as_ref())?;
+    plan.check_shape(kind, index)?;
     check_history(index, reader).await
 }
 

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -17,7 +17,7 @@ use crate::day::{Day, Period};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::Index;
 use crate::elastic::multi_get::multi_get;
-use crate::elastic::scroll::Scroll;
+use crate::elastic::scroll::{Hit, Scroll};
 use crate::elastic::{Client, Method};
 use crate::failure::Failure;
 use crate::ledger::EntryId;
@@ -215,9 +215,9 @@ async fn look_at(client: &Client, physical: &str, batch: Batch) -> Result<Looked
     for (place, (expected, stored)) in documents.zip(looked_up.documents::<&RawValue>()?).enumerate() {
         found += u64::from(stored.found);
         let defect = match stored.source {
-            Some(source) if stored.found && is_same(expected.source, source) => continue,
-            Some(_) if stored.found => Defect::Different,
-            _ => Defect::Missing,
+            Some(source) if is_same(expected.source, source) => continue,
+            Some(_) => Defect::Different,
+            None => Defect::Missing,
         };
         wrong.push(Wrong { place, defect, stored_version: stored.version });
     }
@@ -300,13 +300,13 @@ impl Comparer<'_> {
         let fields = json!(["recordset_id", "record_type", "stat_type", "dimension", "term"]);
         let (mut scroll, mut page) = Scroll::begin(self.client, &physical, 2000, fields).await?;
         loop {
-            let hits = page.documents::<Hit>()?;
+            let hits = page.documents::<Value>()?;
             if hits.is_empty() {
                 break;
             }
             let expected = expected_among(kind, plan, reader, &hits, through).await?;
             for hit in hits {
-                if expected.contains(&hit.id) {
+                if expected.contains(&*hit.id) {
                     continue;
                 }
                 self.comparison.note(Defect::Extra, &physical, &hit.id);
@@ -332,21 +332,12 @@ fn is_same(expected: &[u8], stored: &RawValue) -> bool {
     matches!((stored, expected), (Ok(stored), Ok(expected)) if stored == expected)
 }
 
-/// A document's id, and of its content what says what it is about.
-#[derive(Debug, Deserialize)]
-struct Hit {
-    #[serde(rename = "_id")]
-    id: String,
-    #[serde(rename = "_source", default)]
-    source: Value,
-}
-
 /// Which of these documents the ledger makes.
 async fn expected_among(
     kind: Kind,
     plan: &Plan,
     reader: &mut Reader,
-    hits: &[Hit],
+    hits: &[Hit<'_, Value>],
     through: EntryId,
 ) -> Result<HashSet<String>, Failure> {
     match kind {
@@ -357,7 +348,7 @@ async fn expected_among(
                     let (day, recordset_id) = hit.id.split_once(':')?;
                     let (day, recordset_id) = (day.parse().ok()?, recordset_id.parse().ok()?);
                     // The same day and recordset in another spelling are another document.
-                    (daily::id(recordset_id, day) == hit.id).then_some((hit.id.as_str(), day, recordset_id))
+                    (daily::id(recordset_id, day) == hit.id).then_some((&*hit.id, day, recordset_id))
                 })
                 .collect();
             reader.existing_days(&named, through).await
@@ -367,7 +358,7 @@ async fn expected_among(
                 .iter()
                 .filter_map(|hit| {
                     let recordset_id: uuid::Uuid = hit.id.parse().ok()?;
-                    (recordset_id.to_string() == hit.id).then_some((hit.id.as_str(), recordset_id))
+                    (recordset_id.to_string() == hit.id).then_some((&*hit.id, recordset_id))
                 })
                 .collect();
             reader.existing_recordsets(&named, through).await
@@ -377,7 +368,7 @@ async fn expected_among(
                 let key = Key::of_source(&hit.source)?;
                 let ours = key.id() == hit.id && plan.terms.covers(key.dimension, key.cell.stat_type);
                 let Key { cell, dimension, term } = key;
-                ours.then(|| NamedTerm { id: hit.id.clone(), cell, dimension: dimension.name(), term })
+                ours.then(|| NamedTerm { id: hit.id.to_string(), cell, dimension: dimension.name(), term })
             });
             reader.existing_terms(&keys.collect::<Vec<_>>(), through).await
         }

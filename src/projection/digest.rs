@@ -1,9 +1,6 @@
 //! A digest of documents, in whatever order they come: whether a new index holds what was sent to it, without looking up
 //! each document.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -11,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::elastic::Client;
 use crate::elastic::bulk::Document;
 use crate::elastic::index::Index;
-use crate::elastic::scroll::Scroll;
+use crate::elastic::scroll::{Hit, Scroll};
 use crate::failure::Failure;
 
 /// What a page of documents takes in memory, usually and at most; two are there at once.
@@ -50,17 +47,6 @@ impl Digest {
     }
 }
 
-/// A document as it lies in an index.
-#[derive(Deserialize)]
-struct Stored<'a> {
-    #[serde(rename = "_id", borrow)]
-    id: Cow<'a, str>,
-    #[serde(rename = "_version")]
-    version: i64,
-    #[serde(rename = "_source", borrow)]
-    source: &'a RawValue,
-}
-
 impl Sent {
     /// Takes another document in.
     pub(super) fn add(&mut self, document: Document<'_>) {
@@ -92,9 +78,9 @@ impl Sent {
                 let next = scroll.next().await;
                 (scroll, next)
             });
-            let documents = page.documents::<Stored>()?;
+            let documents = page.documents::<&RawValue>()?;
             let is_last = documents.is_empty();
-            for Stored { id, version, source } in documents {
+            for Hit { id, version, source } in documents {
                 held.add(Document { id: &id, version, source: source.get().as_bytes() });
             }
             at(held.documents);
