@@ -31,6 +31,9 @@ pub struct Checkpoint {
     /// What the index was made for, and cannot be changed in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Value>,
+    /// Documents of so many bytes and more may stand without their lists: the cluster did not take one of that size whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists_omitted_from: Option<u64>,
     /// Where a rebuild stands that has not come to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub building: Option<Building>,
@@ -224,7 +227,59 @@ pub async fn delete(client: &Client, physical: &str) -> Result<(), Failure> {
     if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
 }
 
+/// Documents that stand without their lists.
+#[derive(Debug, Default)]
+pub struct ListsOmitted {
+    /// How many.
+    pub documents: u64,
+    /// The ids of the first few.
+    pub ids: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Remembers that documents of so many bytes and more may stand without their lists. Tells whether that is news.
+    pub fn note_lists_omitted(&mut self, from: Option<u64>) -> bool {
+        let before = self.lists_omitted_from;
+        self.lists_omitted_from = before.into_iter().chain(from).min();
+        self.lists_omitted_from != before
+    }
+}
+
 impl Index {
+    /// The documents that say that they stand without their lists.
+    pub async fn lists_omitted(&self, client: &Client) -> Result<ListsOmitted, Failure> {
+        #[derive(Deserialize)]
+        struct Found {
+            hits: Hits,
+        }
+        #[derive(Deserialize)]
+        struct Hits {
+            total: Total,
+            #[serde(default)]
+            hits: Vec<Hit>,
+        }
+        #[derive(Deserialize)]
+        struct Total {
+            value: u64,
+        }
+        #[derive(Deserialize)]
+        struct Hit {
+            #[serde(rename = "_id")]
+            id: String,
+        }
+        if self.checkpoint.lists_omitted_from.is_none() {
+            return Ok(ListsOmitted::default());
+        }
+        let what = format!("looking for documents of {} without their lists", self.physical);
+        let query = json!({
+            "query": { "term": { "lists_omitted": true } }, "_source": false, "size": 3, "track_total_hits": true,
+            "sort": [{ "day": "desc" }, "recordset_id"],
+        });
+        let answer = client.request(Method::Post, &format!("/{}/_search", self.physical), Some(&query), &what).await?;
+        let Hits { total, hits } = answer.read::<Found>(&what)?.hits;
+        Ok(ListsOmitted { documents: total.value, ids: hits.into_iter().map(|hit| hit.id).collect() })
+    }
+
     /// Refuses an index that belongs to another ledger.
     pub fn check_ledger(&self, ledger_id: Uuid) -> Result<(), Failure> {
         if self.checkpoint.ledger_id == ledger_id {

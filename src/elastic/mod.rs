@@ -206,6 +206,11 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether the request was refused for its size, so that it would be however often it is made again.
+    pub fn says_too_large(&self) -> bool {
+        self.status == 413 || (self.status == 429 && outcome::exceeds_limit(&self.reason()))
+    }
+
     /// The answer, if it is a success.
     pub fn succeeded(self, what: &str) -> Result<Self, Failure> {
         if self.is_success() { Ok(self) } else { Err(self.failure(what)) }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::documents::{Entries, Sink, stream};
 use super::fold::{Fold, LookedUp};
+use super::oversize::Oversize;
 use super::{Kind, Plan};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
@@ -104,7 +105,8 @@ pub async fn advance(
         index.set(client, &json!({ "index.refresh_interval": null })).await?;
     }
     failpoint::reach("advance.opened");
-    let mut writer = BulkWriter::to_alias(client, &alias);
+    let oversize = Oversize::of(kind);
+    let mut writer = BulkWriter::to_alias(client, &alias).shortening(Oversize::shortening(oversize.as_ref()));
     let mut looked_up = LookedUp::default();
     let written = advance_index(kind, plan, reader, client, &mut index, &mut writer, &mut looked_up).await?;
     let through = index.checkpoint.applied_through;
@@ -164,6 +166,7 @@ pub(super) async fn advance_index(
         stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
     }
     let written = writer.flush().await?;
+    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
     failpoint::reach("advance.documents_written");
     if written.bytes > 0 {
         index.refresh(client).await?;
@@ -193,6 +196,7 @@ async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias
         applied_through: EntryId::NONE,
         entry_hash: None,
         shape: Some(json!(plan.shape(kind))),
+        lists_omitted_from: None,
         building: None,
     };
     index::create(client, alias, checkpoint, &kind.serving_design()).await

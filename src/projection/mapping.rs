@@ -22,6 +22,7 @@ pub(super) fn daily() -> Value {
         "harvest_date": date(),
         "day": date(),
         "entry_id": { "type": "long" },
+        "lists_omitted": { "type": "boolean" },
     } });
     for record_type in RecordType::ALL {
         for stat_type in StatType::ALL {

@@ -14,6 +14,7 @@ pub mod documents;
 pub mod fold;
 mod json;
 mod mapping;
+mod oversize;
 pub mod rebuild;
 mod shape;
 pub mod terms;

@@ -14,6 +14,7 @@ use super::compare::{Comparison, compare_index};
 use super::digest::Sent;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::fold::LookedUp;
+use super::oversize::Oversize;
 use super::shape::Shape;
 use super::{Kind, Plan, settings};
 use crate::clock::{Stopwatch, timed};
@@ -182,6 +183,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             applied_through: EntryId::NONE,
             entry_hash: None,
             shape: Some(json!(shape)),
+            lists_omitted_from: None,
             building: Some(Building { through, done_through_day: None, complete: false }),
         };
         index::create(self.client, &alias, checkpoint, &design).await
@@ -195,9 +197,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         mut building: Building,
     ) -> Result<Option<Sent>, Failure> {
         let from_the_start = building.done_through_day.is_none();
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        let oversize = Oversize::of(kind);
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
+            .shortening(Oversize::shortening(oversize.as_ref()));
         let entries = Entries { after: EntryId::NONE, through: building.through };
-        let sent = if kind == Kind::Daily {
+        let mut sent = if kind == Kind::Daily {
             let days = self.reader.days_touched(entries.after, entries.through).await?;
             let left: Vec<_> =
                 days.into_iter().filter(|touched| Some(touched.day) > building.done_through_day).collect();
@@ -207,7 +211,8 @@ impl<P: Progress + Send> Rebuild<'_, P> {
                 stream_day(&mut self.reader, touched, entries, &mut sink).await?;
                 sink.step();
                 if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
-                    sink.writer.flush().await?;
+                    let written = sink.writer.flush().await?;
+                    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
                     failpoint::reach("rebuild.before_mark");
                     building.done_through_day = Some(touched.day);
                     index.checkpoint.building = Some(building);
@@ -221,7 +226,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             stream(kind, &self.plan.terms, &mut self.reader, entries, &mut sink).await?;
             sink.sent
         };
-        writer.flush().await?;
+        let written = writer.flush().await?;
+        index.checkpoint.note_lists_omitted(written.lists_omitted_from);
+        if let Some(oversize) = oversize {
+            sent.replace(oversize.replaced());
+        }
         self.progress.end();
         failpoint::reach("rebuild.documents_written");
         index.checkpoint.building = Some(Building { complete: true, ..building });
@@ -260,7 +269,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
 
     /// Catches up with what was posted meanwhile.
     async fn catch_up(&mut self, kind: Kind, index: &mut Index) -> Result<(), Failure> {
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        let oversize = Oversize::of(kind);
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
+            .shortening(Oversize::shortening(oversize.as_ref()));
         let mut looked_up = LookedUp::default();
         let Self { plan, reader, client, .. } = self;
         advance_index(kind, plan, reader, client, index, &mut writer, &mut looked_up).await.map(drop)

@@ -19,7 +19,7 @@ mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
-mod projections; // when it is recorded how far an index is
+mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod readers; // requests as readers of the old index send them: each answer is what plain SQL says over the source
 mod real_day; // the published day: ledger, documents and totals, to the term
