@@ -231,7 +231,8 @@ async fn projection_status(
         Ok(Some(index)) => {
             match index.lists_omitted(client).await {
                 Ok(ListsOmitted { documents, ids }) => {
-                    (status.lists_omitted, status.lists_omitted_ids) = (documents, ids)
+                    status.lists_omitted = documents;
+                    status.lists_omitted_ids = ids;
                 }
                 Err(failure) => status.problem = Some(problem(&failure)),
             }
