@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench mapping -- INDEX [RUNS [FLIGHTS [MAPPINGS]]]` reads the documents of INDEX (an alias will do) at
 //! DAYBOOK_ELASTICSEARCH_URL into bodies of 6 MB with the action lines that daybook sends. Each of the MAPPINGS (default:
-//! all of `as-is,unindexed,lean,full`; the last three are of daily documents) is filled RUNS times (default 3) with each
-//! number of requests in flight of FLIGHTS (default `1,2,3,4`): seconds for the bulk requests and for the refresh at the
+//! all of `as-is,unindexed,lean,places,full`; the last four are of daily documents; `places` indexes items, and country,
+//! region and city of geocodes, all without doc values) is filled RUNS times (default 3) with each number of requests in
+//! flight of FLIGHTS (default `1,2,3,4`): seconds for the bulk requests and for the refresh at the
 //! end, seconds of processor time that both took in the cluster (which tells more where others use the machine as well),
 //! and the index's bytes on disk once its segments are merged into one.
 
@@ -34,7 +35,7 @@ async fn main() -> Outcome<()> {
     let index = arguments.next().ok_or(USAGE)?;
     let runs: usize = arguments.next().map_or(Ok(3), |runs| runs.parse())?;
     let flights = arguments.next().unwrap_or_else(|| "1,2,3,4".to_owned());
-    let mappings = arguments.next().unwrap_or_else(|| "as-is,unindexed,lean,full".to_owned());
+    let mappings = arguments.next().unwrap_or_else(|| "as-is,unindexed,lean,places,full".to_owned());
     let url = std::env::var("DAYBOOK_ELASTICSEARCH_URL").map_err(|_| "set DAYBOOK_ELASTICSEARCH_URL")?;
     let cluster = Cluster { http: Client::builder().no_gzip().build()?, url };
     let (bodies, documents) = cluster.documents(&index).await?;
@@ -76,15 +77,17 @@ fn variant(stored: &Value, name: &str) -> Outcome<Value> {
             let fields = &mut mapping["properties"][record_type]["properties"][stat_type]["properties"];
             let keyword = match name {
                 "unindexed" | "full" => json!({ "type": "keyword" }),
-                "lean" => json!({ "type": "keyword", "doc_values": false }),
+                "lean" | "places" => json!({ "type": "keyword", "doc_values": false }),
                 _ => return Err(format!("{USAGE}; there is no mapping {name}").into()),
             };
             fields["items"] = list("term", keyword.clone());
             if name == "full" {
                 fields["queries"] = list("term", keyword.clone());
-                let place = json!({ "type": "keyword" });
-                let geo =
-                    json!({ "dynamic": false, "properties": { "country": place, "region": place, "city": place } });
+            }
+            if matches!(name, "full" | "places") {
+                let geo = json!({ "dynamic": false, "properties": {
+                    "country": keyword, "region": keyword, "city": keyword,
+                } });
                 fields["geocodes"] = list("geo", geo);
             }
         }

@@ -159,6 +159,9 @@ fn text(advanced: &Advanced) -> String {
         let seconds = looked_up.waited.as_secs_f64();
         text += &format!(", {} looked up first, {seconds:.2} s of waiting", Grouped(looked_up.documents));
     }
+    if written.lists_omitted > 0 {
+        text += &format!(", {} too large and written without lists", Grouped(written.lists_omitted));
+    }
     if written.overwritten > 0 {
         text += &format!(", {} changed by somebody else put right", Grouped(written.overwritten));
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
+use crate::elastic::index::ListsOmitted;
 use crate::elastic::{Client, index};
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
@@ -86,6 +87,10 @@ struct ProjectionStatus {
     index: Option<String>,
     applied_through: Option<EntryId>,
     behind: Option<i64>,
+    /// Documents that are too large for the cluster and so stand without their lists.
+    lists_omitted: u64,
+    /// The newest of them.
+    lists_omitted_ids: Vec<String>,
     problem: Option<String>,
 }
 
@@ -220,14 +225,29 @@ async fn projection_status(
     newest_entry: EntryId,
 ) -> ProjectionStatus {
     let alias = plan.alias(kind);
-    let mut status =
-        ProjectionStatus { projection: kind, alias, index: None, applied_through: None, behind: None, problem: None };
+    let mut status = ProjectionStatus {
+        projection: kind,
+        alias,
+        index: None,
+        applied_through: None,
+        behind: None,
+        lists_omitted: 0,
+        lists_omitted_ids: Vec::new(),
+        problem: None,
+    };
     let found = match index::find(client, &status.alias).await {
         Ok(Some(index)) => check_index(&index, kind, plan, ledger, reader).await.map(|()| Some(index)),
         other => other,
     };
     match found {
         Ok(Some(index)) => {
+            match index.lists_omitted(client).await {
+                Ok(ListsOmitted { documents, ids }) => {
+                    status.lists_omitted = documents;
+                    status.lists_omitted_ids = ids;
+                }
+                Err(failure) => status.problem = Some(problem(&failure)),
+            }
             let applied_through = index.checkpoint.applied_through;
             status.index = Some(index.physical);
             status.applied_through = Some(applied_through);
@@ -337,5 +357,14 @@ fn projection_text(status: &ProjectionStatus) -> String {
         }
         _ => "not there yet: `daybook project` creates it".to_owned(),
     };
-    format!("{alias:<16} {state}")
+    let mut text = format!("{alias:<16} {state}");
+    if status.lists_omitted > 0 {
+        let documents = counted(status.lists_omitted, "document is", "documents are");
+        let more = if status.lists_omitted > status.lists_omitted_ids.len() as u64 { ", …" } else { "" };
+        text += &format!(
+            "\n{alias:<16} {documents} too large for Elasticsearch and without lists: {}{more}; raise http.max_content_length, then run `daybook rebuild --only stats`",
+            status.lists_omitted_ids.join(", ")
+        );
+    }
+    text
 }

@@ -3,6 +3,8 @@
 //! Every write is absolute and carries its version, so sending a document twice (after a time-out that was in fact a
 //! success, say) changes nothing. Only documents that were not taken are sent again.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -47,6 +49,11 @@ pub struct Written {
     pub already_newer: u64,
     /// Of these, documents that somebody else had changed, put right.
     pub overwritten: u64,
+    /// Of these, documents that were too large and were written without their lists.
+    pub lists_omitted: u64,
+    /// How many bytes the smallest of those has with its lists.
+    #[serde(skip)]
+    pub lists_omitted_from: Option<u64>,
     /// Bytes sent.
     pub bytes: u64,
     /// Requests that had to be made again.
@@ -58,9 +65,17 @@ impl Written {
         self.documents += other.documents;
         self.already_newer += other.already_newer;
         self.overwritten += other.overwritten;
+        self.lists_omitted += other.lists_omitted;
+        self.lists_omitted_from = self.lists_omitted_from.into_iter().chain(other.lists_omitted_from).min();
         self.bytes += other.bytes;
         self.retries += other.retries;
     }
+}
+
+/// Makes documents smaller that Elasticsearch does not take because of their size.
+pub trait Shorten: fmt::Debug + Send + Sync {
+    /// What to write in place of the document's source; none if it cannot be made smaller.
+    fn shorten(&self, document: Document<'_>) -> Option<Vec<u8>>;
 }
 
 /// Writes documents to one index.
@@ -80,17 +95,19 @@ struct Target {
     name: String,
     /// Whether the name must be that of an alias: Elasticsearch would make an index of a name that it does not know.
     require_alias: bool,
+    shorten: Option<Arc<dyn Shorten>>,
 }
 
 impl BulkWriter {
     /// A writer to the index behind an alias.
     pub fn to_alias(client: &Client, alias: &str) -> Self {
-        Self::new(Target { client: client.clone(), name: alias.to_owned(), require_alias: true }, BATCHES_IN_FLIGHT)
+        let target = Target { client: client.clone(), name: alias.to_owned(), require_alias: true, shorten: None };
+        Self::new(target, BATCHES_IN_FLIGHT)
     }
 
     /// A writer to an index by its own name, which must exist, with so many requests at once.
     pub fn to_index(client: &Client, index: &str, most_in_flight: usize) -> Self {
-        let target = Target { client: client.clone(), name: index.to_owned(), require_alias: false };
+        let target = Target { client: client.clone(), name: index.to_owned(), require_alias: false, shorten: None };
         Self::new(target, most_in_flight.max(1))
     }
 
@@ -102,6 +119,12 @@ impl BulkWriter {
             in_flight: JoinSet::new(),
             written: Written::default(),
         }
+    }
+
+    /// The same writer, which makes documents smaller that are too large, where there is a way.
+    pub fn shortening(mut self, shorten: Option<Arc<dyn Shorten>>) -> Self {
+        self.target.shorten = shorten;
+        self
     }
 
     /// The batch that is being filled: documents are written right into it.
@@ -270,19 +293,16 @@ impl Target {
     /// Delivers a batch: all its documents, or a failure.
     async fn deliver(&self, batch: Batch) -> Result<Written, Failure> {
         let mut total = Written::default();
-        // Halves of batches that were too large wait here.
+        // What is left of batches that were too large waits here.
         let mut waiting = vec![batch];
         while let Some(batch) = waiting.pop() {
-            if let Some((first, second)) = self.deliver_or_split(batch, &mut total).await? {
-                waiting.push(second);
-                waiting.push(first);
-            }
+            waiting.extend(self.deliver_or_split(batch, &mut total).await?);
         }
         Ok(total)
     }
 
-    /// Delivers a batch, or hands back its halves if Elasticsearch finds it too large.
-    async fn deliver_or_split(&self, batch: Batch, total: &mut Written) -> Result<Option<(Batch, Batch)>, Failure> {
+    /// Delivers a batch, or hands back smaller ones in its place if Elasticsearch finds it too large.
+    async fn deliver_or_split(&self, batch: Batch, total: &mut Written) -> Result<Vec<Batch>, Failure> {
         let Batch { body, mut items } = batch;
         let mut body = Bytes::from(body);
         let what = format!("writing {} documents to {}", items.len(), self.name);
@@ -292,7 +312,7 @@ impl Target {
             failpoint::reach("bulk.before_request");
             let path = self.bulk_path();
             let cause = match self.client.send_lines(&path, body.clone()).await {
-                Ok(answer) if answer.status == 413 => return self.split(&body, &items).map(Some),
+                Ok(answer) if answer.says_too_large() => return self.split(&body, &items, total),
                 Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.failure(&what),
                 Ok(answer) if !answer.is_success() => return Err(answer.failure(&what)),
                 Ok(answer) => {
@@ -301,7 +321,7 @@ impl Target {
                     total.documents += remainder.written;
                     self.resolve_conflicts(&body, &remainder.conflicts, total).await?;
                     if remainder.again.is_empty() {
-                        return Ok(None);
+                        return Ok(Vec::new());
                     }
                     let again = Batch::of(&body, &remainder.again);
                     (body, items) = (Bytes::from(again.body), again.items);
@@ -325,18 +345,32 @@ impl Target {
         format!("/{}/_bulk?require_alias={}&filter_path={FILTER}", self.name, self.require_alias)
     }
 
-    fn split(&self, body: &Bytes, items: &[BatchItem]) -> Result<(Batch, Batch), Failure> {
-        if let [only] = items {
-            let bytes = only.end - only.source;
+    /// A batch's halves, the first of them last; of a single document one that was made smaller.
+    fn split(&self, body: &Bytes, items: &[BatchItem], total: &mut Written) -> Result<Vec<Batch>, Failure> {
+        let [only] = items else {
+            let (first, second) = items.split_at(items.len() / 2);
+            return Ok(vec![Batch::of(body, second), Batch::of(body, first)]);
+        };
+        let document @ Document { id, version, source } = only.document(body);
+        let bytes = source.len();
+        let shortened = self.shorten.as_ref().and_then(|shorten| shorten.shorten(document));
+        let Some(shortened) = shortened.filter(|shortened| shortened.len() < bytes) else {
             return Err(Failure::failed(format!(
-                "document {} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
-                only.document(body).id,
+                "document {id} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
                 self.name
             ))
-            .hint("raise http.max_content_length in elasticsearch.yml"));
-        }
-        let (first, second) = items.split_at(items.len() / 2);
-        Ok((Batch::of(body, first), Batch::of(body, second)))
+            .hint("raise http.max_content_length in elasticsearch.yml, and the limit of any proxy before it"));
+        };
+        tracing::warn!(
+            document = id,
+            index = self.name,
+            bytes,
+            "too large for Elasticsearch: written without its lists"
+        );
+        total.add(Written { lists_omitted: 1, lists_omitted_from: Some(bytes as u64), ..Written::default() });
+        let mut batch = Batch::default();
+        batch.push(id, version, |out| out.extend_from_slice(&shortened));
+        Ok(vec![batch])
     }
 
     fn sort_out(&self, answer: &Answer, body: &[u8], items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::template::{self, Design};
 use super::{Client, Method};
 use crate::day::Day;
 use crate::failpoint;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::ledger::EntryId;
 
 /// What `_meta.daybook` of an index says.
@@ -27,9 +28,12 @@ pub struct Checkpoint {
     /// The hash of that entry, by which a ledger that was restored and went another way is told from this one.
     #[serde(default)]
     pub entry_hash: Option<String>,
-    /// What of the settings shapes the documents.
+    /// What the index was made for, and cannot be changed in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Value>,
+    /// Documents of so many bytes and more may stand without their lists: the cluster did not take one of that size whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists_omitted_from: Option<u64>,
     /// Where a rebuild stands that has not come to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub building: Option<Building>,
@@ -74,19 +78,25 @@ pub fn generation_of(alias: &str, physical: &str) -> Option<u32> {
 
 #[derive(Deserialize)]
 struct MappingAnswer {
-    mappings: Mappings,
+    #[serde(default)]
+    mappings: Map<String, Value>,
 }
 
-#[derive(Deserialize)]
-struct Mappings {
-    #[serde(rename = "_meta", default)]
-    meta: Map<String, Value>,
-}
+/// Which indices a pattern stands for. Those of daybook are hidden.
+const OPEN_AND_HIDDEN: &str = "?expand_wildcards=open,hidden";
+const ALL_STATES: &str = "?expand_wildcards=all";
 
-/// The mappings of the indices that a name or a pattern stands for.
-async fn mappings(client: &Client, name: &str, what: &str) -> Result<BTreeMap<String, Map<String, Value>>, Failure> {
-    let answer =
-        client.send(Method::Get, &format!("/{name}/_mapping"), None).await.map_err(|error| error.during(what))?;
+/// The mappings of the indices that a name stands for, or a pattern with its options.
+async fn mappings(
+    client: &Client,
+    name: &str,
+    options: &str,
+    what: &str,
+) -> Result<BTreeMap<String, Map<String, Value>>, Failure> {
+    let answer = client
+        .send(Method::Get, &format!("/{name}/_mapping{options}"), None)
+        .await
+        .map_err(|error| error.during(what))?;
     if answer.status == 404 {
         return Ok(BTreeMap::new());
     }
@@ -94,18 +104,21 @@ async fn mappings(client: &Client, name: &str, what: &str) -> Result<BTreeMap<St
         return Err(answer.failure(what));
     }
     let found = answer.read::<BTreeMap<String, MappingAnswer>>(what)?;
-    Ok(found.into_iter().map(|(physical, answer)| (physical, answer.mappings.meta)).collect())
+    Ok(found.into_iter().map(|(physical, answer)| (physical, answer.mappings)).collect())
 }
 
-fn checkpoint_of(meta: &Map<String, Value>) -> Option<Checkpoint> {
-    serde_json::from_value(meta.get("daybook")?.clone()).ok()
+/// The index, if its mapping carries a checkpoint.
+fn with_checkpoint(alias: &str, physical: &str, mapping: &Map<String, Value>) -> Option<Index> {
+    let meta = mapping.get("_meta")?.as_object()?.clone();
+    let checkpoint = serde_json::from_value(meta.get("daybook")?.clone()).ok()?;
+    Some(Index { alias: alias.to_owned(), physical: physical.to_owned(), checkpoint, meta })
 }
 
 /// Looks up the index behind an alias; none if there is neither.
 pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure> {
     let what = format!("looking up the index behind {alias}");
-    let mut indices = mappings(client, alias, &what).await?.into_iter();
-    let Some((physical, meta)) = indices.next() else { return Ok(None) };
+    let mut indices = mappings(client, alias, "", &what).await?.into_iter();
+    let Some((physical, mapping)) = indices.next() else { return Ok(None) };
     if let Some((second, _)) = indices.next() {
         return Err(Failure::failed(format!("the alias {alias} stands for more than one index: {physical}, {second}"))
             .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
@@ -115,12 +128,18 @@ pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure
             "keep it and choose another DAYBOOK_INDEX_PREFIX; or move it away (clone it to {alias}-old, say, then delete {alias}) and run the command again"
         )));
     }
-    match checkpoint_of(&meta) {
-        Some(checkpoint) => Ok(Some(Index { alias: alias.to_owned(), physical, checkpoint, meta })),
-        None => Err(Failure::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
+    let Some(index) = with_checkpoint(alias, &physical, &mapping) else {
+        return Err(Failure::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
             "if daybook made it, `daybook rebuild` makes it anew; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
-        )),
+        ));
+    };
+    if !template::keeps_source(&Value::Object(mapping)) {
+        return Err(Failure::failed(format!(
+            "the index {physical} behind {alias} does not keep the source of its documents"
+        ))
+        .hint("it was made under a template of the cluster that says so: `daybook rebuild` makes it anew"));
     }
+    Ok(Some(index))
 }
 
 /// The names of the indices behind an alias, whatever they are.
@@ -139,40 +158,47 @@ pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Failure
 /// All generations of an alias that carry a checkpoint, oldest first, whether they serve readers or not.
 pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Failure> {
     let what = format!("looking up the generations of {alias}");
-    let found = mappings(client, &format!("{alias}-g*"), &what).await?;
+    let found = mappings(client, &format!("{alias}-g*"), OPEN_AND_HIDDEN, &what).await?;
     Ok(found
         .into_iter()
         .filter(|(physical, _)| generation_of(alias, physical).is_some())
-        .filter_map(|(physical, meta)| {
-            let checkpoint = checkpoint_of(&meta)?;
-            Some(Index { alias: alias.to_owned(), physical, checkpoint, meta })
-        })
+        .filter_map(|(physical, mapping)| with_checkpoint(alias, &physical, &mapping))
         .collect())
 }
 
 /// The generation after all that there are, also those that carry no checkpoint.
 pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Failure> {
     let what = format!("looking up the generations of {alias}");
-    let found = mappings(client, &format!("{alias}-g*"), &what).await?;
+    let found = mappings(client, &format!("{alias}-g*"), ALL_STATES, &what).await?;
     let newest = found.keys().filter_map(|physical| generation_of(alias, physical)).max();
     Ok(newest.unwrap_or(0).saturating_add(1))
 }
 
-/// Creates an index; with its alias, in the same call, if it is to serve readers at once.
-pub async fn create(
+/// Creates an index; none is left if templates of the cluster make something else of it than was asked for.
+pub async fn create(client: &Client, alias: &str, checkpoint: Checkpoint, design: &Design) -> Result<Index, Failure> {
+    let index = create_unchecked(client, alias, checkpoint, design).await?;
+    match index.read_back(client, design).await {
+        Err(failure) if failure.exit() == Exit::Failed => {
+            delete(client, &index.physical).await?;
+            Err(failure)
+        }
+        read_back => read_back.map(|()| index),
+    }
+}
+
+async fn create_unchecked(
     client: &Client,
     alias: &str,
     checkpoint: Checkpoint,
-    mappings: Value,
-    settings: &Value,
-    serving: bool,
+    design: &Design,
 ) -> Result<Index, Failure> {
     let physical = physical_name(alias, checkpoint.generation);
     let meta = Map::from_iter([("daybook".to_owned(), json!(checkpoint))]);
-    let mut mappings = mappings;
+    let mut mappings = design.mapping.clone();
     mappings["_meta"] = Value::Object(meta.clone());
-    let aliases = if serving { json!({ alias: {} }) } else { json!({}) };
-    let body = json!({ "settings": settings, "mappings": mappings, "aliases": aliases });
+    mappings["_source"] = json!({ "enabled": true });
+    let aliases = if design.serving { json!({ alias: {} }) } else { json!({}) };
+    let body = json!({ "settings": design.settings, "mappings": mappings, "aliases": aliases });
     let what = format!("creating the index {physical}");
     let answer =
         client.send(Method::Put, &format!("/{physical}"), Some(&body)).await.map_err(|error| error.during(&what))?;
@@ -181,12 +207,15 @@ pub async fn create(
         return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
     }
     let failure = answer.failure(&what);
-    Err(if failure.message().contains("resource_already_exists") {
-        failure.hint(format!(
+    Err(match answer.status {
+        400 if failure.message().contains("resource_already_exists") => failure.hint(format!(
             "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
-        ))
-    } else {
-        failure
+        )),
+        400 => {
+            let blamed = template::blame(client, &physical).await;
+            failure.hint(format!("{blamed} may be why: {}", template::way_out(alias)))
+        }
+        _ => failure,
     })
 }
 
@@ -198,7 +227,59 @@ pub async fn delete(client: &Client, physical: &str) -> Result<(), Failure> {
     if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
 }
 
+/// Documents that stand without their lists.
+#[derive(Debug, Default)]
+pub struct ListsOmitted {
+    /// How many.
+    pub documents: u64,
+    /// The ids of the first few.
+    pub ids: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Remembers that documents of so many bytes and more may stand without their lists. Tells whether that is news.
+    pub fn note_lists_omitted(&mut self, from: Option<u64>) -> bool {
+        let before = self.lists_omitted_from;
+        self.lists_omitted_from = before.into_iter().chain(from).min();
+        self.lists_omitted_from != before
+    }
+}
+
 impl Index {
+    /// The documents that say that they stand without their lists.
+    pub async fn lists_omitted(&self, client: &Client) -> Result<ListsOmitted, Failure> {
+        #[derive(Deserialize)]
+        struct Found {
+            hits: Hits,
+        }
+        #[derive(Deserialize)]
+        struct Hits {
+            total: Total,
+            #[serde(default)]
+            hits: Vec<Hit>,
+        }
+        #[derive(Deserialize)]
+        struct Total {
+            value: u64,
+        }
+        #[derive(Deserialize)]
+        struct Hit {
+            #[serde(rename = "_id")]
+            id: String,
+        }
+        if self.checkpoint.lists_omitted_from.is_none() {
+            return Ok(ListsOmitted::default());
+        }
+        let what = format!("looking for documents of {} without their lists", self.physical);
+        let query = json!({
+            "query": { "term": { "lists_omitted": true } }, "_source": false, "size": 3, "track_total_hits": true,
+            "sort": [{ "day": "desc" }, "recordset_id"],
+        });
+        let answer = client.request(Method::Post, &format!("/{}/_search", self.physical), Some(&query), &what).await?;
+        let Hits { total, hits } = answer.read::<Found>(&what)?.hits;
+        Ok(ListsOmitted { documents: total.value, ids: hits.into_iter().map(|hit| hit.id).collect() })
+    }
+
     /// Refuses an index that belongs to another ledger.
     pub fn check_ledger(&self, ledger_id: Uuid) -> Result<(), Failure> {
         if self.checkpoint.ledger_id == ledger_id {
@@ -211,20 +292,10 @@ impl Index {
         .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it by this ledger's"))
     }
 
-    /// Refuses an index whose documents are of another shape than the settings ask for.
-    pub fn check_shape(&self, wanted: Option<&Value>) -> Result<(), Failure> {
-        if self.checkpoint.shape.as_ref() == wanted {
-            return Ok(());
-        }
-        let shown = |shape: Option<&Value>| shape.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        Err(Failure::failed(format!(
-            "the index {} behind {} was made for {}, the settings ask for {}",
-            self.physical,
-            self.alias,
-            shown(self.checkpoint.shape.as_ref()),
-            shown(wanted)
-        ))
-        .hint("run `daybook rebuild --only terms` to make it anew, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were"))
+    /// Refuses the index, which contains nothing yet, if it is not what it was asked to be: templates of the cluster may have
+    /// changed it.
+    pub async fn read_back(&self, client: &Client, design: &Design) -> Result<(), Failure> {
+        template::read_back(client, &self.alias, &self.physical, design).await
     }
 
     /// Makes what was written visible to readers.

@@ -7,6 +7,7 @@ pub mod index;
 pub mod multi_get;
 mod outcome;
 pub mod scroll;
+pub mod template;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -203,6 +204,11 @@ impl Answer {
     /// Whether it is of the 200s.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
+    }
+
+    /// Whether the request was refused for its size, so that it would be however often it is made again.
+    pub fn says_too_large(&self) -> bool {
+        self.status == 413 || (self.status == 429 && outcome::exceeds_limit(&self.reason()))
     }
 
     /// The answer, if it is a success.

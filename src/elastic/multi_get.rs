@@ -1,7 +1,9 @@
 //! Documents looked up by their ids, many in one request. What was written is seen, refreshed or not.
+//!
+//! A look-up that failed, or a document that is there without its source, must not pass for a document that is not there.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::outcome::Cause;
 use super::{Answer, Client, Method};
@@ -11,7 +13,8 @@ use crate::failure::{Exit, Failure};
 #[derive(Debug)]
 pub struct LookedUp {
     what: String,
-    asked: usize,
+    index: String,
+    ids: Value,
     answer: Answer,
 }
 
@@ -22,11 +25,12 @@ pub struct Stored<S> {
     pub found: bool,
     /// Its version; 0 where none was told.
     pub version: i64,
-    /// Its source, as far as it was asked for.
+    /// Its source, as far as it was asked for; none only if the document is not there.
     pub source: Option<S>,
 }
 
-/// Looks documents of an index up; `options` are those of the request, `what` says what for.
+/// Looks documents of an index up; `options` are those of the request, which must leave the source in the answer, and
+/// `what` says what for.
 pub async fn multi_get(
     client: &Client,
     index: &str,
@@ -35,12 +39,13 @@ pub async fn multi_get(
     what: String,
 ) -> Result<LookedUp, Failure> {
     let path = format!("/{index}/_mget?{options}");
-    let answer = client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
-    Ok(LookedUp { what, asked: ids.len(), answer })
+    let mut body = json!({ "ids": ids });
+    let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
+    Ok(LookedUp { what, index: index.to_owned(), ids: body["ids"].take(), answer })
 }
 
 impl LookedUp {
-    /// The documents, in the order of their ids. A look-up that failed must not pass for a document that is not there.
+    /// The documents, in the order of their ids.
     pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Failure> {
         #[derive(Deserialize)]
         struct Body<S> {
@@ -57,14 +62,16 @@ impl LookedUp {
         }
         let what = &self.what;
         let items = self.answer.read::<Body<S>>(what)?.docs;
-        if items.len() != self.asked {
+        let ids = self.ids.as_array().map_or(&[][..], Vec::as_slice);
+        if items.len() != ids.len() {
             return Err(Failure::failed(format!("{what}: the answer is about {} documents", items.len())));
         }
-        let stored = |Item { found, error, version, source }| match found {
+        let stored = |(Item { found, error, version, source }, id): (Item<S>, &Value)| match found {
+            Some(true) if source.is_none() => Err(without_source(id.as_str().unwrap_or_default(), &self.index)),
             Some(found) => Ok(Stored { found, version, source }),
             None => Err(self.failure(error)),
         };
-        items.into_iter().map(stored).collect()
+        items.into_iter().zip(ids).map(stored).collect()
     }
 
     fn failure(&self, error: Option<Cause>) -> Failure {
@@ -74,23 +81,33 @@ impl LookedUp {
     }
 }
 
+/// A document is there, but not what it says.
+pub(super) fn without_source(id: &str, index: &str) -> Failure {
+    Failure::failed(format!("document {id} of {index} is there without its source"))
+        .hint("the index does not keep sources: `daybook rebuild` makes it anew")
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
         let read = |item: &str| {
             let answer = Answer { status: 200, body: format!(r#"{{"docs":[{item}]}}"#).into() };
-            let looked_up = LookedUp { what: "looking up".to_owned(), asked: 1, answer };
+            let (what, index) = ("looking up".to_owned(), "an index".to_owned());
+            let looked_up = LookedUp { what, index, ids: json!(["a-document"]), answer };
             looked_up.documents::<Value>().map(|mut documents| documents.remove(0))
         };
         let missing = read(r#"{"found":false}"#).unwrap();
         assert!(!missing.found && missing.source.is_none());
         let there = read(r#"{"found":true,"_version":3,"_source":{"count":2,"entry_id":1}}"#).unwrap();
         assert!(there.found && there.version == 3 && there.source.is_some());
+        let without = read(r#"{"found":true,"_version":3}"#).unwrap_err();
+        assert!(
+            without.message().contains("document a-document of an index is there without its source"),
+            "{without:?}"
+        );
         let failed = read(r#"{"error":{"type":"no_shard_available_action_exception"}}"#).unwrap_err();
         assert!(failed.message().contains("no_shard_available_action_exception"), "{failed:?}");
         assert!(read("{}").unwrap_err().message().contains("no reason given"));

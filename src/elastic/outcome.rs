@@ -78,6 +78,19 @@ impl BulkAnswer {
     }
 }
 
+/// Whether a rejection says that the request alone takes more memory than the node grants all requests together. Otherwise
+/// there is only too much else to do.
+pub(super) fn exceeds_limit(reason: &str) -> bool {
+    let number_after = |name: &str| {
+        let digits = &reason[reason.find(name)? + name.len()..];
+        let end = digits.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(digits.len());
+        digits[..end].parse::<u64>().ok()
+    };
+    let own = number_after("coordinating_operation_bytes=");
+    let limit = number_after("max_coordinating_bytes=").or_else(|| number_after("max_coordinating_and_primary_bytes="));
+    matches!((own, limit), (Some(own), Some(limit)) if own > limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +109,19 @@ mod tests {
             [Outcome::Written, Outcome::Conflict, Outcome::Retry(_), Outcome::Refused(cause)]
                 if cause.to_string() == "document_parsing_exception: no (x)"
         ));
+    }
+
+    #[test]
+    fn a_request_that_can_never_be_taken_is_told_from_one_that_came_at_a_busy_moment() {
+        let rejection = |operation: u64, limit: &str| {
+            format!(
+                "es_rejected_execution_exception: rejected execution of coordinating operation [coordinating_and_primary_bytes=9, replica_bytes=0, all_bytes=9, coordinating_operation_bytes={operation}, {limit}=1000]"
+            )
+        };
+        for limit in ["max_coordinating_and_primary_bytes", "max_coordinating_bytes"] {
+            assert!(exceeds_limit(&rejection(1001, limit)), "{limit}");
+            assert!(!exceeds_limit(&rejection(999, limit)), "{limit}");
+        }
+        assert!(!exceeds_limit("") && !exceeds_limit("coordinating_operation_bytes=12"));
     }
 }

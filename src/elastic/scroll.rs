@@ -1,8 +1,11 @@
 //! Every document of an index, page by page, in the order in which they lie there.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::multi_get::without_source;
 use super::{Answer, Client, Method};
 use crate::failure::{Exit, Failure};
 
@@ -24,18 +27,50 @@ pub struct Page {
     answer: Answer,
 }
 
+/// A document of a page.
+#[derive(Debug)]
+pub struct Hit<'a, S> {
+    /// Its id.
+    pub id: Cow<'a, str>,
+    /// Its version.
+    pub version: i64,
+    /// Its source, as far as it was asked for.
+    pub source: S,
+}
+
 impl Page {
-    /// Its documents; none behind the last.
-    pub fn documents<'a, T: Deserialize<'a>>(&'a self) -> Result<Vec<T>, Failure> {
+    /// Its documents; none behind the last. One without its source is an error.
+    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Hit<'a, S>>, Failure> {
         #[derive(Deserialize)]
-        struct Body<T> {
-            hits: Hits<T>,
+        #[serde(bound = "S: Deserialize<'de>")]
+        struct Body<'a, S> {
+            #[serde(borrow)]
+            hits: Hits<'a, S>,
         }
         #[derive(Deserialize)]
-        struct Hits<T> {
-            hits: Vec<T>,
+        #[serde(bound = "S: Deserialize<'de>")]
+        struct Hits<'a, S> {
+            #[serde(borrow)]
+            hits: Vec<Item<'a, S>>,
         }
-        Ok(self.answer.read::<Body<T>>(&self.what)?.hits.hits)
+        #[derive(Deserialize)]
+        #[serde(bound = "S: Deserialize<'de>")]
+        struct Item<'a, S> {
+            #[serde(rename = "_index", borrow)]
+            index: Cow<'a, str>,
+            #[serde(rename = "_id", borrow)]
+            id: Cow<'a, str>,
+            #[serde(rename = "_version")]
+            version: i64,
+            #[serde(rename = "_source")]
+            source: Option<S>,
+        }
+        let items = self.answer.read::<Body<S>>(&self.what)?.hits.hits;
+        let hit = |Item { index, id, version, source }| match source {
+            Some(source) => Ok(Hit { id, version, source }),
+            None => Err(without_source(&id, &index)),
+        };
+        items.into_iter().map(hit).collect()
     }
 }
 

@@ -45,11 +45,6 @@ impl EntryId {
         Self(self.0.saturating_add(1))
     }
 
-    /// The entries after this one, up to another.
-    pub fn through(self, last: Self) -> impl Iterator<Item = Self> {
-        (self.0.saturating_add(1)..=last.0).map(Self)
-    }
-
     /// As the number it is, which is also the version of the documents that the entry makes.
     pub fn number(self) -> i64 {
         self.0

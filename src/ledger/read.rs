@@ -443,11 +443,23 @@ impl Reader {
         for_each_row(&mut self.connection, query, format!("reading the rows of recordset {recordset_id}"), take).await
     }
 
-    /// The days that entries after one and up to another are about.
+    /// The entries after one and up to another that have rows.
+    pub async fn entries_with_rows(&mut self, after: EntryId, through: EntryId) -> Result<Vec<EntryId>, Failure> {
+        sqlx::query_scalar(
+            "SELECT entry_id FROM daybook.entry WHERE entry_id > $1 AND entry_id <= $2 AND delta_rows > 0 ORDER BY entry_id",
+        )
+        .bind(after)
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .attempt("reading which new entries have rows")
+    }
+
+    /// The days of which entries after one and up to another have rows.
     pub async fn days_touched(&mut self, after: EntryId, through: EntryId) -> Result<Vec<DayTouched>, Failure> {
         sqlx::query_as(
             "SELECT e.day, EXISTS (SELECT FROM daybook.entry o WHERE o.day = e.day AND o.entry_id <= $1) AS posted_before
-             FROM daybook.entry e WHERE e.entry_id > $1 AND e.entry_id <= $2 GROUP BY e.day ORDER BY e.day",
+             FROM daybook.entry e WHERE e.entry_id > $1 AND e.entry_id <= $2 AND e.delta_rows > 0 GROUP BY e.day ORDER BY e.day",
         )
         .bind(after)
         .bind(through)

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::documents::{Entries, Sink, stream};
 use super::fold::{Fold, LookedUp};
-use super::{Kind, Plan, serving_settings};
+use super::oversize::Oversize;
+use super::{Kind, Plan};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::{Batch, BulkWriter, Written};
@@ -53,6 +55,9 @@ impl Sink for BulkWriter {
     }
 }
 
+/// How long entries are folded before the checkpoint is moved, if there are more of them.
+const BETWEEN_RECORDS: Duration = Duration::from_secs(30);
+
 /// Entries that an index must be behind for a rebuild to be worth a thought.
 const MANY_ENTRIES: i64 = 30;
 
@@ -86,11 +91,22 @@ pub async fn advance(
         return Ok(None);
     }
     let mut index = match found {
-        Some(index) => index,
+        Some(index) => {
+            // A run that was ended may have left it without having looked.
+            if index.checkpoint.applied_through == EntryId::NONE {
+                index.read_back(client, &kind.serving_design()).await?;
+            }
+            index
+        }
         None => create(kind, plan, ledger, client, &alias).await?,
     };
+    if index.checkpoint.applied_through == EntryId::NONE {
+        // Whatever a template says; given when the index is created, it would not be the default.
+        index.set(client, &json!({ "index.refresh_interval": null })).await?;
+    }
     failpoint::reach("advance.opened");
-    let mut writer = BulkWriter::to_alias(client, &alias);
+    let oversize = Oversize::of(kind);
+    let mut writer = BulkWriter::to_alias(client, &alias).shortening(Oversize::shortening(oversize.as_ref()));
     let mut looked_up = LookedUp::default();
     let written = advance_index(kind, plan, reader, client, &mut index, &mut writer, &mut looked_up).await?;
     let through = index.checkpoint.applied_through;
@@ -115,7 +131,7 @@ async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Failu
         return Ok(false);
     }
     let rows = reader.delta_rows_after(through).await?;
-    Ok(rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
+    Ok(rows.after > 0 && rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
 /// Advances an index to the head of the ledger, through a writer that leads to it.
@@ -135,18 +151,26 @@ pub(super) async fn advance_index(
     }
     tracing::info!(index = index.physical, from = from.number(), through = head.number(), "advancing");
     if kind == Kind::Terms {
-        for entry_id in from.through(head) {
+        // To record where it stands makes a new cluster state: worth it only if much would be looked up again after a crash.
+        let mut recorded = Stopwatch::start();
+        for entry_id in reader.entries_with_rows(from, head).await? {
             let mut fold = Fold { scope: &plan.terms, client, index: &index.physical, writer, looked_up };
             fold.add_entry(reader, entry_id).await?;
             failpoint::reach("advance.entry_folded");
-            record(index, reader, client, entry_id).await?;
+            if recorded.elapsed() >= BETWEEN_RECORDS {
+                record(index, reader, client, entry_id).await?;
+                recorded = Stopwatch::start();
+            }
         }
     } else {
         stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
     }
     let written = writer.flush().await?;
+    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
     failpoint::reach("advance.documents_written");
-    index.refresh(client).await?;
+    if written.bytes > 0 {
+        index.refresh(client).await?;
+    }
     record(index, reader, client, head).await?;
     failpoint::reach("advance.recorded");
     Ok(written)
@@ -171,10 +195,11 @@ async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias
         generation: index::next_generation(client, alias).await?,
         applied_through: EntryId::NONE,
         entry_hash: None,
-        shape: plan.shape(kind),
+        shape: Some(json!(plan.shape(kind))),
+        lists_omitted_from: None,
         building: None,
     };
-    index::create(client, alias, checkpoint, kind.mapping(), &serving_settings(1), true).await
+    index::create(client, alias, checkpoint, &kind.serving_design()).await
 }
 
 /// Refuses an index that is not one of this ledger, or not of the shape that the settings ask for.
@@ -186,7 +211,7 @@ pub async fn check_index(
     reader: &mut Reader,
 ) -> Result<(), Failure> {
     index.check_ledger(ledger.ledger_id)?;
-    index.check_shape(plan.shape(kind).as_ref())?;
+    plan.check_shape(kind, index)?;
     check_history(index, reader).await
 }
 

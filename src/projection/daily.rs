@@ -26,16 +26,8 @@ pub fn id(recordset_id: Uuid, day: Day) -> String {
 /// Its version is the last entry among them.
 pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<(), Failure> {
     let entry_id = rows.iter().map(|row| row.entry_id).max().unwrap_or(EntryId::NONE);
-    let (named_day, harvest_date) = (day.to_string(), day.next().to_string());
     batch.try_push(&id(recordset_id, day), entry_id.number(), |out| {
-        put(out, r#"{"recordset_id":""#);
-        put_uuid(out, recordset_id);
-        put(out, r#"","harvest_date":""#);
-        put(out, &harvest_date);
-        put(out, r#"","day":""#);
-        put(out, &named_day);
-        put(out, r#"","entry_id":"#);
-        put_number(out, entry_id.number());
+        put_head(out, recordset_id, day, entry_id);
         for (record_type, stat_types) in CELLS {
             put_name(out, ",", record_type.name());
             for (place, stat_type) in stat_types.into_iter().enumerate() {
@@ -49,6 +41,18 @@ pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]
         out.push(b'}');
         Ok(())
     })
+}
+
+/// Begins a document, with what comes before its cells.
+pub(super) fn put_head(out: &mut Vec<u8>, recordset_id: Uuid, day: Day, entry_id: EntryId) {
+    put(out, r#"{"recordset_id":""#);
+    put_uuid(out, recordset_id);
+    put(out, r#"","harvest_date":""#);
+    put(out, &day.next().to_string());
+    put(out, r#"","day":""#);
+    put(out, &day.to_string());
+    put(out, r#"","entry_id":"#);
+    put_number(out, entry_id.number());
 }
 
 fn put_cell<'a>(

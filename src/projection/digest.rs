@@ -1,9 +1,6 @@
 //! A digest of documents, in whatever order they come: whether a new index holds what was sent to it, without looking up
 //! each document.
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
@@ -11,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::elastic::Client;
 use crate::elastic::bulk::Document;
 use crate::elastic::index::Index;
-use crate::elastic::scroll::Scroll;
+use crate::elastic::scroll::{Hit, Scroll};
 use crate::failure::Failure;
 
 /// What a page of documents takes in memory, usually and at most; two are there at once.
@@ -37,28 +34,45 @@ struct Digest {
 
 impl Digest {
     fn add(&mut self, document: Document<'_>) {
-        let Document { id, version, source } = document;
-        let mut hash = Sha256::new();
-        hash.update((id.len() as u64).to_be_bytes());
-        hash.update(id);
-        hash.update(version.to_be_bytes());
-        hash.update(source);
         self.documents += 1;
-        for (sum, part) in self.sum.iter_mut().zip(hash.finalize().chunks_exact(8)) {
-            *sum = sum.wrapping_add(part.iter().fold(0, |part, byte| part << 8 | u64::from(*byte)));
+        self.add_to_sum(hash(document));
+    }
+
+    fn add_to_sum(&mut self, parts: [u64; 4]) {
+        for (sum, part) in self.sum.iter_mut().zip(parts) {
+            *sum = sum.wrapping_add(part);
         }
     }
 }
 
-/// A document as it lies in an index.
-#[derive(Deserialize)]
-struct Stored<'a> {
-    #[serde(rename = "_id", borrow)]
-    id: Cow<'a, str>,
-    #[serde(rename = "_version")]
-    version: i64,
-    #[serde(rename = "_source", borrow)]
-    source: &'a RawValue,
+fn hash(Document { id, version, source }: Document<'_>) -> [u64; 4] {
+    let mut hash = Sha256::new();
+    hash.update((id.len() as u64).to_be_bytes());
+    hash.update(id);
+    hash.update(version.to_be_bytes());
+    hash.update(source);
+    let mut parts = [0; 4];
+    for (part, bytes) in parts.iter_mut().zip(hash.finalize().chunks_exact(8)) {
+        *part = bytes.iter().fold(0, |part, byte| part << 8 | u64::from(*byte));
+    }
+    parts
+}
+
+/// Documents that others were sent in place of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Replaced {
+    /// What that adds to the sum of the hashes.
+    sum: [u64; 4],
+}
+
+impl Replaced {
+    /// Takes note of another one.
+    pub(super) fn note(&mut self, document: Document<'_>, sent: Document<'_>) {
+        let parts = hash(sent).into_iter().zip(hash(document));
+        for (sum, (sent, document)) in self.sum.iter_mut().zip(parts) {
+            *sum = sum.wrapping_add(sent).wrapping_sub(document);
+        }
+    }
 }
 
 impl Sent {
@@ -68,6 +82,11 @@ impl Sent {
         self.bytes += bytes;
         self.longest = self.longest.max(bytes);
         self.digest.add(document);
+    }
+
+    /// Takes in that others were sent in place of some of the documents.
+    pub(super) fn replace(&mut self, replaced: Replaced) {
+        self.digest.add_to_sum(replaced.sum);
     }
 
     /// So many documents.
@@ -92,9 +111,9 @@ impl Sent {
                 let next = scroll.next().await;
                 (scroll, next)
             });
-            let documents = page.documents::<Stored>()?;
+            let documents = page.documents::<&RawValue>()?;
             let is_last = documents.is_empty();
-            for Stored { id, version, source } in documents {
+            for Hit { id, version, source } in documents {
                 held.add(Document { id: &id, version, source: source.get().as_bytes() });
             }
             at(held.documents);
@@ -145,6 +164,17 @@ mod tests {
         ] {
             assert_ne!(digest(other), expected, "{other:?}");
         }
+    }
+
+    #[test]
+    fn what_was_sent_in_place_of_a_document_counts_instead_of_it() {
+        let (whole, short) = ("{\"list\":[1]}", "{\"list\":[]}");
+        let document = |source: &'static str| Document { id: "b", version: 2, source: source.as_bytes() };
+        let mut replaced = Replaced::default();
+        replaced.note(document(whole), document(short));
+        let mut sent = Sent { digest: digest(&[("a", 1, "{}"), ("b", 2, whole)]), ..Sent::default() };
+        sent.replace(replaced);
+        assert_eq!(sent.digest, digest(&[("a", 1, "{}"), ("b", 2, short)]));
     }
 
     #[test]

@@ -141,7 +141,8 @@ impl Adding<'_, '_> {
         for (Added { id, key, n }, stored) in looked_up {
             let count = match stored {
                 Some(StoredSource { entry_id: Some(as_of), .. }) if as_of >= self.entry_id => continue,
-                Some(StoredSource { count, .. }) => count.unwrap_or(0),
+                Some(StoredSource { count: Some(count), entry_id: Some(_) }) => count,
+                Some(_) => return Err(incomplete(&id, self.fold.index)),
                 None => 0,
             };
             let count = count.checked_add(n).ok_or_else(|| key.exceeds_a_bigint())?;
@@ -150,6 +151,13 @@ impl Adding<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// Nothing can be added to a document that does not say how much it counts, and as of which entry.
+fn incomplete(id: &str, index: &str) -> Failure {
+    Failure::failed(format!("document {id} of {index} is there without its count or its entry_id")).hint(
+        "somebody has edited it: `daybook verify --projections --repair` puts it right, then run `daybook project`",
+    )
 }
 
 async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Failure> {

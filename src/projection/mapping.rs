@@ -3,17 +3,26 @@
 //! Readers sum counts and totals by recordset and date, and ask on which days a record was viewed. The lists of queries
 //! and geocodes are only read back: they stand in the source of the document, unindexed, so that nothing in a geocode can
 //! make Elasticsearch refuse a document.
+//!
+//! Readers send dates as moments, months, years and milliseconds, as the old index took them; documents hold plain dates.
 
 use serde_json::{Value, json};
 
 use crate::event::{RecordType, StatType};
 
+/// A date with the format that Elasticsearch gives it by default. It is spelled out because a template of the cluster
+/// could choose another one.
+fn date() -> Value {
+    json!({ "type": "date", "format": "strict_date_optional_time||epoch_millis" })
+}
+
 pub(super) fn daily() -> Value {
     let mut mapping = json!({ "dynamic": "strict", "properties": {
         "recordset_id": { "type": "keyword" },
-        "harvest_date": { "type": "date", "format": "strict_date" },
-        "day": { "type": "date", "format": "strict_date" },
+        "harvest_date": date(),
+        "day": date(),
         "entry_id": { "type": "long" },
+        "lists_omitted": { "type": "boolean" },
     } });
     for record_type in RecordType::ALL {
         for stat_type in StatType::ALL {
@@ -41,8 +50,8 @@ pub(super) fn daily() -> Value {
 pub(super) fn totals() -> Value {
     let mut mapping = json!({ "dynamic": "strict", "properties": {
         "recordset_id": { "type": "keyword" },
-        "first_day": { "type": "date", "format": "strict_date" },
-        "last_day": { "type": "date", "format": "strict_date" },
+        "first_day": date(),
+        "last_day": date(),
         "entry_id": { "type": "long" },
     } });
     for record_type in RecordType::ALL {

@@ -14,13 +14,17 @@ pub mod documents;
 pub mod fold;
 mod json;
 mod mapping;
+mod oversize;
 pub mod rebuild;
+mod shape;
 pub mod terms;
 pub mod totals;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use terms::Scope;
+
+use crate::elastic::template::Design;
 
 /// The projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -48,6 +52,15 @@ impl Kind {
     /// All projections.
     pub const ALL: [Self; 3] = [Self::Daily, Self::Totals, Self::Terms];
 
+    /// What `--only` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Daily => "stats",
+            Self::Totals => "totals",
+            Self::Terms => "terms",
+        }
+    }
+
     /// The mapping of its index.
     pub fn mapping(self) -> Value {
         match self {
@@ -55,6 +68,11 @@ impl Kind {
             Self::Totals => mapping::totals(),
             Self::Terms => mapping::terms(),
         }
+    }
+
+    /// How an index of it is made that serves readers from its first day on.
+    pub fn serving_design(self) -> Design {
+        Design { mapping: self.mapping(), settings: serving_settings(1), serving: true }
     }
 }
 
@@ -73,17 +91,35 @@ impl Plan {
             Kind::Terms => format!("{prefix}-terms"),
         }
     }
-
-    /// What of the settings shapes the documents, and so must stay as it is while an index is advanced.
-    pub fn shape(&self, kind: Kind) -> Option<Value> {
-        (kind == Kind::Terms).then(|| json!(self.terms))
-    }
 }
 
 /// The settings of an index that serves readers.
-///
-/// A deletion by hand is forgotten at once (`gc_deletes`): daybook itself deletes nothing, and what was deleted must be
-/// written again at the version that it had.
 pub fn serving_settings(shards: u32) -> Value {
-    json!({ "index": { "number_of_shards": shards, "auto_expand_replicas": "0-1", "gc_deletes": "0s" } })
+    settings(json!({ "index.number_of_shards": shards, "index.auto_expand_replicas": "0-1" }))
+}
+
+/// Settings of an index, with those that every index has. What readers or the program depend on is given even where it is
+/// the default, so that no template of the cluster decides it.
+///
+/// Readers find an index by its alias alone: a pattern such as `stats*` does not match what is hidden. A deletion by hand
+/// is forgotten at once (`gc_deletes`): daybook itself deletes nothing, and what was deleted must be written again at the
+/// version that it had.
+fn settings(own: Value) -> Value {
+    let mut settings = json!({
+        "index.hidden": true,
+        "index.gc_deletes": "0s",
+        "index.default_pipeline": "_none",
+        "index.final_pipeline": "_none",
+        "index.max_result_window": 10_000,
+        "index.mapping.ignore_malformed": false,
+        "index.mapping.total_fields.limit": 1000,
+        "index.blocks.read_only": false,
+        "index.blocks.read": false,
+        "index.blocks.write": false,
+        "index.blocks.metadata": false,
+    });
+    if let (Some(settings), Value::Object(own)) = (settings.as_object_mut(), own) {
+        settings.extend(own);
+    }
+    settings
 }

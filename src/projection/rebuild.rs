@@ -14,10 +14,13 @@ use super::compare::{Comparison, compare_index};
 use super::digest::Sent;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::fold::LookedUp;
-use super::{Kind, Plan, serving_settings};
+use super::oversize::Oversize;
+use super::shape::Shape;
+use super::{Kind, Plan, settings};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::index::{self, Building, Checkpoint, Index};
+use crate::elastic::template::Design;
 use crate::elastic::{Client, Method};
 use crate::failpoint;
 use crate::failure::Failure;
@@ -159,10 +162,15 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         let alias = self.plan.alias(kind);
         let shape = self.plan.shape(kind);
         let ours = |index: &Index| index.checkpoint.ledger_id == self.ledger.ledger_id;
+        let design =
+            Design { mapping: kind.mapping(), settings: building_settings(self.options.shards), serving: false };
         let left = index::generations(self.client, &alias).await?;
         for index in left.into_iter().filter(|index| ours(index) && index.checkpoint.building.is_some()).rev() {
-            if self.options.resume && index.checkpoint.shape == shape {
+            if self.options.resume && Shape::of(&index) == shape {
                 tracing::info!(index = index.physical, "going on with what an interrupted rebuild left");
+                if index.checkpoint.building.is_some_and(|building| !building.complete) {
+                    index.read_back(self.client, &design).await?;
+                }
                 return Ok(index);
             }
             tracing::info!(index = index.physical, "deleting what an interrupted rebuild left");
@@ -174,11 +182,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             generation: index::next_generation(self.client, &alias).await?,
             applied_through: EntryId::NONE,
             entry_hash: None,
-            shape,
+            shape: Some(json!(shape)),
+            lists_omitted_from: None,
             building: Some(Building { through, done_through_day: None, complete: false }),
         };
-        index::create(self.client, &alias, checkpoint, kind.mapping(), &building_settings(self.options.shards), false)
-            .await
+        index::create(self.client, &alias, checkpoint, &design).await
     }
 
     /// Writes what is not there yet. Tells what was sent, if that is all there is to be.
@@ -189,9 +197,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         mut building: Building,
     ) -> Result<Option<Sent>, Failure> {
         let from_the_start = building.done_through_day.is_none();
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        let oversize = Oversize::of(kind);
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
+            .shortening(Oversize::shortening(oversize.as_ref()));
         let entries = Entries { after: EntryId::NONE, through: building.through };
-        let sent = if kind == Kind::Daily {
+        let mut sent = if kind == Kind::Daily {
             let days = self.reader.days_touched(entries.after, entries.through).await?;
             let left: Vec<_> =
                 days.into_iter().filter(|touched| Some(touched.day) > building.done_through_day).collect();
@@ -201,7 +211,8 @@ impl<P: Progress + Send> Rebuild<'_, P> {
                 stream_day(&mut self.reader, touched, entries, &mut sink).await?;
                 sink.step();
                 if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
-                    sink.writer.flush().await?;
+                    let written = sink.writer.flush().await?;
+                    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
                     failpoint::reach("rebuild.before_mark");
                     building.done_through_day = Some(touched.day);
                     index.checkpoint.building = Some(building);
@@ -215,7 +226,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             stream(kind, &self.plan.terms, &mut self.reader, entries, &mut sink).await?;
             sink.sent
         };
-        writer.flush().await?;
+        let written = writer.flush().await?;
+        index.checkpoint.note_lists_omitted(written.lists_omitted_from);
+        if let Some(oversize) = oversize {
+            sent.replace(oversize.replaced());
+        }
         self.progress.end();
         failpoint::reach("rebuild.documents_written");
         index.checkpoint.building = Some(Building { complete: true, ..building });
@@ -254,7 +269,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
 
     /// Catches up with what was posted meanwhile.
     async fn catch_up(&mut self, kind: Kind, index: &mut Index) -> Result<(), Failure> {
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel);
+        let oversize = Oversize::of(kind);
+        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
+            .shortening(Oversize::shortening(oversize.as_ref()));
         let mut looked_up = LookedUp::default();
         let Self { plan, reader, client, .. } = self;
         advance_index(kind, plan, reader, client, index, &mut writer, &mut looked_up).await.map(drop)
@@ -334,13 +351,16 @@ pub async fn roll_back(
         // If nothing serves any more, every one that was kept is before it.
         let serving = index::find(client, &alias).await?.map_or(u32::MAX, |index| index.checkpoint.generation);
         let kept = index::generations(client, &alias).await?.into_iter().rev().find(|index| {
-            let Checkpoint { ledger_id, generation, ref building, ref shape, .. } = index.checkpoint;
-            ledger_id == ledger.ledger_id && generation < serving && building.is_none() && *shape == plan.shape(*kind)
+            let Checkpoint { ledger_id, generation, ref building, .. } = index.checkpoint;
+            ledger_id == ledger.ledger_id && generation < serving && building.is_none()
         });
-        previous.push(kept.ok_or_else(|| {
+        let kept = kept.ok_or_else(|| {
             Failure::failed(format!("there is no generation of {alias} before the one that serves"))
                 .hint("`daybook rebuild` keeps one of each projection that it makes anew (--keep says how many): give the --only that it had")
-        })?);
+        })?;
+        // It could not be advanced.
+        plan.check_shape(*kind, &kept)?;
+        previous.push(kept);
     }
     switch(client, &previous).await?;
     run.unlock_projections().await?;
@@ -420,17 +440,13 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Fail
 
 /// Nobody reads an index that is being built: no replicas, no refreshing.
 fn building_settings(shards: u32) -> Value {
-    json!({ "index": {
-        "number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "-1", "gc_deletes": "0s",
-    } })
+    settings(json!({
+        "index.number_of_shards": shards, "index.number_of_replicas": 0, "index.auto_expand_replicas": false,
+        "index.refresh_interval": "-1",
+    }))
 }
 
 /// What `building_settings` turned off, as in an index that serves from its first day on.
 fn serving_again() -> Value {
-    let mut settings = serving_settings(1);
-    if let Some(index) = settings["index"].as_object_mut() {
-        index.remove("number_of_shards");
-        index.insert("refresh_interval".to_owned(), Value::Null);
-    }
-    settings
+    json!({ "index.auto_expand_replicas": "0-1", "index.refresh_interval": null })
 }

@@ -122,7 +122,7 @@ async fn a_dry_run_says_what_it_would_post_and_posts_nothing() {
     for table in ["entry", "interaction_delta", "run_start"] {
         assert_eq!(world.value(&format!("SELECT count(*) FROM daybook.{table}")).await, "0", "{table}");
     }
-    let indices = world.elastic(Method::GET, &format!("{}*", world.prefix), None).await;
+    let indices = world.elastic(Method::GET, &format!("{}*?expand_wildcards=all", world.prefix), None).await;
     assert_eq!(indices, json!({}));
     let text = world.run(&[&["apply", "--dry-run"][..], &days].concat()).await.expect(0);
     assert!(text.stdout.contains("would post: apply: 2 events"), "{}", text.stdout);
@@ -149,7 +149,7 @@ async fn posting_and_projecting_may_be_two_steps() {
     }
     let days = ["--from", &days_ago(2), "--to", &days_ago(1)];
     two_steps.run(&[&["apply", "--no-project"][..], &days].concat()).await.expect(0);
-    let indices = two_steps.elastic(Method::GET, &format!("{}*", two_steps.prefix), None).await;
+    let indices = two_steps.elastic(Method::GET, &format!("{}*?expand_wildcards=all", two_steps.prefix), None).await;
     assert_eq!(indices, json!({}));
     for expected in ["2 documents for entries 1 to 2", "up to date with entry 2"] {
         let ended = two_steps.run(&["project"]).await.expect(0);

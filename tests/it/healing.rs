@@ -181,7 +181,7 @@ async fn documents_that_were_dropped_are_written_again() {
 async fn another_ledgers_index_is_refused_until_a_rebuild_replaces_it() {
     let world = World::with_projections().await;
     let before = world.projections().await;
-    world.delete(&format!("{}*", world.prefix)).await;
+    world.delete(&format!("{}*?expand_wildcards=all", world.prefix)).await;
     let other = World::unmigrated().await;
     other.run(&["migrate"]).await.expect(0);
     other.create_source().await;
@@ -242,6 +242,111 @@ async fn an_index_without_a_checkpoint_is_refused_until_it_is_rebuilt() {
     world.assert_named("carries no checkpoint of daybook", "`daybook rebuild` makes it anew").await;
     world.run(&["rebuild"]).await.expect(0);
     world.assert_documents(&before).await;
+    world.end().await;
+}
+
+/// The three projections, by what `--only` calls them.
+const PROJECTIONS: [(&str, &str); 3] = [("", "stats"), ("-totals", "totals"), ("-terms", "terms")];
+
+#[tokio::test]
+async fn an_index_that_was_made_with_another_mapping_is_refused_until_it_is_rebuilt() {
+    let world = World::with_projections().await;
+    let before = world.projections().await;
+    for (suffix, name) in PROJECTIONS {
+        // As a version made it that mapped dates more strictly, and wrote down only which terms there are.
+        let index = format!("{}{suffix}-g000001", world.prefix);
+        let mut mappings = world.mappings(&index).await;
+        let meta = mappings["_meta"]["daybook"].as_object_mut().unwrap();
+        let shape = meta.remove("shape").unwrap();
+        if let Some(terms) = shape.get("terms") {
+            meta.insert("shape".to_owned(), terms.clone());
+        }
+        for date in ["harvest_date", "day", "first_day", "last_day"] {
+            if let Some(date) = mappings["properties"].get_mut(date) {
+                date["format"] = json!("strict_date");
+            }
+        }
+        let documents = world.stored(suffix).await;
+        world.delete(&index).await;
+        world.change(Method::PUT, &index, json!({ "mappings": mappings })).await;
+        world.put(&index, documents).await;
+        world.point(suffix, &index).await;
+
+        let recommended = format!("run `daybook rebuild --only {name}`");
+        world.assert_named("was made with another mapping than this version of daybook uses", &recommended).await;
+        world.run(&["status"]).await.expect(0).tells(&[&format!("{index} behind"), &recommended]);
+        world.run(&["rebuild", "--only", name]).await.expect(0);
+        // What cannot be advanced is nothing to go back to.
+        let back = world.run(&["rebuild", "--rollback", "--only", name]).await.expect(1);
+        back.says(&["was made with another mapping", &index]);
+        world.run(&["verify", "--projections"]).await.expect(0);
+        world.assert_documents(&before).await;
+    }
+    // Those that were not hidden are found all the same: they are the ones that were kept.
+    assert_eq!(world.indices().await.len(), 6);
+    world.run(&["rebuild"]).await.expect(0);
+    assert_eq!(world.indices().await.len(), 6, "the oldest were deleted");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_rebuild_does_not_resume_an_index_of_another_mapping() {
+    let world = World::with_projections().await;
+    for (suffix, name) in PROJECTIONS {
+        let rebuild = ["rebuild", "--only", name, "--resume"];
+        world.run_with(&[("DAYBOOK_FAILPOINT", "rebuild.documents_written")], &rebuild).await;
+        world.until_gone().await;
+        let left = format!("{}{suffix}-g000002", world.prefix);
+        let mut meta = world.mappings(&left).await["_meta"].clone();
+        meta["daybook"]["shape"]["mapping"] = json!("another");
+        world.change(Method::PUT, &format!("{left}/_mapping"), json!({ "_meta": meta })).await;
+        let resumed = world.run(&[&["-v"], &rebuild[..]].concat()).await.expect(0);
+        resumed.says(&["deleting what an interrupted rebuild left"]);
+        assert!(world.checkpoint(&format!("{}{suffix}", world.prefix)).await["shape"]["mapping"] != "another");
+    }
+    world.run(&["verify"]).await.expect(0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_index_that_does_not_keep_sources_is_refused_until_it_is_rebuilt() {
+    let world = World::with_projections().await;
+    let before = world.projections().await;
+    for ((suffix, name), source) in PROJECTIONS.into_iter().zip([
+        json!({ "enabled": false }),
+        json!({ "excludes": ["records.*.items"] }),
+        json!({ "includes": ["term"] }),
+    ]) {
+        let index = format!("{}{suffix}-g000001", world.prefix);
+        let mut mappings = world.mappings(&index).await;
+        mappings["_source"] = source;
+        world.delete(&index).await;
+        world.change(Method::PUT, &index, json!({ "mappings": mappings })).await;
+        world.point(suffix, &index).await;
+        world.assert_named("does not keep the source of its documents", "`daybook rebuild` makes it anew").await;
+        world.run(&["rebuild", "--only", name]).await.expect(0);
+    }
+    world.assert_documents(&before).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_document_that_somebody_has_emptied_is_no_document_that_is_not_there() {
+    let world = World::with_projections().await;
+    let seen = world.stored("-terms").await.into_iter().find(|stored| stored.source.contains("\"record-1\"")).unwrap();
+    let index = format!("{}-terms-g000001", world.prefix);
+    world.put(&index, vec![Stored { source: "{}".to_owned(), ..seen.clone() }]).await;
+    let document = serde_json::from_str::<Value>(&seen.source).unwrap();
+    let stat_type = document["stat_type"].as_str().unwrap().to_owned();
+    let event = Event::new(100, LAST_DAY, &stat_type, &json!({ "record-1": document["recordset_id"] }));
+    world.log(&[event]).await;
+    let damage = format!("document {} of {index} is there without its count or its entry_id", seen.id);
+    let recommended = "`daybook verify --projections --repair` puts it right";
+    world.run(&["apply", "--day", LAST_DAY]).await.expect(3).says(&[&damage, recommended]);
+    world.run(&["project"]).await.expect(1).says(&[&damage, recommended]);
+    world.run(&["verify", "--projections", "--repair"]).await;
+    world.run(&["project"]).await.expect(0);
+    world.run(&["verify"]).await.expect(0);
     world.end().await;
 }
 

@@ -21,7 +21,9 @@ mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
+mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
+mod readers; // requests as readers of the old index send them: each answer is what plain SQL says over the source
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
@@ -30,6 +32,7 @@ mod secure; // servers that take encrypted connections only, users with few righ
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
 mod terminals; // text from outside cannot steer a terminal; a file is written to what is there
+mod templates; // index templates of the cluster: overridden, or refused by name
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken

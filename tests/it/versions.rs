@@ -18,7 +18,8 @@ async fn an_elasticsearch_of_an_unsupported_version_is_refused_with_its_version(
     world.run_with(&settings, &["project"]).await.expect(1).says(&says);
     world.run_with(&settings, &["rebuild"]).await.expect(1).says(&says);
     world.run_with(&settings, &["verify", "--projections"]).await.expect(1).says(&says);
-    let indices = world.elastic(reqwest::Method::GET, &format!("{}*/_mapping", world.prefix), None).await;
+    let indices =
+        world.elastic(reqwest::Method::GET, &format!("{}*/_mapping?expand_wildcards=all", world.prefix), None).await;
     assert_eq!(indices, serde_json::json!({}), "nothing was written to it");
     world.end().await;
 }

@@ -95,7 +95,7 @@ impl World {
 
     /// All indices of this world, without the prefix.
     pub async fn indices(&self) -> Vec<String> {
-        let answer = self.elastic(Method::GET, &format!("{}*/_alias", self.prefix), None).await;
+        let answer = self.elastic(Method::GET, &format!("{}*/_alias?expand_wildcards=all", self.prefix), None).await;
         names(&answer).iter().map(|name| name.trim_start_matches(&self.prefix).to_owned()).collect()
     }
 

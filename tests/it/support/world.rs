@@ -79,7 +79,7 @@ impl World {
 
     /// Drops the database and the indices.
     pub async fn end(self) {
-        self.elastic(reqwest::Method::DELETE, &format!("{}*", self.prefix), None).await;
+        self.elastic(reqwest::Method::DELETE, &format!("{}*?expand_wildcards=all", self.prefix), None).await;
         self.servers.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database)).await;
     }
 

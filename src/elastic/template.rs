@@ -1,0 +1,275 @@
+//! Index templates of the cluster: what they may not change of an index, and which of them did.
+//!
+//! What an index is asked to be is said explicitly when it is created, and overrides most of what a template says. The rest
+//! is read back while the index is still empty: an alias that a template added is taken away again, anything else is an
+//! error that names the template.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Client, Method};
+use crate::failure::Failure;
+
+/// How an index is to be.
+#[derive(Clone, Debug)]
+pub struct Design {
+    /// The mapping.
+    pub mapping: Value,
+    /// The settings, by their full names.
+    pub settings: Value,
+    /// Whether the alias stands for it from the beginning.
+    pub serving: bool,
+}
+
+/// An index as it came out.
+#[derive(Debug, Deserialize)]
+struct Found {
+    #[serde(default)]
+    aliases: BTreeMap<String, Value>,
+    #[serde(default)]
+    mappings: Value,
+    #[serde(default)]
+    settings: Map<String, Value>,
+}
+
+/// Settings that are not given, because older versions of Elasticsearch do not know them, and what they may say.
+const NOT_GIVEN: [(&str, &str); 2] = [("index.mode", "standard"), ("index.mapping.source.mode", "stored")];
+
+/// Refuses an index that is not as it was asked to be; takes away aliases that it was not asked to have.
+pub(super) async fn read_back(client: &Client, alias: &str, physical: &str, design: &Design) -> Result<(), Failure> {
+    let what = format!("reading back how {physical} came out");
+    let answer = client.request(Method::Get, &format!("/{physical}?flat_settings=true"), None, &what).await?;
+    let Some(mut found) = answer.read::<BTreeMap<String, Found>>(&what)?.remove(physical) else {
+        return Err(Failure::failed(format!("{what}: the answer is about another index")));
+    };
+    let own = found.aliases.remove(alias);
+    let mut differences = differences(design, &found);
+    if let Some(own) = own.filter(|own| *own != json!({})) {
+        differences.push(format!("the alias {alias} is {own}"));
+    }
+    if !differences.is_empty() {
+        let blamed = blame(client, physical).await;
+        return Err(Failure::failed(format!(
+            "the index {physical} did not come out as asked: {}; {blamed} changes it",
+            differences.join(", ")
+        ))
+        .hint(way_out(alias)));
+    }
+    take_away(client, physical, found.aliases.keys()).await
+}
+
+/// What to do about a template that is in the way.
+pub(super) fn way_out(alias: &str) -> String {
+    format!(
+        "exclude {alias}-g* from that template, or add a template for {alias}-g* with a higher priority and nothing in it; then run the command again"
+    )
+}
+
+/// An alias that a template gives to each generation would add up several of them.
+async fn take_away(client: &Client, physical: &str, aliases: impl Iterator<Item = &String>) -> Result<(), Failure> {
+    let aliases: Vec<&String> = aliases.collect();
+    if aliases.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(index = physical, ?aliases, "a template of the cluster added aliases: taken away");
+    let remove = json!({ "actions": [{ "remove": { "index": physical, "aliases": aliases } }] });
+    let what = format!("removing aliases of {physical} that a template added");
+    client.request(Method::Post, "/_aliases", Some(&remove), &what).await.map(drop)
+}
+
+/// What is not as asked, each with how it came out.
+fn differences(design: &Design, found: &Found) -> Vec<String> {
+    let mut differences = Vec::new();
+    // What is given overrides what a template says; to how many shards it was made, an index may have been asked before.
+    let settings = design.settings.as_object().into_iter().flatten();
+    for (name, asked) in settings.filter(|(name, _)| *name != "index.number_of_shards") {
+        let came_out = found.settings.get(name).unwrap_or(&Value::Null);
+        if text(asked) != text(came_out) {
+            differences.push(format!("{name} is {}", text(came_out)));
+        }
+    }
+    for (name, expected) in NOT_GIVEN {
+        if let Some(came_out) = found.settings.get(name)
+            && !text(came_out).eq_ignore_ascii_case(expected)
+        {
+            differences.push(format!("{name} is {}", text(came_out)));
+        }
+    }
+    mapping_differences(&design.mapping, &found.mappings, &mut differences);
+    differences
+}
+
+/// A setting as Elasticsearch gives it back.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// Whether an index of this mapping keeps the whole source of its documents.
+pub(super) fn keeps_source(mapping: &Value) -> bool {
+    let Some(source) = mapping.get("_source") else { return true };
+    let is_empty = |list: &str| source.get(list).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    source.get("enabled") != Some(&Value::Bool(false))
+        && source.get("mode").is_none_or(|mode| text(mode).eq_ignore_ascii_case("stored"))
+        && is_empty("includes")
+        && is_empty("excludes")
+}
+
+/// Fields in addition to those asked for are nobody's business: no document has them.
+fn mapping_differences(asked: &Value, found: &Value, differences: &mut Vec<String>) {
+    if !keeps_source(found) {
+        differences.push(format!("_source is {}", found["_source"]));
+    }
+    if found["_routing"]["required"] == true {
+        differences.push("_routing is required".to_owned());
+    }
+    if found["dynamic"] != asked["dynamic"] {
+        differences.push(format!("dynamic is {}", found["dynamic"]));
+    }
+    field_differences("", asked, found, &found["runtime"], differences);
+}
+
+fn field_differences(path: &str, asked: &Value, found: &Value, runtime: &Value, differences: &mut Vec<String>) {
+    for (name, asked) in asked["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let found = &found["properties"][name];
+        if own(asked) != own(found) {
+            differences.push(format!("{path} is {found}"));
+        } else if let Some(field) = runtime.get(&path) {
+            differences.push(format!("{path} is the runtime field {field}"));
+        }
+        field_differences(&path, asked, found, runtime, differences);
+    }
+}
+
+/// A field without its sub-fields, in the form in which Elasticsearch gives it back: without what is the default.
+fn own(field: &Value) -> Option<Map<String, Value>> {
+    let mut own = field.as_object()?.clone();
+    own.remove("properties");
+    for (name, default) in [("type", "object"), ("format", "strict_date_optional_time||epoch_millis")] {
+        if own.get(name).is_some_and(|value| value == default) {
+            own.remove(name);
+        }
+    }
+    Some(own)
+}
+
+/// The templates that apply to an index of a name, in words.
+pub(super) async fn blame(client: &Client, physical: &str) -> String {
+    match matching(client, physical).await {
+        Some(names) if !names.is_empty() => format!("the index template {}", names.join(", ")),
+        _ => "an index template (`GET _index_template` and `GET _template` list them)".to_owned(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Composable {
+    #[serde(default)]
+    index_templates: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+    index_template: Patterns,
+}
+
+#[derive(Deserialize)]
+struct Patterns {
+    #[serde(default)]
+    index_patterns: Vec<String>,
+    #[serde(default)]
+    priority: Option<i64>,
+}
+
+impl Patterns {
+    fn apply_to(&self, index: &str) -> bool {
+        self.index_patterns.iter().any(|pattern| matches(pattern, index))
+    }
+}
+
+/// The composable template that applies, which is the one with the highest priority, or else all legacy ones that do. None
+/// if they cannot be asked for.
+async fn matching(client: &Client, physical: &str) -> Option<Vec<String>> {
+    let what = "looking up index templates";
+    let answer = client.request(Method::Get, "/_index_template", None, what).await.ok()?;
+    let composable = answer.read::<Composable>(what).ok()?.index_templates;
+    let applies = composable.into_iter().filter(|one| one.index_template.apply_to(physical));
+    if let Some(Named { name, .. }) = applies.max_by_key(|one| one.index_template.priority.unwrap_or(0)) {
+        return Some(vec![name]);
+    }
+    let answer = client.request(Method::Get, "/_template", None, what).await.ok()?;
+    let legacy = answer.read::<BTreeMap<String, Patterns>>(what).ok()?;
+    Some(legacy.into_iter().filter(|(_, patterns)| patterns.apply_to(physical)).map(|(name, _)| name).collect())
+}
+
+/// Whether a pattern, in which `*` stands for any text, matches a hidden index: one that matches all does not.
+fn matches(pattern: &str, index: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| index.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(place) = rest.find(part) else { return false };
+        rest = &rest[place + part.len()..];
+    }
+    rest.ends_with(last) && pattern.bytes().any(|byte| byte != b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_as_in_elasticsearch() {
+        for pattern in ["stats*", "s*", "*-g000001", "st*ts-*1", "stats-g000001", "*stats*", "stats**g*"] {
+            assert!(matches(pattern, "stats-g000001"), "{pattern}");
+        }
+        for pattern in ["*", "**", "", "stats", "stat-*", "*-g00001", "stats-g000001x", "*g*g*", "stats-g000001*1"] {
+            assert!(!matches(pattern, "stats-g000001"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_readers_would_notice_is_a_difference_and_nothing_else() {
+        let asked = json!({ "dynamic": "strict", "properties": {
+            "day": { "type": "date", "format": "strict_date_optional_time||epoch_millis" },
+            "search": { "properties": { "total": { "type": "long" }, "list": { "type": "object", "enabled": false } } },
+        } });
+        let differences = |changes: &[(&str, Value)]| {
+            let mut found = asked.clone();
+            found["properties"]["day"].as_object_mut().unwrap().remove("format");
+            for (path, value) in changes {
+                let (parent, name) = path.rsplit_once('/').unwrap();
+                found.pointer_mut(parent).unwrap()[name] = value.clone();
+            }
+            let mut differences = Vec::new();
+            mapping_differences(&asked, &found, &mut differences);
+            differences
+        };
+        for (path, value) in [
+            ("/properties/another", json!({ "type": "keyword" })),
+            ("/properties/search/properties/list/properties", json!({ "x": { "type": "long" } })),
+            ("/_source", json!({ "enabled": true })),
+            ("/_source", json!({ "excludes": [] })),
+            ("/runtime", json!({ "another": { "type": "keyword" } })),
+            ("/date_detection", json!(false)),
+        ] {
+            assert_eq!(differences(&[(path, value)]), [""; 0], "{path}");
+        }
+        for (path, value) in [
+            ("/properties/day/format", json!("yyyy")),
+            ("/properties/day/fields", json!({ "x": { "type": "keyword" } })),
+            ("/properties/search/properties/total/type", json!("keyword")),
+            ("/properties/search/properties/list/enabled", json!(true)),
+            ("/_source", json!({ "enabled": false })),
+            ("/_source", json!({ "excludes": ["x"] })),
+            ("/_source", json!({ "mode": "synthetic" })),
+            ("/_routing", json!({ "required": true })),
+            ("/runtime", json!({ "search.total": { "type": "keyword" } })),
+            ("/dynamic", json!("true")),
+        ] {
+            assert_eq!(differences(&[(path, value.clone())]).len(), 1, "{path} {value}");
+        }
+    }
+}

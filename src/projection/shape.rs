@@ -1,0 +1,99 @@
+//! The shape of an index: what cannot be changed in place, so that an index of another shape must be rebuilt.
+//!
+//! It stands in the checkpoint. Any change of a mapping, by a newer version of daybook, changes it; so does a change of the
+//! setting that says which terms have documents.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::terms::Scope;
+use super::{Kind, Plan};
+use crate::elastic::index::Index;
+use crate::failure::Failure;
+
+/// What an index was made for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shape {
+    /// A hash of the mapping that daybook gave it. Indices of before this was recorded have none.
+    #[serde(default)]
+    pub mapping: Option<String>,
+    /// Which terms have documents, in `stats-terms` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<Scope>,
+}
+
+impl Plan {
+    /// The shape that an index is given now.
+    pub fn shape(&self, kind: Kind) -> Shape {
+        let terms = (kind == Kind::Terms).then(|| self.terms.clone());
+        Shape { mapping: Some(hash(&kind.mapping())), terms }
+    }
+
+    /// Refuses an index of another shape than it would be given now.
+    pub fn check_shape(&self, kind: Kind, index: &Index) -> Result<(), Failure> {
+        let (found, wanted) = (Shape::of(index), self.shape(kind));
+        let Index { physical, alias, .. } = index;
+        let rebuild = format!("run `daybook rebuild --only {}` to make it anew", kind.name());
+        if let (Some(found), Some(wanted)) = (&found.terms, &wanted.terms)
+            && found != wanted
+        {
+            return Err(Failure::failed(format!(
+                "the index {physical} behind {alias} was made for {found}, the settings ask for {wanted}"
+            ))
+            .hint(format!("{rebuild}, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were")));
+        }
+        if found != wanted {
+            return Err(Failure::failed(format!(
+                "the index {physical} behind {alias} was made with another mapping than this version of daybook uses"
+            ))
+            .hint(format!("{rebuild}; readers are served by the old one until then")));
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    /// The shape that stands in an index's checkpoint.
+    pub fn of(index: &Index) -> Self {
+        let stored = index.checkpoint.shape.clone();
+        stored.and_then(|shape| serde_json::from_value(shape).ok()).unwrap_or(Self { mapping: None, terms: None })
+    }
+}
+
+/// 96 bits are enough to tell the mappings of a few versions apart.
+fn hash(mapping: &Value) -> String {
+    // The keys of a JSON object are sorted.
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(mapping.to_string())[..12])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_change_of_a_mapping_changes_the_shape() {
+        for kind in Kind::ALL {
+            let mapping = kind.mapping();
+            let mut paths = Vec::new();
+            pointers(&mapping, String::new(), &mut paths);
+            assert!(paths.len() > 10, "{kind:?}: {paths:?}");
+            for path in paths {
+                let mut changed = mapping.clone();
+                *changed.pointer_mut(&path).unwrap() = "changed".into();
+                assert_ne!(hash(&changed), hash(&mapping), "{kind:?} {path}");
+            }
+        }
+    }
+
+    fn pointers(value: &Value, path: String, paths: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(name, value)| pointers(value, format!("{path}/{name}"), paths));
+            }
+            _ => paths.push(path),
+        }
+    }
+}
