@@ -13,6 +13,7 @@ mod encrypted; // certificates: whom the program trusts that speaks for Elastics
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
+mod failures; // the table of messages in docs/operating.md: each failure made
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
 mod late; // a writer that commits after its day was applied
