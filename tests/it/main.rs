@@ -19,6 +19,7 @@ mod import; // what the old system left: in each of its forms the same ledger as
 mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
+mod moving; // docs/moving.md, followed word by word on an old-style index
 mod once; // the same day again, one after the other and all at once
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
