@@ -55,13 +55,11 @@ impl<'a> Counting<'a> {
         let Some(from) = self.next else { return Ok(None) };
         let day = snapshot.day();
         let aggregation = Aggregation::of_part(from, self.memory.for_counting());
-        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
-        let (answer, counting) = oneshot::channel();
-        self.thread.spawn(move || drop(answer.send(count(day, aggregation, batches))));
-        let sent = snapshot.send_rows(sender).await;
-        let counted = joined(day, counting.await)?;
-        sent?;
-        let (rows, mut aggregation) = counted?;
+        let (rows, mut aggregation) = match self.fingerprint.rows {
+            // The fingerprint is of the same snapshot: of a quiet day there is nothing to read.
+            0 => (0, aggregation),
+            _ => self.read(snapshot, aggregation).await?,
+        };
         self.check(day, rows, aggregation.figures())?;
         if let Some(through) = self.posted_through {
             aggregation = subtract_posted(reader, day, through, aggregation).await?;
@@ -72,6 +70,22 @@ impl<'a> Counting<'a> {
         let rejections = std::mem::take(&mut part.rejections);
         self.of_events.get_or_insert((part.figures, rejections));
         Ok(Some(part))
+    }
+
+    /// Adds the day's rows to an aggregation, and tells how many there were.
+    async fn read(
+        &self,
+        snapshot: &mut DaySnapshot<'_>,
+        aggregation: Aggregation,
+    ) -> Result<(i64, Aggregation), Failure> {
+        let day = snapshot.day();
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let (answer, counting) = oneshot::channel();
+        self.thread.spawn(move || drop(answer.send(count(day, aggregation, batches))));
+        let sent = snapshot.send_rows(sender).await;
+        let counted = joined(day, counting.await)?;
+        sent?;
+        counted
     }
 
     /// What became of the events, and those that were rejected.

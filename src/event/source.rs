@@ -125,13 +125,12 @@ impl Source {
     }
 
     async fn begin(&mut self, what: &str) -> Result<(), Failure> {
-        if std::mem::replace(&mut self.in_transaction, false) {
-            sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.attempt(what)?;
-        }
-        sqlx::raw_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            .execute(&mut self.connection)
-            .await
-            .attempt(what)?;
+        let statements = if std::mem::replace(&mut self.in_transaction, false) {
+            "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        } else {
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        };
+        sqlx::raw_sql(statements).execute(&mut self.connection).await.attempt(what)?;
         self.in_transaction = true;
         Ok(())
     }

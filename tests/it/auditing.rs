@@ -67,7 +67,7 @@ async fn auditor_of(world: &World) -> Login {
 }
 
 /// The rows that a query gives, as text: the names of the columns, then a line a row.
-async fn ask(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+pub async fn ask(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
     let rows = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await?;
     let Some(first) = rows.first() else {
         return Ok(vec!["(no row)".to_owned()]);

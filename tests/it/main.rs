@@ -15,11 +15,13 @@ mod encrypted; // certificates: whom the program trusts that speaks for Elastics
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
+mod failures; // the table of messages in docs/operating.md: each failure made
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
 mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
+mod moving; // docs/moving.md, followed word by word on an old-style index
 mod once; // the same day again, one after the other and all at once
 mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program

@@ -1,0 +1,350 @@
+//! The table of messages in docs/operating.md: each of its failures is made, and ends with the code and says the words that stand
+//! there. A row without a case fails, and so does a case without a row.
+
+use std::collections::BTreeSet;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, StreamExt as _};
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::hold::{Place, signal};
+use crate::support::program::{self, Ended};
+use crate::support::proxy::{Proxy, Reply};
+use crate::support::world::with_database;
+use crate::support::{Event, Login, RECORDSET, World};
+
+const HANDBOOK: &str = include_str!("../../docs/operating.md");
+
+const DAY: &str = "2020-02-16";
+const APPLY: [&str; 3] = ["apply", "--day", DAY];
+const POST: [&str; 4] = ["apply", "--day", DAY, "--no-project"];
+
+/// How many failures are made at a time.
+const AT_ONCE: usize = 4;
+
+/// A row of the table.
+struct Row {
+    failure: &'static str,
+    code: i32,
+    /// What is said, in its order.
+    words: Vec<&'static str>,
+}
+
+fn rows() -> Vec<Row> {
+    let section = HANDBOOK.split_once("\n## Messages\n").expect("the section Messages").1;
+    let table = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [failure, code, message, way_out] = cells[..] else { panic!("not four columns: {line}") };
+        assert!(!way_out.is_empty(), "no way out: {line}");
+        let words = message.trim_matches('`').split('…').map(str::trim).collect();
+        Row { failure, code: code.parse().expect("an exit code"), words }
+    });
+    rows.collect()
+}
+
+/// Makes a failure in a world with one event and a ledger.
+type Case = fn(&World) -> BoxFuture<'_, Ended>;
+
+const CASES: &[(&str, Case)] = &[
+    ("no setting names a ledger", |_| Box::pin(async { bare(&[], &APPLY).await })),
+    ("the ledger's URL is none of Postgres", |world| with(world, "DAYBOOK_LEDGER_URL", "mysql://u@h/d", &APPLY)),
+    ("no setting names Elasticsearch", |world| Box::pin(async { bare(&world.settings()[..1], &APPLY).await })),
+    ("the address of Elasticsearch is none", |world| with(world, "DAYBOOK_ELASTICSEARCH_URL", "ftp://h", &APPLY)),
+    ("the prefix cannot begin an index name", |world| with(world, "DAYBOOK_INDEX_PREFIX", "Stats", &APPLY)),
+    ("the configuration file is not there", |world| with(world, "DAYBOOK_CONFIG", "/nowhere.toml", &APPLY)),
+    ("the configuration file has an unknown key", |world| Box::pin(unknown_key(world))),
+    ("a dimension of `stats-terms` is none", |world| with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)),
+    ("too little memory is given", |world| with(world, "DAYBOOK_MEMORY", "1M", &APPLY)),
+    ("an unknown option", |world| run(world, &["apply", "--dry-rum"])),
+    ("an option of `idb` before another command", |world| run(world, &["--journal", "apply"])),
+    ("a date that is none", |world| run(world, &["apply", "--day", "16.02.2020"])),
+    ("the last day is before the first", |world| run(world, &["apply", "--from", "2020-02-17", "--to", DAY])),
+    ("the day is not over", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(0)]).await })),
+    ("the day has not begun", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(2)]).await })),
+    ("the time zone is unknown", |world| run(world, &["migrate", "--time-zone", "Mars/Olympus"])),
+    ("the ledger has another time zone", |world| run(world, &["migrate", "--time-zone", "Europe/Berlin"])),
+    ("the database has no ledger", |world| after(world, "DROP SCHEMA daybook CASCADE", &APPLY)),
+    ("the ledger is newer than the program", |world| {
+        let newer = "INSERT INTO daybook.schema_version (version, name, applied_on, checksum)
+                     SELECT version + 1000, name, applied_on, checksum FROM daybook.schema_version";
+        after(world, newer, &APPLY)
+    }),
+    ("Postgres refuses the password", |world| {
+        Box::pin(async {
+            let wrong = with_password(&world.ledger_url);
+            world.run_with(&[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY).await
+        })
+    }),
+    ("there is no such database", |world| {
+        Box::pin(async {
+            let nowhere = with_database(&world.ledger_url, "daybook_test_nowhere");
+            world.run_with(&[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY).await
+        })
+    }),
+    ("the login may not use the ledger", |world| Box::pin(as_login(world, ""))),
+    ("the source has no tables", |world| after(world, "DROP TABLE stats", &APPLY)),
+    ("a column of the source has another type", |world| {
+        after(world, "ALTER TABLE stats ALTER payload TYPE text", &APPLY)
+    }),
+    ("the login may not read the source", |world| Box::pin(as_login(world, "GRANT daybook_job TO"))),
+    ("events of a posted day are gone", |world| {
+        Box::pin(async {
+            world.log(&[Event::search(2, DAY, RECORDSET, 7)]).await;
+            world.run(&POST).await.expect(0);
+            after(world, "DELETE FROM stats WHERE id = 2", &POST).await
+        })
+    }),
+    ("the source has a day that was imported", |world| {
+        Box::pin(async {
+            import(world, &[5], "--replace").await.expect(0);
+            world.run(&POST).await
+        })
+    }),
+    ("there is no such entry", |world| run(world, &["show", "99"])),
+    ("an entry is reversed twice", |world| {
+        Box::pin(async {
+            world.run(&POST).await.expect(0);
+            let reverse = ["reverse", "1", "--reason", "a test", "--no-project"];
+            world.run(&reverse).await.expect(0);
+            world.run(&reverse).await
+        })
+    }),
+    ("documents contradict each other", |world| {
+        Box::pin(async {
+            world.execute("DELETE FROM stats").await;
+            import(world, &[5, 6], "--dry-run").await
+        })
+    }),
+    ("an export goes into a ledger with other entries", |world| Box::pin(export_into_another(world))),
+    ("there is no rebuild to take back", |world| {
+        Box::pin(async {
+            world.run(&APPLY).await.expect(0);
+            world.run(&["rebuild", "--rollback"]).await
+        })
+    }),
+    ("another run is posting", |world| {
+        Box::pin(async {
+            let mut other = world.sql().await;
+            sqlx::raw_sql("SELECT pg_advisory_lock(x'646179626f6f6b'::bigint)").execute(&mut other).await.unwrap();
+            world.run(&APPLY).await
+        })
+    }),
+    ("Postgres is down", |world| {
+        Box::pin(async {
+            let proxy = Proxy::tcp(&world.ledger_url).await;
+            proxy.cut().await;
+            world.run_with(&[("DAYBOOK_LEDGER_URL", proxy.url())], &APPLY).await
+        })
+    }),
+    ("Elasticsearch is down while a day is applied", |world| Box::pin(without_elasticsearch(world, &APPLY))),
+    ("Elasticsearch is down while documents are written", |world| Box::pin(without_elasticsearch(world, &["project"]))),
+    ("Elasticsearch refuses the password", |world| {
+        Box::pin(async {
+            let wrong = with_password(&world.elasticsearch_url);
+            world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &wrong)], &APPLY).await
+        })
+    }),
+    ("Elasticsearch refuses the user", |world| answered(world, 403, r#"{"error": "not you"}"#, "/")),
+    ("Elasticsearch is too old", |world| answered(world, 200, r#"{"nodes": {"a": {"version": "6.8.23"}}}"#, "/_nodes")),
+    ("an index has the alias's name", |world| {
+        Box::pin(async {
+            world.elastic(Method::PUT, &world.prefix, None).await;
+            world.run(&APPLY).await
+        })
+    }),
+    ("the alias stands for two indices", |world| {
+        Box::pin(async {
+            index_behind_the_alias(world, "one").await;
+            index_behind_the_alias(world, "two").await;
+            world.run(&APPLY).await
+        })
+    }),
+    ("the index behind the alias is not daybook's", |world| {
+        Box::pin(async {
+            index_behind_the_alias(world, "theirs").await;
+            world.run(&APPLY).await
+        })
+    }),
+    ("the index belongs to another ledger", |world| {
+        Box::pin(async {
+            world.run(&APPLY).await.expect(0);
+            let other = World::new().await;
+            // Clones of one template are, to daybook, the same ledger.
+            other.execute("UPDATE daybook.ledger SET ledger_id = gen_random_uuid()").await;
+            other.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
+            let ended = other.run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY).await;
+            other.end().await;
+            ended
+        })
+    }),
+    ("the index has entries that the ledger lacks", |world| {
+        Box::pin(async {
+            world.run(&APPLY).await.expect(0);
+            world.run(&["apply", "--day", "2020-02-17"]).await.expect(0);
+            let restored = World::new().await;
+            restored.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
+            let ended = restored.run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY).await;
+            restored.end().await;
+            ended
+        })
+    }),
+    ("the settings of `stats-terms` were changed", |world| {
+        Box::pin(async {
+            world.run(&APPLY).await.expect(0);
+            world.run_with(&[("DAYBOOK_TERMS_DIMENSIONS", "queries")], &APPLY).await
+        })
+    }),
+    ("a document was edited", |world| {
+        Box::pin(async {
+            world.run(&APPLY).await.expect(0);
+            let path = format!("{}/_update/{DAY}:{RECORDSET}?refresh=true", world.prefix);
+            let edited = json!({ "doc": { "records": { "search": { "total": 6 } } } });
+            world.elastic(Method::POST, &path, Some(edited)).await;
+            world.run(&["verify", "--projections"]).await
+        })
+    }),
+    ("the run was interrupted", |world| {
+        Box::pin(async {
+            world.run(&POST).await.expect(0);
+            let _hold = world.hold_at(Place::Projecting).await;
+            let program = world.command(&["project"]).spawn().unwrap();
+            world.until_held().await;
+            signal("INT", &program).await;
+            program.wait_with_output().await.unwrap().into()
+        })
+    }),
+];
+
+#[tokio::test]
+async fn every_failure_of_the_table_ends_and_speaks_as_the_table_says() {
+    let rows = rows();
+    assert!(rows.len() >= 30, "{} rows", rows.len());
+    let told: BTreeSet<&str> = rows.iter().map(|row| row.failure).collect();
+    let made: BTreeSet<&str> = CASES.iter().map(|(failure, _)| *failure).collect();
+    assert_eq!(told, made, "the rows of the table, and the cases here");
+    stream::iter(&rows).for_each_concurrent(AT_ONCE, check).await;
+}
+
+async fn check(row: &Row) {
+    let world = World::new().await;
+    world.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
+    let (_, make) = CASES.iter().find(|(failure, _)| *failure == row.failure).expect("a case");
+    let ended = make(&world).await;
+    assert_eq!(ended.code, Some(row.code), "{}: {}{}", row.failure, ended.stdout, ended.stderr);
+    // What verify finds is a result, not an error.
+    let text = if row.code == 4 { &ended.stdout } else { &ended.stderr };
+    let mut rest = text.as_str();
+    for words in &row.words {
+        let found = rest.find(words).unwrap_or_else(|| panic!("{}: no '{words}' in {text}", row.failure));
+        rest = &rest[found + words.len()..];
+    }
+    world.end().await;
+}
+
+/// The program with these settings only.
+async fn bare(settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    program::command(settings, arguments).output().await.unwrap().into()
+}
+
+fn run<'a>(world: &'a World, arguments: &'static [&'static str]) -> BoxFuture<'a, Ended> {
+    Box::pin(world.run(arguments))
+}
+
+fn with<'a>(
+    world: &'a World,
+    setting: &'static str,
+    value: &'static str,
+    arguments: &'static [&'static str],
+) -> BoxFuture<'a, Ended> {
+    Box::pin(async move { world.run_with(&[(setting, value)], arguments).await })
+}
+
+/// Runs SQL as the owner first.
+fn after<'a>(world: &'a World, sql: &'static str, arguments: &'static [&'static str]) -> BoxFuture<'a, Ended> {
+    Box::pin(async move {
+        world.execute(sql).await;
+        world.run(arguments).await
+    })
+}
+
+/// Where Elasticsearch answers requests of a path itself.
+fn answered<'a>(world: &'a World, status: u16, body: &'static str, path: &'static str) -> BoxFuture<'a, Ended> {
+    Box::pin(async move {
+        let proxy = Proxy::http(&world.elasticsearch_url).await;
+        proxy.answer(move |request, _| request.line.contains(path).then(|| Reply::new(status, body)));
+        world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], &APPLY).await
+    })
+}
+
+async fn without_elasticsearch(world: &World, arguments: &[&str]) -> Ended {
+    let proxy = Proxy::http(&world.elasticsearch_url).await;
+    proxy.cut().await;
+    world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], arguments).await
+}
+
+async fn index_behind_the_alias(world: &World, name: &str) {
+    let aliases = json!({ "aliases": { world.prefix.as_str(): {} } });
+    world.elastic(Method::PUT, &format!("{}-{name}", world.prefix), Some(aliases)).await;
+}
+
+/// Applies as a login that may do nothing but what it is granted.
+async fn as_login(world: &World, grant: &str) -> Ended {
+    let login = Login::new(world).await;
+    if !grant.is_empty() {
+        world.execute(&format!("{grant} {}", login.role)).await;
+    }
+    let ended = world.run_with(&[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &APPLY).await;
+    world.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", login.role)).await;
+    ended
+}
+
+async fn unknown_key(world: &World) -> Ended {
+    let file = in_a_file(world, "toml", "ledger_adress = 'postgres://h/d'\n");
+    let ended = world.run_with(&[("DAYBOOK_CONFIG", &file)], &APPLY).await;
+    std::fs::remove_file(file).unwrap();
+    ended
+}
+
+/// Imports documents of one recordset and the day, with these totals.
+async fn import(world: &World, totals: &[i64], option: &str) -> Ended {
+    let documents = totals.iter().map(|total| {
+        let cell = json!({ "count": 1, "total": total });
+        json!({ "recordset_id": RECORDSET, "harvest_date": "2020-02-17", "records": { "search": cell } })
+    });
+    let lines: Vec<String> = documents.map(|document| format!("{document}\n")).collect();
+    let file = in_a_file(world, "log", &lines.concat());
+    let ended = world.run(&["import", "--no-project", option, &file]).await;
+    std::fs::remove_file(file).unwrap();
+    ended
+}
+
+async fn export_into_another(world: &World) -> Ended {
+    world.run(&POST).await.expect(0);
+    let file = std::env::temp_dir().join(format!("{}.ndjson", world.prefix));
+    let file = file.to_str().unwrap();
+    world.run(&["export", "--output", file]).await.expect(0);
+    let other = World::new().await;
+    other.run(&["apply", "--day", "2020-02-17", "--no-project"]).await.expect(0);
+    let ended = other.run(&["import", file]).await;
+    std::fs::remove_file(file).unwrap();
+    other.end().await;
+    ended
+}
+
+fn in_a_file(world: &World, ending: &str, text: &str) -> String {
+    let path = std::env::temp_dir().join(format!("{}.{ending}", world.prefix));
+    std::fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn with_password(url: &str) -> String {
+    let mut url: url::Url = url.parse().unwrap();
+    url.set_password(Some("not-the-password")).unwrap();
+    url.into()
+}
+
+fn in_days(days: u64) -> String {
+    (daybook::clock::now().date_naive() + chrono::Days::new(days)).to_string()
+}
