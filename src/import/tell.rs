@@ -10,11 +10,11 @@ use crate::ledger::EntryId;
 use crate::output::{Grouped, Output, counted};
 
 /// What was done with a day.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(super) enum Outcome {
     /// An entry was posted.
-    Posted { entry_id: EntryId, cells: u64 },
+    Posted { entry_id: EntryId, entry_hash: String, cells: u64 },
     /// An entry would be posted.
     WouldPost,
     /// An entry of the same content is there.
@@ -212,7 +212,7 @@ impl<'a, O> DayFields<'a, O> {
 
 pub(super) fn day(output: Output, day: Day, staged: &StagedDay, outcome: &Outcome) {
     let done = match outcome {
-        Outcome::Posted { entry_id, cells } => {
+        Outcome::Posted { entry_id, cells, .. } => {
             format!("entry {entry_id} (import), {}", counted(*cells, "cell", "cells"))
         }
         Outcome::WouldPost => "would post: import".to_owned(),
@@ -233,6 +233,9 @@ pub(super) fn day(output: Output, day: Day, staged: &StagedDay, outcome: &Outcom
     }
     if staged.incomplete > 0 {
         text += &format!("; terms incomplete in {}", counted(staged.incomplete, "document", "documents"));
+    }
+    if let Outcome::Posted { entry_hash, .. } = outcome {
+        text += &format!("; entry_hash {entry_hash}");
     }
     output.tell("import_day", DayFields::new(day, staged, outcome), text);
 }
