@@ -89,7 +89,7 @@ COMMENT ON COLUMN daybook.entry.source_events IS 'Rows that the source table hel
 COMMENT ON COLUMN daybook.entry.source_counted IS 'Of those, events that were counted.';
 COMMENT ON COLUMN daybook.entry.source_ignored IS 'Of those, events of a record type that is not counted.';
 COMMENT ON COLUMN daybook.entry.source_rejected IS 'Of those, events that no rule could count; kept in rejected_event by the first entry of the day that met them.';
-COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s source rows (number, highest id, order-free hash of the ids); the same fingerprint means the same set of ids.';
+COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s source rows: number, highest id, order-free sums over the ids and over hashes of the short columns and the queries'' hashes. The same fingerprint is taken for the same rows.';
 COMMENT ON COLUMN daybook.entry.delta_rows IS 'Number of interaction_delta rows of the entry; 0 for a quiet day.';
 COMMENT ON COLUMN daybook.entry.terms_complete IS 'Whether the maps of every delta row sum to its total. False where documents of the old system without all their terms were imported, and for what corrects or reverses those.';
 COMMENT ON COLUMN daybook.entry.content_hash IS 'SHA-256 over the entry''s delta rows; daybook.content_hash_of(entry_id) computes it again.';

@@ -145,7 +145,8 @@ impl Aggregation {
         self.figures
     }
 
-    fn reject(&mut self, rejection: Rejection) {
+    /// Accounts for a row of the source that cannot be counted.
+    pub fn reject(&mut self, rejection: Rejection) {
         self.figures.rejected += 1;
         self.rejections.push(rejection);
     }

@@ -75,6 +75,14 @@ fn what_is_posted_taken_off_leaves_the_difference() {
     assert_eq!(shown(&difference), [r#"search 1 4 [] [q2=4] [{"country":"US"}=4]"#]);
     assert!(difference.decrease().is_none());
 
+    // A query that is filled in later moves what is counted already to another term, and takes nothing away.
+    let mut filled_in = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    filled_in.add(row(1, "search", &a, "q2")).unwrap();
+    filled_in.subtract(posted).unwrap();
+    let difference = filled_in.finish().unwrap().deltas;
+    assert_eq!(shown(&difference), ["search 0 0 [] [q1=-3,q2=3] []"]);
+    assert!(difference.decrease().is_none());
+
     let mut same = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
     same.add(row(1, "search", &a, "q1")).unwrap();
     same.subtract(posted).unwrap();
@@ -87,10 +95,11 @@ fn what_is_posted_taken_off_leaves_the_difference() {
 
 #[test]
 fn sums_that_overflow_are_an_error_that_names_the_cell() {
-    let most = format!(r#"{{"{RECORDSET}": {}}}"#, i64::MAX);
     let one = format!(r#"{{"{RECORDSET}": 1}}"#);
+    let (record_type, stat_type) = (RecordType::Records, StatType::Search);
+    let cell = Cell { recordset_id: RECORDSET.parse().unwrap(), record_type, stat_type };
     let mut aggregation = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
-    aggregation.add(row(1, "search", &most, "q")).unwrap();
+    aggregation.add_counted(PostedRow { cell, count: 1, total: i64::MAX, maps: [&[]; 3] }).unwrap();
     let overflow = aggregation.add(row(2, "search", &one, "q")).unwrap_err();
     assert!(overflow.to_string().contains(RECORDSET));
 }
@@ -116,7 +125,7 @@ fn mixed_rows() -> Vec<(i64, &'static str, String, String)> {
             let recordset = recordset(n * 7919 % 97);
             let record = recordset.replace("3303", &format!("{:04x}", n % 50));
             match n % 4 {
-                0 => (n, "search", format!(r#"{{"{recordset}": {}}}"#, n * 5_000_000_000), format!("q{}", n % 13)),
+                0 => (n, "search", format!(r#"{{"{recordset}": {}}}"#, n * 500_000_000), format!("q{}", n % 13)),
                 1 => (n, "seen", format!(r#"{{"{record}": "{recordset}", "{n}": "{recordset}"}}"#), format!("q{n}")),
                 2 => (n, "view", format!(r#"{{"{}": "{recordset}"}}"#, record.to_uppercase()), String::new()),
                 _ => (n, "download", format!(r#"{{"{recordset}": {n}}}"#), "a \"quoted\" query".to_owned()),

@@ -101,7 +101,13 @@ fn count(
 ) -> Result<(i64, Aggregation), Failure> {
     let mut rows = Rows::of(day);
     while let Some(batch) = batches.blocking_recv() {
-        rows.read(&batch, |row| aggregation.add(row).map_err(|error| overflow(day, error)))?;
+        rows.read(&batch, |row| match row {
+            Ok(row) => aggregation.add(row).map_err(|error| overflow(day, error)),
+            Err(rejection) => {
+                aggregation.reject(rejection);
+                Ok(())
+            }
+        })?;
     }
     Ok((rows.finish()?, aggregation))
 }

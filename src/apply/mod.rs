@@ -230,6 +230,12 @@ async fn refuse_imported(reader: &mut Reader, day: Day, entry_id: EntryId, event
 
 fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint) -> String {
     let before = newest.map_or(0, |entry| entry.source_events);
+    if before == now.rows {
+        return format!(
+            "the source's {} of the day are not what they were when it was last posted: their ids, queries, geocodes, types or payloads differ",
+            counted(before, "event", "events")
+        );
+    }
     format!("the source had {before} events of the day when it was last posted, and has {} now", now.rows)
 }
 

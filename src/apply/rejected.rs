@@ -1,13 +1,15 @@
 //! Keeping the events that no rule can count, whole, beside the entry that met them.
 
 use crate::event::Rejection;
-use crate::event::source::DaySnapshot;
+use crate::event::source::{DaySnapshot, KeptRow};
 use crate::failure::Failure;
 use crate::ledger::post::{Posting, RejectedEvent};
 use crate::ledger::read::Reader;
 
-/// Rows that are in memory at a time.
-const BATCH: usize = 100;
+/// Events that are asked for at a time.
+const IDS_AT_A_TIME: usize = 1000;
+/// Bytes of events that wait to be written; one event may be larger.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Keeps those that the ledger does not hold yet, with their rows.
 pub(super) async fn keep(
@@ -23,24 +25,30 @@ pub(super) async fn keep(
     let kept = reader.rejected_of(day).await?;
     rejections.retain(|rejection| !kept.contains(&rejection.source_id));
     rejections.sort_by_key(|rejection| rejection.source_id);
-    for batch in rejections.chunks(BATCH) {
-        let ids: Vec<i64> = batch.iter().map(|rejection| rejection.source_id).collect();
-        let mut rows = snapshot.keep(&ids).await?;
-        let mut events = Vec::with_capacity(batch.len());
-        for Rejection { source_id, reason, message } in batch {
-            let Some(place) = rows.iter().position(|row| row.source_id == *source_id) else {
-                return Err(Failure::failed(format!(
-                    "event {source_id} of {day} cannot be read a second time: nothing was posted"
-                )));
-            };
-            events.push(RejectedEvent {
-                source_id: *source_id,
-                reason: *reason,
-                message,
-                row: rows.swap_remove(place).json,
-            });
+    for rejections in rejections.chunks(IDS_AT_A_TIME) {
+        let ids: Vec<i64> = rejections.iter().map(|rejection| rejection.source_id).collect();
+        let (mut batch, mut bytes, mut read) = (Vec::new(), 0, 0);
+        snapshot
+            .keep(&ids, async |KeptRow { source_id, json }| {
+                let Ok(place) = ids.binary_search(&source_id) else { return Ok(()) };
+                let Rejection { reason, message, .. } = &rejections[place];
+                read += 1;
+                bytes += json.len();
+                batch.push(RejectedEvent { source_id, reason: *reason, message, row: json });
+                if bytes < BATCH_BYTES {
+                    return Ok(());
+                }
+                bytes = 0;
+                posting.keep_rejected(&std::mem::take(&mut batch)).await
+            })
+            .await?;
+        if read != ids.len() {
+            return Err(Failure::failed(format!(
+                "of {} rejected events of {day}, {read} can be read a second time: nothing was posted",
+                ids.len()
+            )));
         }
-        posting.keep_rejected(&events).await?;
+        posting.keep_rejected(&batch).await?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 mod copy;
 pub mod geocode;
+mod kept;
 mod number;
 mod payload;
 pub mod source;
@@ -20,6 +21,10 @@ pub const RULE_VERSION: i32 = 1;
 
 /// Longest term in bytes; an event that would make a longer one is rejected.
 pub const MAX_TERM_BYTES: usize = 1024;
+
+/// Largest number of records that a payload entry may name. Events with a larger one are rejected: nine million interactions
+/// of this size fit into a cell's balance, so no event can make a later day overflow.
+pub const MAX_RECORDS: i64 = 1_000_000_000_000;
 
 /// What kind of thing a recordset's interaction was with.
 ///
@@ -195,7 +200,7 @@ pub enum Reason {
     RecordsetNotAUuid,
     /// A number of records is not a non-negative integer.
     NotANaturalNumber,
-    /// A number of records is beyond what a bigint holds.
+    /// A number of records is larger than [`MAX_RECORDS`].
     NumberTooLarge,
     /// A term is longer than [`MAX_TERM_BYTES`].
     TermTooLong,
@@ -203,6 +208,8 @@ pub enum Reason {
     TermHoldsNul,
     /// The geocode is no JSON that can be read.
     GeocodeUnreadable,
+    /// A column holds bytes that are not UTF-8.
+    NotUtf8,
 }
 
 impl Reason {
@@ -217,6 +224,7 @@ impl Reason {
             Self::TermTooLong => "term_too_long",
             Self::TermHoldsNul => "term_holds_nul",
             Self::GeocodeUnreadable => "geocode_unreadable",
+            Self::NotUtf8 => "not_utf8",
         }
     }
 }
@@ -273,9 +281,10 @@ fn check_term(what: &str, term: &str) -> Result<(), Defect> {
     Ok(())
 }
 
-/// Reads the token of a JSON value as a number of records; says in words what is wrong with it.
+/// Reads the token of a JSON value as a sum of records, which may be larger than what one event names; says in words what
+/// is wrong with it.
 pub(crate) fn read_number(token: &str) -> Result<i64, String> {
-    number::read(token).map_err(|defect| defect.message)
+    number::read(token, i64::MAX).map_err(|defect| defect.message)
 }
 
 /// Says in words why a term does not fit the ledger.

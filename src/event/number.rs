@@ -1,23 +1,21 @@
-//! Numbers of records: JSON numbers that are non-negative integers, read exactly.
+//! Numbers of records: JSON numbers that are non-negative integers up to a limit, read exactly.
 //!
 //! `12.0` and `1.2e1` are 12. A float would also take 12.00000000000000000001 or 1e-400 for integers, so the digits are
 //! looked at instead.
 
 use super::{Defect, Reason, excerpt};
 
-/// Reads the token of a JSON value as a number of records.
-pub(super) fn read(token: &str) -> Result<i64, Defect> {
+/// Reads the token of a JSON value as a number of records, at most `most`.
+pub(super) fn read(token: &str, most: i64) -> Result<i64, Defect> {
     if !token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return Err(not_natural(token));
     }
-    if token.bytes().all(|b| b.is_ascii_digit()) {
-        return token.parse().map_err(|_| too_large(token));
-    }
-    read_decimal(token)
+    let number = if token.bytes().all(|b| b.is_ascii_digit()) { token.parse().ok() } else { read_decimal(token)? };
+    number.filter(|number| *number <= most).ok_or_else(|| too_large(token, most))
 }
 
-/// Reads a JSON number with a sign, a fraction or an exponent.
-fn read_decimal(token: &str) -> Result<i64, Defect> {
+/// Reads a JSON number with a sign, a fraction or an exponent; none if it is beyond an i64.
+fn read_decimal(token: &str) -> Result<Option<i64>, Defect> {
     let (mantissa, exponent) = match token.split_once(['e', 'E']) {
         // An exponent beyond an i64 is as good as infinite.
         Some((mantissa, digits)) => {
@@ -31,7 +29,7 @@ fn read_decimal(token: &str) -> Result<i64, Defect> {
 
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
     let Some(last) = digits.iter().rposition(|digit| *digit != b'0') else {
-        return Ok(0);
+        return Ok(Some(0));
     };
     if negative {
         return Err(not_natural(token));
@@ -42,22 +40,19 @@ fn read_decimal(token: &str) -> Result<i64, Defect> {
     if zeros < 0 {
         return Err(not_natural(token));
     }
-    let zeros = u32::try_from(zeros).map_err(|_| too_large(token))?;
+    let Ok(zeros) = u32::try_from(zeros) else { return Ok(None) };
     let significant = digits[..=last]
         .iter()
         .try_fold(0_i64, |value, digit| value.checked_mul(10)?.checked_add(i64::from(digit - b'0')));
-    significant.and_then(|value| 10_i64.checked_pow(zeros)?.checked_mul(value)).ok_or_else(|| too_large(token))
+    Ok(significant.and_then(|value| 10_i64.checked_pow(zeros)?.checked_mul(value)))
 }
 
 fn not_natural(token: &str) -> Defect {
     Defect::new(Reason::NotANaturalNumber, format!("{} is not a non-negative integer", excerpt(token)))
 }
 
-fn too_large(token: &str) -> Defect {
-    Defect::new(
-        Reason::NumberTooLarge,
-        format!("{} is more than {}, the largest number taken", excerpt(token), i64::MAX),
-    )
+fn too_large(token: &str, most: i64) -> Defect {
+    Defect::new(Reason::NumberTooLarge, format!("{} is more than {most}, the largest number taken", excerpt(token)))
 }
 
 #[cfg(test)]
@@ -82,7 +77,7 @@ mod tests {
             ("9223372036854775807.0", i64::MAX),
             ("9007199254740993.0", 9_007_199_254_740_993),
         ] {
-            assert_eq!(read(token), Ok(value), "{token}");
+            assert_eq!(read(token, i64::MAX), Ok(value), "{token}");
         }
     }
 
@@ -103,7 +98,15 @@ mod tests {
             ("1e19", Reason::NumberTooLarge),
             ("1e99999999999", Reason::NumberTooLarge),
         ] {
-            assert_eq!(read(token).map_err(|defect| defect.reason), Err(reason), "{token}");
+            assert_eq!(read(token, i64::MAX).map_err(|defect| defect.reason), Err(reason), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_number_beyond_the_limit_is_too_large_however_it_is_written() {
+        for token in ["1000", "1000.0", "1e3", "10.00e2"] {
+            assert_eq!(read(token, 1000), Ok(1000), "{token}");
+            assert_eq!(read(token, 999).map_err(|defect| defect.reason), Err(Reason::NumberTooLarge), "{token}");
         }
     }
 }

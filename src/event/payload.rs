@@ -15,7 +15,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Defect, Interaction, Item, MAX_TERM_BYTES, Reason, StatType, check_term, excerpt, number};
+use super::{Defect, Interaction, Item, MAX_RECORDS, MAX_TERM_BYTES, Reason, StatType, check_term, excerpt, number};
 
 /// Reads a payload into its interactions.
 pub(super) fn read(payload: Option<&str>, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
@@ -70,7 +70,7 @@ fn read_item(member: Member<'_>) -> Result<Interaction<'_>, Defect> {
 /// `recordset id → n`
 fn read_number<'a>(member: &Member<'a>) -> Result<Interaction<'a>, Defect> {
     let recordset_id = read_recordset(&member.key)?;
-    let records = number::read(member.value.get()).map_err(|defect| Defect {
+    let records = number::read(member.value.get(), MAX_RECORDS).map_err(|defect| Defect {
         message: format!("number of records of recordset {recordset_id}: {}", defect.message),
         ..defect
     })?;
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for PlainItems<'de> {
 impl<'de> Deserialize<'de> for PlainNumbers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let interaction = |key: &'de str, n: u64| {
-            let records = i64::try_from(n).ok()?;
+            let records = i64::try_from(n).ok().filter(|records| *records <= MAX_RECORDS)?;
             Some(Interaction { recordset_id: read_recordset(key).ok()?, item: None, records })
         };
         deserializer.deserialize_map(PlainVisitor(interaction, PhantomData)).map(Self)
@@ -141,13 +141,13 @@ impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> V
     }
 }
 
-struct Member<'a> {
-    key: Cow<'a, str>,
-    value: &'a RawValue,
+pub(super) struct Member<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) value: &'a RawValue,
 }
 
 /// An object's members in their order, repeated keys and all.
-struct Members<'a>(Vec<Member<'a>>);
+pub(super) struct Members<'a>(pub(super) Vec<Member<'a>>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -9,19 +9,21 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use tokio::sync::mpsc;
 
-use super::{SourceRow, copy};
+use super::{Rejection, SourceRow, copy, kept};
 use crate::copy::Decoder;
 use crate::database::{self, Attempt as _, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
 
-/// Identifies the set of a day's source rows, cheaply: their number, their highest id and two order-free sums over the
-/// ids. Two sets of the same fingerprint are taken for the same set; a row edited in place is not noticed.
+/// Identifies a day's source rows, cheaply: their number, their highest id and order-free sums over the ids and over hashes
+/// of what else is short in a row: type, record type, geocode and the hash of the query that it names. Of the payload, only
+/// the stored size: reading it would cost what reading the day costs. Two days of the same fingerprint are taken for the
+/// same; a payload that is edited in place to one of the same size is not noticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// Number of rows.
     pub rows: i64,
-    /// The whole fingerprint as it is stored: `rows:highest id:sum of ids:sum of squared ids`.
+    /// The whole fingerprint as it is stored: `rows:highest id:sum of ids:sum of squared ids:sum of hashes`.
     pub text: String,
 }
 
@@ -67,11 +69,11 @@ impl Rows {
         Self { day, decoder: Decoder::default(), read: 0 }
     }
 
-    /// Hands each row of a batch to `take`.
+    /// Hands each row of a batch to `take`, or the rejection of one that is no text.
     pub fn read(
         &mut self,
         batch: &Batch,
-        mut take: impl FnMut(SourceRow<'_>) -> Result<(), Failure>,
+        mut take: impl FnMut(Result<SourceRow<'_>, Rejection>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         for message in &batch.0 {
             let fields = self.decoder.row(message);
@@ -101,7 +103,7 @@ impl Rows {
 pub struct KeptRow {
     /// Its id.
     pub source_id: i64,
-    /// The row with all its columns, and the query's hash.
+    /// The row with all its columns, and the query's hash, as a column of type json takes it.
     pub json: String,
 }
 
@@ -109,10 +111,17 @@ impl Source {
     /// Connects, and makes sure that the tables are what daybook can read.
     pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Failure> {
         let mut connection = database.connect(name).await?;
-        sqlx::raw_sql("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET idle_in_transaction_session_timeout = 0")
-            .execute(&mut connection)
-            .await
-            .attempt("preparing the connection to the source")?;
+        // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
+        // for UTF-8, it would fail the whole day for one event that is not.
+        sqlx::raw_sql(
+            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET idle_in_transaction_session_timeout = 0;
+             SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
+             SELECT set_config('client_encoding', 'SQL_ASCII', false)
+             WHERE current_setting('server_encoding') = 'SQL_ASCII'",
+        )
+        .execute(&mut connection)
+        .await
+        .attempt("preparing the connection to the source")?;
         let path = SearchPath::of_login(&mut connection).await?;
         let tables = Tables {
             stats: path.find(&mut connection, "stats", database).await?,
@@ -227,13 +236,24 @@ impl DaySnapshot<'_> {
 
     /// The fingerprint of the day's rows.
     pub async fn fingerprint(&mut self) -> Result<Fingerprint, Failure> {
-        // The squares are of the ids modulo a prime below 2^31, so that each fits a bigint; the sums are numeric.
+        // The squares are of the ids modulo a prime below 2^31, so that each fits a bigint; the sums are numeric. Each hash
+        // is over the id as well, so that rows that exchange something are noticed. pg_column_size looks at no more of a
+        // payload than its header. The rows are counted before they are joined: a query that stands twice is an error.
         let sql = format!(
-            "SELECT count(*) AS rows, concat_ws(':', count(*), coalesce(max(s.id), 0), coalesce(sum(s.id::bigint), 0),
-                    coalesce(sum((s.id::bigint % 2147483647) * (s.id::bigint % 2147483647)), 0)) AS text
-             FROM {} s WHERE {}",
-            self.source.tables.stats,
-            self.source.condition(self.day)
+            "WITH event AS (
+                 SELECT s.id::bigint AS id, s.query_id,
+                        hashtext(concat_ws('|', s.id, pg_column_size(s.payload), quote_nullable(s.type::text),
+                                           quote_nullable(s.record_type::text), s.ip_geocode::text))::bigint AS hash
+                 FROM {stats} s WHERE {})
+             SELECT count(*) AS rows, concat_ws(':', count(*), coalesce(max(id), 0), coalesce(sum(id), 0),
+                    coalesce(sum((id % 2147483647) * (id % 2147483647)), 0),
+                    coalesce(sum(hash), 0)
+                        + (SELECT coalesce(sum(hashtext(concat_ws('|', e.id, q.query_hash::text))::bigint), 0)
+                           FROM event e JOIN {queries} q ON q.id = e.query_id)) AS text
+             FROM event",
+            self.source.condition(self.day),
+            stats = self.source.tables.stats,
+            queries = self.source.tables.queries
         );
         let what = format!("reading the source's fingerprint of {}", self.day);
         let row =
@@ -276,31 +296,36 @@ impl DaySnapshot<'_> {
         Ok(())
     }
 
-    /// The rows of these ids as JSON, as they are, for keeping.
-    pub async fn keep(&mut self, ids: &[i64]) -> Result<Vec<KeptRow>, Failure> {
+    /// Hands the rows of these ids to `take` one by one, in no particular order, as JSON for keeping.
+    pub async fn keep(
+        &mut self,
+        ids: &[i64],
+        mut take: impl AsyncFnMut(KeptRow) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let what = format!("reading the rejected events of {}", self.day);
-        // row_to_json takes json over to the letter, also what jsonb would refuse.
+        let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+        // row_to_json takes json over to the letter, also what jsonb would refuse. A COPY takes no parameters, and hands out
+        // bytes that are no text.
         let sql = format!(
-            "SELECT s.id::bigint AS source_id, row_to_json(r)::text AS json
-             FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id
-             CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ($1) AND {}",
+            "COPY (SELECT s.id::bigint, row_to_json(r)::text
+                   FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id
+                   CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ('{{{ids}}}') AND {})
+             TO STDOUT (FORMAT binary)",
             self.source.condition(self.day),
             stats = self.source.tables.stats,
             queries = self.source.tables.queries
         );
-        let rows = sqlx::query(AssertSqlSafe(sql))
-            .bind(ids)
-            .fetch_all(&mut self.source.connection)
-            .await
-            .attempt(what.as_str())?;
-        rows.iter()
-            .map(|row| {
-                Ok(KeptRow {
-                    source_id: row.try_get("source_id").attempt(what.as_str())?,
-                    json: row.try_get("json").attempt(what.as_str())?,
-                })
-            })
-            .collect()
+        let mut decoder = Decoder::default();
+        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
+        while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
+            let fields = decoder.row(&message);
+            let row = fields.and_then(|fields| fields.map(copy::kept_row).transpose());
+            if let Some((source_id, json)) = row.map_err(|error| Failure::failed(what.as_str()).caused_by(error))? {
+                let json = kept::row(json);
+                take(KeptRow { source_id, json }).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -45,6 +45,15 @@ fn a_view_names_records_and_a_search_numbers() {
 }
 
 #[test]
+fn the_largest_number_of_records_is_taken_however_it_is_written() {
+    for number in [MAX_RECORDS.to_string(), format!("{MAX_RECORDS}.0"), "1e12".to_owned()] {
+        let payload = format!(r#"{{"{RECORDSET}": {number}}}"#);
+        let found = interactions("search", &payload).into_iter();
+        assert_eq!(found.map(|interaction| interaction.records).collect::<Vec<_>>(), [MAX_RECORDS], "{number}");
+    }
+}
+
+#[test]
 fn the_last_of_a_repeated_key_wins() {
     let payload = format!(r#"{{"{RECORDSET}": "never looked at", "{RECORDSET}": 1, "{RECORDSET}": 2}}"#);
     let found = interactions("search", &payload);
@@ -66,6 +75,7 @@ fn other_record_types_are_ignored_before_anything_else_is_looked_at() {
 #[test]
 fn an_event_is_rejected_as_a_whole_with_the_reason() {
     let bad_second = format!(r#"{{"{RECORDSET}": 1, "f9f1b2c4-0000-4000-8000-000000000000": 1.5}}"#);
+    let too_many = format!(r#"{{"{RECORDSET}": {}}}"#, MAX_RECORDS + 1);
     let long = "x".repeat(MAX_TERM_BYTES + 1);
     let long_item = format!(r#"{{"{long}": "{RECORDSET}"}}"#);
     let nul_item = format!(r#"{{"a\u0000b": "{RECORDSET}"}}"#);
@@ -81,6 +91,7 @@ fn an_event_is_rejected_as_a_whole_with_the_reason() {
         (row("view", r#"{"rec": 5}"#), Reason::RecordsetNotAUuid),
         (row("search", r#"{"not a uuid": 5}"#), Reason::RecordsetNotAUuid),
         (row("search", &bad_second), Reason::NotANaturalNumber),
+        (row("search", &too_many), Reason::NumberTooLarge),
         (row("view", &long_item), Reason::TermTooLong),
         (row("view", &nul_item), Reason::TermHoldsNul),
         (SourceRow { query_hash: Some(&long), ..row("search", "{}") }, Reason::TermTooLong),

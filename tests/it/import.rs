@@ -1,7 +1,7 @@
 //! What the old system left, brought in: in each of its forms the same ledger as applying the events; doubled and
 //! contradicting documents, averages without lists, refusals, and that repeating it posts nothing.
 
-mod documents;
+pub mod documents;
 mod index;
 
 use std::io::Write as _;

@@ -73,3 +73,58 @@ async fn the_source_s_server_keeps_no_snapshot_while_projections_are_brought_up_
     assert!(ended.status.success(), "{ended:?}");
     world.end().await;
 }
+
+/// The net of the only cell's terms: each dimension's map of what its entries add up to.
+const NET: &str =
+    "SELECT string_agg(format('%s %s=%s', dimension, term, n), '; ' ORDER BY dimension, term COLLATE \"C\") FROM (
+     SELECT dimension, term, sum(n) AS n FROM daybook.interaction_term_delta GROUP BY 1, 2) t WHERE n <> 0";
+
+#[tokio::test]
+async fn what_a_row_refers_to_is_noticed_when_it_is_filled_in_after_the_day_was_applied() {
+    let world = World::new().await;
+    let day = days_ago(1);
+    let nowhere = |event: Event| Event { ip_geocode: None, query_id: Some(7), ..event };
+    world
+        .log(&[nowhere(Event::search(1, &day, RECORDSET, 5)), nowhere(Event::view(2, &day, "record", RECORDSET))])
+        .await;
+    world.run(&["apply"]).await.expect(0);
+    assert_eq!(world.value(NET).await, "geocodes null=6; items record=1; queries =5");
+    world.run(&["apply"]).await.expect(0).tells(&["already applied as entry 1"]);
+
+    // The query is logged by another writer, behind the event; the geocode is looked up at night.
+    world.log_query(7, "hash").await;
+    world.run(&["apply"]).await.expect(0).tells(&["entry 2 (correction)"]);
+    assert_eq!(world.value(NET).await, "geocodes null=6; items record=1; queries hash=5");
+    world.execute(r#"UPDATE stats SET ip_geocode = '{"city": "Ocala"}' WHERE id = 1"#).await;
+    world.run(&["apply"]).await.expect(0).tells(&["entry 3 (correction)"]);
+    let ocala = r#"geocodes null=1; geocodes {"city":"Ocala"}=5; items record=1; queries hash=5"#;
+    assert_eq!(world.value(NET).await, ocala);
+
+    // Two rows exchange theirs: the set of them is the same.
+    world
+        .execute(
+            "UPDATE stats SET ip_geocode = (SELECT o.ip_geocode FROM stats o WHERE o.id = 3 - stats.id) WHERE id < 3",
+        )
+        .await;
+    world.run(&["apply"]).await.expect(0).tells(&["entry 4 (correction)"]);
+    let exchanged = r#"geocodes null=5; geocodes {"city":"Ocala"}=1; items record=1; queries hash=5"#;
+    assert_eq!(world.value(NET).await, exchanged);
+    let reason = world.value("SELECT reason FROM daybook.entry WHERE entry_id = 4").await;
+    assert!(reason.contains("the source's 2 events") && reason.contains("geocodes"), "{reason}");
+
+    // A payload and a type that somebody put right.
+    world
+        .execute("UPDATE stats SET payload = payload || jsonb_build_object('other', payload->'record') WHERE id = 2")
+        .await;
+    world.run(&["apply"]).await.expect(0).tells(&["entry 5 (correction)"]);
+    world.execute("UPDATE stats SET type = 'mapping' WHERE id = 1").await;
+    world.run(&["apply"]).await.expect(1).says(&["now count less than was posted", "--accept-decrease"]);
+    world.execute("UPDATE stats SET type = 'search' WHERE id = 1").await;
+    world.run(&["apply"]).await.expect(0).tells(&["already applied as entry 5"]);
+
+    let searched = &world.documents("").await[0].2["records"]["search"];
+    assert_eq!(searched["queries"], serde_json::json!([{ "term": "hash", "count": 5 }]));
+    world.assert_sound().await;
+    world.run(&["verify"]).await.expect(0);
+    world.end().await;
+}

@@ -9,6 +9,7 @@ mod auditing; // every query of docs/auditing.md: its answer on a known ledger, 
 mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod commands; // which days, which output, which settings
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
+mod encodings; // a source whose text is not UTF-8
 mod encrypted; // certificates: whom the program trusts that speaks for Elasticsearch
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file

@@ -115,6 +115,10 @@ async fn a_number_of_records_that_is_no_natural_number_is_rejected() {
         ("null", "not_a_natural_number"),
         ("[12]", "not_a_natural_number"),
         (r#"{"n": 12}"#, "not_a_natural_number"),
+        ("1000000000001", "number_too_large"),
+        ("1000000000000.5", "not_a_natural_number"),
+        ("1000000000001.0", "number_too_large"),
+        ("9223372036854775807", "number_too_large"),
         ("9223372036854775808", "number_too_large"),
         ("9223372036854775808.0", "number_too_large"),
         ("100000000000000000000000000000000000000000", "number_too_large"),
@@ -239,6 +243,35 @@ async fn a_geocode_nested_too_deeply_to_be_read_is_rejected_and_kept() {
     post(&world, &[search]).await;
     let kept = "SELECT concat_ws(' ', reason, event->'ip_geocode') FROM daybook.rejected_event";
     assert_eq!(world.value(kept).await, format!("geocode_unreadable {geocode}"));
+    world.end().await;
+}
+
+#[tokio::test]
+async fn json_nested_deeper_than_the_ledger_s_server_can_read_is_rejected_and_kept_as_text() {
+    let world = world_of_json().await;
+    let deep = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let payload = |id, levels| with_payload(id, "search", Some(&format!(r#"{{"{RECORDSET}": {}}}"#, deep(levels))));
+    let view = with_payload(2, "view", Some(&format!(r#"{{"rec": {}}}"#, deep(30_000))));
+    let from = Event { ip_geocode: Some(deep(30_000)), ..Event::search(3, DAY, RECORDSET, 5) };
+    let events = [payload(1, 30_000), view, from, payload(4, 998), Event::search(5, DAY, RECORDSET, 5)];
+    // A server that was given a larger stack takes them.
+    let inserts: Vec<String> = events.iter().map(Event::insert).collect();
+    world.execute(&format!("SET max_stack_depth = '6MB'; {}", inserts.join(";"))).await;
+    world.run(&["apply", "--day", DAY]).await.expect(0);
+
+    assert_eq!(world.accounts().await, "5 events: 1 counted, 0 ignored, 4 rejected");
+    let reasons = "SELECT string_agg(source_id || ' ' || reason, ', ' ORDER BY source_id) FROM daybook.rejected_event";
+    assert_eq!(
+        world.value(reasons).await,
+        "1 not_a_natural_number, 2 recordset_not_a_uuid, 3 geocode_unreadable, 4 not_a_natural_number"
+    );
+    // As a string where it is too deep for JSON, else as it is.
+    for (id, column) in [(1, "payload"), (2, "payload"), (3, "ip_geocode"), (4, "payload")] {
+        let kept = format!("SELECT event->>'{column}' FROM daybook.rejected_event WHERE source_id = {id}");
+        let logged = format!("SELECT {column} FROM stats WHERE id = {id}");
+        assert_eq!(world.value(&kept).await, world.value(&logged).await, "event {id}");
+    }
+    world.assert_sound().await;
     world.end().await;
 }
 

@@ -1,0 +1,134 @@
+//! The row of a rejected event as the ledger keeps it: JSON that a column of type json takes, whatever the source held.
+//!
+//! The source's own JSON is kept to the letter, except for what the ledger's database would refuse:
+//! - a byte that is not UTF-8 is written as `\xHH`, in JSON a string with an escaped backslash;
+//! - a column whose JSON is nested deeper than [`DEEPEST`] levels is kept as a string that holds that JSON.
+
+use std::fmt::Write as _;
+
+use super::payload::{Member, Members};
+
+/// What is nested deeper could exceed the ledger's `max_stack_depth`, which at its default of 2 MB is enough for several
+/// thousand levels.
+const DEEPEST: usize = 1000;
+
+/// The row in the form in which it is kept.
+pub(super) fn row(json: &[u8]) -> String {
+    let text = escaped(json, r"\\x");
+    if depth(&text) <= DEEPEST {
+        return text;
+    }
+    // Nothing but an object of columns is asked for; were it something else, it would be kept as one string.
+    serde_json::from_str(&text).map_or_else(|_| string(&text), |Members(columns)| with_flat_columns(&columns))
+}
+
+/// The text of bytes, each that is not UTF-8 as two hexadecimal digits behind a mark.
+fn escaped(bytes: &[u8], mark: &str) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // A String takes whatever is written to it.
+            let _ = write!(text, "{mark}{byte:02x}");
+        }
+    }
+    text
+}
+
+/// The first characters of bytes from outside, printable, for use in a message.
+pub(super) fn excerpt_of_bytes(bytes: &[u8]) -> impl std::fmt::Display {
+    const SHOWN: usize = 60;
+    let mut shown = String::new();
+    let mut left = SHOWN;
+    for chunk in bytes.utf8_chunks() {
+        let valid = chunk.valid().chars().take(left);
+        left -= valid.clone().count();
+        shown.extend(valid.flat_map(char::escape_debug));
+        for byte in chunk.invalid().iter().take(left) {
+            let _ = write!(shown, "\\x{byte:02x}");
+            left -= 1;
+        }
+    }
+    if left == 0 {
+        shown.push('…');
+    }
+    shown
+}
+
+/// How deep the arrays and objects of a JSON text are nested.
+fn depth(json: &str) -> usize {
+    let (mut deepest, mut depth, mut in_string, mut bytes) = (0_usize, 0_usize, false, json.bytes());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            // Whatever it is that the backslash escapes.
+            b'\\' if in_string => drop(bytes.next()),
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// The row again, deep columns as strings.
+fn with_flat_columns(columns: &[Member<'_>]) -> String {
+    let mut row = String::from("{");
+    for Member { key, value } in columns {
+        if row.len() > 1 {
+            row.push(',');
+        }
+        row.push_str(&string(key));
+        row.push(':');
+        // The row itself is one level.
+        if depth(value.get()) < DEEPEST {
+            row.push_str(value.get());
+        } else {
+            row.push_str(&string(value.get()));
+        }
+    }
+    row.push('}');
+    row
+}
+
+fn string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ledger_takes_is_kept_to_the_letter() {
+        for json in [r#"{ "a":  1e400, "b": "\u0000", "a": "\ud800\\" }"#, "{}", r#"{"é":"[[["}"#] {
+            assert_eq!(row(json.as_bytes()), json);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_escaped() {
+        assert_eq!(row(b"{\"a\":\"\xc3\xa9\xff\xc3\"}"), r#"{"a":"é\\xff\\xc3"}"#);
+        let value: serde_json::Value = serde_json::from_str(&row(b"{\"a\":\"\xff\"}")).unwrap();
+        assert_eq!(value["a"], r"\xff");
+        assert_eq!(excerpt_of_bytes(b"a\n\xff").to_string(), r"a\n\xff");
+        assert_eq!(excerpt_of_bytes(&[0xff; 61]).to_string(), r"\xff".repeat(60) + "…");
+    }
+
+    #[test]
+    fn a_column_that_is_nested_too_deeply_is_kept_as_a_string() {
+        let deep = |levels: usize| "[".repeat(levels) + "\"[\\\"\"" + &"]".repeat(levels);
+        let of = |payload: &str| format!(r#"{{"id":7,"payload":{payload},"q":"\""}}"#);
+        let shallow = of(&deep(DEEPEST - 1));
+        assert_eq!(row(shallow.as_bytes()), shallow);
+        for levels in [DEEPEST, 200_000] {
+            let kept = row(of(&deep(levels)).as_bytes());
+            let value: serde_json::Value = serde_json::from_str(&kept).unwrap();
+            assert_eq!((&value["id"], &value["q"]), (&7.into(), &"\"".into()));
+            assert_eq!(value["payload"], deep(levels));
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A source whose server does not know what its text is: what is not UTF-8 is rejected, event by event.
+
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use crate::support::world::{connect, with_database};
+use crate::support::{Event, RECORDSET, World};
+
+const DAY: &str = "2020-02-16";
+
+/// A source in a database of its own and in another encoding.
+struct Source {
+    database: String,
+    url: String,
+}
+
+impl Source {
+    async fn in_encoding(world: &World, encoding: &str) -> Self {
+        let database = format!("{}_{}", world.database, encoding.to_lowercase());
+        let create = format!("CREATE DATABASE {database} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        world.servers.execute(&create).await;
+        let url = with_database(&world.ledger_url, &database);
+        let source = Self { database, url };
+        source.execute(&include_str!("../../example-objects/source-tables.sql").replace("jsonb", "json")).await;
+        source
+    }
+
+    async fn execute(&self, sql: &str) {
+        let mut connection = connect(&self.url).await;
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.expect("run the test's SQL");
+        connection.close().await.expect("close");
+    }
+
+    /// Logs an event, each `~` in its texts one byte that is not UTF-8.
+    async fn log(&self, event: &Event) {
+        self.execute(&with_bad_bytes(&event.insert())).await;
+    }
+
+    async fn end(self, world: &World) {
+        world.servers.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database)).await;
+    }
+}
+
+/// The statement, run from bytes that no client could send as text.
+fn with_bad_bytes(statement: &str) -> String {
+    let hex = |byte| format!("{:02x}", if byte == b'~' { 0xff } else { byte });
+    let hex = statement.bytes().map(hex).collect::<Vec<_>>().concat();
+    format!("DO $$ BEGIN EXECUTE convert_from('\\x{hex}', 'SQL_ASCII'); END $$")
+}
+
+#[tokio::test]
+async fn an_event_that_is_not_utf8_is_rejected_and_kept_with_its_bytes_escaped_and_its_day_is_applied() {
+    let world = World::new().await;
+    let source = Source::in_encoding(&world, "SQL_ASCII").await;
+    source.execute(&with_bad_bytes("INSERT INTO queries VALUES (7, 'ha~sh')")).await;
+    let geocode = |text: &str| Some(text.to_owned());
+    let events = [
+        Event::view(1, DAY, "réc", RECORDSET),
+        Event::view(2, DAY, "re~c", RECORDSET),
+        Event { ip_geocode: geocode(r#"{"city": "S~o"}"#), ..Event::search(3, DAY, RECORDSET, 5) },
+        Event { stat_type: Some("vi~ew".to_owned()), ..Event::view(4, DAY, "rec", RECORDSET) },
+        Event { query_id: Some(7), ..Event::search(5, DAY, RECORDSET, 5) },
+        // Of a view no query is counted, and what is no record type is none of those that are.
+        Event { query_id: Some(7), ..Event::view(6, DAY, "other", RECORDSET) },
+        Event { record_type: Some("rec~ords".to_owned()), ..Event::view(7, DAY, "re~c", RECORDSET) },
+        // One reason is enough.
+        Event { ip_geocode: geocode(r#"{"city": "S~o"}"#), ..Event::new(8, DAY, "view", &serde_json::json!([])) },
+    ];
+    for event in &events {
+        source.log(event).await;
+    }
+    let settings = [("DAYBOOK_SOURCE_URL", source.url.as_str())];
+    world.run_with(&settings, &["apply", "--day", DAY]).await.expect(0);
+
+    assert_eq!(world.accounts().await, "8 events: 2 counted, 1 ignored, 5 rejected");
+    let rejected = "SELECT string_agg(concat_ws(' ', source_id, reason, message), E'\\n' ORDER BY source_id)
+                    FROM daybook.rejected_event WHERE reason = 'not_utf8'";
+    let said = [
+        r#"2 not_utf8 payload is not UTF-8: byte 4 is 0xff: it starts '{\"re\xffc\":\"00038086-3303-4b89-b2d6-1b84e7598f0e\"}'"#,
+        r#"3 not_utf8 ip_geocode is not UTF-8: byte 11 is 0xff: it starts '{\"city\": \"S\xffo\"}'"#,
+        r"4 not_utf8 type is not UTF-8: byte 2 is 0xff: it starts 'vi\xffew'",
+        r"5 not_utf8 query_hash is not UTF-8: byte 2 is 0xff: it starts 'ha\xffsh'",
+        r#"8 not_utf8 ip_geocode is not UTF-8: byte 11 is 0xff: it starts '{\"city\": \"S\xffo\"}'"#,
+    ];
+    assert_eq!(world.value(rejected).await, said.join("\n"));
+    for (id, path, kept) in [
+        (2, "payload", r#"{"re\\xffc":"00038086-3303-4b89-b2d6-1b84e7598f0e"}"#),
+        (4, "type", r"vi\xffew"),
+        (5, "query_hash", r"ha\xffsh"),
+    ] {
+        let event = format!("SELECT event->>'{path}' FROM daybook.rejected_event WHERE source_id = {id}");
+        assert_eq!(world.value(&event).await, kept);
+    }
+    world.assert_sound().await;
+    world.run_with(&settings, &["verify"]).await.expect(0);
+    let again = world.run_with(&settings, &["apply", "--day", DAY]).await.expect(0);
+    again.tells(&["already applied as entry 1"]);
+    source.end(&world).await;
+    world.end().await;
+}
