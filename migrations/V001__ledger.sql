@@ -4,7 +4,8 @@
 -- 5.1 M interactions are 12,919 rows and 334 MB, loaded by COPY in 5.9 s, against 2.2 GB and 90 s.
 -- Why running balances on the delta rows: the totals after any entry are read from the newest row of each cell, so
 -- posting and projecting a day cost the same however long the history is.
--- Why the reference to entry is deferred: rows are streamed in before their header, whose content_hash covers them.
+-- Why no foreign key from rows to entry: a trigger looks the entry up instead (V002), at the end of the transaction since rows
+-- are streamed in before their header, whose content_hash covers them. It refuses what a foreign key would, and more.
 -- Why COLLATE "C" on every text that takes part in an order: content_hash depends on the order, and the order must not
 -- depend on the database's locale.
 
@@ -24,13 +25,15 @@ CREATE TABLE daybook.run_start (
     run_id     uuid PRIMARY KEY,
     command    text NOT NULL,
     version    text NOT NULL,
+    started_by text NOT NULL,
     started_at timestamptz NOT NULL
 );
 COMMENT ON TABLE daybook.run_start IS 'One row per run of a command that may write, inserted when it has the lock. Read it through the view daybook.run.';
 COMMENT ON COLUMN daybook.run_start.run_id IS 'Identifies the run; entries carry it.';
 COMMENT ON COLUMN daybook.run_start.command IS 'The subcommand that ran, for example apply.';
 COMMENT ON COLUMN daybook.run_start.version IS 'Version of the program.';
-COMMENT ON COLUMN daybook.run_start.started_at IS 'When the run took the lock.';
+COMMENT ON COLUMN daybook.run_start.started_by IS 'Login that started it, set by the database.';
+COMMENT ON COLUMN daybook.run_start.started_at IS 'When the run took the lock, by the clock of the database.';
 
 CREATE TABLE daybook.run_end (
     run_id      uuid PRIMARY KEY REFERENCES daybook.run_start,
@@ -41,7 +44,7 @@ CREATE TABLE daybook.run_end (
 );
 COMMENT ON TABLE daybook.run_end IS 'How a run ended. A run without a row here is still going on, or was killed.';
 COMMENT ON COLUMN daybook.run_end.run_id IS 'The run.';
-COMMENT ON COLUMN daybook.run_end.finished_at IS 'When it ended.';
+COMMENT ON COLUMN daybook.run_end.finished_at IS 'When it ended, by the clock of the database.';
 COMMENT ON COLUMN daybook.run_end.exit_code IS 'The exit code it ended with.';
 COMMENT ON COLUMN daybook.run_end.outcome IS 'done, or the error in words.';
 COMMENT ON COLUMN daybook.run_end.figures IS 'What the run did, in numbers: entries posted, documents written.';
@@ -62,6 +65,7 @@ CREATE TABLE daybook.entry (
     delta_rows         bigint NOT NULL CHECK (delta_rows >= 0),
     terms_complete     boolean NOT NULL,
     content_hash       bytea NOT NULL CHECK (length(content_hash) = 32),
+    rejected_hash      bytea NOT NULL CHECK (length(rejected_hash) = 32),
     previous_hash      bytea NOT NULL CHECK (length(previous_hash) = 32),
     entry_hash         bytea NOT NULL CHECK (length(entry_hash) = 32),
     reason             text,
@@ -89,17 +93,18 @@ COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s
 COMMENT ON COLUMN daybook.entry.delta_rows IS 'Number of interaction_delta rows of the entry; 0 for a quiet day.';
 COMMENT ON COLUMN daybook.entry.terms_complete IS 'Whether the maps of every delta row sum to its total. False where documents of the old system without all their terms were imported, and for what corrects or reverses those.';
 COMMENT ON COLUMN daybook.entry.content_hash IS 'SHA-256 over the entry''s delta rows; daybook.content_hash_of(entry_id) computes it again.';
+COMMENT ON COLUMN daybook.entry.rejected_hash IS 'SHA-256 over the rejected events that the entry keeps, set on insert by daybook.rejected_hash_of(entry_id), which also computes it again.';
 COMMENT ON COLUMN daybook.entry.previous_hash IS 'entry_hash of the entry before; for the first entry daybook.genesis_hash().';
 COMMENT ON COLUMN daybook.entry.entry_hash IS 'SHA-256 over the header, set on insert by daybook.entry_hash_of(entry), which also computes it again.';
 COMMENT ON COLUMN daybook.entry.reason IS 'Why, in words; for corrections, imports and reversals.';
-COMMENT ON COLUMN daybook.entry.posted_by IS 'Database role that posted it.';
-COMMENT ON COLUMN daybook.entry.posted_at IS 'When it was posted.';
+COMMENT ON COLUMN daybook.entry.posted_by IS 'Login that posted it, set by the database.';
+COMMENT ON COLUMN daybook.entry.posted_at IS 'When it was posted, by the clock of the database.';
 
 CREATE TABLE daybook.interaction_delta (
     recordset_id  uuid NOT NULL,
     record_type   text COLLATE "C" NOT NULL CHECK (record_type IN ('records', 'mediarecords')),
     stat_type     text COLLATE "C" NOT NULL CHECK (stat_type IN ('download', 'mapping', 'search', 'seen', 'view')),
-    entry_id      bigint NOT NULL REFERENCES daybook.entry DEFERRABLE INITIALLY DEFERRED,
+    entry_id      bigint NOT NULL,
     day           date NOT NULL,
     count         bigint NOT NULL,
     total         bigint NOT NULL,
@@ -132,7 +137,7 @@ COMMENT ON COLUMN daybook.interaction_delta.first_day IS 'Earliest day of the ce
 COMMENT ON COLUMN daybook.interaction_delta.last_day IS 'Latest day of the cell up to and including this entry.';
 
 CREATE TABLE daybook.rejected_event (
-    entry_id  bigint NOT NULL REFERENCES daybook.entry,
+    entry_id  bigint NOT NULL,
     source_id bigint NOT NULL,
     reason    text COLLATE "C" NOT NULL,
     message   text NOT NULL,

@@ -1,12 +1,13 @@
 -- Views that answer the daily questions, and the checks that audits share with the program.
 
 CREATE VIEW daybook.run AS
-    SELECT s.run_id, s.command, s.version, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
+    SELECT s.run_id, s.command, s.version, s.started_by, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
     FROM daybook.run_start s LEFT JOIN daybook.run_end e USING (run_id);
 COMMENT ON VIEW daybook.run IS 'One row per run, finished or not.';
 COMMENT ON COLUMN daybook.run.run_id IS 'Identifies the run; entries carry it.';
 COMMENT ON COLUMN daybook.run.command IS 'The subcommand that ran.';
 COMMENT ON COLUMN daybook.run.version IS 'Version of the program.';
+COMMENT ON COLUMN daybook.run.started_by IS 'Login that started it.';
 COMMENT ON COLUMN daybook.run.started_at IS 'When the run took the lock.';
 COMMENT ON COLUMN daybook.run.finished_at IS 'When it ended; NULL if it still goes on or was killed.';
 COMMENT ON COLUMN daybook.run.exit_code IS 'The exit code it ended with.';
@@ -131,18 +132,20 @@ COMMENT ON COLUMN daybook.balance_violation.total_balance IS 'The balance of rec
 COMMENT ON COLUMN daybook.balance_violation.total_sum IS 'What it must be.';
 
 CREATE FUNCTION daybook.term_sum(terms jsonb) RETURNS numeric
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(terms)
-$$;
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(sum(value::bigint), 0) FROM jsonb_each_text(terms);
+END;
 COMMENT ON FUNCTION daybook.term_sum(jsonb) IS 'Sum of the values of a term map.';
 
 CREATE FUNCTION daybook.control_sums_hold(d daybook.interaction_delta) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
     SELECT daybook.term_sum(d.geocodes) = d.total
        AND daybook.term_sum(d.items) = CASE WHEN d.stat_type IN ('view', 'seen') THEN d.total ELSE 0 END
        AND daybook.term_sum(d.queries) = CASE WHEN d.stat_type = 'view' THEN 0 ELSE d.total END
-       AND (d.stat_type NOT IN ('view', 'seen') OR d.total = d.count)
-$$;
+       AND (d.stat_type NOT IN ('view', 'seen') OR d.total = d.count);
+END;
 COMMENT ON FUNCTION daybook.control_sums_hold(daybook.interaction_delta) IS
     'The control sums of a delta row: geocodes sum to total; for view and seen items sum to total and total is count; for all but view queries sum to total.';
 
@@ -164,21 +167,23 @@ CREATE VIEW daybook.entry_check AS
     SELECT e.entry_id, e.day, false AS header_missing,
            e.content_hash <> daybook.content_hash_of(e.entry_id) AS content_differs,
            e.delta_rows <> (SELECT count(*) FROM daybook.interaction_delta d WHERE d.entry_id = e.entry_id) AS rows_differ,
+           e.rejected_hash <> daybook.rejected_hash_of(e.entry_id) AS rejected_differs,
            e.entry_hash <> daybook.entry_hash_of(e) AS header_differs,
            e.previous_hash <> lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
            e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
     FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id)
     UNION ALL
-    SELECT d.entry_id, min(d.day), true, true, true, true, true, false
-    FROM daybook.interaction_delta d
-    WHERE NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = d.entry_id)
-    GROUP BY d.entry_id;
+    SELECT o.entry_id, min(o.day), true, true, true, true, true, true, false
+    FROM (SELECT entry_id, day FROM daybook.interaction_delta UNION ALL SELECT entry_id, NULL FROM daybook.rejected_event) o
+    WHERE NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = o.entry_id)
+    GROUP BY o.entry_id;
 COMMENT ON VIEW daybook.entry_check IS 'Recomputes the hashes of every entry: all that it says of one must be false.';
 COMMENT ON COLUMN daybook.entry_check.entry_id IS 'The entry.';
 COMMENT ON COLUMN daybook.entry_check.day IS 'Its day.';
-COMMENT ON COLUMN daybook.entry_check.header_missing IS 'There are delta rows of the entry, but no header.';
+COMMENT ON COLUMN daybook.entry_check.header_missing IS 'There are delta rows or rejected events of the entry, but no header.';
 COMMENT ON COLUMN daybook.entry_check.content_differs IS 'Its rows do not give its content_hash.';
 COMMENT ON COLUMN daybook.entry_check.rows_differ IS 'It has another number of rows than delta_rows says.';
+COMMENT ON COLUMN daybook.entry_check.rejected_differs IS 'Its rejected events do not give its rejected_hash.';
 COMMENT ON COLUMN daybook.entry_check.header_differs IS 'Its header does not give its entry_hash.';
 COMMENT ON COLUMN daybook.entry_check.chain_differs IS 'Its previous_hash is not the hash of the entry before.';
 COMMENT ON COLUMN daybook.entry_check.gap_before IS 'The entry before is missing.';

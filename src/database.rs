@@ -9,6 +9,10 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::failure::{Exit, Failure};
 
+/// What every session sets first: names are found in pg_catalog, and in no schema in which somebody else may create
+/// something of the same name. So every statement names other schemas in full.
+pub const SEARCH_PATH: &str = "SET search_path = pg_catalog, pg_temp";
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a database is and how to log in.
@@ -42,7 +46,11 @@ impl Database {
     /// Opens a connection that is shown to the server's operators under `name`.
     pub async fn connect(&self, name: &str) -> Result<PgConnection, Failure> {
         let options = self.options.clone().application_name(name);
-        let connecting = PgConnection::connect_with(&options);
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            sqlx::raw_sql(SEARCH_PATH).execute(&mut connection).await?;
+            Ok(connection)
+        };
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(connection)) => Ok(connection),
             // A server that hangs up in the middle of the greeting.

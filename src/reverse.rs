@@ -23,6 +23,8 @@ use crate::ledger::{EntryId, EntryKind, Ledger};
 pub struct Report {
     /// None where it was only tried.
     pub entry_id: Option<EntryId>,
+    /// What an outside witness may keep.
+    pub entry_hash: Option<String>,
     pub day: Day,
     pub reverses: EntryId,
     /// The kind of the entry that is reversed.
@@ -74,7 +76,8 @@ pub async fn reverse(
             reason: Some(reason.to_owned()),
         };
         posting.write_header(run, header).await?;
-        report.entry_id = Some(posting.commit(run).await?.entry_id);
+        let posted = posting.commit(run).await?;
+        (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
     }
     Ok(report)
 }
@@ -130,6 +133,7 @@ impl Report {
         let posted_since = posted_since.filter(|other| restores.is_some() && *other > entry.entry_id).collect();
         Self {
             entry_id: None,
+            entry_hash: None,
             day: entry.day,
             reverses: entry.entry_id,
             reversed_kind: entry.kind.clone(),

@@ -89,6 +89,8 @@ pub enum Outcome {
 pub struct PostedReport {
     /// None where it was only tried.
     pub entry_id: Option<EntryId>,
+    /// What an outside witness may keep.
+    pub entry_hash: Option<String>,
     pub kind: EntryKind,
     pub events: i64,
     pub counted: i64,
@@ -198,10 +200,10 @@ pub async fn apply_day(
         };
         let reason = (kind == EntryKind::Correction).then(|| changed_from_to(newest, &fingerprint));
         let header = Header { kind, reverses: None, figures, fingerprint: fingerprint.text, reason };
-        posting.write_header(run, header).await?;
         rejected::keep(&mut snapshot, reader, &mut posting, rejections).await?;
+        posting.write_header(run, header).await?;
         let posted = posting.commit(run).await?;
-        report.entry_id = Some(posted.entry_id);
+        (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
         report.posting += stopwatch.elapsed();
         just_posted = posted.just_posted;
     }
@@ -251,6 +253,7 @@ impl PostedReport {
     fn new(kind: EntryKind) -> Self {
         Self {
             entry_id: None,
+            entry_hash: None,
             kind,
             events: 0,
             counted: 0,

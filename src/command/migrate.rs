@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::day::TimeZone;
 use crate::failure::{Exit, Failure};
 use crate::ledger::lock::{Lock, Purpose};
-use crate::ledger::migrate;
+use crate::ledger::{definitions, migrate};
 use crate::output::Output;
 
 /// What can be typed.
@@ -20,6 +20,10 @@ pub struct Options {
     /// Only print the SQL that creates and grants the roles
     #[arg(long)]
     print_roles: bool,
+
+    /// Only print the SQL that puts functions, views and triggers back as they were migrated
+    #[arg(long, conflicts_with = "print_roles")]
+    print_definitions: bool,
 }
 
 #[derive(Serialize)]
@@ -39,6 +43,11 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
             sql: &'static str,
         }
         output.tell("roles", Roles { sql: migrate::ROLES_SQL }, migrate::ROLES_SQL.trim_end());
+        return Ok(Exit::Done);
+    }
+    if options.print_definitions {
+        let sql = definitions::restoring_sql();
+        output.tell("definitions", serde_json::json!({ "sql": sql }), &sql);
         return Ok(Exit::Done);
     }
     let mut lock = Lock::take(&settings.ledger, Purpose::Posting, "migrate").await?;

@@ -103,6 +103,9 @@ fn text(report: &Report) -> String {
         counted(i64::try_from(report.sums.records).unwrap_or(i64::MAX), "record", "records"),
         counted(i64::try_from(report.sums.cells).unwrap_or(i64::MAX), "cell", "cells"),
     );
+    if let Some(hash) = &report.entry_hash {
+        text += &format!("; entry_hash {hash}");
+    }
     if let Some(restored) = report.restores {
         text += &format!("\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back", "");
     }

@@ -111,6 +111,7 @@ fn text(shown: &Shown<'_>) -> String {
         line("reason", one_line(reason).into_owned());
     }
     line("content hash", entry.content_hash.clone());
+    line("rejected hash", entry.rejected_hash.clone());
     line("previous hash", entry.previous_hash.clone());
     line("entry hash", entry.entry_hash.clone());
     line("adds", format!("{} cells", Grouped(entry.delta_rows)));

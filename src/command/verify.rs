@@ -1,5 +1,8 @@
 //! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use super::arguments::Stretch;
 use super::progress::Shown;
 use super::recorded::{finish, start};
@@ -20,7 +23,7 @@ use crate::projection::Kind;
 use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparison, Part, compare_index};
 use crate::projection::rebuild::Progress as _;
-use crate::verify;
+use crate::verify::{self, witness::Witnessed};
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -28,10 +31,14 @@ use crate::verify;
 Without --ledger, --source and --projections all three are verified. Exit code 4 means that something
 differs; each thing is named. The ledger is never repaired.
 
+Every posting prints the entry_hash of its entry, as does `daybook log --json`. Kept where the database's
+administrators cannot reach it, it proves with --expect that the ledger is still the same up to that entry.
+
 Examples:
   daybook verify
   daybook verify --projections --repair
-  daybook verify --from 2020-02-01 --to 2020-02-29 --sample 10")]
+  daybook verify --from 2020-02-01 --to 2020-02-29 --sample 10
+  daybook verify --ledger --expect-file witnessed.jsonl")]
 pub struct Options {
     /// Recompute hashes, chain, control sums and balances of the ledger
     #[arg(long)]
@@ -53,6 +60,14 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
 
+    /// Entry that must still have this entry_hash; verifies the whole ledger. Can be given several times
+    #[arg(long, value_name = "ENTRY=HASH", conflicts_with_all = ["from", "to"])]
+    expect: Vec<Witnessed>,
+
+    /// File of such lines, or of what `daybook log --json` or `daybook apply --json` printed
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
+    expect_file: Option<PathBuf>,
+
     /// Write the documents again that differ from the ledger, and delete those that it does not make
     #[arg(long)]
     repair: bool,
@@ -67,13 +82,17 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     if options.repair && !all && !options.projections {
         return Err(Failure::usage("--repair rewrites documents: it goes with --projections"));
     }
+    let mut witnessed = BTreeSet::from_iter(options.expect);
+    if let Some(file) = &options.expect_file {
+        witnessed.append(&mut verify::witness::read_file(file)?);
+    }
     let client = (all || options.projections).then(|| settings.elasticsearch()).transpose()?;
     let (ledger, mut reader) =
-        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook verifying")).await?;
+        unless_interrupted(Ledger::open_for_verifying(&settings.ledger, "daybook verifying")).await?;
     let period = options.stretch.within(reader.period().await?)?;
     let mut wrong = 0;
-    if all || options.ledger {
-        wrong += unless_interrupted(verify_ledger(&ledger, &mut reader, period, output)).await?;
+    if all || options.ledger || !witnessed.is_empty() {
+        wrong += unless_interrupted(verify_ledger(&ledger, &mut reader, period, &witnessed, output)).await?;
     }
     if all || options.source {
         let every = options.sample.unwrap_or(1);
@@ -112,17 +131,26 @@ async fn verify_ledger(
     ledger: &Ledger,
     reader: &mut Reader,
     period: Option<Period>,
+    witnessed: &BTreeSet<Witnessed>,
     output: Output,
 ) -> Result<u64, Failure> {
-    let mut check = verify::ledger(ledger, period).await?;
+    let mut check = verify::ledger(ledger, period, witnessed).await?;
     let to_come = reader.days_to_come(ledger.zone.day_of(clock::now())).await?;
     check.findings.extend(ranges(to_come).into_iter().map(|(first, last)| verify::days_to_come(first, last)));
     let entries = counted(check.entries, "entry", "entries");
     tell_findings("ledger", &check.findings, output);
-    let text = match check.findings.len() {
+    let mut text = match check.findings.len() {
         0 => format!("ledger           {entries}: hashes, chain, control sums and balances are right"),
         wrong => format!("ledger           {entries}: {} wrong", counted(wrong, "thing is", "things are")),
     };
+    match &check.schema_not_compared {
+        None if check.findings.is_empty() => text += ", the schema is as it was migrated",
+        None => {}
+        Some(why) => text += &format!("; its functions and views were not compared with the migrations: {why}"),
+    }
+    if check.witnessed > 0 && check.findings.is_empty() {
+        text += &format!("; {} as witnessed", counted(check.witnessed, "entry is", "entries are"));
+    }
     output.tell("ledger_verified", &check, text);
     Ok(check.findings.len() as u64)
 }

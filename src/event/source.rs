@@ -32,8 +32,16 @@ pub struct Fingerprint {
 pub struct Source {
     connection: PgConnection,
     zone: TimeZone,
+    tables: Tables,
     date_is_zoned: bool,
     in_transaction: bool,
+}
+
+/// The full names of the tables, as statements have them.
+#[derive(Debug)]
+struct Tables {
+    stats: String,
+    queries: String,
 }
 
 /// One day of the source, in one transaction.
@@ -114,8 +122,13 @@ impl Source {
         .execute(&mut connection)
         .await
         .attempt("preparing the connection to the source")?;
-        let date_is_zoned = check_tables(&mut connection, database).await?;
-        Ok(Self { connection, zone, date_is_zoned, in_transaction: false })
+        let path = SearchPath::of_login(&mut connection).await?;
+        let tables = Tables {
+            stats: path.find(&mut connection, "stats", database).await?,
+            queries: path.find(&mut connection, "queries", database).await?,
+        };
+        let date_is_zoned = check_tables(&mut connection, &tables, database).await?;
+        Ok(Self { connection, zone, tables, date_is_zoned, in_transaction: false })
     }
 
     /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
@@ -145,10 +158,11 @@ impl Source {
         // The order makes the server take the index: in the order of the table, the one event may come last.
         let sql = format!(
             "SELECT k.day FROM unnest($1::date[], $2::text[], $3::text[]) AS k (day, first, next)
-             LEFT JOIN LATERAL (SELECT true AS found FROM stats s
+             LEFT JOIN LATERAL (SELECT true AS found FROM {stats} s
                                 WHERE s.date >= k.first::{date} AND s.date < k.next::{date}
                                 ORDER BY s.date LIMIT 1) e ON true
              WHERE e.found IS NULL ORDER BY k.day",
+            stats = self.tables.stats,
             date = self.date_type()
         );
         sqlx::query_scalar(AssertSqlSafe(sql))
@@ -172,14 +186,15 @@ impl Source {
     /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as
     /// infinity, are left out.
     pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
-        let sql = if self.date_is_zoned {
-            "SELECT min(date) AS first, max(date) AS last FROM stats WHERE date >= '1970-01-02' AND date < '9998-12-30'"
-        } else {
-            "SELECT min(date) AT TIME ZONE 'UTC' AS first, max(date) AT TIME ZONE 'UTC' AS last FROM stats
-             WHERE date >= '1970-01-02' AND date < '9998-12-30'"
-        };
-        let row =
-            sqlx::query(sql).fetch_one(&mut self.connection).await.attempt("looking for the source's first day")?;
+        const WHAT: &str = "looking for the source's first day";
+        self.begin(WHAT).await?;
+        let in_utc = if self.date_is_zoned { "" } else { " AT TIME ZONE 'UTC'" };
+        let sql = format!(
+            "SELECT min(date){in_utc} AS first, max(date){in_utc} AS last FROM {stats}
+             WHERE date >= '1970-01-02' AND date < '9998-12-30'",
+            stats = self.tables.stats
+        );
+        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await.attempt(WHAT)?;
         let first = row.try_get("first").attempt("reading the date of the source's first event")?;
         let last = row.try_get("last").attempt("reading the date of the source's last event")?;
         let zone = if self.date_is_zoned { self.zone } else { TimeZone::UTC };
@@ -312,14 +327,16 @@ impl DaySnapshot<'_> {
                  SELECT s.id::bigint AS id, s.query_id,
                         hashtext(concat_ws('|', s.id, pg_column_size(s.payload), quote_nullable(s.type::text),
                                            quote_nullable(s.record_type::text), s.ip_geocode::text))::bigint AS hash
-                 FROM stats s WHERE {})
+                 FROM {stats} s WHERE {})
              SELECT count(*) AS rows, concat_ws(':', count(*), coalesce(max(id), 0), coalesce(sum(id), 0),
                     coalesce(sum((id % 2147483647) * (id % 2147483647)), 0),
                     coalesce(sum(hash), 0)
                         + (SELECT coalesce(sum(hashtext(concat_ws('|', e.id, q.query_hash::text))::bigint), 0)
-                           FROM event e JOIN queries q ON q.id = e.query_id)) AS text
+                           FROM event e JOIN {queries} q ON q.id = e.query_id)) AS text
              FROM event",
-            self.source.condition(self.day)
+            self.source.condition(self.day),
+            stats = self.source.tables.stats,
+            queries = self.source.tables.queries
         );
         let what = format!("reading the source's fingerprint of {}", self.day);
         let row =
@@ -339,9 +356,11 @@ impl DaySnapshot<'_> {
         let sql = format!(
             "COPY (SELECT s.id::bigint, s.type::text, s.record_type::text, s.payload::text, s.ip_geocode::text,
                           q.query_hash::text
-                   FROM stats s LEFT JOIN queries q ON q.id = s.query_id WHERE {})
+                   FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id WHERE {})
              TO STDOUT (FORMAT binary)",
-            self.source.condition(self.day)
+            self.source.condition(self.day),
+            stats = self.source.tables.stats,
+            queries = self.source.tables.queries
         );
         let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -372,10 +391,12 @@ impl DaySnapshot<'_> {
         // bytes that are no text.
         let sql = format!(
             "COPY (SELECT s.id::bigint, row_to_json(r)::text
-                   FROM stats s LEFT JOIN queries q ON q.id = s.query_id
+                   FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id
                    CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ('{{{ids}}}') AND {})
              TO STDOUT (FORMAT binary)",
-            self.source.condition(self.day)
+            self.source.condition(self.day),
+            stats = self.source.tables.stats,
+            queries = self.source.tables.queries
         );
         let mut decoder = Decoder::default();
         let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
@@ -404,28 +425,77 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("queries", "query_hash", &["text", "character varying", "uuid"]),
 ];
 
+fn missing(what: &str, database: &Database) -> Failure {
+    Failure::failed(format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
+}
+
+/// The schemas in which the login finds tables, in their order: what it, its role or its URL has set.
+struct SearchPath {
+    schemas: Vec<String>,
+    /// The schema of the login's own name, if the path has it for that name alone.
+    own: Option<String>,
+}
+
+impl SearchPath {
+    /// Looks at the one thing that is found the login's way; the session goes on in its own.
+    async fn of_login(connection: &mut PgConnection) -> Result<Self, Failure> {
+        const WHAT: &str = "looking up where the source's login finds its tables";
+        sqlx::raw_sql("RESET search_path").execute(&mut *connection).await.attempt(WHAT)?;
+        let schemas = sqlx::query_scalar("SELECT pg_catalog.current_schemas(true)").fetch_one(&mut *connection).await;
+        sqlx::raw_sql(database::SEARCH_PATH).execute(&mut *connection).await.attempt(WHAT)?;
+        let own = sqlx::query_scalar(
+            "SELECT current_user::text FROM pg_settings WHERE name = 'search_path' AND strpos(reset_val, '$user') > 0",
+        )
+        .fetch_optional(connection)
+        .await
+        .attempt(WHAT)?;
+        Ok(Self { schemas: schemas.attempt(WHAT)?, own })
+    }
+
+    /// The full name of the table. A schema in which the login finds it just because the two have one name does not take the
+    /// place of another: who made that schema need not be who logs the events.
+    async fn find(&self, connection: &mut PgConnection, table: &str, database: &Database) -> Result<String, Failure> {
+        let found: Vec<(String, String)> = sqlx::query_as(
+            "SELECT n.nspname::text, format('%I.%I', n.nspname, c.relname)
+             FROM unnest($1::text[]) WITH ORDINALITY AS p (schema, place)
+             JOIN pg_namespace n ON n.nspname = p.schema
+             JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+             ORDER BY p.place",
+        )
+        .bind(&self.schemas)
+        .bind(table)
+        .fetch_all(connection)
+        .await
+        .attempt(format!("looking for {table} in the source"))?;
+        match &found[..] {
+            [] => Err(missing(&format!("table {table} with a column id"), database)),
+            [(own, first), (_, second), ..] if self.own.as_ref() == Some(own) => Err(Failure::failed(format!(
+                "the source ({}) has two tables {table} to choose from: {first} and {second}",
+                database.place()
+            ))
+            .hint("name the schema in DAYBOOK_SOURCE_URL: ?options=-c%20search_path%3DNAME")),
+            [(_, name), ..] => Ok(name.clone()),
+        }
+    }
+}
+
 /// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
-async fn check_tables(connection: &mut PgConnection, database: &Database) -> Result<bool, Failure> {
+async fn check_tables(connection: &mut PgConnection, tables: &Tables, database: &Database) -> Result<bool, Failure> {
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
+        let full_name = if table == "stats" { &tables.stats } else { &tables.queries };
         let found: Option<(String, bool)> = sqlx::query_as(
             "SELECT format_type(a.atttypid, NULL), has_column_privilege(a.attrelid, a.attname, 'SELECT')
              FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped",
         )
-        .bind(table)
+        .bind(full_name)
         .bind(column)
         .fetch_optional(&mut *connection)
         .await
         .attempt(format!("looking for {table}.{column} in the source"))?;
         let place = database.place();
         let Some((found, may_read)) = found else {
-            let missing = if column == "id" {
-                format!("table {table} with a column id")
-            } else {
-                format!("column {table}.{column}")
-            };
-            return Err(Failure::failed(format!("the source ({place}) has no {missing}"))
-                .hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME"));
+            return Err(missing(&format!("column {table}.{column}"), database));
         };
         if !types.contains(&found.as_str()) {
             let expected = types.join(" or ");

@@ -26,6 +26,8 @@ pub struct Imported {
     ledger_id: Uuid,
     time_zone: String,
     last_entry: Option<EntryId>,
+    /// The hash of the last entry.
+    last_hash: Option<String>,
     entries: u64,
     delta_rows: i64,
     rejected_events: u64,
@@ -76,7 +78,9 @@ impl<'p> Incoming<'p> {
             counted(imported.delta_rows, "row", "rows"),
             counted(i64::try_from(imported.rejected_events).unwrap_or(i64::MAX), "rejected event", "rejected events"),
         );
-        output.tell("imported", &imported, text);
+        let last = imported.last_entry.zip(imported.last_hash.as_ref());
+        let witness = last.map(|(entry, hash)| format!("; entry {entry}, entry_hash {hash}")).unwrap_or_default();
+        output.tell("imported", &imported, text + &witness);
         Ok(imported)
     }
 }
@@ -135,10 +139,10 @@ async fn copy(
     header: &Header,
     mut pieces: mpsc::Receiver<Piece>,
 ) -> Result<(Option<CopyIn>, Imported), Failure> {
-    let Header { ledger_id, time_zone, last_entry, .. } = header.clone();
+    let Header { ledger_id, time_zone, last_entry, last_hash, .. } = header.clone();
     let other = Identity { ledger_id, time_zone: time_zone.clone(), created_at: header.ledger_created_at };
     let mut copy = CopyIn::begin(ledger, run, &other).await?;
-    let mut imported = Imported { ledger_id, time_zone, last_entry, ..Imported::default() };
+    let mut imported = Imported { ledger_id, time_zone, last_entry, last_hash, ..Imported::default() };
     let mut current: Option<Box<Entry>> = None;
     while let Some(piece) = pieces.recv().await {
         let entry_id = current.as_ref().map_or(EntryId::NONE, |entry| entry.entry_id);
@@ -146,7 +150,7 @@ async fn copy(
             Piece::Run(run) => copy.add_run(&run).await?,
             Piece::Entry(entry) => {
                 match current.take() {
-                    Some(before) => copy.end_entry(before.entry_id, &before.content_hash).await?,
+                    Some(before) => copy.end_entry(&before).await?,
                     None => check_genesis(&mut copy, &entry.previous_hash).await?,
                 }
                 copy.add_entry(&entry).await?;
@@ -161,7 +165,7 @@ async fn copy(
             }
             Piece::End => {
                 if let Some(last) = current.take() {
-                    copy.end_entry(last.entry_id, &last.content_hash).await?;
+                    copy.end_entry(&last).await?;
                 }
                 return Ok((Some(copy), imported));
             }

@@ -28,7 +28,7 @@ pub use read::is_export;
 pub use write::{Exported, Target, export};
 
 /// The version of the format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// How every export starts.
 const START: &str = "{\"daybook_export\"";
@@ -86,6 +86,7 @@ struct Run<'a> {
     run_id: Uuid,
     command: Cow<'a, str>,
     version: Cow<'a, str>,
+    started_by: Cow<'a, str>,
     #[serde(with = "micros")]
     started_at: DateTime<Utc>,
     #[serde(borrow)]
@@ -124,6 +125,7 @@ struct EntryColumns {
     delta_rows: i64,
     terms_complete: bool,
     content_hash: String,
+    rejected_hash: String,
     previous_hash: String,
     entry_hash: String,
     reason: Option<String>,
@@ -221,6 +223,7 @@ impl From<Run<'_>> for RunRow {
             run_id: run.run_id,
             command: run.command.into_owned(),
             version: run.version.into_owned(),
+            started_by: run.started_by.into_owned(),
             started_at: run.started_at,
             end: run.end.map(ended),
         }

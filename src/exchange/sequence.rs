@@ -76,7 +76,7 @@ impl Sequence {
         if of_entry_before.is_some_and(|hash| *hash != entry.previous_hash) {
             return Err(format!("entry {entry_id} does not carry the hash of entry {before}"));
         }
-        for hash in [&entry.content_hash, &entry.previous_hash, &entry.entry_hash] {
+        for hash in [&entry.content_hash, &entry.rejected_hash, &entry.previous_hash, &entry.entry_hash] {
             if hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
                 return Err(format!("entry {entry_id} carries '{hash}', which is no hash"));
             }

@@ -211,8 +211,10 @@ impl Lines {
             })
         });
         let end = ended.transpose()?;
-        let (command, version) = (Cow::Borrowed(run.command.as_str()), Cow::Borrowed(run.version.as_str()));
-        self.put(&Line::Run(Run { run_id: run.run_id, command, version, started_at: run.started_at, end })).await
+        let [command, version, started_by] =
+            [&run.command, &run.version, &run.started_by].map(|text| Cow::Borrowed(text.as_str()));
+        let RunRow { run_id, started_at, .. } = *run;
+        self.put(&Line::Run(Run { run_id, command, version, started_by, started_at, end })).await
     }
 
     async fn put_delta(&mut self, row: &CopiedRow) -> Result<(), Failure> {

@@ -341,7 +341,9 @@ impl<'a> Import<'a> {
         let to_post = ToPost { day, staged, rule, head, entries: &entries, reason, memory: self.memory };
         let posted = Box::pin(post::post_day(self.ledger, &mut self.reader, &mut self.staging, run, to_post)).await?;
         Ok(match posted {
-            Some(posted) => tell::Outcome::Posted { entry_id: posted.entry_id, cells: posted.cells },
+            Some(posted) => {
+                tell::Outcome::Posted { entry_id: posted.entry_id, entry_hash: posted.entry_hash, cells: posted.cells }
+            }
             None => tell::Outcome::Equal,
         })
     }

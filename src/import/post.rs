@@ -30,6 +30,7 @@ pub(super) struct ToPost<'a> {
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) entry_id: EntryId,
+    pub(super) entry_hash: String,
     pub(super) cells: u64,
 }
 
@@ -69,7 +70,7 @@ pub(super) async fn post_day(
     };
     posting.write_header(run, header).await?;
     let posted = posting.commit(run).await?;
-    Ok(Some(Posted { entry_id: posted.entry_id, cells: posted.delta_rows }))
+    Ok(Some(Posted { entry_id: posted.entry_id, entry_hash: posted.entry_hash, cells: posted.delta_rows }))
 }
 
 async fn begin(

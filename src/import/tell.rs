@@ -17,11 +17,11 @@ use crate::output::{Grouped, Output, counted};
 use crate::printable::one_line;
 
 /// What was done with a day.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(super) enum Outcome {
     /// An entry was posted.
-    Posted { entry_id: EntryId, cells: u64 },
+    Posted { entry_id: EntryId, entry_hash: String, cells: u64 },
     /// An entry would be posted: so many cells, and so much more than the ledger has.
     WouldPost { cells: u64, count_difference: i128, total_difference: i128 },
     /// An entry of the same content is there.
@@ -288,7 +288,7 @@ impl Teller {
 
     pub(super) fn day(&self, day: Day, staged: &StagedDay, outcome: &Outcome) {
         let done = match outcome {
-            Outcome::Posted { entry_id, cells } => {
+            Outcome::Posted { entry_id, cells, .. } => {
                 format!("entry {entry_id} (import), {}", counted(*cells, "cell", "cells"))
             }
             Outcome::WouldPost { cells, .. } => format!("would post: import, {}", counted(*cells, "cell", "cells")),
@@ -300,6 +300,9 @@ impl Teller {
             && (*count_difference, *total_difference) != (staged.sums.count, staged.sums.total)
         {
             text += &format!("; adds {count_difference:+} interactions, {total_difference:+} records to the ledger");
+        }
+        if let Outcome::Posted { entry_hash, .. } = outcome {
+            text += &format!("; entry_hash {entry_hash}");
         }
         self.output.tell("import_day", DayFields::new(day, staged, outcome), text);
     }

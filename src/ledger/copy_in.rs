@@ -92,14 +92,17 @@ impl CopyIn {
     /// Adds a run.
     pub async fn add_run(&mut self, run: &RunRow) -> Result<(), Failure> {
         let what = format!("copying run {}", run.run_id);
-        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
-            .bind(run.run_id)
-            .bind(&run.command)
-            .bind(&run.version)
-            .bind(run.started_at)
-            .execute(&mut self.connection)
-            .await
-            .attempt(what.as_str())?;
+        sqlx::query(
+            "INSERT INTO daybook.run_start (run_id, command, version, started_by, started_at) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(run.run_id)
+        .bind(&run.command)
+        .bind(&run.version)
+        .bind(&run.started_by)
+        .bind(run.started_at)
+        .execute(&mut self.connection)
+        .await
+        .attempt(what.as_str())?;
         let Some(end) = &run.end else { return Ok(()) };
         sqlx::query(
             "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5::text::jsonb)",
@@ -121,9 +124,9 @@ impl CopyIn {
         let hash: String = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete,
-                 content_hash, previous_hash, reason, posted_by, posted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, decode($15, 'hex'), decode($16, 'hex'), $17,
-                 $18, $19)
+                 content_hash, rejected_hash, previous_hash, reason, posted_by, posted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, decode($15, 'hex'), decode($16, 'hex'),
+                 decode($17, 'hex'), $18, $19, $20)
              RETURNING encode(entry_hash, 'hex')",
         )
         .bind(entry_id)
@@ -141,6 +144,7 @@ impl CopyIn {
         .bind(entry.delta_rows)
         .bind(entry.terms_complete)
         .bind(&entry.content_hash)
+        .bind(&entry.rejected_hash)
         .bind(&entry.previous_hash)
         .bind(&entry.reason)
         .bind(&entry.posted_by)
@@ -185,15 +189,19 @@ impl CopyIn {
         .attempt(format!("copying the rejected events of entry {entry_id}"))
     }
 
-    /// Ends an entry whose rows are all there; their hash must be the one that it carries.
-    pub async fn end_entry(&mut self, entry_id: EntryId, content_hash: &str) -> Result<(), Failure> {
-        let hash: String = sqlx::query_scalar("SELECT encode(daybook.content_hash_of($1), 'hex')")
-            .bind(entry_id)
-            .fetch_one(&mut self.connection)
-            .await
-            .attempt(format!("recomputing the hash of the rows of entry {entry_id}"))?;
+    /// Ends an entry whose rows and rejected events are all there; their hashes must be those that it carries.
+    pub async fn end_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let Entry { entry_id, content_hash, rejected_hash, .. } = entry;
+        let (content, rejected): (String, String) = sqlx::query_as(
+            "SELECT encode(daybook.content_hash_of($1), 'hex'), encode(daybook.rejected_hash_of($1), 'hex')",
+        )
+        .bind(entry_id)
+        .fetch_one(&mut self.connection)
+        .await
+        .attempt(format!("recomputing the hash of the rows of entry {entry_id}"))?;
         failpoint::reach("copy.entry_written");
-        differs(entry_id, "rows give the content_hash", &hash, content_hash)
+        differs(*entry_id, "rows give the content_hash", &content, content_hash)?;
+        differs(*entry_id, "rejected events give the rejected_hash", &rejected, rejected_hash)
     }
 
     /// Makes the copy the ledger.

@@ -51,6 +51,7 @@ pub struct RunRow {
     pub run_id: Uuid,
     pub command: String,
     pub version: String,
+    pub started_by: String,
     pub started_at: DateTime<Utc>,
     pub end: Option<RunEnd>,
 }
@@ -134,7 +135,7 @@ impl Snapshot {
     pub async fn runs(&mut self, mut take: impl AsyncFnMut(RunRow) -> Result<(), Failure>) -> Result<(), Failure> {
         let what = "reading the runs";
         let sql = format!(
-            "SELECT s.run_id, s.command, s.version, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
+            "SELECT s.run_id, s.command, s.version, s.started_by, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
              FROM daybook.run_start s LEFT JOIN daybook.run_end e USING (run_id)
              WHERE s.run_id IN (SELECT run_id FROM daybook.entry WHERE {OF_PERIOD}) ORDER BY s.started_at, s.run_id"
         );
@@ -254,6 +255,7 @@ fn run_row(row: &PgRow) -> Result<RunRow, sqlx::Error> {
         run_id: row.try_get("run_id")?,
         command: row.try_get("command")?,
         version: row.try_get("version")?,
+        started_by: row.try_get("started_by")?,
         started_at: row.try_get("started_at")?,
         end,
     })

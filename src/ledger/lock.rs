@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::Ledger;
 use super::server_clock::Clocks;
-use crate::clock::{self, Stopwatch};
+use crate::clock::Stopwatch;
 use crate::database::{Attempt as _, Database};
 use crate::failpoint;
 use crate::failure::{Exit, Failure};
@@ -103,11 +103,10 @@ impl Run {
     }
 
     async fn record_start(mut lock: Lock, purpose: Purpose, command: &str) -> Result<Self, Failure> {
-        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version, started_at) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version) VALUES ($1, $2, $3)")
             .bind(lock.run_id)
             .bind(command)
             .bind(TOOL_VERSION)
-            .bind(clock::now())
             .execute(&mut lock.connection)
             .await
             .attempt("recording the start of the run")?;
@@ -201,17 +200,14 @@ impl Run {
     pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Failure> {
         failpoint::reach("run.ending");
         self.close_posting_connection().await;
-        sqlx::query(
-            "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(self.lock.run_id)
-        .bind(clock::now())
-        .bind(i32::from(exit.code()))
-        .bind(outcome.replace('\0', "\u{fffd}"))
-        .bind(figures)
-        .execute(&mut self.lock.connection)
-        .await
-        .attempt("recording the end of the run")?;
+        sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")
+            .bind(self.lock.run_id)
+            .bind(i32::from(exit.code()))
+            .bind(outcome.replace('\0', "\u{fffd}"))
+            .bind(figures)
+            .execute(&mut self.lock.connection)
+            .await
+            .attempt("recording the end of the run")?;
         // Closing the session gives the lock back; a session that breaks here has given it back already.
         let _ = self.lock.connection.close().await;
         Ok(())

@@ -10,6 +10,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _};
 use uuid::Uuid;
 
+use super::definitions::{DefinitionKind, definitions};
 use crate::clock;
 use crate::database::{Attempt as _, Database};
 use crate::day::TimeZone;
@@ -23,7 +24,7 @@ mod embedded {
 /// The roles that daybook knows and what they are granted, as SQL.
 pub const ROLES_SQL: &str = include_str!("roles.sql");
 
-const VERSION_TABLE: &str = "daybook.schema_version";
+pub(super) const VERSION_TABLE: &str = "daybook.schema_version";
 
 /// What a migration run did.
 #[derive(Debug)]
@@ -44,13 +45,18 @@ pub struct Migrated {
 ///
 /// `zone` is taken on creation; later it must be absent or the same.
 pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
+    check_encoding(connection).await?;
     sqlx::raw_sql("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS daybook")
         .execute(&mut *connection)
         .await
         .attempt("creating the schema daybook")?;
-    let found = version(connection).await?.unwrap_or(0);
-    if found > embedded_version() {
-        return Err(newer(found));
+    match version(connection).await? {
+        Some(found) if found > embedded_version() => return Err(newer(found)),
+        Some(found) if found < embedded_version() && has_lost_its_record(connection).await? => {
+            return Err(lost_record());
+        }
+        Some(_) => {}
+        None => check_schema_is_empty(connection).await?,
     }
     let report = runner().run_async(&mut Migrating(connection)).await.map_err(|error| {
         Failure::failed("migrating the ledger's schema failed; no migration is half-done").caused_by(error)
@@ -64,6 +70,117 @@ pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> R
         zone,
         roles,
     })
+}
+
+/// Texts come in every language: a database that cannot hold them is refused before anything is made in it.
+async fn check_encoding(connection: &mut PgConnection) -> Result<(), Failure> {
+    let what = "asking for the encoding of the ledger's database";
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(connection).await.attempt(what)?;
+    if encoding == "UTF8" {
+        return Ok(());
+    }
+    Err(Failure::failed(format!("the ledger's database is in {encoding}: the ledger needs UTF8")).hint(
+        "create another database for it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LOCALE 'C.UTF-8'; nothing was created in this one",
+    ))
+}
+
+/// A schema that is not daybook's own yet must have nothing in it, and nobody else may create something in it: what is in
+/// it runs in the name of whoever uses the ledger.
+async fn check_schema_is_empty(connection: &mut PgConnection) -> Result<(), Failure> {
+    if has_lost_its_record(connection).await? {
+        return Err(lost_record());
+    }
+    let (owner, is_own, objects): (String, bool, i64) = sqlx::query_as(
+        "SELECT pg_get_userbyid(n.nspowner)::text, pg_get_userbyid(n.nspowner) = current_user,
+                (SELECT count(*) FROM pg_depend d WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = n.oid)
+         FROM pg_namespace n WHERE n.nspname = 'daybook'",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .attempt("looking at the schema daybook")?;
+    if objects > 0 {
+        return Err(Failure::failed(format!(
+            "the schema daybook is there already, with {objects} objects that are not daybook's"
+        ))
+        .hint("find out whose they are; then drop the schema, or give the ledger a database of its own"));
+    }
+    if !is_own {
+        return Err(Failure::failed(format!("the schema daybook is there already and belongs to {owner}"))
+            .hint("run `daybook migrate` as that login, or make the schema yours: ALTER SCHEMA daybook OWNER TO …"));
+    }
+    match creators(connection).await? {
+        Some(others) => Err(Failure::failed(format!("others may create objects in the schema daybook: {others}"))
+            .hint(format!("REVOKE CREATE ON SCHEMA daybook FROM {others}"))),
+        None => Ok(()),
+    }
+}
+
+/// Who may create objects in the schema daybook besides its owner, as SQL names them.
+pub async fn creators(connection: &mut PgConnection) -> Result<Option<String>, Failure> {
+    sqlx::query_scalar(
+        "SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
+         FROM pg_namespace n CROSS JOIN aclexplode(n.nspacl) a
+         WHERE n.nspname = 'daybook' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner",
+    )
+    .fetch_one(connection)
+    .await
+    .attempt("looking up who may create objects in the schema daybook")
+}
+
+/// Whether all that this program's migrations define is there, although their record says otherwise.
+pub async fn has_lost_its_record(connection: &mut PgConnection) -> Result<bool, Failure> {
+    let found = version(connection).await?;
+    if found.is_some_and(|found| found >= embedded_version()) {
+        return Ok(false);
+    }
+    let of_kind = |kind| definitions().into_iter().filter(move |d| d.kind == kind).map(|d| d.name).collect::<Vec<_>>();
+    sqlx::query_scalar(
+        "SELECT to_regclass('daybook.entry') IS NOT NULL
+            AND ($3 OR (SELECT bool_and(EXISTS (SELECT FROM pg_proc p WHERE p.proname = f AND p.pronamespace = n.oid))
+                        FROM unnest($1::text[]) f, pg_namespace n WHERE n.nspname = 'daybook')
+                   AND (SELECT bool_and(to_regclass('daybook.' || v) IS NOT NULL) FROM unnest($2::text[]) v))",
+    )
+    .bind(of_kind(DefinitionKind::Function))
+    .bind(of_kind(DefinitionKind::View))
+    .bind(found.is_none())
+    .fetch_one(connection)
+    .await
+    .attempt("comparing the schema daybook with the record of its migrations")
+}
+
+fn lost_record() -> Failure {
+    Failure::failed("the schema daybook is there, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
+        "`daybook verify --ledger` says what else is; restore the table from a backup, or run what `daybook migrate --print-definitions` prints",
+    )
+}
+
+/// What is wrong with the record of the migrations, one thing each.
+pub async fn check_record(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
+    let what = "reading the record of the migrations";
+    if version(connection).await?.is_none() {
+        return Ok(vec!["the table is missing".to_owned()]);
+    }
+    let rows: Vec<(i32, Option<String>, Option<String>)> =
+        sqlx::query_as("SELECT version, name, checksum FROM daybook.schema_version ORDER BY version")
+            .fetch_all(connection)
+            .await
+            .attempt(what)?;
+    let mut wrong = Vec::new();
+    for migration in migrations() {
+        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum().to_string());
+        match rows.iter().find(|row| row.0 == version) {
+            None => wrong.push(format!("migration {version} ({name}) is not in it")),
+            Some((_, found_name, found))
+                if (found_name.as_deref(), found.as_deref()) != (Some(name), Some(&checksum)) =>
+            {
+                wrong.push(format!("migration {version} is in it with another name or checksum than this program's"));
+            }
+            Some(_) => {}
+        }
+    }
+    let unknown = rows.iter().filter(|row| migrations().iter().all(|migration| migration.version() != row.0));
+    wrong.extend(unknown.map(|row| format!("migration {} in it is unknown to this program", row.0)));
+    Ok(wrong)
 }
 
 /// Makes sure that the schema is there and of this program's version.
@@ -115,6 +232,13 @@ fn runner() -> Runner {
     let mut runner = embedded::migrations::runner().set_abort_divergent(true).set_abort_missing(true);
     runner.set_migration_table_name(VERSION_TABLE);
     runner
+}
+
+/// The migrations of this program, in their order.
+pub(super) fn migrations() -> Vec<Migration> {
+    let mut migrations = runner().get_migrations().clone();
+    migrations.sort_by_key(Migration::version);
+    migrations
 }
 
 /// The version of the schema that this program knows.

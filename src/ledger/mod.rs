@@ -5,12 +5,14 @@
 pub mod copy_in;
 pub mod copy_out;
 pub mod day_read;
+pub mod definitions;
 mod just_posted;
 pub mod lock;
 pub mod map;
 pub mod migrate;
 pub mod post;
 pub mod read;
+pub mod rejected_hash;
 mod row_bytes;
 pub mod row_hash;
 pub mod server_clock;
@@ -119,8 +121,24 @@ impl Ledger {
         Ok((ledger, Reader::over(connection).await?))
     }
 
+    /// The same for whoever verifies: that the record of the migrations is lost or changed is then one of the findings.
+    pub async fn open_for_verifying(database: &Database, name: &str) -> Result<(Self, Reader), Failure> {
+        let mut connection = database.connect(name).await?;
+        if let Err(failure) = migrate::check_version(&mut connection, database).await
+            && !migrate::has_lost_its_record(&mut connection).await?
+        {
+            return Err(failure);
+        }
+        let ledger = Self::identify(&mut connection, database).await?;
+        Ok((ledger, Reader::over(connection).await?))
+    }
+
     async fn at(connection: &mut PgConnection, database: &Database) -> Result<Self, Failure> {
         migrate::check_version(connection, database).await?;
+        Self::identify(connection, database).await
+    }
+
+    async fn identify(connection: &mut PgConnection, database: &Database) -> Result<Self, Failure> {
         let row: Option<(Uuid, String)> = sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
             .fetch_optional(connection)
             .await

@@ -1,6 +1,6 @@
 //! The only writer of new entries. It inserts; it has no UPDATE and no DELETE.
 //!
-//! One posting is one transaction: rows with their balances, header, rejected events, all or nothing. It runs on a
+//! One posting is one transaction: rows with their balances, rejected events, header, all or nothing. It runs on a
 //! connection of its own, because a COPY that fails costs the connection. A posting that is committed hands the connection
 //! back to its run, and the next posting of the run takes it up; one that is not closes it.
 
@@ -16,7 +16,6 @@ use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
 use super::{EntryId, EntryKind, JustPosted, Ledger};
 use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
-use crate::clock;
 use crate::database::{Attempt as _, failure};
 use crate::day::Day;
 use crate::event::{RULE_VERSION, Reason};
@@ -39,6 +38,8 @@ pub struct Posting {
     terms: Terms,
     /// All rows, if they were added at once and are to be kept.
     kept: Option<Arc<DayDeltas>>,
+    /// Of the header, once it is written.
+    entry_hash: String,
 }
 
 /// Whether the maps of every row sum to its total.
@@ -85,6 +86,8 @@ pub struct RejectedEvent<'a> {
 pub struct Posted {
     /// The new entry.
     pub entry_id: EntryId,
+    /// The hash of its header, in hexadecimal: whoever keeps it elsewhere can tell later that the ledger is still the same.
+    pub entry_hash: String,
     /// Its rows.
     pub delta_rows: u64,
     /// The entry with its rows, if they were kept.
@@ -118,6 +121,7 @@ impl Posting {
             last: None,
             terms: Terms::MustBeComplete,
             kept: None,
+            entry_hash: String::new(),
         })
     }
 
@@ -172,15 +176,17 @@ impl Posting {
         Ok(())
     }
 
-    /// Writes the header, once all rows are there.
+    /// Writes the header, once all rows and rejected events are there. Who posts it and when, and its hashes, are set by the
+    /// database.
     pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Failure> {
         let Self { entry_id, day, .. } = *self;
         let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
-        let written = sqlx::query(
+        self.entry_hash = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows,
-                 terms_complete, content_hash, reason, posted_by, posted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, current_user, $17)",
+                 terms_complete, content_hash, reason)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             RETURNING encode(entry_hash, 'hex')",
         )
         .bind(entry_id)
         .bind(day)
@@ -198,16 +204,14 @@ impl Posting {
         .bind(self.terms != Terms::Incomplete)
         .bind(content_hash.as_slice())
         .bind(&header.reason)
-        .bind(clock::now())
-        .execute(&mut self.connection)
+        .fetch_one(&mut self.connection)
         .await
         .attempt(format!("posting {day}: writing the header of entry {entry_id}"))?;
-        debug_assert_eq!(written.rows_affected(), 1);
         failpoint::reach("post.header_written");
         Ok(())
     }
 
-    /// Keeps events that could not be counted, once the header is there.
+    /// Keeps events that could not be counted, before the header, which carries a hash of them.
     pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Failure> {
         sqlx::query(
             "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
@@ -233,10 +237,10 @@ impl Posting {
         let committing = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
         committing.attempt(format!("committing the posting of {}", self.day))?;
         failpoint::reach("post.committed");
-        let Self { connection, entry_id, day, delta_rows, kept, .. } = self;
+        let Self { connection, entry_id, day, delta_rows, kept, entry_hash, .. } = self;
         run.keep_posting_connection(connection);
         let just_posted = kept.map(|deltas| JustPosted::new(entry_id, day, deltas));
-        Ok(Posted { entry_id, delta_rows, just_posted })
+        Ok(Posted { entry_id, entry_hash, delta_rows, just_posted })
     }
 }
 

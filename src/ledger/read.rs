@@ -42,6 +42,7 @@ pub struct Entry {
     pub delta_rows: i64,
     pub terms_complete: bool,
     pub content_hash: String,
+    pub rejected_hash: String,
     pub previous_hash: String,
     pub entry_hash: String,
     pub reason: Option<String>,
@@ -52,7 +53,8 @@ pub struct Entry {
 const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \
      source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
-     encode(content_hash, 'hex') AS content_hash, encode(previous_hash, 'hex') AS previous_hash, \
+     encode(content_hash, 'hex') AS content_hash, encode(rejected_hash, 'hex') AS rejected_hash, \
+     encode(previous_hash, 'hex') AS previous_hash, \
      encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
 /// A delta row of the ledger.

@@ -56,6 +56,7 @@ pub(crate) fn entry_of_tests(number: i64) -> Entry {
         delta_rows: 0,
         terms_complete: true,
         content_hash: String::new(),
+        rejected_hash: String::new(),
         previous_hash: String::new(),
         entry_hash: String::new(),
         reason: None,

@@ -11,10 +11,11 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::row::{Row, StoredDate};
+use super::row::{RejectedEvent, Row, StoredDate};
 use super::sum::sum;
 use super::{Finding, LedgerCheck};
 use crate::day::Period;
+use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
 
 /// So many findings of a kind are named.
@@ -29,15 +30,19 @@ pub(super) struct Header {
     /// Whether the maps of each of its rows must sum to the row's total.
     pub(super) terms_complete: bool,
     pub(super) content_hash: Vec<u8>,
+    pub(super) rejected_hash: Vec<u8>,
+    /// As the server computes it from the header, in hexadecimal.
+    pub(super) entry_hash: String,
     pub(super) hash_differs: bool,
     pub(super) chain_differs: bool,
     pub(super) gap_before: bool,
 }
 
 /// What can be wrong with an entry, in the order in which it is told.
-const OF_ENTRIES: [&str; 6] = [
+const OF_ENTRIES: [&str; 7] = [
     "its rows do not give its content_hash",
     "it has another number of rows than its header says",
+    "its rejected events do not give its rejected_hash",
     "its header does not give its entry_hash",
     "its previous_hash is not the hash of the entry before",
     "the entry before is missing",
@@ -112,6 +117,8 @@ pub(super) struct Audit {
     headers: Vec<Header>,
     /// Beside the headers: whether the rows give the hash, and whether they are as many as they should be.
     contents: Vec<[bool; 2]>,
+    /// By entry, over the rejected events so far.
+    rejected: FxHashMap<i64, Sha256>,
     /// The entry that the last row was of: its id, the place of its header, its rows.
     current: Option<(i64, Option<usize>, Content)>,
     /// Entries without a header, with the first day of their rows.
@@ -130,6 +137,7 @@ impl Audit {
             period,
             headers,
             contents,
+            rejected: FxHashMap::default(),
             current: None,
             headless: BTreeMap::new(),
             types: Vec::new(),
@@ -182,9 +190,29 @@ impl Audit {
         self.note(OfRow::Incomplete, format_args!("a row of entry {entry_id}"));
     }
 
+    /// Takes the next rejected event of an entry; they must come in the order of their ids.
+    pub(super) fn add_rejected(&mut self, entry_id: Option<i64>, event: &RejectedEvent<'_>) {
+        let Some(entry_id) = entry_id else {
+            return self.note(OfRow::Incomplete, "a rejected event of no entry");
+        };
+        let hash = self.rejected.entry(entry_id).or_default();
+        match *event {
+            RejectedEvent { source_id: Some(id), reason: Some(reason), message: Some(message), event: Some(event) } => {
+                rejected_hash::add(hash, id, reason, message, event);
+            }
+            // No posting has made it: whatever the header says, this is something else.
+            _ => hash.update("NULL"),
+        }
+    }
+
     /// What the whole came to.
     pub(super) fn finish(mut self) -> LedgerCheck {
         self.close_entry();
+        let of_no_entry: Vec<i64> =
+            self.rejected.keys().copied().filter(|entry_id| self.place_of(*entry_id).is_none()).collect();
+        for entry_id in of_no_entry {
+            self.headless.entry(entry_id).or_insert(StoredDate::NONE);
+        }
         let mut check = LedgerCheck::default();
         let mut numbers = [0; OF_ENTRIES.len()];
         for (entry_id, day, wrong) in self.entries().filter(|(_, day, _)| self.is_looked_at(*day)) {
@@ -210,10 +238,13 @@ impl Audit {
     fn entries(&self) -> impl Iterator<Item = (i64, StoredDate, [bool; OF_ENTRIES.len()])> {
         let with_header = self.headers.iter().zip(&self.contents).map(|(header, [content, rows])| {
             let Header { entry_id, day, hash_differs, chain_differs, gap_before, .. } = *header;
-            (entry_id, day, [*content, *rows, hash_differs, chain_differs, gap_before, false])
+            let rejected = self.rejected.get(&entry_id).cloned().unwrap_or_default().finalize();
+            let rejected = rejected[..] != header.rejected_hash;
+            (entry_id, day, [*content, *rows, rejected, hash_differs, chain_differs, gap_before, false])
         });
         // Without a header there is nothing to compare with.
-        let headless = self.headless.iter().map(|(id, day)| (*id, *day, [false, false, false, false, false, true]));
+        let headless =
+            self.headless.iter().map(|(id, day)| (*id, *day, [false, false, false, false, false, false, true]));
         with_header.chain(headless)
     }
 }
@@ -230,11 +261,16 @@ impl Audit {
             Some((current, header, _)) if *current == entry_id => *header,
             _ => {
                 self.close_entry();
-                let header = self.headers.binary_search_by_key(&entry_id, |header| header.entry_id).ok();
+                let header = self.place_of(entry_id);
                 self.current = Some((entry_id, header, Content::default()));
                 header
             }
         }
+    }
+
+    /// The place of an entry's header.
+    fn place_of(&self, entry_id: i64) -> Option<usize> {
+        self.headers.binary_search_by_key(&entry_id, |header| header.entry_id).ok()
     }
 
     fn close_entry(&mut self) {
@@ -360,6 +396,8 @@ mod tests {
             terms_complete: true,
             delta_rows: i64::try_from(rows.len()).unwrap(),
             content_hash: hash.finalize().to_vec(),
+            rejected_hash: Sha256::new().finalize().to_vec(),
+            entry_hash: String::new(),
             hash_differs: false,
             chain_differs: false,
             gap_before: false,

@@ -4,6 +4,8 @@
 //! meanwhile. All is read in one transaction, so that an entry that is posted meanwhile is either there as a whole or
 //! not at all.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
@@ -12,7 +14,9 @@ use tokio::sync::mpsc;
 
 use super::LedgerCheck;
 use super::audit::{Audit, Header};
-use super::row::{COLUMNS, Row, StoredDate};
+use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
+use super::schema::{self, SchemaCheck};
+use super::witness::Witnessed;
 use crate::copy::{Decoder, OutOfStep};
 use crate::database::Attempt as _;
 use crate::day::Period;
@@ -28,15 +32,22 @@ const BATCHES_WAITING: usize = 4;
 
 const WHAT: &str = "reading the rows of the ledger to verify them";
 
-/// Recomputes the hashes, the chain, the control sums and the balances.
-pub async fn ledger(ledger: &Ledger, period: Option<Period>) -> Result<LedgerCheck, Failure> {
+/// Recomputes the hashes, the chain, the control sums and the balances, and compares with what was witnessed.
+pub async fn ledger(
+    ledger: &Ledger,
+    period: Option<Period>,
+    witnessed: &BTreeSet<Witnessed>,
+) -> Result<LedgerCheck, Failure> {
+    let SchemaCheck { mut findings, not_compared } = schema::check(ledger).await?;
     // Of its own: a COPY that is not read to its end leaves a connection out of step.
     let mut connection = ledger.database.connect("daybook verifying the ledger").await?;
     sqlx::raw_sql(BEGIN).execute(&mut connection).await.attempt("starting to read the ledger")?;
     let headers = headers(&mut connection).await.attempt("recomputing the hashes of the ledger's entries")?;
     let chunks = chunks(&headers);
+    findings.extend(witnessed.iter().filter_map(|seen| seen.check(&headers)));
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
-    let audit = Audit::new(headers, period);
+    let mut audit = Audit::new(headers, period);
+    add_rejected(&mut connection, &mut audit, period).await.attempt("reading the rejected events to verify them")?;
     let computing = tokio::task::spawn_blocking(move || compute(audit, batches));
     for chunk in chunks {
         let listening = send_chunk(&mut connection, &statement(&chunk, period), &sender).await.attempt(WHAT)?;
@@ -46,10 +57,38 @@ pub async fn ledger(ledger: &Ledger, period: Option<Period>) -> Result<LedgerChe
     }
     drop(sender);
     let check = computing.await.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
-    let check = check.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
+    let mut check = check.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
+    findings.append(&mut check.findings);
+    let check = LedgerCheck { findings, witnessed: witnessed.len() as u64, schema_not_compared: not_compared, ..check };
     // Nothing was written: a goodbye that is not heard loses nothing.
     let _ = connection.close().await;
     Ok(check)
+}
+
+/// Hands the rejected events to the recomputation; with a period, those of entries of its days.
+async fn add_rejected(
+    connection: &mut PgConnection,
+    audit: &mut Audit,
+    period: Option<Period>,
+) -> Result<(), sqlx::Error> {
+    let mut rows = sqlx::query(
+        "SELECT entry_id, source_id, reason, message, event::text AS event FROM daybook.rejected_event
+         WHERE $1::date IS NULL OR entry_id IN (SELECT e.entry_id FROM daybook.entry e WHERE e.day BETWEEN $1 AND $2)
+         ORDER BY entry_id, source_id",
+    )
+    .bind(period.map(Period::from))
+    .bind(period.map(Period::to))
+    .fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let event = RejectedEvent {
+            source_id: row.try_get("source_id")?,
+            reason: row.try_get("reason")?,
+            message: row.try_get("message")?,
+            event: row.try_get("event")?,
+        };
+        audit.add_rejected(row.try_get("entry_id")?, &event);
+    }
+    Ok(())
 }
 
 /// Whatever the server believes to know about the table, it shall find a chunk by the index on entry_id and not read
@@ -61,8 +100,8 @@ const BEGIN: &str = "SET idle_in_transaction_session_timeout = 0;
 /// The headers in the order of entries. Their own hashes are recomputed by the server: they are few.
 async fn headers(connection: &mut PgConnection) -> Result<Vec<Header>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash,
-                e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
+        "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash, e.rejected_hash,
+                encode(daybook.entry_hash_of(e), 'hex') AS recomputed_hash, e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
                 e.previous_hash IS DISTINCT FROM lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
                 e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
          FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id) ORDER BY e.entry_id",
@@ -75,6 +114,8 @@ async fn headers(connection: &mut PgConnection) -> Result<Vec<Header>, sqlx::Err
             delta_rows: row.try_get("delta_rows")?,
             terms_complete: row.try_get("terms_complete")?,
             content_hash: row.try_get("content_hash")?,
+            rejected_hash: row.try_get("rejected_hash")?,
+            entry_hash: row.try_get("recomputed_hash")?,
             hash_differs: row.try_get("hash_differs")?,
             chain_differs: row.try_get("chain_differs")?,
             gap_before: row.try_get("gap_before")?,
@@ -181,6 +222,8 @@ mod tests {
                 delta_rows: *delta_rows,
                 terms_complete: true,
                 content_hash: Vec::new(),
+                rejected_hash: Vec::new(),
+                entry_hash: String::new(),
                 hash_differs: false,
                 chain_differs: false,
                 gap_before: false,

@@ -1,12 +1,15 @@
 //! Verifies the ledger in itself and against its source. Looks, changes nothing.
 //!
-//! In itself, it is recomputed here from one stream of its rows ([`ledger()`]), at about the cost of reading them: the
+//! Its functions, views and triggers are compared with the migrations ([`schema`]), and its hashes with those that were seen
+//! of it before ([`witness`]). In itself, it is recomputed here from one stream of its rows ([`ledger()`]), at about the cost of reading them: the
 //! server's own functions and views find the same and cost many times as much.
 
 mod audit;
 mod ledger;
 mod row;
+mod schema;
 mod sum;
+pub mod witness;
 
 use serde::Serialize;
 
@@ -39,6 +42,10 @@ impl Finding {
 pub struct LedgerCheck {
     /// Entries whose hashes were recomputed.
     pub entries: u64,
+    /// Entries that were compared with what was witnessed of them.
+    pub witnessed: u64,
+    /// Why functions and views could not be compared with the migrations, if so.
+    pub schema_not_compared: Option<String>,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }

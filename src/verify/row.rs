@@ -17,7 +17,19 @@ pub(super) const COLUMNS: usize = 14;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StoredDate(i32);
 
+/// A rejected event; what is NULL may be missing.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RejectedEvent<'a> {
+    pub(super) source_id: Option<i64>,
+    pub(super) reason: Option<&'a str>,
+    pub(super) message: Option<&'a str>,
+    pub(super) event: Option<&'a str>,
+}
+
 impl StoredDate {
+    /// Where no day is known.
+    pub(super) const NONE: Self = Self(i32::MAX);
+
     /// From its binary form.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, OutOfStep> {
         Ok(Self(i32::from_be_bytes(fixed(bytes)?)))

@@ -2,7 +2,7 @@
 //! known, and its plan is looked at on a ledger of ten years.
 
 mod plans;
-mod questions;
+pub mod questions;
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, Column, Row as _, ValueRef as _};
@@ -117,27 +117,28 @@ async fn what_is_changed_behind_the_triggers_is_told_by_the_questions_that_are_m
         (
             "UPDATE daybook.interaction_delta SET total_balance = total_balance + 1 WHERE entry_id = 5 AND stat_type = 'search'",
             "Trial balance: do the balances agree with the sums?, Trial balance: do the balances agree with the sums?, \
-             Are the hashes of an entry right?, Is the whole chain right?",
+             Are the hashes of an entry right?, Is the whole chain right?, Are the schema's functions and triggers as they were migrated?",
         ),
         (
             "UPDATE daybook.interaction_delta SET geocodes = '{}' WHERE entry_id = 1 AND stat_type = 'search'",
             "What are the totals of a period, by country?, Trial balance: do the balances agree with the sums?, \
-             Is the whole chain right?",
+             Is the whole chain right?, Are the schema's functions and triggers as they were migrated?",
         ),
         (
             "DELETE FROM daybook.interaction_delta WHERE entry_id = 5 AND stat_type = 'search'",
             "What are the totals of a period, by recordset?, What are the totals of a period, by stat type?, \
              What are the totals of a period, by country?, Trial balance: do the balances agree with the sums?, \
-             Are the hashes of an entry right?, Is the whole chain right?, Does a day agree with its source?",
+             Are the hashes of an entry right?, Is the whole chain right?, \
+             Are the schema's functions and triggers as they were migrated?, Does a day agree with its source?",
         ),
         (
             "UPDATE daybook.entry SET posted_by = 'nobody' WHERE entry_id = 5",
             "What did a day add to a recordset, and why?, Who ran what, and when?, Are the hashes of an entry right?, \
-             Is the whole chain right?",
+             Is the whole chain right?, Are the schema's functions and triggers as they were migrated?",
         ),
         (
             "UPDATE daybook.entry SET entry_hash = content_hash WHERE entry_id = 4",
-            "Are the hashes of an entry right?, Is the whole chain right?",
+            "Are the hashes of an entry right?, Is the whole chain right?, Are the schema's functions and triggers as they were migrated?",
         ),
     ] {
         let tampering = format!(

@@ -42,7 +42,7 @@ async fn exporting_world() -> World {
     let world = World::with_history().await;
     world.run(&["reverse", "3", "--reason", "bots, \"all\" of them\n☂", "--no-project"]).await.expect(0);
     world
-        .execute(
+        .tamper_and_rehash(
             r#"INSERT INTO daybook.rejected_event VALUES
                  (3, 12, 'bad_payload', 'odd', E'{"a": 1,\n\n  "a": "\\u0000 \\ud83d\\ude00 ☂", "b": 1e400}'),
                  (3, -4, 'bad_payload', 'odd "too"', '[]')"#,
@@ -219,7 +219,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         (format!("{export}{{}}\n").into(), "something comes after its last line"),
         (changed(export, delta, 3, none), "rows, but its header says"),
         (changed(export, entry, 8, none), "a row of entry 7 is out of order"),
-        (changed(export, "{\"rejected\"", 1, none), "it has 1 rejected events, but its last line says 2"),
+        (changed(export, "{\"rejected\"", 1, none), "entry 3: its rejected events give the rejected_hash"),
         (changed(export, "{\"run\"", 1, none), "which the file does not have"),
         // Out of order.
         (changed(export, entry, 2, twice), "entry 2 follows entry 2: entries have no gaps"),
@@ -243,7 +243,15 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         (changed(export, entry, 1, replaced("\"content_hash\":\"", "\"content_hash\":\"x")), "which is no hash"),
         (changed(export, delta, 1, replaced("\"count\":1", "\"count\":2")), "entry 1: its rows give the content_hash"),
         (changed(export, delta, 1, replaced("\"count_balance\":1", "\"count_balance\":3")), "entry 1: its rows give"),
-        (changed(export, "{\"rejected\"", 2, replaced("odd", "even")), "its bytes give the SHA-256"),
+        (changed(export, entry, 5, other_hash("rejected_hash")), "entry 5: its header gives the entry_hash"),
+        (
+            changed(export, "{\"rejected\"", 2, replaced("odd", "even")),
+            "entry 3: its rejected events give the rejected_hash",
+        ),
+        (
+            changed(export, "{\"run\"", 1, replaced("\"started_by\":\"", "\"started_by\":\"not ")),
+            "its bytes give the SHA-256",
+        ),
         (changed(export, "{\"run\"", 1, replaced("\"done\"", "\"well done\"")), "its bytes give the SHA-256"),
         (
             changed(export, "{\"end\"", 1, replaced("\"entries\":8", "\"entries\":9")),
@@ -255,8 +263,8 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         ),
         // Not to be read.
         (
-            changed(export, "{\"daybook_export\"", 1, replaced("\"daybook_export\":1", "\"daybook_export\":2")),
-            "its format is of version 2, this program reads 1",
+            changed(export, "{\"daybook_export\"", 1, replaced("\"daybook_export\":2", "\"daybook_export\":3")),
+            "its format is of version 3, this program reads 2",
         ),
         (
             changed(export, "{\"daybook_export\"", 1, replaced("\"schema_version\":", "\"schema_version\":9")),

@@ -168,7 +168,9 @@ async fn the_database_takes_no_entry_but_the_next_one_of_the_chain() {
 async fn found_after(world: &World, tampering: &str) -> String {
     let mut owner = world.sql().await;
     let switch = |to: &str| {
-        ["entry", "interaction_delta"].map(|table| format!("ALTER TABLE daybook.{table} {to} TRIGGER ALL")).join(";")
+        ["entry", "interaction_delta", "rejected_event"]
+            .map(|table| format!("ALTER TABLE daybook.{table} {to} TRIGGER ALL"))
+            .join(";")
     };
     execute(&mut owner, "BEGIN").await;
     execute(&mut owner, &switch("DISABLE")).await;
@@ -179,7 +181,8 @@ async fn found_after(world: &World, tampering: &str) -> String {
         .await
         .unwrap_or_else(|error| panic!("{tampering}: {error}"));
     execute(&mut owner, "ROLLBACK").await;
-    let findings = ["content_differs", "rows_differ", "header_differs", "chain_differs", "gap_before"];
+    let findings =
+        ["content_differs", "rows_differ", "rejected_differs", "header_differs", "chain_differs", "gap_before"];
     let lines = rows.iter().filter_map(|row| {
         let found: Vec<&str> = findings.into_iter().filter(|finding| row.get(*finding)).collect();
         let entry_id: i64 = row.get("entry_id");
@@ -292,6 +295,7 @@ async fn an_entry_s_header_edited_behind_the_triggers_is_found_whichever_field_i
         ("delta_rows", "delta_rows + 1", "2: rows_differ header_differs"),
         ("terms_complete", "NOT terms_complete", "2: header_differs"),
         ("content_hash", "previous_hash", "2: content_differs header_differs"),
+        ("rejected_hash", "content_hash", "2: rejected_differs header_differs"),
         ("previous_hash", "content_hash", "2: header_differs chain_differs"),
         ("entry_hash", "content_hash", "2: header_differs, 3: chain_differs"),
         ("reason", "''", "2: header_differs"),
@@ -548,6 +552,28 @@ async fn a_schema_of_an_older_program_asks_for_a_migration() {
     for arguments in [&["apply", "--day", "2020-02-16"][..], &["project"], &["status"], &["log"]] {
         let versions = format!("of version {}, this program needs {newest}", newest - 1);
         world.run(arguments).await.expect(1).says(&[&versions, "run `daybook migrate`"]);
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_hold_every_text_is_refused_before_anything_is_made_in_it() {
+    let world = World::unmigrated().await;
+    for encoding in ["LATIN1", "SQL_ASCII"] {
+        let database = format!("{}_{}", world.database, encoding.to_lowercase());
+        let create = format!("CREATE DATABASE {database} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0");
+        world.execute(&create).await;
+        let url = crate::support::world::with_database(&world.ledger_url, &database);
+        let refused = world.run_with(&[("DAYBOOK_LEDGER_URL", &url)], &["migrate"]).await.expect(1);
+        refused.says(&[&format!("the ledger's database is in {encoding}: the ledger needs UTF8"), "ENCODING 'UTF8'"]);
+        let mut connection = crate::support::world::connect(&url).await;
+        let schemas: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = 'daybook'")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(schemas, 0, "{encoding}");
+        drop(connection);
+        world.execute(&format!("DROP DATABASE {database} WITH (FORCE)")).await;
     }
     world.end().await;
 }

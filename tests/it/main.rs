@@ -15,8 +15,10 @@ mod encrypted; // certificates: whom the program trusts that speaks for Elastics
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
+mod forged; // what a login that may post cannot do, changes to the schema that verify names, witnesses of the ledger
 mod failures; // the table of messages in docs/operating.md: each failure made
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
+mod hostile; // logins that shadow whatever our statements name: none of their code runs
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
 mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses

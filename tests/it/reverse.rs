@@ -138,12 +138,12 @@ async fn a_reversal_of_terms_that_are_incomplete_is_marked_as_well() {
     world
         .execute(&format!(
             "BEGIN;
-             INSERT INTO daybook.run_start VALUES (gen_random_uuid(), 'import', '0', now());
+             INSERT INTO daybook.run_start (run_id, command, version) VALUES (gen_random_uuid(), 'import', '0');
              INSERT INTO daybook.interaction_delta VALUES ('{RECORDSET}', 'records', 'view', 1, '{FIRST_DAY}', 3, 3, '{{}}', '{{}}',
                  '{{\"null\": 2}}', 3, 3, '{FIRST_DAY}', '{FIRST_DAY}');
              INSERT INTO daybook.entry (entry_id, day, kind, run_id, rule_version, tool_version, source_events, source_counted,
-                 source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, content_hash, posted_by, posted_at)
-             SELECT 1, '{FIRST_DAY}', 'import', run_id, 1, '0', 0, 0, 0, 0, '', 1, false, daybook.content_hash_of(1), 'x', now()
+                 source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, content_hash)
+             SELECT 1, '{FIRST_DAY}', 'import', run_id, 1, '0', 0, 0, 0, 0, '', 1, false, daybook.content_hash_of(1)
              FROM daybook.run_start;
              COMMIT"
         ))

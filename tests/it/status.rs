@@ -101,9 +101,9 @@ async fn days_that_were_posted_more_than_once_are_numbered_by_what_became_of_the
         format!(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, content_hash,
-                 reason, posted_by, posted_at)
+                 reason)
              SELECT {entry_id}, '{day}', '{kind}', {reverses}, run_id, 1, '1', 0, 0, 0, 0, '', 0, true,
-                 daybook.content_hash_of({entry_id}), 'a test', 'test', posted_at
+                 daybook.content_hash_of({entry_id}), 'a test'
              FROM daybook.entry WHERE entry_id = 1"
         )
     };

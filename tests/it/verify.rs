@@ -55,11 +55,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
     let world = World::with_history().await;
     let tables = ["entry", "interaction_delta", "ledger"];
     for table in tables {
-        world
-            .execute(&format!(
-                "ALTER TABLE daybook.{table} DISABLE TRIGGER ALL; CREATE TABLE kept_{table} AS TABLE daybook.{table}"
-            ))
-            .await;
+        world.execute(&format!("CREATE TABLE kept_{table} AS TABLE daybook.{table}")).await;
     }
     let [content, header] = ["its rows do not give its content_hash", "its header does not give its entry_hash"];
     let [chain, number] = ["its previous_hash is not the hash of the entry before", "it has another number of rows"];
@@ -112,7 +108,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         ),
         ("UPDATE daybook.ledger SET time_zone = 'Europe/Vienna'".to_owned(), &[("entry 1 of", chain)]),
     ] {
-        world.execute(&tampering).await;
+        world.tamper(&tampering).await;
         let found = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
         let found = found.findings();
         let differ = found.iter().filter(|[_, what]| what == content).map(|[place, _]| place.clone());
@@ -123,17 +119,15 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         }
         for table in tables {
             let restore = format!("DELETE FROM daybook.{table}; INSERT INTO daybook.{table} TABLE kept_{table}");
-            world.execute(&restore).await;
+            world.tamper(&restore).await;
         }
     }
     world.run(&["verify", "--ledger"]).await.expect(0);
     world.end().await;
 }
 
-/// Lets rows of the ledger be changed and its constraints be taken away.
-const UNLOCK: &str =
-    "ALTER TABLE daybook.entry DISABLE TRIGGER ALL; ALTER TABLE daybook.interaction_delta DISABLE TRIGGER ALL;
-     ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check";
+/// Takes a constraint away that keeps some ways to tamper from being tried.
+const UNLOCK: &str = "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check";
 
 #[tokio::test]
 async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
@@ -141,7 +135,7 @@ async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
     world.execute(UNLOCK).await;
     for order in ["entry_id DESC, stat_type", "recordset_id, stat_type, entry_id", "md5(d::text)"] {
         world
-            .execute(&format!(
+            .tamper(&format!(
                 "CREATE TABLE kept AS TABLE daybook.interaction_delta; DELETE FROM daybook.interaction_delta;
                  INSERT INTO daybook.interaction_delta SELECT * FROM kept d ORDER BY {order};
                  DROP TABLE kept"
@@ -159,7 +153,7 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
     let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     // Rows of entries without a header, before the first and after the last.
     world
-        .execute(&format!(
+        .tamper(&format!(
             "INSERT INTO daybook.interaction_delta
              SELECT gen_random_uuid(), record_type, stat_type, other, day, count, total, items, queries, geocodes,
                  count, total, day, day FROM daybook.interaction_delta, unnest('{{-1, 99}}'::bigint[]) other WHERE {row}"
@@ -167,7 +161,7 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
         .await;
     // A cell and dates that are none, and a field that is not there.
     world
-        .execute(
+        .tamper(
             "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_stat_type_check;
              ALTER TABLE daybook.interaction_delta ALTER COLUMN total DROP NOT NULL;
              UPDATE daybook.interaction_delta SET stat_type = 'stare' WHERE entry_id = 1 AND stat_type = 'view';
@@ -216,15 +210,15 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
     let [sums, day] = ["its maps do not sum to its total", "it is of another day than its entry, or of no entry"];
     let cell = format!("recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     // What is wrong on the first day shows in the balances of the later ones.
-    world.execute(&format!("UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}")).await;
+    world.tamper(&format!("UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}")).await;
     assert_eq!(found(FIRST_DAY, FIRST_DAY).await, [content, balance]);
     assert_eq!(found("2020-02-12", "2020-02-12").await, [balance]);
     assert!(found("2020-02-11", "2020-02-11").await.is_empty());
-    world.execute(&format!("UPDATE daybook.interaction_delta SET count = 1 WHERE entry_id = 1 AND {cell}")).await;
+    world.tamper(&format!("UPDATE daybook.interaction_delta SET count = 1 WHERE entry_id = 1 AND {cell}")).await;
     assert!(found(FIRST_DAY, LAST_DAY).await.is_empty());
     // A row that is of another day than its entry is looked at with its day, the entry with its own.
     world
-        .execute(&format!(
+        .tamper(&format!(
             r#"UPDATE daybook.interaction_delta SET day = '2020-02-11', geocodes = '{{"null": 1}}' WHERE entry_id = 3 AND {cell}"#
         ))
         .await;
@@ -366,11 +360,7 @@ async fn it_looks_no_further_than_it_is_asked_to() {
     let daily = format!("{}/_doc/{FIRST_DAY}%3A{RECORDSET}", world.prefix);
     world.elastic(Method::DELETE, &daily, None).await;
     world.log(&[Event::search(50, FIRST_DAY, SECOND, 4)]).await;
-    world
-        .execute(
-            "ALTER TABLE daybook.entry DISABLE TRIGGER ALL; UPDATE daybook.entry SET reason = 'x' WHERE entry_id = 1",
-        )
-        .await;
+    world.tamper("UPDATE daybook.entry SET reason = 'x' WHERE entry_id = 1").await;
     world.run(&["verify", "--from", "2020-02-11"]).await.expect(0);
     for area in ["--ledger", "--source", "--projections"] {
         world.run(&["verify", area, "--to", FIRST_DAY]).await.expect(4);

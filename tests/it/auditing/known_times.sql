@@ -36,3 +36,11 @@ BEGIN
         UPDATE daybook.entry e SET entry_hash = daybook.entry_hash_of(e) WHERE entry_id = id RETURNING entry_hash INTO hash;
     END LOOP;
 END $$;
+
+ALTER TABLE daybook.ledger ENABLE TRIGGER ALL, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate;
+ALTER TABLE daybook.run_start ENABLE TRIGGER ALL, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate,
+    ENABLE ALWAYS TRIGGER run_starts;
+ALTER TABLE daybook.run_end ENABLE TRIGGER ALL, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate,
+    ENABLE ALWAYS TRIGGER run_ends;
+ALTER TABLE daybook.entry ENABLE TRIGGER ALL, ENABLE ALWAYS TRIGGER refuse_change, ENABLE ALWAYS TRIGGER refuse_truncate,
+    ENABLE ALWAYS TRIGGER entry_follows_head;

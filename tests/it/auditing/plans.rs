@@ -42,7 +42,7 @@ async fn on_a_ledger_of_ten_years_the_plans_stay_on_indexes() {
     assert_eq!(world.value("SELECT count(*) FROM daybook.interaction_delta").await, "146000");
     assert_eq!(world.value("SELECT count(*) FROM daybook.balance_violation").await, "0");
 
-    for Question { heading, reads, sql } in document() {
+    for Question { heading, reads, query: sql, .. } in document() {
         let plan: Value = world.json_plan(&sql).await;
         let mut found = Vec::new();
         read_through(&plan[0]["Plan"], false, &mut found);

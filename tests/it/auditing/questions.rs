@@ -18,8 +18,14 @@ pub enum Reads {
 pub struct Question {
     pub heading: String,
     pub reads: Reads,
+    /// As it is pasted.
     pub sql: String,
+    /// Without the line that makes it safe to paste.
+    pub query: String,
 }
+
+/// How each begins.
+const SAFE: &str = "SET search_path = pg_catalog, pg_temp;\n";
 
 /// All queries, in the order of the document.
 pub fn document() -> Vec<Question> {
@@ -36,7 +42,8 @@ pub fn document() -> Vec<Question> {
             "```sql" => {
                 let sql = replaced(&block().join("\n"), &variables);
                 let reads = std::mem::replace(&mut reads, Reads::ByIndex);
-                questions.push(Question { heading: heading.to_owned(), reads, sql });
+                let query = sql.strip_prefix(SAFE).unwrap_or_else(|| panic!("not safe to paste: {sql}")).to_owned();
+                questions.push(Question { heading: heading.to_owned(), reads, sql, query });
             }
             // A statement for somebody else than the auditor.
             "```" => drop(block()),
@@ -55,11 +62,12 @@ fn variable(line: &str) -> (&str, &str) {
     (name, value.trim_matches('\''))
 }
 
-/// `:'name'` becomes a literal, `:name` the value as it is.
+/// `:'name'` becomes a literal, `:"name"` a name, `:name` the value as it is.
 fn replaced(sql: &str, variables: &[(&str, &str)]) -> String {
     let mut sql = sql.to_owned();
     for (name, value) in variables {
         sql = sql.replace(&format!(":'{name}'"), &format!("'{value}'"));
+        sql = sql.replace(&format!(":\"{name}\""), &format!("\"{value}\""));
         let reference = format!(":{name}");
         let mut parts = sql.split(&reference);
         let mut done = parts.next().unwrap_or_default().to_owned();
@@ -71,6 +79,6 @@ fn replaced(sql: &str, variables: &[(&str, &str)]) -> String {
         }
         sql = done;
     }
-    assert!(!sql.contains(":'"), "a variable is not set: {sql}");
+    assert!(!sql.contains(":'") && !sql.contains(":\""), "a variable is not set: {sql}");
     sql
 }

@@ -4,6 +4,28 @@ use serde_json::Value;
 
 use super::World;
 
+/// Switches all triggers of the ledger, those of its foreign keys included; back on, its own fire always.
+fn triggers(switch: &str) -> String {
+    format!(
+        "DO $$
+         DECLARE
+             statement text;
+         BEGIN
+             FOR statement IN
+                 SELECT format('ALTER TABLE daybook.%I {switch} TRIGGER ALL', relname) FROM pg_class
+                 WHERE relnamespace = 'daybook'::regnamespace AND relkind = 'r'
+                 UNION ALL
+                 SELECT format('ALTER TABLE daybook.%I {switch} %s TRIGGER %I', relname,
+                     CASE '{switch}' WHEN 'ENABLE' THEN 'ALWAYS' END, tgname)
+                 FROM pg_trigger JOIN pg_class c ON c.oid = tgrelid
+                 WHERE relnamespace = 'daybook'::regnamespace AND NOT tgisinternal
+             LOOP
+                 EXECUTE statement;
+             END LOOP;
+         END $$"
+    )
+}
+
 impl World {
     /// One JSON value from the database.
     pub async fn json(&self, sql: &str) -> Value {
@@ -17,6 +39,31 @@ impl World {
                  source_rejected) FROM daybook.entry ORDER BY entry_id DESC LIMIT 1",
         )
         .await
+    }
+
+    /// Changes the ledger behind its triggers, as only its owner can. Afterwards they are as they were.
+    pub async fn tamper(&self, sql: &str) {
+        self.execute(&format!("BEGIN; {}; {sql}; {}; COMMIT", triggers("DISABLE"), triggers("ENABLE"))).await;
+    }
+
+    /// The same, and makes all hashes anew, so that the ledger is right in itself.
+    pub async fn tamper_and_rehash(&self, sql: &str) {
+        self.tamper(&format!(
+            "{sql};
+             DO $$
+             DECLARE
+                 hash bytea := daybook.genesis_hash();
+                 id   bigint;
+             BEGIN
+                 FOR id IN SELECT entry_id FROM daybook.entry ORDER BY entry_id LOOP
+                     UPDATE daybook.entry SET previous_hash = hash, content_hash = daybook.content_hash_of(id),
+                         rejected_hash = daybook.rejected_hash_of(id) WHERE entry_id = id;
+                     UPDATE daybook.entry e SET entry_hash = daybook.entry_hash_of(e) WHERE entry_id = id
+                     RETURNING entry_hash INTO hash;
+                 END LOOP;
+             END $$"
+        ))
+        .await;
     }
 
     /// How many entries there are.
@@ -33,7 +80,7 @@ impl World {
             let violations = "SELECT jsonb_agg(v) FROM daybook.control_sum_violation v";
             assert_eq!(self.value(violations).await, "", "control sums, {caller}");
             let broken = "SELECT jsonb_agg(c) FROM daybook.entry_check c
-                          WHERE content_differs OR rows_differ OR header_differs OR chain_differs OR gap_before";
+                          WHERE content_differs OR rows_differ OR rejected_differs OR header_differs OR chain_differs OR gap_before";
             assert_eq!(self.value(broken).await, "", "hashes and chain, {caller}");
             let orphans = "SELECT count(*) FROM daybook.interaction_delta d LEFT JOIN daybook.entry e USING (entry_id)
                            WHERE e.day IS DISTINCT FROM d.day";

@@ -1,5 +1,6 @@
 //! A login of its own for a test. Roles belong to the whole server, so its name is unique and it is dropped at the end.
 
+use super::Servers;
 use super::World;
 
 /// A role that can log in and may do nothing else.
@@ -12,7 +13,12 @@ pub struct Login {
 impl Login {
     /// A role named after the world.
     pub async fn new(world: &World) -> Self {
-        let role = format!("{}_login", world.prefix);
+        Self::named(world, "login").await
+    }
+
+    /// One of several of a world.
+    pub async fn named(world: &World, name: &str) -> Self {
+        let role = format!("{}_{name}", world.prefix);
         let password = format!("secret-of-{}", world.prefix);
         world.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'")).await;
         let mut url: url::Url = world.ledger_url.parse().expect("a URL");
@@ -25,6 +31,11 @@ impl Login {
     pub async fn end(self, world: World) {
         let servers = world.servers.clone();
         world.end().await;
+        self.drop(&servers).await;
+    }
+
+    /// Drops the role, once the world has ended.
+    pub async fn drop(self, servers: &Servers) {
         servers.execute(&format!("DROP ROLE {}", self.role)).await;
     }
 }

@@ -1,0 +1,161 @@
+//! What the migrations define, taken out of their text: functions, views and triggers. Pure.
+//!
+//! Whoever verifies compares what is there with it; whoever puts right what was changed runs it again. The migrations keep
+//! to a form that is easily taken apart: `CREATE` starts a line, a function ends with a line `END;` or `$$;`, a view with the
+//! first line that ends with `;`, and a trigger is one line.
+
+use std::fmt::Write as _;
+
+use super::migrate::{VERSION_TABLE, migrations};
+
+/// What kind of thing is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DefinitionKind {
+    /// A function.
+    Function,
+    /// A view.
+    View,
+    /// A trigger.
+    Trigger,
+}
+
+/// The definition of one thing in the schema `daybook`.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// What it is.
+    pub kind: DefinitionKind,
+    /// Its name without the schema; of a trigger its own, which other tables may use as well.
+    pub name: String,
+    /// Of a trigger, its table, without the schema.
+    pub table: Option<String>,
+    /// The statement that creates it, without its semicolon.
+    pub sql: String,
+}
+
+impl Definition {
+    /// The statement that creates the same as a temporary function or view.
+    pub fn as_temporary(&self) -> String {
+        self.sql.replacen("daybook.", "pg_temp.", 1)
+    }
+
+    /// The statements that create it or put it back as it was.
+    fn restore(&self) -> String {
+        let Self { kind, name, table, sql } = self;
+        match (kind, table) {
+            (DefinitionKind::Trigger, Some(table)) => {
+                let on = format!("daybook.{table}");
+                format!(
+                    "DROP TRIGGER IF EXISTS {name} ON {on};\n{sql};\nALTER TABLE {on} ENABLE ALWAYS TRIGGER {name};\n"
+                )
+            }
+            _ => format!("{};\n", sql.replacen("CREATE ", "CREATE OR REPLACE ", 1)),
+        }
+    }
+}
+
+/// All definitions, in an order in which they can be made.
+pub fn definitions() -> Vec<Definition> {
+    let mut found: Vec<Definition> = Vec::new();
+    for migration in migrations() {
+        for definition in taken_from(migration.sql().unwrap_or_default()) {
+            // A later migration may define again what an earlier one has defined.
+            found.retain(|other| (other.kind, &other.name, &other.table) != definition.key());
+            found.push(definition);
+        }
+    }
+    found
+}
+
+impl Definition {
+    fn key(&self) -> (DefinitionKind, &String, &Option<String>) {
+        (self.kind, &self.name, &self.table)
+    }
+}
+
+/// The SQL that puts functions, views, triggers and the record of the migrations back as they were migrated.
+pub fn restoring_sql() -> String {
+    let mut sql = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n\n".to_owned();
+    for definition in definitions() {
+        sql += &definition.restore();
+        sql.push('\n');
+    }
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        sql,
+        "CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255));"
+    );
+    for migration in migrations() {
+        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
+        let _ = writeln!(
+            sql,
+            "INSERT INTO {VERSION_TABLE} (version, name, applied_on, checksum)
+    VALUES ({version}, '{name}', to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), '{checksum}')
+    ON CONFLICT (version) DO UPDATE SET name = excluded.name, checksum = excluded.checksum;"
+        );
+    }
+    sql + "\nCOMMIT;"
+}
+
+/// The definitions in the text of a migration.
+fn taken_from(sql: &str) -> Vec<Definition> {
+    let mut found = Vec::new();
+    let mut lines = sql.lines();
+    while let Some(line) = lines.next() {
+        let Some(words) = line.strip_prefix("CREATE OR REPLACE ").or_else(|| line.strip_prefix("CREATE ")) else {
+            continue;
+        };
+        let (kind, named) = match words.split_once(' ') {
+            Some(("FUNCTION", named)) => (DefinitionKind::Function, named),
+            Some(("VIEW", named)) => (DefinitionKind::View, named),
+            Some(("TRIGGER", named)) => (DefinitionKind::Trigger, named),
+            Some(("CONSTRAINT", named)) => (DefinitionKind::Trigger, named.trim_start_matches("TRIGGER ")),
+            _ => continue,
+        };
+        let mut sql = format!("CREATE {words}");
+        while !is_complete(kind, &sql) {
+            let Some(line) = lines.next() else { break };
+            sql.push('\n');
+            sql += line;
+        }
+        let name = up_to(named.trim_start_matches("daybook."), &[' ', '(']);
+        let table = (kind == DefinitionKind::Trigger)
+            .then(|| words.split_once(" ON daybook.").map(|(_, rest)| up_to(rest, &[' '])))
+            .flatten();
+        found.push(Definition { kind, name, table, sql: sql.trim_end_matches(';').to_owned() });
+    }
+    found
+}
+
+fn is_complete(kind: DefinitionKind, sql: &str) -> bool {
+    match kind {
+        DefinitionKind::Function => sql.ends_with("\nEND;") || sql.ends_with("\n$$;"),
+        DefinitionKind::View | DefinitionKind::Trigger => sql.ends_with(';'),
+    }
+}
+
+fn up_to(text: &str, ends: &[char]) -> String {
+    text.split(ends).next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_views_and_triggers_are_taken_out_whole_and_the_last_definition_counts() {
+        let found = taken_from(
+            "CREATE TABLE daybook.t (a int);\nCREATE FUNCTION daybook.f(a int) RETURNS int\nLANGUAGE sql\nBEGIN ATOMIC\n    SELECT 1;\nEND;\n\
+             COMMENT ON FUNCTION daybook.f(int) IS '';\nCREATE OR REPLACE FUNCTION daybook.g() RETURNS trigger AS $$\nBEGIN\n    a;\nEND\n$$;\n\
+             CREATE VIEW daybook.v AS\n    SELECT 1\n    FROM t;\nCREATE CONSTRAINT TRIGGER c AFTER INSERT ON daybook.t EXECUTE FUNCTION daybook.g();\n",
+        );
+        let told: Vec<_> = found.iter().map(|d| (d.name.as_str(), d.table.as_deref(), d.sql.lines().count())).collect();
+        assert_eq!(told, [("f", None, 5), ("g", None, 5), ("v", None, 3), ("c", Some("t"), 1)]);
+        assert!(found[0].as_temporary().starts_with("CREATE FUNCTION pg_temp.f(a int)"));
+        assert!(found[1].restore().starts_with("CREATE OR REPLACE FUNCTION daybook.g()"));
+        assert!(found[2].sql.ends_with("FROM t"));
+        let names: Vec<String> = definitions().into_iter().map(|definition| definition.name).collect();
+        assert!(
+            names.iter().any(|name| name == "entry_follows_head") && names.iter().any(|name| name == "entry_check")
+        );
+    }
+}

@@ -1,0 +1,218 @@
+//! Compares the schema with what the migrations of this program made of it: functions, views, triggers, and their record.
+//!
+//! How a server writes a definition depends on its version. So the server itself is the measure: it is given the text of each
+//! function and view once more, as a temporary one, and must write both in the same way. Of a view it is also given what it
+//! wrote itself: that is what a dump has restored. Nothing of it stays.
+
+use std::collections::BTreeMap;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _};
+
+use super::Finding;
+use crate::database::Attempt as _;
+use crate::failure::Failure;
+use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
+use crate::ledger::{Ledger, migrate};
+
+/// What a comparison came to.
+#[derive(Debug, Default)]
+pub(super) struct SchemaCheck {
+    pub(super) findings: Vec<Finding>,
+    /// Why functions and views could not be compared, if so.
+    pub(super) not_compared: Option<String>,
+}
+
+const WHAT: &str = "comparing the ledger's schema with the migrations";
+
+/// What puts right what was changed.
+const RESTORE: &str =
+    "find out who changed it, then run as the owner what `daybook migrate --print-definitions` prints";
+
+/// Compares.
+pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Failure> {
+    let mut connection = ledger.database.connect("daybook verifying the schema").await?;
+    let mut check = SchemaCheck::default();
+    for wrong in migrate::check_record(&mut connection).await? {
+        let what = format!("{wrong}: restore it from a backup, or {RESTORE}");
+        check.findings.push(Finding::new("the record of the migrations, daybook.schema_version".to_owned(), &what));
+    }
+    if let Some(others) = migrate::creators(&mut connection).await? {
+        let what = format!("others may create objects in it: REVOKE CREATE ON SCHEMA daybook FROM {others}");
+        check.findings.push(Finding::new("the schema daybook".to_owned(), &what));
+    }
+    check.findings.extend(check_triggers(&mut connection).await?);
+    check.findings.extend(check_tables(&mut connection).await?);
+    check.not_compared = compare_definitions(&mut connection, &mut check.findings).await?;
+    // Nothing was written: a goodbye that is not heard loses nothing.
+    let _ = connection.close().await;
+    Ok(check)
+}
+
+/// A trigger as it is there.
+#[derive(Debug, sqlx::FromRow)]
+struct Trigger {
+    table: String,
+    name: String,
+    sql: String,
+    /// When it fires: `A` always, `O` not for a replica, `R` only for one, `D` never.
+    enabled: String,
+}
+
+/// Each trigger must be there as it is defined, and fire always.
+async fn check_triggers(connection: &mut PgConnection) -> Result<Vec<Finding>, Failure> {
+    let found: Vec<Trigger> = sqlx::query_as(
+        "SELECT c.relname::text AS table, t.tgname::text AS name, pg_get_triggerdef(t.oid) AS sql, t.tgenabled::text AS enabled
+         FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+         WHERE c.relnamespace = 'daybook'::regnamespace AND NOT t.tgisinternal ORDER BY c.relname, t.tgname",
+    )
+    .fetch_all(connection)
+    .await
+    .attempt(WHAT)?;
+    let mut found: BTreeMap<_, _> =
+        found.into_iter().map(|trigger| ((trigger.table.clone(), trigger.name.clone()), trigger)).collect();
+    let mut findings = Vec::new();
+    for Definition { name, table, sql, .. } in of_kind(DefinitionKind::Trigger) {
+        let table = table.unwrap_or_default();
+        let place = format!("trigger {name} of daybook.{table}");
+        let enable = format!("ALTER TABLE daybook.{table} ENABLE ALWAYS TRIGGER {name}");
+        let wrong = match found.remove(&(table, name)) {
+            None => format!("it is missing: {RESTORE}"),
+            Some(trigger) if trigger.sql != sql => format!("it is not as it was migrated: {RESTORE}"),
+            Some(Trigger { enabled, .. }) => match enabled.as_str() {
+                "A" => continue,
+                "D" => format!("it is disabled: {enable}"),
+                _ => format!("it does not fire always (after a restore with --disable-triggers, say): {enable}"),
+            },
+        };
+        findings.push(Finding::new(place, &wrong));
+    }
+    for ((table, name), _) in found {
+        let what = format!(
+            "it is not daybook's: find out what it does and who made it, then DROP TRIGGER {name} ON daybook.{table}"
+        );
+        findings.push(Finding::new(format!("trigger {name} of daybook.{table}"), &what));
+    }
+    Ok(findings)
+}
+
+/// What else lets the server do with a table something else than it is told to.
+async fn check_tables(connection: &mut PgConnection) -> Result<Vec<Finding>, Failure> {
+    let found: Vec<(String, String)> = sqlx::query_as(
+        "WITH tables AS (SELECT * FROM pg_class WHERE relnamespace = 'daybook'::regnamespace AND relkind IN ('r', 'p'))
+         SELECT format('rule %s of daybook.%s', r.rulename, t.relname),
+                format('it is not daybook''s: find out what it does and who made it, then DROP RULE %I ON daybook.%I', r.rulename, t.relname)
+         FROM tables t JOIN pg_rewrite r ON r.ev_class = t.oid
+         UNION ALL
+         SELECT format('daybook.%s', t.relname), format('row level security may hide rows of it: ALTER TABLE daybook.%I DISABLE ROW LEVEL SECURITY', t.relname)
+         FROM tables t WHERE t.relrowsecurity
+         UNION ALL
+         SELECT DISTINCT format('daybook.%s', t.relname),
+                format('its foreign keys are not enforced, as their triggers are disabled: ALTER TABLE daybook.%I ENABLE TRIGGER ALL, then enable daybook''s own ALWAYS', t.relname)
+         FROM tables t JOIN pg_trigger i ON i.tgrelid = t.oid WHERE i.tgisinternal AND i.tgenabled = 'D'
+         ORDER BY 1",
+    )
+    .fetch_all(connection)
+    .await
+    .attempt(WHAT)?;
+    Ok(found.into_iter().map(|(place, what)| Finding::new(place, &what)).collect())
+}
+
+/// Defines functions and views once more and compares; says why where that cannot be done.
+async fn compare_definitions(
+    connection: &mut PgConnection,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<String>, Failure> {
+    sqlx::raw_sql("BEGIN READ WRITE").execute(&mut *connection).await.attempt(WHAT)?;
+    for definition in definitions() {
+        let Definition { kind, name, .. } = &definition;
+        if *kind == DefinitionKind::Trigger {
+            continue;
+        }
+        sqlx::raw_sql("SAVEPOINT definition").execute(&mut *connection).await.attempt(WHAT)?;
+        let Err(error) = define(connection, &definition).await else { continue };
+        let code =
+            error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
+        match code.as_str() {
+            // No temporary objects for this login, or on a standby.
+            "42501" | "25006" => {
+                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.attempt(WHAT)?;
+                return Ok(Some(error.to_string()));
+            }
+            // What it rests on is not there any more, or is another.
+            code if code.starts_with("42") => {
+                sqlx::raw_sql("ROLLBACK TO SAVEPOINT definition").execute(&mut *connection).await.attempt(WHAT)?;
+                findings.push(Finding::new(
+                    format!("{} daybook.{name}", word(*kind)),
+                    &format!("it cannot be as it was migrated ({error}): {RESTORE}"),
+                ));
+            }
+            _ => return Err(crate::database::failure(error, WHAT)),
+        }
+    }
+    let differing: Vec<(String, String, Option<bool>)> =
+        sqlx::query_as(DIFFERING).fetch_all(&mut *connection).await.attempt(WHAT)?;
+    sqlx::raw_sql("ROLLBACK").execute(connection).await.attempt(WHAT)?;
+    for (kind, name, is_there) in differing {
+        let place = format!("{kind} daybook.{name}");
+        // What could not be defined is told already.
+        if findings.iter().any(|told| place.starts_with(&told.place)) {
+            continue;
+        }
+        let what = match is_there {
+            None => format!("it is not as it was migrated: {RESTORE}"),
+            Some(false) => format!("it is missing: {RESTORE}"),
+            Some(true) => {
+                format!(
+                    "it is not daybook's: find out what it does and who made it, then DROP {} daybook.{name}",
+                    kind.to_uppercase()
+                )
+            }
+        };
+        findings.push(Finding::new(place, &what));
+    }
+    Ok(None)
+}
+
+/// Makes the temporary one; of a view, also one like it that a dump would restore.
+async fn define(connection: &mut PgConnection, definition: &Definition) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(definition.as_temporary())).execute(&mut *connection).await?;
+    if definition.kind == DefinitionKind::View {
+        let restored = "SELECT format('CREATE VIEW pg_temp.%I AS %s', $1 || ' restored', pg_get_viewdef(format('pg_temp.%I', $1)::regclass))";
+        let restored: String = sqlx::query_scalar(restored).bind(&definition.name).fetch_one(&mut *connection).await?;
+        sqlx::raw_sql(AssertSqlSafe(restored)).execute(connection).await?;
+    }
+    Ok(())
+}
+
+/// What of the schema is not what was just defined: kind, name, and whether it is there at all or should be, NULL for both.
+const DIFFERING: &str = "
+    WITH object AS (
+        SELECT 'function' AS kind, p.pronamespace AS schema,
+               p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
+               ARRAY[p.prolang::text, p.prokind::text, p.prosecdef::text, p.proleakproof::text, p.proisstrict::text, p.provolatile::text,
+                     p.proparallel::text, p.procost::text, p.prorows::text, p.prosupport::text, p.proconfig::text, p.prosrc, p.probin,
+                     pg_get_function_result(p.oid), pg_get_function_arguments(p.oid), pg_get_function_sqlbody(p.oid)] AS definition
+        FROM pg_proc p
+        UNION ALL
+        SELECT 'view', c.relnamespace, c.relname::text, ARRAY[pg_get_viewdef(c.oid), c.reloptions::text]
+        FROM pg_class c WHERE c.relkind IN ('v', 'm'))
+    SELECT kind, name, CASE WHEN t.schema IS NULL THEN true WHEN d.schema IS NULL THEN false END
+    FROM (SELECT * FROM object WHERE schema = 'daybook'::regnamespace) d
+    FULL JOIN (SELECT * FROM object WHERE schema = pg_my_temp_schema() AND name NOT LIKE '% restored') t USING (kind, name)
+    WHERE d.schema IS NULL OR t.schema IS NULL
+       OR d.definition <> t.definition AND NOT EXISTS (
+           SELECT FROM object r WHERE r.schema = t.schema AND r.name = d.name || ' restored' AND r.definition = d.definition)
+    ORDER BY kind, name";
+
+fn of_kind(kind: DefinitionKind) -> impl Iterator<Item = Definition> {
+    definitions().into_iter().filter(move |definition| definition.kind == kind)
+}
+
+fn word(kind: DefinitionKind) -> &'static str {
+    match kind {
+        DefinitionKind::Function => "function",
+        DefinitionKind::View => "view",
+        DefinitionKind::Trigger => "trigger",
+    }
+}

@@ -1,0 +1,139 @@
+//! What was witnessed of a ledger outside of it: hashes of entries, kept where the database's owners cannot reach them.
+//!
+//! An entry's hash covers its header, which carries the hashes of its rows and of the entry before. So a ledger whose
+//! recomputed hash of an entry is the one that was witnessed is still the same up to that entry.
+
+use std::collections::BTreeSet;
+use std::io::BufRead as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+use super::Finding;
+use super::audit::Header;
+use crate::failure::Failure;
+use crate::ledger::EntryId;
+
+/// An entry with the hash that it had when it was seen. Written `ENTRY=HASH`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Witnessed {
+    entry_id: EntryId,
+    /// In hexadecimal, in lower case.
+    entry_hash: String,
+}
+
+impl Witnessed {
+    fn new(entry_id: EntryId, hash: &str) -> Result<Self, String> {
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(format!("'{hash}' is not an entry_hash: 64 hexadecimal digits"));
+        }
+        Ok(Self { entry_id, entry_hash: hash.to_ascii_lowercase() })
+    }
+
+    /// What is wrong, if the ledger does not have the entry any more as it was seen.
+    pub(super) fn check(&self, headers: &[Header]) -> Option<Finding> {
+        let Self { entry_id, entry_hash } = self;
+        let number = entry_id.number();
+        let what = match headers.binary_search_by_key(&number, |header| header.entry_id) {
+            Ok(place) => match &headers[place].entry_hash {
+                hash if hash == entry_hash => return None,
+                hash => format!("it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"),
+            },
+            Err(_) => {
+                let newest = headers.last().map_or(0, |header| header.entry_id);
+                format!("it was witnessed with the entry_hash {entry_hash}, but is not there: the newest is {newest}")
+            }
+        };
+        let way_out = "this is not the ledger that was seen: restore that one from a backup";
+        Some(Finding::new(format!("entry {entry_id}"), &format!("{what}; {way_out}")))
+    }
+}
+
+impl FromStr for Witnessed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (entry, hash) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form ENTRY=HASH"))?;
+        Self::new(entry.trim().parse()?, hash.trim())
+    }
+}
+
+/// A line of JSON that any command has written; what is not about an entry and its hash is passed over.
+#[derive(Deserialize)]
+struct Message {
+    entry_id: Option<EntryId>,
+    entry_hash: Option<String>,
+}
+
+/// Reads a file of lines `ENTRY=HASH`, or of messages as `--json` prints them.
+pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Failure> {
+    let unreadable = |error| {
+        Failure::usage(format!("{} cannot be read", path.display()))
+            .caused_by(error)
+            .hint("check the name of the file, and that it may be read and is text")
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut found = BTreeSet::new();
+    for (number, line) in (1..).zip(std::io::BufReader::new(file).lines()) {
+        let read = read_line(line.map_err(unreadable)?.trim());
+        found.extend(read.map_err(|wrong| {
+            Failure::usage(format!("{}, line {number}: {wrong}", path.display()))
+                .hint("give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed")
+        })?);
+    }
+    if found.is_empty() {
+        return Err(Failure::usage(format!("{} names no entry with its hash", path.display()))
+            .hint("give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed"));
+    }
+    Ok(found)
+}
+
+fn read_line(line: &str) -> Result<Option<Witnessed>, String> {
+    if line.is_empty() {
+        return Ok(None);
+    }
+    if !line.starts_with('{') {
+        return line.parse().map(Some);
+    }
+    let message: Message = serde_json::from_str(line).map_err(|error| format!("not a message of daybook: {error}"))?;
+    match (message.entry_id, message.entry_hash) {
+        (Some(entry_id), Some(hash)) => Witnessed::new(entry_id, &hash).map(Some),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_an_entry_with_its_hash_or_a_message_or_an_error() {
+        let hash = "0123456789abcdef".repeat(4);
+        let seen = Some(Witnessed { entry_id: "7".parse().unwrap(), entry_hash: hash.clone() });
+        for line in [
+            format!("7={hash}"),
+            format!("7 = {}", hash.to_uppercase()),
+            format!(r#"{{"message_type":"day","day":"2020-02-16","entry_id":7,"entry_hash":"{hash}","kind":"apply"}}"#),
+        ] {
+            assert_eq!(read_line(&line), Ok(seen.clone()), "{line}");
+        }
+        let nothing = [
+            r#"{"message_type":"day","entry_id":7,"outcome":"already_applied"}"#,
+            r#"{"entry_id":null,"entry_hash":null}"#,
+            "",
+        ];
+        for line in nothing {
+            assert_eq!(read_line(line), Ok(None), "{line}");
+        }
+        for (line, wrong) in [
+            ("7", "'7' is not of the form ENTRY=HASH"),
+            ("0=aa", "'0' is not an entry id"),
+            ("7=aa", "'aa' is not an entry_hash"),
+            (r#"{"entry_id":7,"entry_hash":"aa"}"#, "'aa' is not an entry_hash"),
+            (r#"{"entry_id":7"#, "not a message of daybook"),
+        ] {
+            assert!(read_line(line).unwrap_err().contains(wrong), "{line}");
+        }
+    }
+}
