@@ -251,8 +251,10 @@ impl Source {
     async fn outermost_event(&mut self, period: Period, direction: &str) -> Result<Option<Day>, Failure> {
         let what = format!("looking for events from {} to {}", period.from(), period.to());
         let (in_utc, zone) = if self.date_is_zoned { ("", self.zone) } else { (" AT TIME ZONE 'UTC'", TimeZone::UTC) };
+        self.begin(&what).await?;
         let sql = format!(
-            "SELECT s.date{in_utc} FROM stats s WHERE {} ORDER BY s.date {direction} LIMIT 1",
+            "SELECT s.date{in_utc} FROM {} s WHERE {} ORDER BY s.date {direction} LIMIT 1",
+            self.tables.stats,
             self.condition_of(period)
         );
         let date = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut self.connection).await.attempt(what)?;
@@ -263,22 +265,26 @@ impl Source {
     pub async fn ids_of(&mut self, period: Period, most: usize) -> Result<Vec<i64>, Failure> {
         let what = format!("looking for the events from {} to {}", period.from(), period.to());
         let condition = self.condition_of(period);
-        let sql = format!("SELECT s.id::bigint FROM stats s WHERE {condition} ORDER BY s.date, s.id LIMIT {most}");
+        self.begin(&what).await?;
+        let stats = &self.tables.stats;
+        let sql = format!("SELECT s.id::bigint FROM {stats} s WHERE {condition} ORDER BY s.date, s.id LIMIT {most}");
         sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await.attempt(what)
     }
 
     /// The ids of the first events that no day will ever have, so many at the most: with no date, one from before there are
     /// days, or one after a day that is not over.
     pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Failure> {
-        let ([_, next], date) = (self.bounds(after), self.date_type());
+        const WHAT: &str = "looking for events whose dates are on no day";
+        self.begin(WHAT).await?;
+        let ([_, next], date, stats) = (self.bounds(after), self.date_type(), &self.tables.stats);
         let any_of =
             ["s.date < '1970-01-02'".to_owned(), format!("s.date >= '{next}'::{date}"), "s.date IS NULL".to_owned()];
         // Each by itself takes the index.
-        let each =
-            any_of.map(|condition| format!("(SELECT s.id::bigint AS id FROM stats s WHERE {condition} LIMIT {most})"));
+        let each = any_of
+            .map(|condition| format!("(SELECT s.id::bigint AS id FROM {stats} s WHERE {condition} LIMIT {most})"));
         let sql = format!("SELECT id FROM ({}) ids ORDER BY id LIMIT {most}", each.join(" UNION ALL "));
         let ids = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
-        ids.attempt("looking for events whose dates are on no day")
+        ids.attempt(WHAT)
     }
 
     /// The condition that holds for the rows of a period.

@@ -15,8 +15,8 @@ mod encrypted; // certificates: whom the program trusts that speaks for Elastics
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
-mod forged; // what a login that may post cannot do, changes to the schema that verify names, witnesses of the ledger
 mod failures; // the table of messages in docs/operating.md: each failure made
+mod forged; // what a login that may post cannot do, changes to the schema that verify names, witnesses of the ledger
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
 mod hostile; // logins that shadow whatever our statements name: none of their code runs
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
@@ -35,8 +35,8 @@ mod reverse; // entries that are taken back: to the term, once, and what follows
 mod secure; // servers that take encrypted connections only, users with few rights
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
-mod terminals; // text from outside cannot steer a terminal; a file is written to what is there
 mod templates; // index templates of the cluster: overridden, or refused by name
+mod terminals; // text from outside cannot steer a terminal; a file is written to what is there
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken
