@@ -35,12 +35,11 @@ impl Witnessed {
     pub(super) fn check(&self, headers: &[Header]) -> Option<Finding> {
         let Self { entry_id, entry_hash } = self;
         let number = entry_id.number();
-        let what = match headers.binary_search_by_key(&number, |header| header.entry_id) {
-            Ok(place) => match &headers[place].entry_hash {
-                hash if hash == entry_hash => return None,
-                hash => format!("it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"),
-            },
-            Err(_) => {
+        let place = headers.binary_search_by_key(&number, |header| header.entry_id);
+        let what = match place.ok().map(|place| &headers[place].entry_hash) {
+            Some(hash) if hash == entry_hash => return None,
+            Some(hash) => format!("it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"),
+            None => {
                 let newest = headers.last().map_or(0, |header| header.entry_id);
                 format!("it was witnessed with the entry_hash {entry_hash}, but is not there: the newest is {newest}")
             }
