@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -24,6 +25,11 @@ pub struct Given {
     /// Connection URL of the database with the tables stats and queries [default: the ledger's]
     #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_SOURCE_URL", hide_env_values = true)]
     pub source_url: Option<SecretString>,
+
+    /// How long Postgres may keep silent before its connection is given up: 500ms, 60s, 5m. A statement that the server
+    /// is still working on may take any time [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_POSTGRES_TIMEOUT")]
+    pub postgres_timeout: Option<Timeout>,
 
     /// Address of Elasticsearch; several nodes separated by commas
     #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_ELASTICSEARCH_URL", hide_env_values = true)]
@@ -61,6 +67,7 @@ pub struct Given {
 struct File {
     ledger_url: Option<SecretString>,
     source_url: Option<SecretString>,
+    postgres_timeout: Option<Timeout>,
     elasticsearch_url: Option<SecretString>,
     index_prefix: Option<String>,
     terms_dimensions: Option<String>,
@@ -118,6 +125,53 @@ impl TryFrom<String> for Memory {
     }
 }
 
+/// How long something may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Timeout(Duration);
+
+impl Timeout {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// As the time it is.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+        let milliseconds_per_unit = match unit {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let number = digits.parse::<u64>().ok();
+        let milliseconds = number.zip(milliseconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
+        let time = milliseconds
+            .map(Duration::from_millis)
+            .ok_or_else(|| format!("'{text}' is not a time: give a number with its unit, such as 500ms, 60s or 5m"))?;
+        if time < Self::LEAST || time > Self::MOST {
+            return Err(format!("'{text}' is out of range: give a time from 100ms to 24h"));
+        }
+        Ok(Self(time))
+    }
+}
+
+impl TryFrom<String> for Timeout {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// Settings as the commands use them.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -133,6 +187,9 @@ pub struct Settings {
     /// How much memory counting may take.
     pub memory: Memory,
 }
+
+/// How long Postgres may keep silent if nothing is said.
+const SILENCE_OF_POSTGRES: Duration = Duration::from_secs(60);
 
 /// Where secrets are put by systemd's `LoadCredential=`.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
@@ -151,6 +208,7 @@ impl Settings {
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
             ));
         }
+        let silence = given.postgres_timeout.or(file.postgres_timeout).map_or(SILENCE_OF_POSTGRES, Timeout::duration);
         let index_prefix = given.index_prefix.or(file.index_prefix).unwrap_or_else(|| "stats".to_owned());
         check_prefix(&index_prefix)?;
         let dimensions = given.terms_dimensions.or(file.terms_dimensions);
@@ -158,8 +216,8 @@ impl Settings {
         let terms = Scope::parse(dimensions.as_deref(), stat_types.as_deref())
             .map_err(|error| Failure::usage("the setting of stats-terms cannot be read").caused_by(error))?;
         Ok(Self {
-            ledger: Database::new("ledger", ledger_url.as_ref())?,
-            source: Database::new("source", source_url.as_ref())?,
+            ledger: Database::new("ledger", ledger_url.as_ref(), silence)?,
+            source: Database::new("source", source_url.as_ref(), silence)?,
             elasticsearch,
             elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
             plan: Plan { prefix: index_prefix, terms },
@@ -218,7 +276,9 @@ fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
 }
 
 fn postgres_variables_are_set() -> bool {
-    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT"].iter().any(|name| std::env::var_os(name).is_some())
+    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT", "PGSERVICE"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }
 
 /// What Elasticsearch takes as the start of an index name.

@@ -5,13 +5,12 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::mpsc;
 
 use super::{Rejection, SourceRow, copy, kept};
 use crate::copy::Decoder;
-use crate::database::{self, Attempt as _, Database};
+use crate::database::{self, Attempt as _, Connection, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
 
@@ -30,7 +29,7 @@ pub struct Fingerprint {
 /// The source tables, read in the ledger's time zone.
 #[derive(Debug)]
 pub struct Source {
-    connection: PgConnection,
+    connection: Connection,
     zone: TimeZone,
     date_is_zoned: bool,
     in_transaction: bool,
@@ -106,8 +105,7 @@ impl Source {
         // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
         // for UTF-8, it would fail the whole day for one event that is not.
         sqlx::raw_sql(
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET idle_in_transaction_session_timeout = 0;
-             SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
+            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
              SELECT set_config('client_encoding', 'SQL_ASCII', false)
              WHERE current_setting('server_encoding') = 'SQL_ASCII'",
         )
@@ -322,7 +320,7 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
 ];
 
 /// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
-async fn check_tables(connection: &mut PgConnection, database: &Database) -> Result<bool, Failure> {
+async fn check_tables(connection: &mut Connection, database: &Database) -> Result<bool, Failure> {
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
         let found: Option<(String, bool)> = sqlx::query_as(
@@ -365,6 +363,6 @@ impl Source {
     /// Says goodbye to the server, which would log an unexpected end otherwise. Not needed for correctness: nothing was written.
     pub async fn close(self) {
         // The transaction was read-only: a connection that breaks here has nothing to lose.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
     }
 }

@@ -6,12 +6,11 @@ use std::cmp::Ordering;
 
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use refinery_core::{Migration, Runner};
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use crate::clock;
-use crate::database::{Attempt as _, Database};
+use crate::database::{Attempt as _, Connection, Database};
 use crate::day::TimeZone;
 use crate::failure::Failure;
 
@@ -43,7 +42,7 @@ pub struct Migrated {
 /// Brings the schema to this program's version. Repeats safely.
 ///
 /// `zone` is taken on creation; later it must be absent or the same.
-pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
+pub async fn migrate(connection: &mut Connection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
     sqlx::raw_sql("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS daybook")
         .execute(&mut *connection)
         .await
@@ -67,7 +66,7 @@ pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> R
 }
 
 /// Makes sure that the schema is there and of this program's version.
-pub async fn check_version(connection: &mut PgConnection, database: &Database) -> Result<(), Failure> {
+pub async fn check_version(connection: &mut Connection, database: &Database) -> Result<(), Failure> {
     let (Some(found), expected) = (version(connection).await?, embedded_version()) else {
         return Err(not_migrated(database));
     };
@@ -83,7 +82,7 @@ pub async fn check_version(connection: &mut PgConnection, database: &Database) -
 }
 
 /// The version of the schema that is there; none if there is no schema.
-async fn version(connection: &mut PgConnection) -> Result<Option<i32>, Failure> {
+async fn version(connection: &mut Connection) -> Result<Option<i32>, Failure> {
     let what = "reading the version of the ledger's schema";
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('daybook.schema_version') IS NOT NULL")
         .fetch_one(&mut *connection)
@@ -122,7 +121,7 @@ pub fn embedded_version() -> i32 {
     runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
 }
 
-async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
+async fn create_ledger(connection: &mut Connection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
     let what = "creating the ledger";
     let wanted = zone.unwrap_or(TimeZone::UTC);
     sqlx::query(
@@ -148,7 +147,7 @@ async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) ->
 }
 
 /// Creates and grants the roles where this login may; where not, says why.
-async fn create_roles(connection: &mut PgConnection) -> Result<(), String> {
+async fn create_roles(connection: &mut Connection) -> Result<(), String> {
     // Roles belong to the whole server: a migrate of another database may be creating them at this moment, which shows
     // as a unique violation or as a tuple updated concurrently. Then they are there the next time round.
     const TRIES: usize = 5;
@@ -169,7 +168,7 @@ async fn create_roles(connection: &mut PgConnection) -> Result<(), String> {
 }
 
 /// A connection as refinery wants it.
-struct Migrating<'c>(&'c mut PgConnection);
+struct Migrating<'c>(&'c mut Connection);
 
 impl AsyncTransaction for Migrating<'_> {
     type Error = sqlx::Error;
@@ -178,13 +177,14 @@ impl AsyncTransaction for Migrating<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        let mut transaction = self.0.begin().await?;
+        // After an error nobody goes on with the connection, and what is not committed is rolled back.
+        sqlx::raw_sql("BEGIN").execute(&mut *self.0).await?;
         let mut done = 0;
         for query in queries {
-            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *transaction).await?;
+            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *self.0).await?;
             done += 1;
         }
-        transaction.commit().await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *self.0).await?;
         Ok(done)
     }
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -17,7 +16,7 @@ use super::row_bytes::{self, Balance};
 use super::{EntryId, EntryKind, JustPosted, Ledger};
 use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::clock;
-use crate::database::{Attempt as _, failure};
+use crate::database::{Attempt as _, Connection, failure};
 use crate::day::Day;
 use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
@@ -29,7 +28,7 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// An entry while it is being posted. Dropped before it is committed, it leaves nothing.
 #[derive(Debug)]
 pub struct Posting {
-    connection: PgConnection,
+    connection: Connection,
     entry_id: EntryId,
     day: Day,
     /// Over the rows so far.
@@ -241,7 +240,7 @@ impl Posting {
 }
 
 /// Begins a transaction on the connection that the run's last posting has left, or else on a new one.
-async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<PgConnection, Failure> {
+async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<Connection, Failure> {
     if let Some(mut connection) = run.take_posting_connection()
         && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
     {
@@ -254,7 +253,7 @@ async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result
 }
 
 /// What each of the rows' cells stands at.
-async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+async fn balances(connection: &mut Connection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
     let cells = || deltas.rows().iter().map(|row| row.cell);
     let rows = sqlx::query(
         "SELECT k.place, b.count_balance, b.total_balance, b.first_day, b.last_day
@@ -288,7 +287,7 @@ async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<V
 
 /// Streams the rows in, encoding them beside; returns how many arrived and the state of the content hash.
 async fn copy_rows(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     entry_id: EntryId,
     day: Day,
     deltas: Arc<DayDeltas>,
@@ -302,7 +301,7 @@ async fn copy_rows(
     });
     let mut copy = connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
     while let Some(chunk) = chunks.recv().await {
-        if let Err(error) = copy.send(chunk).await {
+        if let Err(error) = copy.send(&chunk).await {
             return Err(failure(error, what));
         }
     }

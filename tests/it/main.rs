@@ -20,6 +20,7 @@ mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
+mod postgres; // connections to Postgres: addresses, settings of logins, errors and their exit codes, servers that fall silent
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
