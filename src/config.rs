@@ -26,6 +26,11 @@ pub struct Given {
     #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_SOURCE_URL", hide_env_values = true)]
     pub source_url: Option<SecretString>,
 
+    /// How long Postgres may keep silent before its connection is given up: 500ms, 60s, 5m. A statement that the server
+    /// is still working on may take any time [default: 60s]
+    #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_POSTGRES_TIMEOUT")]
+    pub postgres_timeout: Option<Timeout>,
+
     /// Address of Elasticsearch; several nodes separated by commas
     #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_ELASTICSEARCH_URL", hide_env_values = true)]
     pub elasticsearch_url: Option<SecretString>,
@@ -67,6 +72,7 @@ pub struct Given {
 struct File {
     ledger_url: Option<SecretString>,
     source_url: Option<SecretString>,
+    postgres_timeout: Option<Timeout>,
     elasticsearch_url: Option<SecretString>,
     index_prefix: Option<String>,
     terms_dimensions: Option<String>,
@@ -131,7 +137,7 @@ impl TryFrom<String> for Memory {
 pub struct ClockSkew(Duration);
 
 impl ClockSkew {
-    const MOST: Duration = Duration::from_secs(366 * 24 * 3600);
+    const MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 }
 
 impl Default for ClockSkew {
@@ -144,25 +150,68 @@ impl FromStr for ClockSkew {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-        let seconds_per_unit = match unit {
-            "s" => Some(1),
-            "m" => Some(60),
-            "h" => Some(3600),
-            "d" => Some(24 * 3600),
-            _ => None,
-        };
-        let seconds =
-            digits.parse::<u64>().ok().zip(seconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
-        match seconds.map(Duration::from_secs) {
-            Some(time) if time <= Self::MOST => Ok(Self(time)),
-            Some(_) => Err(format!("'{text}' is out of range: give a time of up to 366d")),
-            None => Err(format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d")),
+        let time = duration(text)?;
+        if time > Self::MOST {
+            return Err(format!("'{text}' is out of range: give a time of up to 366d"));
         }
+        Ok(Self(time))
     }
 }
 
 impl TryFrom<String> for ClockSkew {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// How long something may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Timeout(Duration);
+
+impl Timeout {
+    const LEAST: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
+
+    /// As the time it is.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl FromStr for Timeout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = duration(text)?;
+        if time < Self::LEAST || time > Self::MOST {
+            return Err(format!("'{text}' is out of range: give a time from 100ms to 24h"));
+        }
+        Ok(Self(time))
+    }
+}
+
+/// A time with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let milliseconds_per_unit = match unit {
+        "ms" => Some(1),
+        "s" => Some(1_000),
+        "m" => Some(60_000),
+        "h" => Some(3_600_000),
+        "d" => Some(86_400_000),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    let milliseconds = number.zip(milliseconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
+    milliseconds
+        .map(Duration::from_millis)
+        .ok_or_else(|| format!("'{text}' is not a time: give a number with its unit, such as 500ms, 30s, 5m, 2h or 1d"))
+}
+
+impl TryFrom<String> for Timeout {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -188,6 +237,9 @@ pub struct Settings {
     pub max_clock_skew: Duration,
 }
 
+/// How long Postgres may keep silent if nothing is said.
+const SILENCE_OF_POSTGRES: Duration = Duration::from_secs(60);
+
 /// Where secrets are put by systemd's `LoadCredential=`.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -205,6 +257,7 @@ impl Settings {
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
             ));
         }
+        let silence = given.postgres_timeout.or(file.postgres_timeout).map_or(SILENCE_OF_POSTGRES, Timeout::duration);
         let index_prefix = given.index_prefix.or(file.index_prefix).unwrap_or_else(|| "stats".to_owned());
         check_prefix(&index_prefix)?;
         let dimensions = given.terms_dimensions.or(file.terms_dimensions);
@@ -212,8 +265,8 @@ impl Settings {
         let terms = Scope::parse(dimensions.as_deref(), stat_types.as_deref())
             .map_err(|error| Failure::usage("the setting of stats-terms cannot be read").caused_by(error))?;
         Ok(Self {
-            ledger: Database::new("ledger", ledger_url.as_ref())?,
-            source: Database::new("source", source_url.as_ref())?,
+            ledger: Database::new("ledger", ledger_url.as_ref(), silence)?,
+            source: Database::new("source", source_url.as_ref(), silence)?,
             elasticsearch,
             elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
             plan: Plan { prefix: index_prefix, terms },
@@ -273,7 +326,9 @@ fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
 }
 
 fn postgres_variables_are_set() -> bool {
-    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT"].iter().any(|name| std::env::var_os(name).is_some())
+    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT", "PGSERVICE"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
 }
 
 /// What Elasticsearch takes as the start of an index name.

@@ -5,13 +5,12 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::mpsc;
 
 use super::{Rejection, SourceRow, copy, kept};
 use crate::copy::Decoder;
-use crate::database::{self, Attempt as _, Database};
+use crate::database::{self, Attempt as _, Connection, Database};
 use crate::day::{Day, Period, TimeZone};
 use crate::failure::Failure;
 
@@ -30,7 +29,7 @@ pub struct Fingerprint {
 /// The source tables, read in the ledger's time zone.
 #[derive(Debug)]
 pub struct Source {
-    connection: PgConnection,
+    connection: Connection,
     zone: TimeZone,
     tables: Tables,
     date_is_zoned: bool,
@@ -114,8 +113,7 @@ impl Source {
         // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
         // for UTF-8, it would fail the whole day for one event that is not.
         sqlx::raw_sql(
-            "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET idle_in_transaction_session_timeout = 0;
-             SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
+            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
              SELECT set_config('client_encoding', 'SQL_ASCII', false)
              WHERE current_setting('server_encoding') = 'SQL_ASCII'",
         )
@@ -444,7 +442,7 @@ struct SearchPath {
 
 impl SearchPath {
     /// Looks at the one thing that is found the login's way; the session goes on in its own.
-    async fn of_login(connection: &mut PgConnection) -> Result<Self, Failure> {
+    async fn of_login(connection: &mut Connection) -> Result<Self, Failure> {
         const WHAT: &str = "looking up where the source's login finds its tables";
         sqlx::raw_sql("RESET search_path").execute(&mut *connection).await.attempt(WHAT)?;
         let schemas = sqlx::query_scalar("SELECT pg_catalog.current_schemas(true)").fetch_one(&mut *connection).await;
@@ -460,7 +458,7 @@ impl SearchPath {
 
     /// The full name of the table. A schema in which the login finds it just because the two have one name does not take the
     /// place of another: who made that schema need not be who logs the events.
-    async fn find(&self, connection: &mut PgConnection, table: &str, database: &Database) -> Result<String, Failure> {
+    async fn find(&self, connection: &mut Connection, table: &str, database: &Database) -> Result<String, Failure> {
         let found: Vec<(String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, format('%I.%I', n.nspname, c.relname)
              FROM unnest($1::text[]) WITH ORDINALITY AS p (schema, place)
@@ -486,7 +484,23 @@ impl SearchPath {
 }
 
 /// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
-async fn check_tables(connection: &mut PgConnection, tables: &Tables, database: &Database) -> Result<bool, Failure> {
+        // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
+        // for UTF-8, it would fail the whole day for one event that is not.
+        sqlx::raw_sql(
+            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
+             SELECT set_config('client_encoding', 'SQL_ASCII', false)
+             WHERE current_setting('server_encoding') = 'SQL_ASCII'",
+        )
+        .execute(&mut connection)
+        .await
+        .attempt("preparing the connection to the source")?;
+        let path = SearchPath::of_login(&mut connection).await?;
+        let tables = Tables {
+            stats: path.find(&mut connection, "stats", database).await?,
+            queries: path.find(&mut connection, "queries", database).await?,
+        };
+        let date_is_zoned = check_tables(&mut connection, &tables, database).await?;
+        Ok(Self { connection, zone, tables, date_is_zoned, in_transaction: false })
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
         let full_name = if table == "stats" { &tables.stats } else { &tables.queries };
@@ -524,6 +538,6 @@ impl Source {
     /// Says goodbye to the server, which would log an unexpected end otherwise. Not needed for correctness: nothing was written.
     pub async fn close(self) {
         // The transaction was read-only: a connection that breaks here has nothing to lose.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
     }
 }

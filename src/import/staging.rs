@@ -6,14 +6,14 @@ use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
-use sqlx::postgres::PgConnection;
+
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::document::{self, Document};
 use super::verdict::OnConflict;
 use crate::aggregate::Sums;
-use crate::database::{Attempt as _, failure};
+use crate::database::{Attempt as _, Connection, failure};
 use crate::day::Day;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
@@ -21,7 +21,7 @@ use crate::ledger::Ledger;
 /// The documents that were read.
 #[derive(Debug)]
 pub(super) struct Staging {
-    connection: PgConnection,
+    connection: Connection,
     /// The number of the newest document.
     seq: i64,
     /// Documents on their way, as COPY wants them.

@@ -3,9 +3,7 @@
 //!
 //! What the server makes of each entry (the hash of its header, the hash of its rows) must be what the entry carries.
 
-use sqlx::Connection as _;
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgConnection;
 
 use super::copy_out::{Identity, RejectedRow, RunRow};
 use super::lock::Run;
@@ -13,14 +11,14 @@ use super::read::Entry;
 use super::row_bytes;
 use super::row_hash::RowFields;
 use super::{EntryId, Ledger};
-use crate::database::{Attempt as _, failure};
+use crate::database::{Attempt as _, Connection, failure};
 use crate::failpoint;
 use crate::failure::Failure;
 
 /// A copy while it is being made. Dropped before it is committed, it leaves nothing.
 #[derive(Debug)]
 pub struct CopyIn {
-    connection: PgConnection,
+    connection: Connection,
 }
 
 /// Rows of one entry, as a stream for COPY.
@@ -161,7 +159,7 @@ impl CopyIn {
         let Rows { mut stream, rows } = rows;
         row_bytes::end_stream(&mut stream);
         let mut copy = self.connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
-        if let Err(error) = copy.send(stream).await {
+        if let Err(error) = copy.send(&stream).await {
             return Err(failure(error, what));
         }
         let arrived = copy.finish().await.attempt(what.as_str())?;
@@ -211,7 +209,7 @@ impl CopyIn {
         sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.attempt("committing the copy")?;
         failpoint::reach("copy.committed");
         // What is committed is committed, whether or not the server hears the goodbye.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
         Ok(())
     }
 }

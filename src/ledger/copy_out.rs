@@ -3,20 +3,20 @@
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::read::{Entry, jsonb_text, select_entries};
 use super::row_hash::RowFields;
 use super::{EntryId, Ledger};
-use crate::database::Attempt as _;
+use crate::database::{Attempt as _, Connection};
 use crate::day::{Day, Period};
 use crate::failure::Failure;
 
 /// The ledger as it was at one moment.
 #[derive(Debug)]
 pub struct Snapshot {
-    connection: PgConnection,
+    connection: Connection,
     period: Option<Period>,
 }
 

@@ -7,14 +7,12 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::Ledger;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
-use crate::database::{Attempt as _, Database};
+use crate::database::{Attempt as _, Connection, Database};
 use crate::failpoint;
 use crate::failure::{Exit, Failure};
 
@@ -48,7 +46,7 @@ pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The lock, held.
 #[derive(Debug)]
 pub struct Lock {
-    connection: PgConnection,
+    connection: Connection,
     run_id: Uuid,
 }
 
@@ -72,7 +70,7 @@ impl Lock {
     }
 
     /// The connection that holds the lock. Never COPY on it: a COPY that fails costs the connection.
-    pub fn connection(&mut self) -> &mut PgConnection {
+    pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
@@ -92,7 +90,7 @@ pub struct Run {
     lock: Lock,
     purpose: Purpose,
     /// Where the last posting was committed, for the next one.
-    posting: Option<PgConnection>,
+    posting: Option<Connection>,
 }
 
 impl Run {
@@ -133,13 +131,13 @@ impl Run {
     }
 
     /// The connection of the last posting, with no transaction open. Whoever takes it up and fails does not give it back.
-    pub(super) fn take_posting_connection(&mut self) -> Option<PgConnection> {
+    pub(super) fn take_posting_connection(&mut self) -> Option<Connection> {
         self.posting.take()
     }
 
     /// Keeps the connection of a posting that was committed for the next one: to connect costs more than to post a quiet
     /// day.
-    pub(super) fn keep_posting_connection(&mut self, connection: PgConnection) {
+    pub(super) fn keep_posting_connection(&mut self, connection: Connection) {
         self.posting = Some(connection);
     }
 
@@ -147,7 +145,7 @@ impl Run {
     async fn close_posting_connection(&mut self) {
         if let Some(connection) = self.posting.take() {
             // What is committed is committed, whether or not the server hears the goodbye.
-            let _ = connection.close().await;
+            connection.close().await;
         }
     }
 
@@ -209,7 +207,7 @@ impl Run {
             .await
             .attempt("recording the end of the run")?;
         // Closing the session gives the lock back; a session that breaks here has given it back already.
-        let _ = self.lock.connection.close().await;
+        self.lock.connection.close().await;
         Ok(())
     }
 }
@@ -220,7 +218,7 @@ fn session_name(command: &str, run_id: Uuid) -> String {
 }
 
 /// Who holds a lock, in words; nobody, if it is free.
-pub async fn holder(connection: &mut PgConnection, purpose: Purpose) -> Result<Option<String>, Failure> {
+pub async fn holder(connection: &mut Connection, purpose: Purpose) -> Result<Option<String>, Failure> {
     let (high, low) = (purpose.key() >> 32, purpose.key() & 0xffff_ffff);
     sqlx::query_scalar(
         "SELECT format('%s, server process %s%s', coalesce(nullif(a.application_name, ''), 'a session without a name'), l.pid,

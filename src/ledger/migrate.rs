@@ -6,13 +6,12 @@ use std::cmp::Ordering;
 
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
 use refinery_core::{Migration, Runner};
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::definitions::{DefinitionKind, definitions};
 use crate::clock;
-use crate::database::{Attempt as _, Database};
+use crate::database::{Attempt as _, Connection, Database};
 use crate::day::TimeZone;
 use crate::failure::Failure;
 
@@ -44,7 +43,7 @@ pub struct Migrated {
 /// Brings the schema to this program's version. Repeats safely.
 ///
 /// `zone` is taken on creation; later it must be absent or the same.
-pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
+pub async fn migrate(connection: &mut Connection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
     check_encoding(connection).await?;
     sqlx::raw_sql("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS daybook")
         .execute(&mut *connection)
@@ -73,7 +72,7 @@ pub async fn migrate(connection: &mut PgConnection, zone: Option<TimeZone>) -> R
 }
 
 /// Texts come in every language: a database that cannot hold them is refused before anything is made in it.
-async fn check_encoding(connection: &mut PgConnection) -> Result<(), Failure> {
+async fn check_encoding(connection: &mut Connection) -> Result<(), Failure> {
     let what = "asking for the encoding of the ledger's database";
     let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(connection).await.attempt(what)?;
     if encoding == "UTF8" {
@@ -86,7 +85,7 @@ async fn check_encoding(connection: &mut PgConnection) -> Result<(), Failure> {
 
 /// A schema that is not daybook's own yet must have nothing in it, and nobody else may create something in it: what is in
 /// it runs in the name of whoever uses the ledger.
-async fn check_schema_is_empty(connection: &mut PgConnection) -> Result<(), Failure> {
+async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Failure> {
     if has_lost_its_record(connection).await? {
         return Err(lost_record());
     }
@@ -116,7 +115,7 @@ async fn check_schema_is_empty(connection: &mut PgConnection) -> Result<(), Fail
 }
 
 /// Who may create objects in the schema daybook besides its owner, as SQL names them.
-pub async fn creators(connection: &mut PgConnection) -> Result<Option<String>, Failure> {
+pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Failure> {
     sqlx::query_scalar(
         "SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
          FROM pg_namespace n CROSS JOIN aclexplode(n.nspacl) a
@@ -128,7 +127,7 @@ pub async fn creators(connection: &mut PgConnection) -> Result<Option<String>, F
 }
 
 /// Whether all that this program's migrations define is there, although their record says otherwise.
-pub async fn has_lost_its_record(connection: &mut PgConnection) -> Result<bool, Failure> {
+pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Failure> {
     let found = version(connection).await?;
     if found.is_some_and(|found| found >= embedded_version()) {
         return Ok(false);
@@ -155,7 +154,7 @@ fn lost_record() -> Failure {
 }
 
 /// What is wrong with the record of the migrations, one thing each.
-pub async fn check_record(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
+pub async fn check_record(connection: &mut Connection) -> Result<Vec<String>, Failure> {
     let what = "reading the record of the migrations";
     if version(connection).await?.is_none() {
         return Ok(vec!["the table is missing".to_owned()]);
@@ -184,7 +183,7 @@ pub async fn check_record(connection: &mut PgConnection) -> Result<Vec<String>, 
 }
 
 /// Makes sure that the schema is there and of this program's version.
-pub async fn check_version(connection: &mut PgConnection, database: &Database) -> Result<(), Failure> {
+pub async fn check_version(connection: &mut Connection, database: &Database) -> Result<(), Failure> {
     let (Some(found), expected) = (version(connection).await?, embedded_version()) else {
         return Err(not_migrated(database));
     };
@@ -200,7 +199,7 @@ pub async fn check_version(connection: &mut PgConnection, database: &Database) -
 }
 
 /// The version of the schema that is there; none if there is no schema.
-async fn version(connection: &mut PgConnection) -> Result<Option<i32>, Failure> {
+async fn version(connection: &mut Connection) -> Result<Option<i32>, Failure> {
     let what = "reading the version of the ledger's schema";
     let exists: bool = sqlx::query_scalar("SELECT to_regclass('daybook.schema_version') IS NOT NULL")
         .fetch_one(&mut *connection)
@@ -246,7 +245,7 @@ pub fn embedded_version() -> i32 {
     runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
 }
 
-async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
+async fn create_ledger(connection: &mut Connection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
     let what = "creating the ledger";
     let wanted = zone.unwrap_or(TimeZone::UTC);
     sqlx::query(
@@ -272,7 +271,7 @@ async fn create_ledger(connection: &mut PgConnection, zone: Option<TimeZone>) ->
 }
 
 /// Creates and grants the roles where this login may; where not, says why.
-async fn create_roles(connection: &mut PgConnection) -> Result<(), String> {
+async fn create_roles(connection: &mut Connection) -> Result<(), String> {
     // Roles belong to the whole server: a migrate of another database may be creating them at this moment, which shows
     // as a unique violation or as a tuple updated concurrently. Then they are there the next time round.
     const TRIES: usize = 5;
@@ -293,7 +292,7 @@ async fn create_roles(connection: &mut PgConnection) -> Result<(), String> {
 }
 
 /// A connection as refinery wants it.
-struct Migrating<'c>(&'c mut PgConnection);
+struct Migrating<'c>(&'c mut Connection);
 
 impl AsyncTransaction for Migrating<'_> {
     type Error = sqlx::Error;
@@ -302,13 +301,14 @@ impl AsyncTransaction for Migrating<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        let mut transaction = self.0.begin().await?;
+        // After an error nobody goes on with the connection, and what is not committed is rolled back.
+        sqlx::raw_sql("BEGIN").execute(&mut *self.0).await?;
         let mut done = 0;
         for query in queries {
-            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *transaction).await?;
+            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *self.0).await?;
             done += 1;
         }
-        transaction.commit().await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *self.0).await?;
         Ok(done)
     }
 }

@@ -22,10 +22,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::database::{Attempt as _, Database};
+use crate::database::{Attempt as _, Connection, Database};
 use crate::day::TimeZone;
 use crate::failure::Failure;
 pub use just_posted::JustPosted;
@@ -133,12 +132,12 @@ impl Ledger {
         Ok((ledger, Reader::over(connection).await?))
     }
 
-    async fn at(connection: &mut PgConnection, database: &Database) -> Result<Self, Failure> {
+    async fn at(connection: &mut Connection, database: &Database) -> Result<Self, Failure> {
         migrate::check_version(connection, database).await?;
         Self::identify(connection, database).await
     }
 
-    async fn identify(connection: &mut PgConnection, database: &Database) -> Result<Self, Failure> {
+    async fn identify(connection: &mut Connection, database: &Database) -> Result<Self, Failure> {
         let row: Option<(Uuid, String)> = sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
             .fetch_optional(connection)
             .await

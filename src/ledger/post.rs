@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use sqlx::Row as _;
-use sqlx::postgres::PgConnection;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -16,7 +15,7 @@ use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
 use super::{EntryId, EntryKind, JustPosted, Ledger};
 use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
-use crate::database::{Attempt as _, failure};
+use crate::database::{Attempt as _, Connection, failure};
 use crate::day::Day;
 use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
@@ -28,7 +27,7 @@ const CHUNKS_IN_FLIGHT: usize = 4;
 /// An entry while it is being posted. Dropped before it is committed, it leaves nothing.
 #[derive(Debug)]
 pub struct Posting {
-    connection: PgConnection,
+    connection: Connection,
     entry_id: EntryId,
     day: Day,
     /// Over the rows so far.
@@ -245,7 +244,7 @@ impl Posting {
 }
 
 /// Begins a transaction on the connection that the run's last posting has left, or else on a new one.
-async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<PgConnection, Failure> {
+async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<Connection, Failure> {
     if let Some(mut connection) = run.take_posting_connection()
         && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
     {
@@ -261,7 +260,7 @@ async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result
 const LOOKED_UP_AT_ONCE: usize = 1 << 14;
 
 /// What each of the rows' cells stands at.
-async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+async fn balances(connection: &mut Connection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
     let mut balances = Vec::with_capacity(deltas.rows().len());
     for rows in deltas.rows().chunks(LOOKED_UP_AT_ONCE) {
         balances.extend(balances_of(connection, rows).await?);
@@ -269,7 +268,7 @@ async fn balances(connection: &mut PgConnection, deltas: &DayDeltas) -> Result<V
     Ok(balances)
 }
 
-async fn balances_of(connection: &mut PgConnection, deltas: &[DeltaRow]) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+async fn balances_of(connection: &mut Connection, deltas: &[DeltaRow]) -> Result<Vec<Option<Balance>>, sqlx::Error> {
     let cells = || deltas.iter().map(|row| row.cell);
     let rows = sqlx::query(
         "SELECT k.place, b.count_balance, b.total_balance, b.first_day, b.last_day
@@ -303,7 +302,7 @@ async fn balances_of(connection: &mut PgConnection, deltas: &[DeltaRow]) -> Resu
 
 /// Streams the rows in, encoding them beside; returns how many arrived and the state of the content hash.
 async fn copy_rows(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     entry_id: EntryId,
     day: Day,
     deltas: Arc<DayDeltas>,
@@ -317,7 +316,7 @@ async fn copy_rows(
     });
     let mut copy = connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
     while let Some(chunk) = chunks.recv().await {
-        if let Err(error) = copy.send(chunk).await {
+        if let Err(error) = copy.send(&chunk).await {
             return Err(failure(error, what));
         }
     }

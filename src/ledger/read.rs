@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sqlx::Row as _;
-use sqlx::postgres::{PgConnection, PgRow, PgValueFormat};
+use sqlx::postgres::{PgRow, PgValueFormat};
 use uuid::Uuid;
 
 use super::day_read::DayRead;
@@ -16,7 +16,7 @@ use super::map::{self, TermMap};
 use super::server_clock::Clocks;
 use super::{EntryId, JustPosted, Ledger, standing};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, Sums, TermCounts};
-use crate::database::Attempt as _;
+use crate::database::{Attempt as _, Connection};
 use crate::day::{Day, Period};
 use crate::event::{RecordType, StatType};
 use crate::failure::Failure;
@@ -164,7 +164,7 @@ pub struct CellTotal {
 /// A connection that reads the ledger.
 #[derive(Debug)]
 pub struct Reader {
-    connection: PgConnection,
+    connection: Connection,
     just_posted: Option<JustPosted>,
 }
 
@@ -174,7 +174,7 @@ impl Reader {
         Self::over(ledger.database.connect(name).await?).await
     }
 
-    pub(super) async fn over(mut connection: PgConnection) -> Result<Self, Failure> {
+    pub(super) async fn over(mut connection: Connection) -> Result<Self, Failure> {
         // No query here is worth compiling, which takes the server up to a second for each of its workers.
         sqlx::raw_sql("SET default_transaction_read_only = on; SET jit = off")
             .execute(&mut connection)
@@ -190,7 +190,7 @@ impl Reader {
     }
 
     /// The connection itself, for the queries of one command alone.
-    pub fn connection(&mut self) -> &mut PgConnection {
+    pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
@@ -667,7 +667,7 @@ pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
 }
 
 async fn for_each_row(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
     what: String,
     mut take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,

@@ -7,10 +7,9 @@
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use sqlx::postgres::PgConnection;
 
 use crate::clock;
-use crate::database::{Attempt as _, Database};
+use crate::database::{Attempt as _, Connection, Database};
 use crate::failure::{Exit, Failure};
 
 /// What the two clocks say.
@@ -26,7 +25,7 @@ pub struct Clocks {
 
 impl Clocks {
     /// Looks at both.
-    pub async fn read(connection: &mut PgConnection) -> Result<Self, Failure> {
+    pub async fn read(connection: &mut Connection) -> Result<Self, Failure> {
         let before = clock::now();
         let server = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(connection)

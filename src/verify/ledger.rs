@@ -8,8 +8,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _};
+use sqlx::Row as _;
 use tokio::sync::mpsc;
 
 use super::LedgerCheck;
@@ -18,7 +17,7 @@ use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
 use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
 use crate::copy::{Decoder, OutOfStep};
-use crate::database::Attempt as _;
+use crate::database::{Attempt as _, Connection};
 use crate::day::Period;
 use crate::failure::Failure;
 use crate::ledger::Ledger;
@@ -61,13 +60,13 @@ pub async fn ledger(
     findings.append(&mut check.findings);
     let check = LedgerCheck { findings, witnessed: witnessed.len() as u64, schema_not_compared: not_compared, ..check };
     // Nothing was written: a goodbye that is not heard loses nothing.
-    let _ = connection.close().await;
+    connection.close().await;
     Ok(check)
 }
 
 /// Hands the rejected events to the recomputation; with a period, those of entries of its days.
 async fn add_rejected(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     audit: &mut Audit,
     period: Option<Period>,
 ) -> Result<(), sqlx::Error> {
@@ -93,12 +92,11 @@ async fn add_rejected(
 
 /// Whatever the server believes to know about the table, it shall find a chunk by the index on entry_id and not read
 /// the whole table for each; and it shall sort a chunk without its disk.
-const BEGIN: &str = "SET idle_in_transaction_session_timeout = 0;
-    BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
+const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off";
 
 /// The headers in the order of entries. Their own hashes are recomputed by the server: they are few.
-async fn headers(connection: &mut PgConnection) -> Result<Vec<Header>, sqlx::Error> {
+async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash, e.rejected_hash,
                 encode(daybook.entry_hash_of(e), 'hex') AS recomputed_hash, e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
@@ -171,7 +169,7 @@ struct Batch {
 
 /// Sends a chunk's stream on in batches; says whether somebody listens.
 async fn send_chunk(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     statement: &str,
     sender: &mpsc::Sender<Batch>,
 ) -> Result<bool, sqlx::Error> {

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::postgres::PgConnection;
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use super::Finding;
-use crate::database::Attempt as _;
+use crate::database::{Attempt as _, Connection};
 use crate::failure::Failure;
 use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
 use crate::ledger::{Ledger, migrate};
@@ -45,7 +44,7 @@ pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Failure> {
     check.findings.extend(check_tables(&mut connection).await?);
     check.not_compared = compare_definitions(&mut connection, &mut check.findings).await?;
     // Nothing was written: a goodbye that is not heard loses nothing.
-    let _ = connection.close().await;
+    connection.close().await;
     Ok(check)
 }
 
@@ -60,7 +59,7 @@ struct Trigger {
 }
 
 /// Each trigger must be there as it is defined, and fire always.
-async fn check_triggers(connection: &mut PgConnection) -> Result<Vec<Finding>, Failure> {
+async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Failure> {
     let found: Vec<Trigger> = sqlx::query_as(
         "SELECT c.relname::text AS table, t.tgname::text AS name, pg_get_triggerdef(t.oid) AS sql, t.tgenabled::text AS enabled
          FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -97,7 +96,7 @@ async fn check_triggers(connection: &mut PgConnection) -> Result<Vec<Finding>, F
 }
 
 /// What else lets the server do with a table something else than it is told to.
-async fn check_tables(connection: &mut PgConnection) -> Result<Vec<Finding>, Failure> {
+async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Failure> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "WITH tables AS (SELECT * FROM pg_class WHERE relnamespace = 'daybook'::regnamespace AND relkind IN ('r', 'p'))
          SELECT format('rule %s of daybook.%s', r.rulename, t.relname),
@@ -120,7 +119,7 @@ async fn check_tables(connection: &mut PgConnection) -> Result<Vec<Finding>, Fai
 
 /// Defines functions and views once more and compares; says why where that cannot be done.
 async fn compare_definitions(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<String>, Failure> {
     sqlx::raw_sql("BEGIN READ WRITE").execute(&mut *connection).await.attempt(WHAT)?;
@@ -175,7 +174,7 @@ async fn compare_definitions(
 }
 
 /// Makes the temporary one; of a view, also one like it that a dump would restore.
-async fn define(connection: &mut PgConnection, definition: &Definition) -> Result<(), sqlx::Error> {
+async fn define(connection: &mut Connection, definition: &Definition) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(definition.as_temporary())).execute(&mut *connection).await?;
     if definition.kind == DefinitionKind::View {
         let restored = "SELECT format('CREATE VIEW pg_temp.%I AS %s', $1 || ' restored', pg_get_viewdef(format('pg_temp.%I', $1)::regclass))";

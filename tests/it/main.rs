@@ -26,6 +26,8 @@ mod memory; // a day that takes more memory than there may be: counted in parts,
 mod moving; // docs/moving.md, followed word by word on an old-style index
 mod once; // the same day again, one after the other and all at once
 mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
+mod postgres; // connections to Postgres: addresses, settings of logins, errors and their exit codes, servers that fall silent
+mod privileges_postgres; // what each role may do in Postgres: enough for its commands, and nothing else
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod readers; // requests as readers of the old index send them: each answer is what plain SQL says over the source
 mod real_day; // the published day: ledger, documents and totals, to the term
@@ -33,6 +35,7 @@ mod rebuild; // new indices from the ledger alone, under readers, postings, sign
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod reverse; // entries that are taken back: to the term, once, and what follows from it
 mod secure; // servers that take encrypted connections only, users with few rights
+mod secure_postgres; // whom the program trusts that speaks for Postgres, and how it logs in
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
 mod templates; // index templates of the cluster: overridden, or refused by name

@@ -274,7 +274,7 @@ async fn a_connection_url_that_cannot_be_read_is_refused_without_the_password() 
     ] {
         for (setting, role) in [("DAYBOOK_LEDGER_URL", "ledger"), ("DAYBOOK_SOURCE_URL", "source")] {
             let ended = world.run_with(&[(setting, &nonsense)], &APPLY).await;
-            let words = format!("the {role}'s connection URL cannot be read");
+            let words = format!("the {role}'s connection URL cannot be used");
             assert_refused(ended, 2, &[&words, "postgres://USER:PASSWORD@HOST:PORT/DATABASE"]);
         }
     }
@@ -287,7 +287,7 @@ async fn the_address_of_another_kind_of_server_is_no_connection_url() {
     for (setting, role) in [("DAYBOOK_LEDGER_URL", "ledger"), ("DAYBOOK_SOURCE_URL", "source")] {
         // Such as the address of Elasticsearch in the wrong variable.
         let ended = world.run_with(&[(setting, &world.elasticsearch_url)], &APPLY).await;
-        let words = format!("the {role}'s connection URL cannot be read");
+        let words = format!("the {role}'s connection URL cannot be used");
         assert_refused(ended, 2, &[&words, "postgres://USER:PASSWORD@HOST:PORT/DATABASE"]);
     }
     world.end().await;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -27,6 +28,10 @@ pub enum Fate {
     Cut,
     /// The connections stay open and nothing more passes: the one who waits can be caught in the act.
     Stall,
+    /// The same for the present connections; new ones work.
+    StallPresent,
+    /// One byte a second passes.
+    Trickle,
 }
 
 /// A request as the proxy met it.
@@ -256,15 +261,21 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, shared: &Shared) 
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared) {
+    let is_new = shared.limit_reached.borrow().is_some_and(|fate| fate == Fate::StallPresent);
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
-        let may_pass = shared.take(read);
+        let may_pass = if is_new { read } else { shared.take(read) };
         if to.write_all(&buffer[..may_pass]).await.is_err() {
             break;
         }
         if may_pass < read {
             shared.strike();
-            std::future::pending::<()>().await;
+            for byte in &buffer[may_pass..read] {
+                shared.until_next_byte().await;
+                if to.write_all(&[*byte]).await.is_err() {
+                    return;
+                }
+            }
         }
     }
     let _ = to.shutdown().await;
@@ -285,6 +296,14 @@ impl Shared {
         let may_pass = bytes.min(usize::try_from(left).unwrap_or(usize::MAX));
         self.passed.fetch_add(may_pass as u64, Ordering::SeqCst);
         may_pass
+    }
+
+    /// For what may not pass: never, or a second.
+    async fn until_next_byte(&self) {
+        if *self.limit_reached.borrow() != Some(Fate::Trickle) {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     fn strike(&self) {
