@@ -484,23 +484,7 @@ impl SearchPath {
 }
 
 /// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
-        // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
-        // for UTF-8, it would fail the whole day for one event that is not.
-        sqlx::raw_sql(
-            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
-             SELECT set_config('client_encoding', 'SQL_ASCII', false)
-             WHERE current_setting('server_encoding') = 'SQL_ASCII'",
-        )
-        .execute(&mut connection)
-        .await
-        .attempt("preparing the connection to the source")?;
-        let path = SearchPath::of_login(&mut connection).await?;
-        let tables = Tables {
-            stats: path.find(&mut connection, "stats", database).await?,
-            queries: path.find(&mut connection, "queries", database).await?,
-        };
-        let date_is_zoned = check_tables(&mut connection, &tables, database).await?;
-        Ok(Self { connection, zone, tables, date_is_zoned, in_transaction: false })
+async fn check_tables(connection: &mut Connection, tables: &Tables, database: &Database) -> Result<bool, Failure> {
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
         let full_name = if table == "stats" { &tables.stats } else { &tables.queries };

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::AssertSqlSafe;
 
 use super::Finding;
 use crate::database::{Attempt as _, Connection};
