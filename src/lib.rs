@@ -19,6 +19,7 @@ pub mod config;
 pub mod copy;
 pub mod database;
 pub mod day;
+pub mod destination;
 pub mod elastic;
 pub mod event;
 pub mod exchange;

@@ -1,11 +1,17 @@
 //! Logs: to stderr, or to the journal under systemd.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::printable::one_line;
 
 /// Starts to log: warnings, with -v also what is done, with -vv also how.
 pub fn start(verbose: u8) {
@@ -22,8 +28,19 @@ pub fn start(verbose: u8) {
         let stderr = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
-            .with_target(false);
+            .with_target(false)
+            .fmt_fields(debug_fn(write_field).delimited(" "));
         registry.with(stderr).init();
+    }
+}
+
+/// Writes a field of a log line, which may hold text from outside.
+fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let value = one_line(&value);
+    match field.name() {
+        "message" => writer.write_str(&value),
+        name => write!(writer, "{}={value}", name.strip_prefix("r#").unwrap_or(name)),
     }
 }
 

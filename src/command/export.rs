@@ -10,6 +10,7 @@ use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::output::{Output, counted};
+use crate::printable::one_line;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     // What goes to stdout must have it to itself.
     if let Target::File(path) = target {
         let fields = serde_json::json!({ "file": path.display().to_string(), "exported": exported });
-        output.tell("exported", fields, format!("{}: {}", path.display(), text(&exported)));
+        output.tell("exported", fields, format!("{}: {}", one_line(&path.display().to_string()), text(&exported)));
     }
     Ok(Exit::Done)
 }

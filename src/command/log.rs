@@ -5,6 +5,7 @@ use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::read::Entry;
 use crate::output::{Grouped, Output};
+use crate::printable::one_line;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -46,7 +47,7 @@ fn line(entry: &Entry) -> String {
         Grouped(entry.source_rejected),
         Grouped(entry.delta_rows),
         entry.posted_at.format("%Y-%m-%d %H:%M:%SZ"),
-        entry.posted_by,
+        one_line(&entry.posted_by),
     );
     for (what, other) in [("reverses", entry.reverses), ("reversed by", entry.reversed_by)] {
         if let Some(other) = other {

@@ -11,6 +11,7 @@ use crate::failure::{Exit, Failure};
 use crate::ledger::read::Entry;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output};
+use crate::printable::one_line;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
@@ -84,7 +85,10 @@ fn text(shown: &Shown<'_>) -> String {
         // Writing to a String does not fail.
         let _ = writeln!(text, "  {name:<14} {value}");
     };
-    line("posted", format!("{} by {}, run {run_id}", entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"), entry.posted_by));
+    line(
+        "posted",
+        format!("{} by {}, run {run_id}", entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"), one_line(&entry.posted_by)),
+    );
     line("rules", format!("version {rule_version}, daybook {tool_version}"));
     line(
         "source",
@@ -104,7 +108,7 @@ fn text(shown: &Shown<'_>) -> String {
         line("reversed by", format!("entry {reversed_by}"));
     }
     if let Some(reason) = &entry.reason {
-        line("reason", reason.clone());
+        line("reason", one_line(reason).into_owned());
     }
     line("content hash", entry.content_hash.clone());
     line("previous hash", entry.previous_hash.clone());
@@ -124,7 +128,10 @@ fn text(shown: &Shown<'_>) -> String {
         );
     }
     for rejected in shown.rejected_events {
-        line("rejected", format!("event {} ({}): {}", rejected.source_id, rejected.reason, rejected.message));
+        line(
+            "rejected",
+            format!("event {} ({}): {}", rejected.source_id, rejected.reason, one_line(&rejected.message)),
+        );
     }
     if shown.rejected_events.len() == usize::try_from(REJECTED_SHOWN).unwrap_or(usize::MAX) {
         line("", format!("all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"));

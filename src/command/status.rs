@@ -15,6 +15,7 @@ use crate::ledger::lock::{self, Purpose};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output, counted};
+use crate::printable::one_line;
 use crate::projection::advance::check_index;
 use crate::projection::{Kind, Plan};
 
@@ -268,7 +269,7 @@ fn past_text(past: &Past) -> Option<String> {
 
 fn sealed_text(status: &LedgerStatus) -> Option<String> {
     if let Some(problem) = &status.source_problem {
-        return Some(format!("source           not looked at: {problem}"));
+        return Some(format!("source           not looked at: {}", one_line(problem)));
     }
     let Sealed { days, first, last } = status.sealed.as_ref()?;
     let (first, last) = (first.as_ref()?, last.as_ref()?);
@@ -287,7 +288,7 @@ fn gaps_text(gaps: &[Day]) -> String {
 fn run_text(run: &RunStatus, running: bool) -> String {
     let started = run.started_at.format("%Y-%m-%d %H:%M:%S UTC");
     let end = match (&run.outcome, run.exit_code) {
-        (Some(outcome), Some(code)) => format!("exit {code}, {outcome}"),
+        (Some(outcome), Some(code)) => format!("exit {code}, {}", one_line(outcome)),
         _ if running => "still running".to_owned(),
         _ if run.command == "rebuild" => {
             "did not finish: it was killed; `daybook rebuild --resume` goes on with it".to_owned()
@@ -300,7 +301,7 @@ fn run_text(run: &RunStatus, running: bool) -> String {
 fn projection_text(status: &ProjectionStatus) -> String {
     let alias = &status.alias;
     let state = match (&status.problem, &status.index, status.applied_through, status.behind) {
-        (Some(problem), ..) => problem.clone(),
+        (Some(problem), ..) => one_line(problem).into_owned(),
         (None, Some(index), Some(through), Some(0)) => format!("up to date with entry {through} ({index})"),
         (None, Some(index), Some(through), Some(behind)) => {
             format!("at entry {through}, {behind} behind: run `daybook project` ({index})")

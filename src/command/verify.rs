@@ -13,6 +13,7 @@ use crate::ledger::Ledger;
 use crate::ledger::lock::{Purpose, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
+use crate::printable::one_line;
 use crate::projection::Kind;
 use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparison, Part, compare_index};
@@ -150,7 +151,7 @@ async fn verify_source(
 
 fn tell_findings(area: &str, findings: &[verify::Finding], output: Output) {
     for finding in findings {
-        let text = format!("{area:<16} {}: {}", finding.place, finding.what);
+        let text = format!("{area:<16} {}: {}", one_line(&finding.place), one_line(&finding.what));
         output.tell("finding", serde_json::json!({ "area": area, "place": finding.place, "what": finding.what }), text);
     }
 }
@@ -208,7 +209,7 @@ async fn verify_projection(
     progress.end();
     for finding in comparison.findings.iter().take(if output.is_json() { usize::MAX } else { SHOWN }) {
         let fields = serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
-        output.tell("finding", fields, format!("{alias:<16} {finding}"));
+        output.tell("finding", fields, format!("{alias:<16} {}", one_line(&finding.to_string())));
     }
     let fields =
         serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
@@ -254,6 +255,6 @@ fn tell_index_failure(alias: &str, failure: &Failure, output: Output) -> u64 {
 
 fn tell_index_finding(alias: &str, what: &str, output: Output) -> u64 {
     let fields = serde_json::json!({ "area": alias, "place": alias, "what": what });
-    output.tell("finding", fields, format!("{alias:<16} {what}"));
+    output.tell("finding", fields, format!("{alias:<16} {}", one_line(what)));
     1
 }

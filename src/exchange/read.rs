@@ -7,12 +7,13 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::sequence::{self, Sequence};
-use super::{Header, Line, START, file};
+use super::{Header, Line, START};
 use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::copy_in::Rows;
 use crate::ledger::copy_out::{RejectedRow, RunRow};
 use crate::ledger::read::Entry;
+use crate::unpack;
 
 /// The longest line that is taken: longer than the server takes a row.
 const LONGEST_LINE: u64 = 1 << 30;
@@ -34,7 +35,7 @@ pub(super) enum Piece {
 /// Whether a file says of itself that it is an export of daybook.
 pub fn is_export(path: &Path) -> Result<bool, Failure> {
     let mut start = Vec::new();
-    let reading = file::open(path).and_then(|file| file.take(START.len() as u64).read_to_end(&mut start));
+    let reading = unpack::open(path).and_then(|file| file.take(START.len() as u64).read_to_end(&mut start));
     reading.map_err(|error| unreadable(path, error))?;
     Ok(start == START.as_bytes())
 }
@@ -49,7 +50,7 @@ pub(super) struct Export {
 impl Export {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
-        let file = file::open(path).map_err(|error| unreadable(path, error))?;
+        let file = unpack::open(path).map_err(|error| unreadable(path, error))?;
         let mut lines = Lines::new(file, LONGEST_LINE);
         let first = lines.next().map_err(|error| unreadable(path, error))?;
         let header = first.ok_or_else(|| "it is empty".to_owned()).and_then(sequence::header);

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -49,6 +50,9 @@ pub struct Exported {
 /// Chunks of lines that may wait to be written.
 const CHUNKS_IN_FLIGHT: usize = 4;
 
+/// How long the thread that writes has to end when there is nothing more to write.
+const LAST_WRITE: Duration = Duration::from_secs(5);
+
 /// Large enough to be worth a message.
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -70,8 +74,17 @@ pub async fn export(ledger: &Ledger, period: Option<Period>, target: &Target) ->
         tokio::task::spawn_blocking(move || write_all(&target, messages))
     };
     let made = unless_interrupted(make(ledger, period, sender)).await;
-    let cannot = format!("writing the export to {to} failed; nothing of that name was written");
-    let written = writing.await.map_err(|error| Failure::failed(cannot.as_str()).caused_by(error))?;
+    let is_replaced_whole =
+        matches!(target, Target::File(path) if std::fs::metadata(path).map_or(true, |found| found.is_file()));
+    let remains = if is_replaced_whole { "; nothing of that name was written" } else { "" };
+    let cannot = format!("writing the export to {to} failed{remains}");
+    let writing = async { writing.await.map_err(|error| Failure::failed(cannot.as_str()).caused_by(error)) };
+    // A pipe may have nobody at its other end, for as long as it likes.
+    let written = if made.is_ok() {
+        unless_interrupted(writing).await?
+    } else {
+        tokio::time::timeout(LAST_WRITE, writing).await.unwrap_or(Ok(Ok(())))?
+    };
     // Whoever makes the lines only knows that nobody takes them any more.
     if let Err(error) = written {
         return Err(Failure::failed(cannot)

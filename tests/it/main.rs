@@ -28,6 +28,7 @@ mod reverse; // entries that are taken back: to the term, once, and what follows
 mod secure; // servers that take encrypted connections only, users with few rights
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
+mod terminals; // text from outside cannot steer a terminal; a file is written to what is there
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken
