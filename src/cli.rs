@@ -50,7 +50,7 @@ pub enum Command {
     Export(export::Options),
     /// Bring in what the old system left, or an export
     Import(import::Options),
-    /// Compare documents of the old system with the ledger: the check that a move was right
+    /// Compare what the old system left with the ledger
     Compare(compare::Options),
     /// Take an entry back: post its exact opposite
     Reverse(reverse::Options),
