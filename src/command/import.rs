@@ -109,7 +109,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
     if options.dry_run {
-        let importing = import(options, settings, &ledger, None, output);
+        let importing = Box::pin(import(options, settings, &ledger, None, output));
         return unless_interrupted(importing).await.map(|summary| exit_of(&summary, output));
     }
     let mut run = Run::start_posting(&ledger, "import", settings.max_clock_skew).await?;

@@ -52,7 +52,7 @@ async fn dispatch(command: Command, settings: &Settings, output: Output) -> Resu
         Command::Rebuild(options) => rebuild::run(options, settings, output).await,
         Command::Export(options) => export::run(options, settings, output).await,
         Command::Compare(options) => compare::run(options, settings, output).await,
-        Command::Import(options) => import::run(options, settings, output).await,
+        Command::Import(options) => Box::pin(import::run(options, settings, output)).await,
         Command::Reverse(options) => reverse::run(options, settings, output).await,
         Command::Verify(options) => verify::run(options, settings, output).await,
         Command::Status(options) => unless_interrupted(status::run(options, settings, output)).await,
