@@ -8,7 +8,8 @@ use crate::clock;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
-use crate::elastic::{Client, index};
+use crate::elastic::Client;
+use crate::elastic::index::{self, Index};
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::ledger::lock::{self, Purpose};
@@ -100,9 +101,23 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         );
         return Ok(Exit::Done);
     }
-    let client = settings.elasticsearch()?;
+    // Whoever asks for the status waits for it, and wants to see it also if the cluster hangs.
+    let client = settings.elasticsearch_quick()?;
+    let newest_entry = status.newest_entry;
+    let mut gone = None;
     for kind in settings.plan.kinds() {
-        let status = projection_status(kind, &settings.plan, &ledger, &mut reader, &client, status.newest_entry).await;
+        let mut status = ProjectionStatus::unknown(kind, &settings.plan);
+        match &gone {
+            None => match find_and_check(kind, &settings.plan, &ledger, &mut reader, &client).await {
+                Ok(index) => status.set_index(index, newest_entry),
+                Err(failure) => {
+                    status.problem = Some(problem(&failure));
+                    gone = (failure.exit() == Exit::Unreachable).then_some(failure);
+                }
+            },
+            // One wait for a cluster that is gone is enough.
+            Some(failure) => status.problem = Some(problem(failure)),
+        }
         output.tell("projection_status", &status, projection_text(&status));
     }
     Ok(Exit::Done)
@@ -200,32 +215,32 @@ async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Failure> {
     .attempt("reading the last runs")
 }
 
-async fn projection_status(
+impl ProjectionStatus {
+    fn unknown(kind: Kind, plan: &Plan) -> Self {
+        let alias = plan.alias(kind);
+        Self { projection: kind, alias, index: None, applied_through: None, behind: None, problem: None }
+    }
+
+    fn set_index(&mut self, index: Option<Index>, newest_entry: EntryId) {
+        let applied_through = index.as_ref().map(|index| index.checkpoint.applied_through);
+        self.behind = Some(newest_entry.number() - applied_through.map_or(0, EntryId::number));
+        self.applied_through = applied_through;
+        self.index = index.map(|index| index.physical);
+    }
+}
+
+async fn find_and_check(
     kind: Kind,
     plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
-    newest_entry: EntryId,
-) -> ProjectionStatus {
-    let alias = plan.alias(kind);
-    let mut status =
-        ProjectionStatus { projection: kind, alias, index: None, applied_through: None, behind: None, problem: None };
-    let found = match index::find(client, &status.alias).await {
-        Ok(Some(index)) => check_index(&index, kind, plan, ledger, reader).await.map(|()| Some(index)),
-        other => other,
-    };
-    match found {
-        Ok(Some(index)) => {
-            let applied_through = index.checkpoint.applied_through;
-            status.index = Some(index.physical);
-            status.applied_through = Some(applied_through);
-            status.behind = Some(newest_entry.number() - applied_through.number());
-        }
-        Ok(None) => status.behind = Some(newest_entry.number()),
-        Err(failure) => status.problem = Some(problem(&failure)),
+) -> Result<Option<Index>, Failure> {
+    let index = index::find(client, &plan.alias(kind)).await?;
+    if let Some(index) = &index {
+        check_index(index, kind, plan, ledger, reader).await?;
     }
-    status
+    Ok(index)
 }
 
 fn ledger_text(status: &LedgerStatus) -> String {

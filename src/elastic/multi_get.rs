@@ -35,6 +35,7 @@ pub async fn multi_get(
     what: String,
 ) -> Result<LookedUp, Failure> {
     let path = format!("/{index}/_mget?{options}");
+    let client = client.for_documents();
     let answer = client.request(Method::Post, &path, Some(&json!({ "ids": ids })), &what).await?;
     Ok(LookedUp { what, asked: ids.len(), answer })
 }
@@ -83,7 +84,7 @@ mod tests {
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
         let read = |item: &str| {
-            let answer = Answer { status: 200, body: format!(r#"{{"docs":[{item}]}}"#).into() };
+            let answer = Answer::new(200, format!(r#"{{"docs":[{item}]}}"#));
             let looked_up = LookedUp { what: "looking up".to_owned(), asked: 1, answer };
             looked_up.documents::<Value>().map(|mut documents| documents.remove(0))
         };

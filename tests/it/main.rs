@@ -8,9 +8,10 @@ mod accidents; // servers that die, answer nonsense or are busy, runs that are k
 mod auditing; // every query of docs/auditing.md: its answer on a known ledger, its plan on one of ten years
 mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod commands; // which days, which output, which settings
+mod connections; // nodes that are down, clusters that hang, answers without end, proxies
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod encodings; // a source whose text is not UTF-8
-mod encrypted; // certificates: whom the program trusts that speaks for Elasticsearch
+mod encrypted; // certificates and logging in: whom the program trusts that speaks for Elasticsearch, and who it says it is
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
@@ -20,11 +21,13 @@ mod late; // a writer that commits after its day was applied
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod once; // the same day again, one after the other and all at once
+mod privileges; // the least privileges in Elasticsearch: enough for a command, and for nothing else
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod reverse; // entries that are taken back: to the term, once, and what follows from it
+mod secrets; // no secret in any output, whatever fails
 mod secure; // servers that take encrypted connections only, users with few rights
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time
 mod status; // which days are sealed, corrected, imported, taken back
