@@ -30,6 +30,7 @@ use self::nodes::Nodes;
 use self::remedy::Remedy;
 use self::transport::{Repeat, Request, Setup, Transport};
 use crate::failure::Failure;
+use crate::printable::one_line;
 
 pub use self::credentials::Credentials;
 pub use self::no_answer::NoAnswer;
@@ -298,9 +299,8 @@ impl Answer {
         let Remedy { hint, .. } = Remedy::of_status(self.status);
         let mut message = format!("{what}: Elasticsearch answered {}", self.status);
         match &self.location {
-            // It is in the words of whoever answered.
             Some(location) if (300..400).contains(&self.status) => {
-                message += &format!(", which points to {}", location.escape_debug());
+                message += &format!(", which points to {}", one_line(location));
             }
             _ => message += &format!(": {}", self.reason()),
         }

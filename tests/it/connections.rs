@@ -233,7 +233,7 @@ async fn a_redirect_is_not_followed_and_the_message_says_where_it_points() {
         let location = format!("{}\u{202e}", elsewhere.url());
         let ended =
             project_answered(&world, &[], move || Reply::new(status, "").with_header("location", &location)).await;
-        let words = format!("Elasticsearch answered {status}, which points to {}\\u{{202e}}", elsewhere.url());
+        let words = format!("Elasticsearch answered {status}, which points to {}\\u202e", elsewhere.url());
         assert_eq!(ended.expect(1).says(&[&words, "redirects are not followed"]).stdout, "");
     }
     assert!(elsewhere.requests().is_empty());
