@@ -1,15 +1,18 @@
 //! Settings: what was given on the command line, in the environment, in the credentials directory and in the
 //! configuration file, in this order, made into what the commands need.
 
+mod elasticsearch;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use self::elasticsearch::{ElasticsearchArgs, ElasticsearchSettings};
 use crate::database::Database;
-use crate::elastic::Client;
+use crate::elastic::{Client, ClientOptions};
 use crate::failure::Failure;
 use crate::projection::Plan;
 use crate::projection::terms::Scope;
@@ -31,9 +34,9 @@ pub struct Given {
     #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_POSTGRES_TIMEOUT")]
     pub postgres_timeout: Option<Timeout>,
 
-    /// Address of Elasticsearch; several nodes separated by commas
-    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_ELASTICSEARCH_URL", hide_env_values = true)]
-    pub elasticsearch_url: Option<SecretString>,
+    /// Where the cluster is, and how to reach it.
+    #[command(flatten)]
+    pub elasticsearch: ElasticsearchArgs,
 
     /// First part of the names of all aliases and indices [default: stats]
     #[arg(long, global = true, value_name = "NAME", env = "DAYBOOK_INDEX_PREFIX")]
@@ -46,10 +49,6 @@ pub struct Given {
     /// The stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_STAT_TYPES")]
     pub terms_stat_types: Option<String>,
-
-    /// Compress requests to Elasticsearch and its answers: pays over a slow network, costs on a fast one [default: false]
-    #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
-    pub elasticsearch_gzip: Option<bool>,
 
     /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes
     /// more is counted in parts, each of which reads it once [default: 512M]
@@ -66,18 +65,16 @@ pub struct Given {
     pub config: Option<PathBuf>,
 }
 
-/// The configuration file.
+/// The configuration file, but for what concerns the cluster.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     ledger_url: Option<SecretString>,
     source_url: Option<SecretString>,
     postgres_timeout: Option<Timeout>,
-    elasticsearch_url: Option<SecretString>,
     index_prefix: Option<String>,
     terms_dimensions: Option<String>,
     terms_stat_types: Option<String>,
-    elasticsearch_gzip: Option<bool>,
     memory: Option<Memory>,
     max_clock_skew: Option<ClockSkew>,
 }
@@ -96,6 +93,11 @@ impl Memory {
     /// What counting may take of it, in bytes: lists that grow by doubling leave holes of two thirds of what they hold.
     pub fn for_counting(self) -> usize {
         (self.0 - Self::FOR_THE_REST) / 5 * 3
+    }
+
+    /// What one answer with documents may take of it, in bytes: while one is read, the next one is on its way.
+    pub fn for_an_answer(self) -> usize {
+        self.0 / 4
     }
 }
 
@@ -226,9 +228,7 @@ pub struct Settings {
     pub ledger: Database,
     /// The source's database.
     pub source: Database,
-    elasticsearch: Option<SecretString>,
-    /// Whether what goes to Elasticsearch and comes from it is compressed.
-    pub elasticsearch_gzip: bool,
+    elasticsearch: ElasticsearchSettings,
     /// How the projections are made.
     pub plan: Plan,
     /// How much memory counting may take.
@@ -246,12 +246,12 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 impl Settings {
     /// Puts together what was given.
     pub fn new(given: &Given) -> Result<Self, Failure> {
-        let file = given.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+        let (file, elasticsearch) = given.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
         let given = given.clone();
         let ledger_url = first([given.ledger_url, credential("ledger-url")?, file.ledger_url]);
         let source_url =
             first([given.source_url, credential("source-url")?, file.source_url]).or_else(|| ledger_url.clone());
-        let elasticsearch = first([given.elasticsearch_url, credential("elasticsearch-url")?, file.elasticsearch_url]);
+        let elasticsearch = ElasticsearchSettings::new(given.elasticsearch, elasticsearch)?;
         if ledger_url.is_none() && !postgres_variables_are_set() {
             return Err(Failure::usage("no ledger is given").hint(
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
@@ -268,7 +268,6 @@ impl Settings {
             ledger: Database::new("ledger", ledger_url.as_ref(), silence)?,
             source: Database::new("source", source_url.as_ref(), silence)?,
             elasticsearch,
-            elasticsearch_gzip: given.elasticsearch_gzip.or(file.elasticsearch_gzip).unwrap_or(false),
             plan: Plan { prefix: index_prefix, terms },
             memory: given.memory.or(file.memory).unwrap_or_default(),
             max_clock_skew: given.max_clock_skew.or(file.max_clock_skew).unwrap_or_default().0,
@@ -277,16 +276,34 @@ impl Settings {
 
     /// A client of the cluster that is given.
     pub fn elasticsearch(&self) -> Result<Client, Failure> {
-        let addresses = self.elasticsearch.as_ref().ok_or_else(|| {
+        Client::new(&self.client_options()?)
+    }
+
+    /// The same for somebody who waits for the answer: it gives up within seconds.
+    pub fn elasticsearch_quick(&self) -> Result<Client, Failure> {
+        let options = self.client_options()?;
+        Client::new(&ClientOptions { limits: options.limits.quick(), ..options })
+    }
+
+    /// How another cluster is reached: the same way, but without the credentials of this one.
+    pub fn client_options_for(&self, addresses: SecretString) -> ClientOptions {
+        let is_plain = addresses.expose_secret().starts_with("http://");
+        let options = self.elasticsearch.options_for_anybody(addresses, self.memory);
+        // That this cluster's connections are encrypted does not say that the other's are.
+        ClientOptions { authority: options.authority.filter(|_| !is_plain), ..options }
+    }
+
+    fn client_options(&self) -> Result<ClientOptions, Failure> {
+        let addresses = self.elasticsearch.addresses().ok_or_else(|| {
             Failure::usage("no Elasticsearch is given")
                 .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
         })?;
-        Client::new(addresses, self.elasticsearch_gzip)
+        self.elasticsearch.client_options(addresses.clone(), self.memory)
     }
 
     /// Whether an Elasticsearch is given at all.
     pub fn has_elasticsearch(&self) -> bool {
-        self.elasticsearch.is_some()
+        self.elasticsearch.addresses().is_some()
     }
 }
 
@@ -305,22 +322,31 @@ fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretStr
     sources.into_iter().flatten().next()
 }
 
-fn read_file(path: &Path) -> Result<File, Failure> {
+fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Failure> {
     let unreadable = || Failure::usage(format!("the configuration file {} cannot be read", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(error))?;
     // The message alone: the error's own display shows the line, which may hold a password.
-    toml::from_str(&text).map_err(|error| unreadable().caused_by(error.message().to_owned()))
+    let message = |error: toml::de::Error| unreadable().caused_by(error.message().to_owned());
+    let (elasticsearch, rest): (toml::Table, toml::Table) = toml::from_str::<toml::Table>(&text)
+        .map_err(message)?
+        .into_iter()
+        .partition(|(key, _)| key.starts_with(elasticsearch::KEYS));
+    Ok((rest.try_into().map_err(message)?, elasticsearch.try_into().map_err(message)?))
+}
+
+/// A file in `$CREDENTIALS_DIRECTORY`, if it is there.
+fn credential_file(name: &str) -> Option<PathBuf> {
+    let path = Path::new(&std::env::var_os(CREDENTIALS_DIRECTORY)?).join(name);
+    path.exists().then_some(path)
 }
 
 /// A secret in `$CREDENTIALS_DIRECTORY`.
 fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
-    let Some(directory) = std::env::var_os(CREDENTIALS_DIRECTORY) else {
+    let Some(path) = credential_file(name) else {
         return Ok(None);
     };
-    let path = Path::new(&directory).join(name);
     match std::fs::read_to_string(&path) {
         Ok(secret) => Ok(Some(secret.trim_end().into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Failure::usage(format!("the credential {} cannot be read", path.display())).caused_by(error)),
     }
 }

@@ -46,7 +46,8 @@ impl Documents {
             None => Origin::Files { paths: self.files, day: self.day },
             Some(given) => {
                 let address = if given.expose_secret().is_empty() { config::from_index()? } else { given };
-                Origin::Index { address, gzip: settings.elasticsearch_gzip }
+                let options = Box::new(settings.client_options_for(address.clone()));
+                Origin::Index { address, options }
             }
         })
     }

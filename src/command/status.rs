@@ -7,8 +7,8 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::database::Attempt as _;
 use crate::day::{Day, Period};
-use crate::elastic::index::ListsOmitted;
-use crate::elastic::{Client, index};
+use crate::elastic::Client;
+use crate::elastic::index::{self, Index, ListsOmitted};
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::ledger::day_read::ranges;
@@ -111,9 +111,21 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         );
         return Ok(Exit::Done);
     }
-    let client = settings.elasticsearch()?;
+    // Whoever asks for the status waits for it, and wants to see it also if the cluster hangs.
+    let client = settings.elasticsearch_quick()?;
+    let mut gone = None;
     for kind in settings.plan.kinds() {
-        let status = projection_status(kind, &settings.plan, &ledger, &mut reader, &client, status.newest_entry).await;
+        let mut status = ProjectionStatus::unknown(kind, &settings.plan);
+        match &gone {
+            None => {
+                if let Err(failure) = look_at(&mut status, &settings.plan, &ledger, &mut reader, &client).await {
+                    status.problem = Some(problem(&failure));
+                    gone = (failure.exit() == Exit::Unreachable).then_some(failure);
+                }
+            }
+            // One wait for a cluster that is gone is enough.
+            Some(failure) => status.problem = Some(problem(failure)),
+        }
         output.tell("projection_status", &status, projection_text(&status));
     }
     Ok(Exit::Done)
@@ -216,47 +228,48 @@ async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Failure> {
     .attempt("reading the last runs")
 }
 
-async fn projection_status(
-    kind: Kind,
+impl ProjectionStatus {
+    fn unknown(kind: Kind, plan: &Plan) -> Self {
+        let alias = plan.alias(kind);
+        Self {
+            projection: kind,
+            alias,
+            index: None,
+            applied_through: None,
+            behind: None,
+            lists_omitted: 0,
+            lists_omitted_ids: Vec::new(),
+            problem: None,
+        }
+    }
+
+    fn set_index(&mut self, index: Option<&Index>, newest_entry: EntryId) {
+        let applied_through = index.map(|index| index.checkpoint.applied_through);
+        self.behind = Some(newest_entry.number() - applied_through.map_or(0, EntryId::number));
+        self.applied_through = applied_through;
+        self.index = index.map(|index| index.physical.clone());
+    }
+}
+
+/// Looks at the index of a projection, and notes what there is to say of it.
+async fn look_at(
+    status: &mut ProjectionStatus,
     plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
-    newest_entry: EntryId,
-) -> ProjectionStatus {
-    let alias = plan.alias(kind);
-    let mut status = ProjectionStatus {
-        projection: kind,
-        alias,
-        index: None,
-        applied_through: None,
-        behind: None,
-        lists_omitted: 0,
-        lists_omitted_ids: Vec::new(),
-        problem: None,
-    };
-    let found = match index::find(client, &status.alias).await {
-        Ok(Some(index)) => check_index(&index, kind, plan, ledger, reader).await.map(|()| Some(index)),
-        other => other,
-    };
-    match found {
-        Ok(Some(index)) => {
-            match index.lists_omitted(client).await {
-                Ok(ListsOmitted { documents, ids }) => {
-                    status.lists_omitted = documents;
-                    status.lists_omitted_ids = ids;
-                }
-                Err(failure) => status.problem = Some(problem(&failure)),
-            }
-            let applied_through = index.checkpoint.applied_through;
-            status.index = Some(index.physical);
-            status.applied_through = Some(applied_through);
-            status.behind = Some(newest_entry.number() - applied_through.number());
-        }
-        Ok(None) => status.behind = Some(newest_entry.number()),
-        Err(failure) => status.problem = Some(problem(&failure)),
+) -> Result<(), Failure> {
+    let newest_entry = reader.head().await?;
+    let found = index::find(client, &status.alias).await?;
+    if let Some(index) = &found {
+        check_index(index, status.projection, plan, ledger, reader).await?;
     }
-    status
+    status.set_index(found.as_ref(), newest_entry);
+    if let Some(index) = &found {
+        let ListsOmitted { documents, ids } = index.lists_omitted(client).await?;
+        (status.lists_omitted, status.lists_omitted_ids) = (documents, ids);
+    }
+    Ok(())
 }
 
 fn ledger_text(status: &LedgerStatus) -> String {

@@ -228,11 +228,12 @@ async fn verify_projection(
 ) -> Result<u64, Failure> {
     let plan = &settings.plan;
     let alias = plan.alias(kind);
-    let index = match index::find(client, &alias).await {
+    // What cannot be looked at is not found to be wrong.
+    let found = index::look_up(client, &alias).await?;
+    let index = match index::identify(&alias, found) {
         Ok(Some(index)) => index,
         Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
         Ok(None) => return Ok(tell_index_finding(&alias, "there is no index: run `daybook project`", output)),
-        Err(failure) if failure.exit() == Exit::Unreachable => return Err(failure),
         Err(failure) => return Ok(tell_index_failure(&alias, &failure, output)),
     };
     if let Err(failure) = check_index(&index, kind, plan, ledger, reader).await {

@@ -328,8 +328,8 @@ impl Target {
                     Failure::new(Exit::Unreachable, format!("{what}: {}", remainder.last_cause))
                         .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
                 }
-                Err(unreachable) if attempt < ATTEMPTS_WITHOUT_ANSWER => unreachable.during(&what),
-                Err(unreachable) => return Err(unreachable.during(&what)),
+                Err(no_answer) if attempt < ATTEMPTS_WITHOUT_ANSWER && no_answer.is_brief() => no_answer.during(&what),
+                Err(no_answer) => return Err(no_answer.during(&what)),
             };
             if attempt == ATTEMPTS {
                 return Err(cause);

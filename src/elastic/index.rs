@@ -116,8 +116,22 @@ fn with_checkpoint(alias: &str, physical: &str, mapping: &Map<String, Value>) ->
 
 /// Looks up the index behind an alias; none if there is neither.
 pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure> {
+    identify(alias, look_up(client, alias).await?)
+}
+
+/// What an alias stands for, as it was looked up: [`identify`] says whether it can be used.
+#[derive(Debug)]
+pub struct Found(BTreeMap<String, Map<String, Value>>);
+
+/// Looks up what an alias stands for. Fails only if it cannot be looked up.
+pub async fn look_up(client: &Client, alias: &str) -> Result<Found, Failure> {
     let what = format!("looking up the index behind {alias}");
-    let mut indices = mappings(client, alias, "", &what).await?.into_iter();
+    mappings(client, alias, "", &what).await.map(Found)
+}
+
+/// The index behind an alias; none if there is neither. Fails if what there is is not an index of daybook's alone.
+pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Failure> {
+    let mut indices = found.0.into_iter();
     let Some((physical, mapping)) = indices.next() else { return Ok(None) };
     if let Some((second, _)) = indices.next() {
         return Err(Failure::failed(format!("the alias {alias} stands for more than one index: {physical}, {second}"))
@@ -208,7 +222,7 @@ async fn create_unchecked(
     }
     let failure = answer.failure(&what);
     Err(match answer.status {
-        400 if failure.message().contains("resource_already_exists") => failure.hint(format!(
+        400 if answer.error_type().as_deref() == Some("resource_already_exists_exception") => failure.hint(format!(
             "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
         )),
         400 => {

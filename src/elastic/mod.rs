@@ -3,50 +3,131 @@
 //! The official client brings no retries, no default time limit and no bulk helper; what daybook needs of those is here.
 
 pub mod bulk;
+mod credentials;
 pub mod index;
 pub mod multi_get;
+mod no_answer;
+mod nodes;
 mod outcome;
+mod remedy;
 pub mod scroll;
 pub mod template;
+mod transport;
 mod trust;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use elasticsearch::auth::Credentials;
-use elasticsearch::cert::CertificateValidation;
-use elasticsearch::http::headers::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
-use elasticsearch::http::transport::{MultiNodeConnectionPool, SingleNodeConnectionPool, Transport, TransportBuilder};
+use elasticsearch::http::headers::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
 
-use crate::failure::{Exit, Failure};
+use self::credentials::Login;
+use self::nodes::Nodes;
+use self::remedy::Remedy;
+use self::transport::{Repeat, Request, Setup, Transport};
+use crate::failure::Failure;
+use crate::printable::one_line;
 
+pub use self::credentials::Credentials;
+pub use self::no_answer::NoAnswer;
+pub use self::trust::ClientCertificate;
 pub use elasticsearch::http::Method;
 
-/// The longest that one request may take.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a request is made that no node takes.
+const ROUNDS: u32 = 4;
 
-/// How often a request is made that the cluster was too busy for, and how long is waited after the first time.
-const ATTEMPTS: u32 = 4;
-const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// What the answer to a request can need that brings no documents, in bytes.
+const LARGEST_ANSWER: usize = 16 << 20;
+/// What the answers to requests that bring documents can need where nothing else is set, in bytes.
+const LARGEST_ANSWER_WITH_DOCUMENTS: usize = 256 << 20;
+/// What an answer to a bulk request can need: for each byte that was sent, and at least, in bytes. A document that is
+/// refused takes the most, some hundred bytes for its reason.
+const BULK_ANSWER_PER_BYTE: usize = 4;
+const LEAST_BULK_ANSWER: usize = 1 << 20;
+
+/// How a client is made.
+#[derive(Clone, Debug)]
+pub struct ClientOptions {
+    /// One address or several, separated by commas, which may hold user and password.
+    pub addresses: SecretString,
+    /// How to log in, unless the address says it.
+    pub credentials: Option<Credentials>,
+    /// A certificate to log in with, also beside other credentials.
+    pub client_certificate: Option<ClientCertificate>,
+    /// A file with the certificates of the authorities that alone are trusted.
+    pub authority: Option<PathBuf>,
+    /// The address of a proxy, with its user and password.
+    pub proxy: Option<SecretString>,
+    /// Whether what is sent and what is answered is compressed.
+    pub gzip: bool,
+    /// For how long the cluster is waited for.
+    pub limits: Limits,
+    /// The largest answer that brings documents, in bytes.
+    pub largest_answer: usize,
+}
+
+impl ClientOptions {
+    /// The usual ones, for a cluster at these addresses.
+    pub fn new(addresses: SecretString) -> Self {
+        Self {
+            addresses,
+            credentials: None,
+            client_certificate: None,
+            authority: None,
+            proxy: None,
+            gzip: false,
+            limits: Limits::default(),
+            largest_answer: LARGEST_ANSWER_WITH_DOCUMENTS,
+        }
+    }
+}
+
+/// For how long the cluster is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Until there is a connection.
+    pub connect: Duration,
+    /// From the sending of a request to the end of its answer.
+    pub answer: Duration,
+    /// In the middle of an answer, until more of it comes.
+    pub stall: Duration,
+    /// How often a request is made that no node takes.
+    pub rounds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(10), answer: seconds(120), stall: seconds(30), rounds: ROUNDS }
+    }
+}
+
+impl Limits {
+    /// Those of somebody who waits for the answer: seconds at most.
+    #[must_use]
+    pub fn quick(self) -> Self {
+        let at_most = |limit: Duration, seconds| limit.min(Duration::from_secs(seconds));
+        Self {
+            connect: at_most(self.connect, 2),
+            answer: at_most(self.answer, 5),
+            stall: at_most(self.stall, 2),
+            rounds: 1,
+        }
+    }
+}
 
 /// A cluster of Elasticsearch.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Transport,
-    place: String,
-}
-
-/// The cluster gave no answer.
-#[derive(Debug, thiserror::Error)]
-#[error("Elasticsearch ({place}) gave no answer")]
-pub struct Unreachable {
-    place: String,
-    source: elasticsearch::Error,
+    /// What an answer can need, in bytes; and one that brings documents.
+    largest_answer: usize,
+    largest_answer_with_documents: usize,
 }
 
 /// What the cluster answered.
@@ -56,47 +137,48 @@ pub struct Answer {
     pub status: u16,
     /// The body, which may be empty.
     pub body: Bytes,
+    /// Where the answer points to.
+    location: Option<String>,
 }
 
 impl Client {
-    /// From one address or several, separated by commas, with user and password in the first; `gzip` says whether what is
-    /// sent and what is answered is compressed.
-    pub fn new(addresses: &SecretString, gzip: bool) -> Result<Self, Failure> {
+    /// Makes a client; it connects when it is asked something.
+    pub fn new(options: &ClientOptions) -> Result<Self, Failure> {
         let mut urls = Vec::new();
-        let mut credentials = None;
-        for address in addresses.expose_secret().split(',') {
+        let mut login = None;
+        for address in options.addresses.expose_secret().split(',') {
             let mut url = parse_address(address.trim())?;
-            credentials = credentials.or_else(|| take_credentials(&mut url));
+            let found = Login::take_from(&mut url);
             // An address may repeat the user and the password; they must not be sent twice.
-            let _ = take_credentials(&mut url);
+            login = login.or(found);
             urls.push(url);
         }
-        let place = urls.iter().map(Url::as_str).collect::<Vec<_>>().join(", ");
-        let encrypted = urls.iter().any(|url| url.scheme() == "https");
-        let mut builder = match &urls[..] {
-            [single] => TransportBuilder::new(SingleNodeConnectionPool::new(single.clone())),
-            // Without sniffing: nodes behind a proxy publish addresses that cannot be reached from here.
-            _ => TransportBuilder::new(MultiNodeConnectionPool::round_robin(urls, None)),
-        };
-        if let Some(credentials) = credentials {
-            builder = builder.auth(credentials);
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("daybook/", env!("CARGO_PKG_VERSION"))));
+        if let Some(credentials) = credentials::header(login, options.credentials.as_ref())? {
+            headers.insert(AUTHORIZATION, credentials);
         }
-        if encrypted && let Some(certificates) = trust::of_the_system() {
-            builder = builder.cert_validation(CertificateValidation::Full(certificates));
-        }
-        if !gzip {
-            // Left to itself the client asks for compressed answers.
-            builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        }
-        let transport = builder.request_body_compression(gzip).timeout(REQUEST_TIMEOUT).build().map_err(|error| {
-            Failure::usage(format!("cannot set up the connection to Elasticsearch ({place})")).caused_by(error)
-        })?;
-        Ok(Self { transport, place })
+        let (http, proxy) = through_proxy(options.proxy.as_ref())?;
+        let http = encrypt(http, options, &urls)?;
+        let limits = options.limits;
+        let setup = Setup { nodes: Nodes::new(urls), http, headers, gzip: options.gzip, proxy, limits };
+        Ok(Self {
+            transport: Transport::new(setup)?,
+            largest_answer: LARGEST_ANSWER,
+            largest_answer_with_documents: options.largest_answer,
+        })
+    }
+
+    /// The same client for requests whose answers bring documents: those may be larger.
+    #[must_use]
+    pub fn for_documents(&self) -> Self {
+        Self { largest_answer: self.largest_answer_with_documents, ..self.clone() }
     }
 
     /// The addresses, without passwords.
-    pub fn place(&self) -> &str {
-        &self.place
+    pub fn place(&self) -> String {
+        self.transport.place()
     }
 
     /// Refuses a cluster with a node of a version that daybook is not made for.
@@ -110,7 +192,8 @@ impl Client {
         struct Node {
             version: String,
         }
-        let what = format!("asking Elasticsearch ({}) for its version", self.place);
+        let place = self.place();
+        let what = format!("asking Elasticsearch ({place}) for its version");
         let sending = self.send(Method::Get, "/_nodes?filter_path=nodes.*.version", None);
         let answer = sending.await.map_err(|error| error.during(&what))?;
         if answer.status == 403 {
@@ -124,34 +207,22 @@ impl Client {
         let nodes = answer.read::<Nodes>(&what)?.nodes;
         match nodes.into_values().find(|node| !version_is_supported(&node.version)) {
             Some(Node { version }) => Err(Failure::failed(format!(
-                "Elasticsearch ({}) is of version {version}, which daybook is not made for",
-                self.place
+                "Elasticsearch ({place}) is of version {version}, which daybook is not made for"
             ))
             .hint("use Elasticsearch 8 or 9, or 7.17")),
             None => Ok(()),
         }
     }
 
-    /// Sends a request with a body of JSON. One that the cluster was too busy for is made again, and so is one that only
-    /// reads and got no answer: a connection that was kept open may have gone stale.
-    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Unreachable> {
-        let body: Option<Bytes> = body.map(|body| body.to_string().into());
-        let mut wait = FIRST_WAIT;
-        for _ in 1..ATTEMPTS {
-            match self.send_json(method, path, body.clone()).await {
-                Ok(answer) if !matches!(answer.status, 429 | 503) => return Ok(answer),
-                Err(unreachable) if !matches!(method, Method::Get) => return Err(unreachable),
-                Ok(_) | Err(_) => tracing::debug!(path, "request is made again"),
-            }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
-        }
-        self.send_json(method, path, body).await
+    /// Sends a request with a body of JSON, which may be made again: until a node takes it, or for a while in vain.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+        let repeat = Repeat::Rounds(self.transport.limits.rounds);
+        self.deliver(method, path, body.map(|body| body.to_string().into()), repeat).await
     }
 
     /// Sends a request that must not be made again, whatever becomes of it.
-    pub async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer, Unreachable> {
-        self.send_json(method, path, Some(body.to_string().into())).await
+    pub async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer, NoAnswer> {
+        self.deliver(method, path, Some(body.to_string().into()), Repeat::Never).await
     }
 
     /// Sends a request and expects a success; `what` says what for.
@@ -165,42 +236,47 @@ impl Client {
         self.send(method, path, body).await.map_err(|error| error.during(what))?.succeeded(what)
     }
 
-    /// Sends a request whose body is lines of JSON.
-    pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, Unreachable> {
-        self.send_bytes(Method::Post, path, "application/x-ndjson", Some(body)).await
+    /// Sends a request whose body is lines of JSON, once to each node until one takes it.
+    pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
+        let largest_answer = body.len().saturating_mul(BULK_ANSWER_PER_BYTE).max(LEAST_BULK_ANSWER);
+        let request = Request {
+            method: Method::Post,
+            path,
+            content_type: "application/x-ndjson",
+            body: Some(body),
+            repeat: Repeat::Rounds(1),
+            largest_answer,
+        };
+        self.transport.deliver(&request).await
     }
 
-    async fn send_json(&self, method: Method, path: &str, body: Option<Bytes>) -> Result<Answer, Unreachable> {
-        self.send_bytes(method, path, "application/json", body).await
-    }
-
-    async fn send_bytes(
+    async fn deliver(
         &self,
         method: Method,
         path: &str,
-        content_type: &'static str,
         body: Option<Bytes>,
-    ) -> Result<Answer, Unreachable> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        let no_answer = |source| Unreachable { place: self.place.clone(), source };
-        let response = self.transport.send(method, path, headers, None::<&()>, body, None).await.map_err(no_answer)?;
-        let status = response.status_code().as_u16();
-        let body = response.bytes().await.map_err(no_answer)?;
-        Ok(Answer { status, body })
+        repeat: Repeat,
+    ) -> Result<Answer, NoAnswer> {
+        let largest_answer = self.largest_answer;
+        let request = Request { method, path, content_type: "application/json", body, repeat, largest_answer };
+        self.transport.deliver(&request).await
     }
 }
 
-impl Unreachable {
-    /// The failure of what was attempted.
-    pub fn during(self, what: &str) -> Failure {
-        Failure::new(Exit::Unreachable, what).caused_by(self).hint(
-            "check that Elasticsearch runs and DAYBOOK_ELASTICSEARCH_URL is right, then run `daybook project` to catch up",
-        )
-    }
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorField {
+    Cause(outcome::Cause),
+    Text(String),
 }
 
 impl Answer {
+    /// One that points nowhere.
+    #[cfg(test)]
+    fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self { status, body: body.into(), location: None }
+    }
+
     /// Whether it is of the 200s.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
@@ -226,35 +302,47 @@ impl Answer {
 
     /// The failure that an answer of no success means.
     pub fn failure(&self, what: &str) -> Failure {
-        let failure = Failure::failed(format!("{what}: Elasticsearch answered {}: {}", self.status, self.reason()));
-        match self.status {
-            401 => failure.hint("check the user and the password in DAYBOOK_ELASTICSEARCH_URL"),
-            403 => failure.hint("the user of DAYBOOK_ELASTICSEARCH_URL needs the privileges create_index, manage, read and write on the indices of the prefix"),
-            429 | 502 | 503 | 504 => {
-                failure.with_exit(Exit::Unreachable).hint("Elasticsearch is overloaded or starting: run `daybook project` later to catch up")
+        let Remedy { hint, .. } = Remedy::of_status(self.status);
+        let mut message = format!("{what}: Elasticsearch answered {}", self.status);
+        match &self.location {
+            Some(location) if (300..400).contains(&self.status) => {
+                message += &format!(", which points to {}", one_line(location));
             }
-            _ => failure,
+            _ => message += &format!(": {}", self.reason()),
+        }
+        let failure = Failure::new(Remedy::of_status(self.status).exit(), message);
+        if hint.is_empty() { failure } else { failure.hint(hint) }
+    }
+
+    /// Whether the node is not in a state to answer, where another one may be.
+    fn is_unavailable(&self) -> bool {
+        matches!(self.status, 429 | 502 | 503 | 504)
+    }
+
+    /// Elasticsearch's name for the error that it answered with.
+    pub fn error_type(&self) -> Option<String> {
+        match self.error()? {
+            ErrorField::Cause(cause) => Some(cause.kind),
+            ErrorField::Text(_) => None,
         }
     }
 
     /// The reason in the body, if it has one in Elasticsearch's form.
     fn reason(&self) -> String {
+        match self.error() {
+            Some(ErrorField::Cause(cause)) => cause.to_string(),
+            Some(ErrorField::Text(text)) => text,
+            None if self.body.is_empty() => "no reason given".to_owned(),
+            None => self.excerpt(),
+        }
+    }
+
+    fn error(&self) -> Option<ErrorField> {
         #[derive(Deserialize)]
         struct Body {
             error: ErrorField,
         }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum ErrorField {
-            Cause(outcome::Cause),
-            Text(String),
-        }
-        match serde_json::from_slice::<Body>(&self.body) {
-            Ok(Body { error: ErrorField::Cause(cause) }) => cause.to_string(),
-            Ok(Body { error: ErrorField::Text(text) }) => text,
-            Err(_) if self.body.is_empty() => "no reason given".to_owned(),
-            Err(_) => self.excerpt(),
-        }
+        serde_json::from_slice::<Body>(&self.body).ok().map(|body| body.error)
     }
 
     fn excerpt(&self) -> String {
@@ -274,6 +362,11 @@ fn version_is_supported(version: &str) -> bool {
 
 fn parse_address(address: &str) -> Result<Url, Failure> {
     let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.map(|mut url| {
+        url.set_query(None);
+        url.set_fragment(None);
+        url
+    });
     // The address is not repeated in the message: it may hold a password.
     url.ok_or_else(|| {
         Failure::usage("the address of Elasticsearch cannot be read").hint(
@@ -282,17 +375,48 @@ fn parse_address(address: &str) -> Result<Url, Failure> {
     })
 }
 
-fn take_credentials(url: &mut Url) -> Option<Credentials> {
-    let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let user = decode(url.username());
-    let password = url.password().map(decode);
-    if user.is_empty() && password.is_none() {
-        return None;
+/// Goes through the proxy that is given, and never through one of the environment. Gives the proxy's address without
+/// credentials.
+fn through_proxy(proxy: Option<&SecretString>) -> Result<(reqwest::ClientBuilder, Option<String>), Failure> {
+    let http = reqwest::Client::builder().no_proxy();
+    let Some(address) = proxy else { return Ok((http, None)) };
+    // The address is not repeated in the message: it may hold a password.
+    let unreadable = || {
+        Failure::usage("the address of the proxy to Elasticsearch cannot be read")
+            .hint("write DAYBOOK_ELASTICSEARCH_PROXY as http://USER:PASSWORD@HOST:3128, or with https")
+    };
+    let mut url = Url::parse(address.expose_secret().trim()).map_err(|_| unreadable())?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(unreadable());
     }
-    // An http address always takes user and password away.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    Some(Credentials::Basic(user, password.unwrap_or_default()))
+    let login = Login::take_from(&mut url);
+    let place = url.to_string();
+    let mut proxy = reqwest::Proxy::all(url).map_err(|_| unreadable())?;
+    if let Some(login) = login {
+        proxy = proxy.basic_auth(login.user(), login.password());
+    }
+    Ok((http.proxy(proxy), Some(place)))
+}
+
+/// Whom to trust, and what to log in with, where connections are encrypted.
+fn encrypt(
+    mut http: reqwest::ClientBuilder,
+    options: &ClientOptions,
+    urls: &[Url],
+) -> Result<reqwest::ClientBuilder, Failure> {
+    let plain = urls.iter().find(|url| url.scheme() == "http");
+    if let Some(plain) = plain
+        && (options.authority.is_some() || options.client_certificate.is_some())
+    {
+        return Err(Failure::usage(format!(
+            "certificates for Elasticsearch are given, but the connection to {plain} is not encrypted"
+        ))
+        .hint("write https:// in DAYBOOK_ELASTICSEARCH_URL, or leave the certificates out"));
+    }
+    if urls.iter().any(|url| url.scheme() == "https") {
+        http = trust::trust(http, options.authority.as_deref())?;
+    }
+    options.client_certificate.iter().try_fold(http, trust::identify)
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub async fn multi_get(
 ) -> Result<LookedUp, Failure> {
     let path = format!("/{index}/_mget?{options}");
     let mut body = json!({ "ids": ids });
-    let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
+    let answer = client.for_documents().request(Method::Post, &path, Some(&body), &what).await?;
     Ok(LookedUp { what, index: index.to_owned(), ids: body["ids"].take(), answer })
 }
 
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
         let read = |item: &str| {
-            let answer = Answer { status: 200, body: format!(r#"{{"docs":[{item}]}}"#).into() };
+            let answer = Answer::new(200, format!(r#"{{"docs":[{item}]}}"#));
             let (what, index) = ("looking up".to_owned(), "an index".to_owned());
             let looked_up = LookedUp { what, index, ids: json!(["a-document"]), answer };
             looked_up.documents::<Value>().map(|mut documents| documents.remove(0))

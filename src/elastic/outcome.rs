@@ -31,7 +31,7 @@ struct ItemResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub(super) struct Cause {
     #[serde(rename = "type", default)]
-    kind: String,
+    pub(super) kind: String,
     reason: Option<String>,
     caused_by: Option<Box<Cause>>,
 }

@@ -99,8 +99,9 @@ impl Scroll {
         let what = format!("reading the documents of {physical}");
         let body = json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
         let path = format!("/{physical}/_search?scroll={KEPT}");
+        let client = client.for_documents();
         let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
-        let mut scroll = Self { client: client.clone(), what, id: String::new() };
+        let mut scroll = Self { client, what, id: String::new() };
         let first = scroll.turn(answer)?;
         Ok((scroll, first))
     }

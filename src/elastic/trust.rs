@@ -1,20 +1,88 @@
-//! Whom an encrypted connection trusts: the authorities of the system, beside those that the client brings along.
+//! Certificates: whom an encrypted connection trusts, and what it logs in with.
 
-use elasticsearch::cert::Certificate;
+use std::path::{Path, PathBuf};
+
+use reqwest::{Certificate, ClientBuilder, Identity};
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use rustls_native_certs::CertificateResult;
 
-/// The certificates of the system's authorities, or nothing where there are none.
+use crate::failure::Failure;
+
+/// A certificate that a client logs in with, and its key: files in PEM.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// The certificate, with those of its authorities if the server needs them.
+    pub certificate: PathBuf,
+    /// Its key, which is not encrypted.
+    pub key: PathBuf,
+}
+
+/// Trusts the authorities of a file and nobody else; without a file those of the system, beside those that the client
+/// brings along.
+pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Failure> {
+    let (http, certificates) = match authority {
+        Some(file) => (http.tls_built_in_root_certs(false), of_file(file)?),
+        None => (http, of_the_system()),
+    };
+    Ok(certificates.into_iter().fold(http, ClientBuilder::add_root_certificate))
+}
+
+/// Logs in with a certificate.
+pub(super) fn identify(http: ClientBuilder, with: &ClientCertificate) -> Result<ClientBuilder, Failure> {
+    let ClientCertificate { certificate, key } = with;
+    let mut pem = read(key)?;
+    pem.push(b'\n');
+    pem.extend(read(certificate)?);
+    let identity = Identity::from_pem(&pem).map_err(|error| {
+        Failure::usage(format!(
+            "the client certificate {} and its key {} cannot be used",
+            certificate.display(),
+            key.display()
+        ))
+        .caused_by(error)
+        .hint("both must be in PEM, and the key must not be encrypted")
+    })?;
+    Ok(http.identity(identity))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| {
+        Failure::usage(format!("the certificate file {} cannot be read", file.display())).caused_by(error)
+    })
+}
+
+fn of_file(file: &Path) -> Result<Vec<Certificate>, Failure> {
+    let unusable = || {
+        Failure::usage(format!("{} is not a file of certificates", file.display()))
+            .hint("--elasticsearch-ca takes the certificates of authorities in PEM: -----BEGIN CERTIFICATE-----")
+    };
+    let pem = read(file)?;
+    let certificates: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable().caused_by(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(unusable());
+    }
+    certificates
+        .into_iter()
+        .map(|certificate| {
+            RootCertStore::empty().add(certificate.clone()).map_err(|error| unusable().caused_by(error))?;
+            Certificate::from_der(&certificate).map_err(|error| unusable().caused_by(error))
+        })
+        .collect()
+}
+
+/// The certificates of the system's authorities; there may be none.
 ///
 /// Reading them takes as long as everything else that a start takes, so nobody does who needs none.
-pub(super) fn of_the_system() -> Option<Certificate> {
+fn of_the_system() -> Vec<Certificate> {
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
     for error in errors {
         tracing::warn!(error = &error as &dyn std::error::Error, "certificates of the system cannot be read");
     }
     // The client refuses to start with one that it cannot use, and systems keep ancient ones.
-    let usable = certs.into_iter().filter(|cert| rustls::RootCertStore::empty().add(cert.clone()).is_ok());
-    usable.filter_map(|cert| Certificate::from_der(&cert).ok()).reduce(|mut all, one| {
-        all.append(one);
-        all
-    })
+    let usable = certs.into_iter().filter(|cert| RootCertStore::empty().add(cert.clone()).is_ok());
+    usable.filter_map(|cert| Certificate::from_der(&cert).ok()).collect()
 }

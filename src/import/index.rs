@@ -14,7 +14,7 @@ use super::document::{self, Defect};
 use super::{Found, FoundAt};
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
-use crate::elastic::{Answer, Client, Method, Unreachable};
+use crate::elastic::{Answer, Client, ClientOptions, Method, NoAnswer};
 use crate::failure::Failure;
 
 /// How long the cluster keeps the state that is read, from one page to the next.
@@ -87,10 +87,10 @@ struct Hit {
 }
 
 impl OldIndex {
-    /// The index that an address ends with; `gzip` says whether its answers come compressed.
+    /// The index that an address ends with; the options say how its cluster is reached.
     ///
     /// It is looked at before it is opened, for it may be misspelt, and an old cluster makes an index of whatever it is sent.
-    pub(super) async fn open(address: &SecretString, days: Bounds, gzip: bool) -> Result<Self, Failure> {
+    pub(super) async fn open(address: &SecretString, days: Bounds, options: ClientOptions) -> Result<Self, Failure> {
         let unreadable = || {
             Failure::usage("the address of --from-index cannot be read")
                 .hint("write it as http://USER:PASSWORD@HOST:9200/INDEX")
@@ -102,7 +102,8 @@ impl OldIndex {
             return Err(unreadable());
         }
         url.set_path(before);
-        let client = Client::new(&String::from(url).into(), gzip)?;
+        let options = ClientOptions { addresses: String::from(url).into(), ..options };
+        let client = Client::new(&options)?.for_documents();
         let bound = |bound: &str, day: Option<Day>| day.map(|day| (bound.to_owned(), json!(day.next())));
         let bounds: serde_json::Map<_, _> = bound("gte", days.from).into_iter().chain(bound("lte", days.to)).collect();
         let query =
@@ -321,7 +322,7 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
 const WAY_OUT: &str =
     "check the address of --from-index, then run the command again: days that are imported are passed over";
 
-fn no_answer(error: Unreachable, what: &str) -> Failure {
+fn no_answer(error: NoAnswer, what: &str) -> Failure {
     error.during(what).hint(WAY_OUT)
 }
 

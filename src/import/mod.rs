@@ -34,6 +34,7 @@ use verdict::{Candidate, Holders, Standing, Verdict, judge};
 use crate::clock;
 use crate::config::Memory;
 use crate::day::{Bounds, Day};
+use crate::elastic::ClientOptions;
 use crate::event::source::Source;
 use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
@@ -59,8 +60,8 @@ pub enum Origin {
     Index {
         /// Its address, with the password.
         address: SecretString,
-        /// Whether what comes from it is compressed.
-        gzip: bool,
+        /// How its cluster is reached.
+        options: Box<ClientOptions>,
     },
 }
 
@@ -173,8 +174,8 @@ impl<'a> Import<'a> {
                 }
                 self.settle(None).await?;
             }
-            Origin::Index { address, gzip } => {
-                let mut index = OldIndex::open(&address, self.days, gzip).await?;
+            Origin::Index { address, options } => {
+                let mut index = OldIndex::open(&address, self.days, *options).await?;
                 self.inputs.push(index.name());
                 loop {
                     let page = index.next_page().await?;

@@ -9,9 +9,10 @@ mod auditing; // every query of docs/auditing.md: its answer on a known ledger, 
 mod bulk; // documents that are refused, changed, deleted; compressed requests
 mod clocks; // wrong clocks, dates that no event can have, and how long a day is looked at again
 mod commands; // which days, which output, which settings
+mod connections; // nodes that are down, clusters that hang, answers without end, proxies
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
 mod encodings; // a source whose text is not UTF-8
-mod encrypted; // certificates: whom the program trusts that speaks for Elasticsearch
+mod encrypted; // certificates and logging in: whom the program trusts that speaks for Elasticsearch, and who it says it is
 mod examples; // the files of example-objects are what the program makes
 mod exchange; // exports and their import: exact copies or nothing, whatever is done to the file
 mod failpoints; // the process ended at each failpoint in the sources, then run again
@@ -28,12 +29,14 @@ mod once; // the same day again, one after the other and all at once
 mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod postgres; // connections to Postgres: addresses, settings of logins, errors and their exit codes, servers that fall silent
 mod privileges_postgres; // what each role may do in Postgres: enough for its commands, and nothing else
+mod privileges; // the least privileges in Elasticsearch: enough for a command, and for nothing else
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod readers; // requests as readers of the old index send them: each answer is what plain SQL says over the source
 mod real_day; // the published day: ledger, documents and totals, to the term
 mod rebuild; // new indices from the ledger alone, under readers, postings, signals and crashes; and back again
 mod refusals; // what is refused, in which words, with which exit code, and that nothing is posted
 mod reverse; // entries that are taken back: to the term, once, and what follows from it
+mod secrets; // no secret in any output, whatever fails
 mod secure; // servers that take encrypted connections only, users with few rights
 mod secure_postgres; // whom the program trusts that speaks for Postgres, and how it logs in
 mod simulation; // a seeded order of events, applies, rebuilds, crashes and damage, settling each time

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -48,14 +49,77 @@ pub struct Request {
 
 /// An answer that the proxy gives itself.
 pub struct Reply {
-    pub status: u16,
-    pub body: String,
+    status: u16,
+    headers: String,
+    body: Vec<u8>,
+    manner: Manner,
+}
+
+/// How the proxy gives an answer itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Whole and at once.
+    AtOnce,
+    /// Not at all, and the connection stays open.
+    Never,
+    /// Half of it, and the connection stays open.
+    Half,
+    /// One byte after the other, with a pause before each.
+    ByteByByte,
+    /// Its body again and again, for as long as anybody reads it.
+    WithoutEnd,
 }
 
 impl Reply {
-    pub fn new(status: u16, body: impl Into<String>) -> Self {
-        let body = body.into();
-        Self { status, body }
+    pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let headers = "content-type: application/json\r\n".to_owned();
+        Self { status, headers, body: body.into(), manner: Manner::AtOnce }
+    }
+
+    /// A success with a body of some length, given in this manner.
+    pub fn given(manner: Manner) -> Self {
+        Self::new(200, format!("{{\"{}\":1}}", "x".repeat(1000))).in_manner(manner)
+    }
+
+    pub fn in_manner(self, manner: Manner) -> Self {
+        Self { manner, ..self }
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers += &format!("{name}: {value}\r\n");
+        self
+    }
+
+    async fn send(&self, client: &mut TcpStream) -> Option<()> {
+        let Self { status, headers, body, manner } = self;
+        let length = match manner {
+            Manner::WithoutEnd => "connection: close".to_owned(),
+            _ if headers.contains("content-length") => "x-accident: its length is a lie".to_owned(),
+            _ => format!("content-length: {}", body.len()),
+        };
+        let head = format!("HTTP/1.1 {status} Accident\r\n{headers}{length}\r\n\r\n");
+        match manner {
+            Manner::AtOnce => client.write_all(&[head.as_bytes(), body].concat()).await.ok(),
+            Manner::Never => std::future::pending().await,
+            Manner::Half => {
+                client.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat()).await.ok()?;
+                std::future::pending().await
+            }
+            Manner::ByteByByte => {
+                client.write_all(head.as_bytes()).await.ok()?;
+                for byte in body {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    client.write_all(&[*byte]).await.ok()?;
+                }
+                Some(())
+            }
+            Manner::WithoutEnd => {
+                client.write_all(head.as_bytes()).await.ok()?;
+                loop {
+                    client.write_all(body).await.ok()?;
+                }
+            }
+        }
     }
 }
 
@@ -76,6 +140,14 @@ struct Shared {
     limit_reached: watch::Sender<Option<Fate>>,
     rule: Mutex<Option<Rule>>,
     requests: Mutex<Vec<Request>>,
+    /// What the server is told in place of what the client says, if the client says the right thing.
+    credentials: Option<Credentials>,
+}
+
+/// A header that only the proxy takes, and that the server takes for it.
+struct Credentials {
+    of_client: String,
+    of_server: String,
 }
 
 enum Command {
@@ -86,15 +158,27 @@ enum Command {
 impl Proxy {
     /// In front of the server that a URL names.
     pub async fn tcp(url: &str) -> Self {
-        Self::new(url, Protocol::Tcp).await
+        Self::new(url, Protocol::Tcp, None).await
     }
 
     /// In front of the HTTP server that a URL names, looking at each request.
     pub async fn http(url: &str) -> Self {
-        Self::new(url, Protocol::Http).await
+        Self::new(url, Protocol::Http, None).await
     }
 
-    async fn new(url: &str, protocol: Protocol) -> Self {
+    /// In front of the HTTP server that a URL names, with its user and password: it takes requests with this
+    /// `authorization` only, which it has the server's in place of. Its own URL names no user.
+    pub async fn authenticating(url: &str, authorization: &str) -> Self {
+        let mut url: Url = url.parse().expect("a URL");
+        let login = format!("{}:{}", url.username(), url.password().expect("a password"));
+        let of_server = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
+        url.set_username("").expect("a URL with a host");
+        url.set_password(None).expect("a URL with a host");
+        let credentials = Credentials { of_client: authorization.to_owned(), of_server };
+        Self::new(url.as_str(), Protocol::Http, Some(credentials)).await
+    }
+
+    async fn new(url: &str, protocol: Protocol, credentials: Option<Credentials>) -> Self {
         let mut url: Url = url.parse().expect("a URL");
         let upstream = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -109,6 +193,7 @@ impl Proxy {
             limit_reached: watch::Sender::new(None),
             rule: Mutex::new(None),
             requests: Mutex::new(Vec::new()),
+            credentials,
         });
         let (commands, inbox) = mpsc::unbounded_channel();
         let supervisor = tokio::spawn(supervise(Door::Open(listener), address, Arc::clone(&shared), inbox));
@@ -311,6 +396,16 @@ impl Shared {
         self.limit_reached.send_replace(fate);
     }
 
+    /// The headers, with the server's credentials in place of the right ones of the client, and without wrong ones.
+    fn with_credentials(&self, headers: &str) -> String {
+        let Some(Credentials { of_client, of_server }) = &self.credentials else { return headers.to_owned() };
+        let is_authorization = |line: &&str| line.to_ascii_lowercase().starts_with("authorization: ");
+        let (authorization, others): (Vec<&str>, Vec<&str>) = headers.split("\r\n").partition(is_authorization);
+        let is_right = matches!(&authorization[..], [only] if only["authorization: ".len()..] == *of_client);
+        let of_server = is_right.then(|| format!("authorization: {of_server}"));
+        others.into_iter().map(str::to_owned).chain(of_server).collect::<Vec<_>>().join("\r\n")
+    }
+
     fn decide(&self, request: &mut Request, body: &[u8]) -> Option<Reply> {
         // Of a compressed body no rule can say anything.
         let compressed = request.headers.lines().any(|header| header == "content-encoding: gzip");
@@ -333,13 +428,15 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
         body_bytes: body.len(),
         answered: None,
     };
-    if let Some(Reply { status, body }) = shared.decide(&mut request, &body) {
-        let answer = format!(
-            "HTTP/1.1 {status} Accident\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        return client.write_all(answer.as_bytes()).await.ok();
+    if let Some(reply) = shared.decide(&mut request, &body) {
+        return reply.send(client).await;
     }
+    // A client that takes this for a proxy of its own names the server in each request.
+    let line = match line.split_once(" http://") {
+        Some((method, address)) => format!("{method} /{}", address.split_once('/').expect("a path").1),
+        None => line.to_owned(),
+    };
+    let headers = shared.with_credentials(headers);
     // The server is asked to close: then its answer, which tells its own length to the client, has an end for us.
     let head = format!("{line}\r\nconnection: close\r\n{headers}\r\n\r\n");
     let mut server = shared.connect().await;

@@ -95,7 +95,7 @@ impl World {
     /// The program, not started yet.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
-        command.envs(self.servers.authority.as_ref().map(|file| ("SSL_CERT_FILE", file)));
+        command.envs(self.servers.authority.as_ref().map(|file| ("DAYBOOK_ELASTICSEARCH_CA", file)));
         command
     }
 

@@ -1,0 +1,132 @@
+//! What time heals and what needs a person: the one table of it for Elasticsearch, by HTTP status and by the reason why
+//! there is no answer.
+
+use super::no_answer::{Reason, TlsProblem};
+use crate::failure::Exit;
+
+/// What helps against a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Remedy {
+    /// Whether it is enough to try again later.
+    pub(super) heals: bool,
+    /// What the operator can do; empty where nothing general can be said.
+    pub(super) hint: &'static str,
+}
+
+impl Remedy {
+    /// That of a cluster that cannot be reached.
+    pub(super) const UNREACHABLE: Self = heals(
+        "check that Elasticsearch runs and DAYBOOK_ELASTICSEARCH_URL is right, then run `daybook project` to catch up",
+    );
+    const BUSY: Self = heals("Elasticsearch is overloaded or starting: run `daybook project` later to catch up");
+    const SILENT: Self = heals(
+        "check that Elasticsearch is well, then run `daybook project` to catch up; --elasticsearch-timeout says how long an answer may take",
+    );
+
+    /// By the status of an answer that is no success.
+    pub(super) fn of_status(status: u16) -> Self {
+        match status {
+            408 | 429 | 502 | 503 | 504 => Self::BUSY,
+            300..=399 => needs_a_person(
+                "redirects are not followed: write the address that it points to into DAYBOOK_ELASTICSEARCH_URL, if that is the cluster",
+            ),
+            401 => needs_a_person(
+                "check the user and the password in DAYBOOK_ELASTICSEARCH_URL, or the API key, token or certificate that is given",
+            ),
+            403 => needs_a_person(
+                "give the user the privileges that the command needs on the indices of the prefix: docs/operating.md lists them",
+            ),
+            407 => needs_a_person("check the user and the password in DAYBOOK_ELASTICSEARCH_PROXY"),
+            _ => needs_a_person(""),
+        }
+    }
+
+    /// By the reason why a node gave no answer.
+    pub(super) fn of_reason(reason: &Reason) -> Self {
+        match reason {
+            Reason::NotConnected(_) | Reason::ConnectTimedOut(_) | Reason::Broken(_) => Self::UNREACHABLE,
+            Reason::TimedOut { .. } | Reason::Stalled(_) => Self::SILENT,
+            Reason::Tls(problem, _) => Self::of_tls(*problem),
+            Reason::TooLarge(_) => needs_a_person(
+                "check that DAYBOOK_ELASTICSEARCH_URL is the address of Elasticsearch; if its documents are that large, raise --memory",
+            ),
+            Reason::Unsendable(_) => needs_a_person("check DAYBOOK_ELASTICSEARCH_URL"),
+        }
+    }
+
+    fn of_tls(problem: TlsProblem) -> Self {
+        needs_a_person(match problem {
+            TlsProblem::UnknownAuthority => {
+                "name the certificate of the authority that signed the cluster's: --elasticsearch-ca FILE, or DAYBOOK_ELASTICSEARCH_CA"
+            }
+            TlsProblem::WrongHost => "write DAYBOOK_ELASTICSEARCH_URL with a host name that the certificate is for",
+            TlsProblem::OutOfDate => "renew the certificate of the cluster, and check the clock of this machine",
+            TlsProblem::ClientCertificate => {
+                "the cluster wants a client certificate that it trusts: --elasticsearch-client-cert FILE and --elasticsearch-client-key FILE"
+            }
+            TlsProblem::NotTls => "what listens there is not encrypted: write http:// in DAYBOOK_ELASTICSEARCH_URL",
+            TlsProblem::Other => "check the certificates and the TLS settings of the cluster",
+        })
+    }
+
+    /// The exit code.
+    pub(super) fn exit(self) -> Exit {
+        if self.heals { Exit::Unreachable } else { Exit::Failed }
+    }
+}
+
+const fn heals(hint: &'static str) -> Remedy {
+    Remedy { heals: true, hint }
+}
+
+const fn needs_a_person(hint: &'static str) -> Remedy {
+    Remedy { heals: false, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn time_heals_what_is_busy_and_nothing_that_is_refused() {
+        for status in [408, 429, 502, 503, 504] {
+            assert_eq!(Remedy::of_status(status).exit(), Exit::Unreachable, "{status}");
+        }
+        for status in [301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501] {
+            assert_eq!(Remedy::of_status(status).exit(), Exit::Failed, "{status}");
+        }
+    }
+
+    #[test]
+    fn time_heals_silence_and_no_certificate() {
+        let some = || String::from("words");
+        let limit = Duration::from_secs(1);
+        let healing = [
+            Reason::NotConnected(some()),
+            Reason::ConnectTimedOut(limit),
+            Reason::TimedOut { limit, begun: false },
+            Reason::TimedOut { limit, begun: true },
+            Reason::Stalled(limit),
+            Reason::Broken(some()),
+        ];
+        for reason in healing {
+            assert_eq!(Remedy::of_reason(&reason).exit(), Exit::Unreachable, "{reason:?}");
+        }
+        let problems = [
+            TlsProblem::UnknownAuthority,
+            TlsProblem::WrongHost,
+            TlsProblem::OutOfDate,
+            TlsProblem::ClientCertificate,
+            TlsProblem::NotTls,
+            TlsProblem::Other,
+        ];
+        let lasting = problems.map(|problem| Reason::Tls(problem, some()));
+        for reason in lasting.into_iter().chain([Reason::TooLarge(1), Reason::Unsendable(some())]) {
+            let remedy = Remedy::of_reason(&reason);
+            assert_eq!(remedy.exit(), Exit::Failed, "{reason:?}");
+            assert!(!remedy.hint.is_empty(), "{reason:?}");
+        }
+    }
+}
