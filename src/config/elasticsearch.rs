@@ -16,6 +16,7 @@ use crate::failure::Failure;
 /// everything may be left out.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "they are the names of the options and of the keys in the file")]
 pub struct ElasticsearchArgs {
     /// Address of Elasticsearch; several nodes separated by commas
     #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_ELASTICSEARCH_URL", hide_env_values = true)]

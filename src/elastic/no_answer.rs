@@ -164,14 +164,15 @@ impl TlsProblem {
     fn of(error: &rustls::Error) -> Self {
         match error {
             rustls::Error::InvalidCertificate(error) => match error {
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownAuthority,
+                // `Other` is a certificate that names itself its authority, where no authority at all is expected.
+                CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
+                    Self::UnknownAuthority
+                }
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Self::WrongHost,
                 CertificateError::Expired
                 | CertificateError::ExpiredContext { .. }
                 | CertificateError::NotValidYet
                 | CertificateError::NotValidYetContext { .. } => Self::OutOfDate,
-                // A certificate that names itself its authority, where no authority at all is expected.
-                CertificateError::Other(_) => Self::UnknownAuthority,
                 _ => Self::Other,
             },
             rustls::Error::AlertReceived(

@@ -151,8 +151,8 @@ impl Transport {
             return Some(body);
         }
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-        let encoded = encoder.write_all(&body).and_then(|()| encoder.finish());
-        Some(encoded.expect("writing to memory does not fail").into())
+        let packed = encoder.write_all(&body).and_then(|()| encoder.finish());
+        Some(packed.expect("writing to memory does not fail").into())
     }
 
     /// Sends a request to one node and reads its answer.
