@@ -215,7 +215,7 @@ async fn an_answer_that_blows_up_when_unpacked_is_broken_off() {
     let world = with_an_event().await;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..1024 {
-        encoder.write_all(&[b' '; 1 << 20]).unwrap();
+        encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
     }
     let bomb = encoder.finish().unwrap();
     assert!(bomb.len() < 2 << 20, "a gigabyte in {} bytes", bomb.len());

@@ -181,6 +181,9 @@ async fn a_user_and_a_password_may_stand_beside_the_address() {
     world.end().await;
 }
 
+/// Settings, and what is said of them.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 #[tokio::test]
 async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
     let world = with_an_event().await;
@@ -196,7 +199,7 @@ async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
     let client_key = ("DAYBOOK_ELASTICSEARCH_CLIENT_KEY", key.as_str());
     let token = ("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", "P1anted");
     let at_https = (ELASTICSEARCH, encrypted);
-    let cases: [(&[(&str, &str)], &[&str]); 14] = [
+    let cases: [Case<'_>; 14] = [
         (&[api_key], &["more than one way to log in", "DAYBOOK_ELASTICSEARCH_URL"]),
         (&[at_https, api_key, token], &["more than one way to log in"]),
         (&[at_https, token, ("DAYBOOK_ELASTICSEARCH_USER", "u")], &["more than one way to log in"]),

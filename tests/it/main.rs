@@ -26,10 +26,10 @@ mod ledger; // immutable, tamper-evident, self-explaining: the schema and what i
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod moving; // docs/moving.md, followed word by word on an old-style index
 mod once; // the same day again, one after the other and all at once
-mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod postgres; // connections to Postgres: addresses, settings of logins, errors and their exit codes, servers that fall silent
-mod privileges_postgres; // what each role may do in Postgres: enough for its commands, and nothing else
 mod privileges; // the least privileges in Elasticsearch: enough for a command, and for nothing else
+mod privileges_postgres; // what each role may do in Postgres: enough for its commands, and nothing else
+mod projections; // when it is recorded how far an index is; documents that are too large for the cluster
 mod property; // random days, early and late, against a recount in SQL that shares nothing with the program
 mod readers; // requests as readers of the old index send them: each answer is what plain SQL says over the source
 mod real_day; // the published day: ledger, documents and totals, to the term
