@@ -194,14 +194,30 @@ pub async fn create(
         failpoint::reach("index.created");
         return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
     }
-    let failure = answer.failure(&what);
-    Err(if answer.error_type().as_deref() == Some("resource_already_exists_exception") {
-        failure.hint(format!(
-            "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
-        ))
-    } else {
-        failure
-    })
+    if answer.error_type().as_deref() != Some("resource_already_exists_exception") {
+        return Err(answer.failure(&what));
+    }
+    // A node may have made it and died before it could say so; then another one was asked.
+    if is_as_created(client, alias, &physical, &meta, serving).await? {
+        return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
+    }
+    Err(answer.failure(&what).hint(format!(
+        "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
+    )))
+}
+
+/// Whether an index that is there is what creating it would have made: with this checkpoint, and behind its alias if it is
+/// to serve readers.
+async fn is_as_created(
+    client: &Client,
+    alias: &str,
+    physical: &str,
+    meta: &Map<String, Value>,
+    serving: bool,
+) -> Result<bool, Failure> {
+    let what = format!("looking at the index {physical}");
+    let name = if serving { alias } else { physical };
+    Ok(mappings(client, name, &what).await?.get(physical) == Some(meta))
 }
 
 /// Deletes an index.
