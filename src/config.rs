@@ -210,7 +210,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     let milliseconds = number.zip(milliseconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
     milliseconds
         .map(Duration::from_millis)
-        .ok_or_else(|| format!("'{text}' is not a time: give a number with its unit, such as 500ms, 30s, 5m, 2h or 1d"))
+        .ok_or_else(|| format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d"))
 }
 
 impl TryFrom<String> for Timeout {

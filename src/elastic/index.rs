@@ -220,9 +220,14 @@ async fn create_unchecked(
         failpoint::reach("index.created");
         return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
     }
+    let exists = answer.error_type().as_deref() == Some("resource_already_exists_exception");
+    // A node may have made it and died before it could say so; then another one was asked.
+    if exists && is_as_created(client, alias, &physical, &meta, design.serving).await? {
+        return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
+    }
     let failure = answer.failure(&what);
     Err(match answer.status {
-        400 if answer.error_type().as_deref() == Some("resource_already_exists_exception") => failure.hint(format!(
+        400 if exists => failure.hint(format!(
             "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
         )),
         400 => {
@@ -231,6 +236,21 @@ async fn create_unchecked(
         }
         _ => failure,
     })
+}
+
+/// Whether an index that is there is what creating it would have made: with this checkpoint, and behind its alias if it is
+/// to serve readers.
+async fn is_as_created(
+    client: &Client,
+    alias: &str,
+    physical: &str,
+    meta: &Map<String, Value>,
+    serving: bool,
+) -> Result<bool, Failure> {
+    let what = format!("looking at the index {physical}");
+    let name = if serving { alias } else { physical };
+    let found = mappings(client, name, "", &what).await?;
+    Ok(found.get(physical).and_then(|mapping| mapping.get("_meta")?.as_object()) == Some(meta))
 }
 
 /// Deletes an index.

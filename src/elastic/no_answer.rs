@@ -184,6 +184,8 @@ impl TlsProblem {
                 | AlertDescription::CertificateRevoked
                 | AlertDescription::CertificateExpired
                 | AlertDescription::CertificateUnknown
+                // It is signed by somebody who only has an authority's name.
+                | AlertDescription::DecryptError
                 | AlertDescription::AccessDenied,
             ) => Self::ClientCertificate,
             rustls::Error::InvalidMessage(_) => Self::NotTls,

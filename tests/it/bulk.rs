@@ -88,7 +88,7 @@ async fn compressed_requests_write_the_same_documents() {
 #[tokio::test]
 async fn compressed_answers_are_asked_for_only_if_the_setting_says_so() {
     let world = World::with_history().await;
-    for (gzip, asked_for) in [("false", "accept-encoding: identity"), ("true", "accept-encoding: gzip")] {
+    for (gzip, asked_for) in [("false", &[][..]), ("true", &["accept-encoding: gzip"])] {
         let wire = Proxy::http(&world.elasticsearch_url).await;
         let settings = [("DAYBOOK_ELASTICSEARCH_URL", wire.url()), ("DAYBOOK_ELASTICSEARCH_GZIP", gzip)];
         world.run_with(&settings, &["rebuild"]).await.expect(0);
@@ -97,7 +97,7 @@ async fn compressed_answers_are_asked_for_only_if_the_setting_says_so() {
         for request in requests {
             let asks =
                 request.headers.lines().filter(|header| header.starts_with("accept-encoding")).collect::<Vec<_>>();
-            assert_eq!(asks, [asked_for], "{}", request.line);
+            assert_eq!(asks, asked_for, "{}", request.line);
         }
     }
     world.end().await;

@@ -22,17 +22,20 @@ async fn assert_forbidden(world: &World, role: &str, command: &[&str], exit: i32
 async fn assert_confined(world: &World, role: &str) {
     let client = world.servers.http_client();
     let url = world.servers.elasticsearch_url_of(role);
-    let document = json!({ "a": 1 }).to_string();
-    for (method, path) in [
-        (reqwest::Method::PUT, "elsewhere"),
-        (reqwest::Method::PUT, "elsewhere/_doc/1"),
-        (reqwest::Method::GET, "elsewhere/_search"),
-        (reqwest::Method::DELETE, "elsewhere"),
-        (reqwest::Method::PUT, "_cluster/settings"),
-        (reqwest::Method::PUT, "_index_template/elsewhere"),
+    // What is not well-formed is refused before anybody asks who sends it.
+    for (method, path, body) in [
+        (reqwest::Method::PUT, "elsewhere", json!({})),
+        (reqwest::Method::PUT, "elsewhere/_doc/1", json!({ "a": 1 })),
+        (reqwest::Method::GET, "elsewhere/_search", json!({})),
+        (reqwest::Method::DELETE, "elsewhere", json!(null)),
+        (reqwest::Method::PUT, "_cluster/settings", json!({ "persistent": { "cluster.max_shards_per_node": 1000 } })),
+        (reqwest::Method::PUT, "_index_template/elsewhere", json!({ "index_patterns": ["elsewhere*"] })),
     ] {
-        let request = client.request(method.clone(), format!("{url}{path}")).header("content-type", "application/json");
-        let answer = request.body(document.clone()).send().await.unwrap();
+        let mut request = client.request(method.clone(), format!("{url}{path}"));
+        if !body.is_null() {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 403, "{role}: {method} {path}");
     }
 }
