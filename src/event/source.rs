@@ -356,6 +356,7 @@ impl DaySnapshot<'_> {
     pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Failure> {
         const BATCH_BYTES: usize = 256 << 10;
         const BATCH_ROWS: usize = 1000;
+        const LARGE_BYTES: usize = 4 * BATCH_BYTES;
         let what = format!("reading the source's events of {}", self.day);
         let sql = format!(
             "COPY (SELECT s.id::bigint, s.type::text, s.record_type::text, s.payload::text, s.ip_geocode::text,
@@ -372,8 +373,11 @@ impl DaySnapshot<'_> {
             bytes += message.len();
             batch.push(message);
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_ROWS {
-                if batches.send(Batch(std::mem::take(&mut batch))).await.is_err() {
-                    return Ok(());
+                // A row may be larger than all batches that may wait: it waits alone.
+                let places = if bytes >= LARGE_BYTES { batches.max_capacity() } else { 1 };
+                let Ok(mut permits) = batches.reserve_many(places).await else { return Ok(()) };
+                if let Some(permit) = permits.next() {
+                    permit.send(Batch(std::mem::take(&mut batch)));
                 }
                 bytes = 0;
             }

@@ -1,6 +1,6 @@
 //! Verifies the ledger in itself and against its source. Looks, changes nothing.
 //!
-//! Its functions, views and triggers are compared with the migrations ([`schema`]), and its hashes with those that were seen
+//! Its functions, views and triggers are compared with the migrations (`schema.rs`), and its hashes with those that were seen
 //! of it before ([`witness`]). In itself, it is recomputed here from one stream of its rows ([`ledger()`]), at about the cost of reading them: the
 //! server's own functions and views find the same and cost many times as much.
 

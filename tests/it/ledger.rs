@@ -329,6 +329,7 @@ async fn an_entry_taken_out_of_the_chain_is_found() {
     let take_out = |entry_id: i64| {
         format!(
             "DELETE FROM daybook.interaction_delta WHERE entry_id = {entry_id};
+             DELETE FROM daybook.rejected_event WHERE entry_id = {entry_id};
              DELETE FROM daybook.entry WHERE entry_id = {entry_id}"
         )
     };
@@ -337,6 +338,7 @@ async fn an_entry_taken_out_of_the_chain_is_found() {
     // Renumbering the entries after it closes the gap, and breaks what it must not.
     let renumbered = format!(
         "{}; UPDATE daybook.interaction_delta SET entry_id = entry_id - 1 WHERE entry_id > 3;
+         UPDATE daybook.rejected_event SET entry_id = entry_id - 1 WHERE entry_id > 3;
          UPDATE daybook.entry SET entry_id = entry_id - 1 WHERE entry_id > 3",
         take_out(3)
     );

@@ -59,7 +59,7 @@ async fn another_index(world: &World) -> String {
     let mappings =
         json!({ "properties": { "recordset_id": { "type": "keyword" }, "harvest_date": { "type": "date" } } });
     world.elastic(Method::PUT, &name, Some(json!({ "mappings": mappings }))).await;
-    let document = json!({ "harvest_date": "2010-01-01", "recordset_id": "api", "requests": 7 });
+    let document = json!({ "harvest_date": "1900-01-01", "recordset_id": "api", "requests": 7 });
     world.elastic(Method::PUT, &format!("{name}/_doc/1?refresh"), Some(document)).await;
     name
 }

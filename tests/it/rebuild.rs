@@ -313,7 +313,7 @@ async fn a_resumed_rebuild_goes_on_with_the_indices_that_were_left() {
     world.until_gone().await;
     let left = format!("{}-g000002", world.prefix);
     let uuid = world.uuid_of(&left).await;
-    assert_eq!(world.checkpoint(&left).await["building"]["done_through_day"], "2020-02-11");
+    assert_eq!(world.checkpoint(&left).await["building"]["done_through_day"], "2020-02-12");
 
     // This time it gets to the third index.
     world.run_with(&[("DAYBOOK_FAILPOINT", "rebuild.documents_written:3")], &["rebuild", "--resume"]).await;

@@ -176,7 +176,7 @@ async fn a_source_without_the_tables_or_their_columns_is_refused() {
     empty.end().await;
     world.execute("ALTER TABLE queries RENAME TO questions").await;
     assert_refused(world.run(&APPLY).await, 1, &["has no table queries", "DAYBOOK_SOURCE_URL"]);
-    world.execute("ALTER TABLE stats DROP COLUMN ip_geocode").await;
+    world.execute("ALTER TABLE questions RENAME TO queries; ALTER TABLE stats DROP COLUMN ip_geocode").await;
     assert_refused(world.run(&APPLY).await, 1, &["has no column stats.ip_geocode", "DAYBOOK_SOURCE_URL"]);
     assert_eq!(entries(&world).await, "0");
     world.end().await;
