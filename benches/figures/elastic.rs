@@ -93,7 +93,9 @@ impl Elastic {
     }
 
     pub async fn delete(&self, index: &str) -> Result<(), Failure> {
-        self.bytes(Method::DELETE, &format!("/{index}?ignore_unavailable=true"), None).await.map(drop)
+        self.bytes(Method::DELETE, &format!("/{index}?ignore_unavailable=true&expand_wildcards=all"), None)
+            .await
+            .map(drop)
     }
 
     /// Deletes every index of a prefix.

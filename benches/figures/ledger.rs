@@ -36,7 +36,7 @@ impl Fresh {
             terms: self.terms,
         };
         postgres::create(&daybook.ledger_url).await?;
-        setting.elastic.delete(&format!("{0}-g*,{0}-totals-g*,{0}-terms-g*?expand_wildcards=all", self.prefix)).await?;
+        setting.elastic.delete(&format!("{0}-g*,{0}-totals-g*,{0}-terms-g*", self.prefix)).await?;
         daybook.run(&["migrate"])?;
         let day_before = day.pred_opt().ok_or("there is no day before")?;
         daybook.run(&["apply", "--day", &day_before.to_string()])?;
