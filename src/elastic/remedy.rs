@@ -34,7 +34,7 @@ impl Remedy {
                 "check the user and the password in DAYBOOK_ELASTICSEARCH_URL, or the API key, token or certificate that is given",
             ),
             403 => needs_a_person(
-                "give the user the privileges that the command needs on the indices of the prefix: docs/operating.md lists them",
+                "give the user the privileges that the command needs on the indices of the prefix: docs/installing.md lists them",
             ),
             407 => needs_a_person("check the user and the password in DAYBOOK_ELASTICSEARCH_PROXY"),
             _ => needs_a_person(""),

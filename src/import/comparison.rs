@@ -26,7 +26,7 @@ pub(super) enum DayComparison {
 
 /// The verdict on all that was compared.
 #[derive(Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "the names say it, docs/importing.md explains them")]
+#[expect(missing_docs, reason = "the names say it, docs/reference.md lists them")]
 pub struct Comparison {
     #[serde(flatten)]
     pub read: Read,

@@ -54,7 +54,7 @@ pub struct Read {
 
 /// The verdict on all that was read.
 #[derive(Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "the names say it, docs/importing.md explains them")]
+#[expect(missing_docs, reason = "the names say it, docs/reference.md lists them")]
 pub struct Summary {
     #[serde(flatten)]
     pub read: Read,

@@ -89,7 +89,7 @@ async fn whoever_may_not_look_is_told_what_is_lacking_and_finds_nothing_wrong() 
     world.run(&["apply", "--day", "2020-02-16"]).await.expect(0);
     for command in [&["verify", "--projections"][..], &["project"], &["rebuild"]] {
         let ended = run_as(&world, "daybook_nobody", command).await.expect(1);
-        ended.says(&["Elasticsearch answered 403", "docs/operating.md"]);
+        ended.says(&["Elasticsearch answered 403", "docs/installing.md"]);
     }
     run_as(&world, "daybook_nobody", &["status"]).await.expect(0).tells(&["answered 403"]);
     world.end().await;
