@@ -207,7 +207,7 @@ impl Table {
         self.figures.push(figure);
     }
 
-    /// In the form of Markdown, so that it can go into docs/performance.md as it is.
+    /// As Markdown, ready for a page in benches/results.
     pub fn close(&self, machine: &Map<String, Value>) {
         if self.json {
             return;
