@@ -1,4 +1,4 @@
--- The search API's tables as far as daybook reads them; other columns do not matter.
+-- The search API's tables as far as daybook reads them. Other columns do not matter.
 CREATE TABLE queries (
     id         bigint PRIMARY KEY,
     query_hash text NOT NULL

@@ -49,17 +49,17 @@ type Case = fn(&World) -> BoxFuture<'_, Ended>;
 
 const CASES: &[(&str, Case)] = &[
     ("no setting names a ledger", |_| Box::pin(async { bare(&[], &APPLY).await })),
-    ("the ledger's URL is none of Postgres", |world| with(world, "DAYBOOK_LEDGER_URL", "mysql://u@h/d", &APPLY)),
+    ("the ledger's URL is not a Postgres URL", |world| with(world, "DAYBOOK_LEDGER_URL", "mysql://u@h/d", &APPLY)),
     ("no setting names Elasticsearch", |world| Box::pin(async { bare(&world.settings()[..1], &APPLY).await })),
-    ("the address of Elasticsearch is none", |world| with(world, "DAYBOOK_ELASTICSEARCH_URL", "ftp://h", &APPLY)),
-    ("the prefix cannot begin an index name", |world| with(world, "DAYBOOK_INDEX_PREFIX", "Stats", &APPLY)),
-    ("the configuration file is not there", |world| with(world, "DAYBOOK_CONFIG", "/nowhere.toml", &APPLY)),
+    ("the address of Elasticsearch is not a URL", |world| with(world, "DAYBOOK_ELASTICSEARCH_URL", "ftp://h", &APPLY)),
+    ("the prefix is not valid in an index name", |world| with(world, "DAYBOOK_INDEX_PREFIX", "Stats", &APPLY)),
+    ("the configuration file does not exist", |world| with(world, "DAYBOOK_CONFIG", "/nowhere.toml", &APPLY)),
     ("the configuration file has an unknown key", |world| Box::pin(unknown_key(world))),
-    ("a dimension of `stats-terms` is none", |world| with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)),
-    ("too little memory is given", |world| with(world, "DAYBOOK_MEMORY", "1M", &APPLY)),
+    ("an unknown dimension of `stats-terms`", |world| with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)),
+    ("the memory limit is too low", |world| with(world, "DAYBOOK_MEMORY", "1M", &APPLY)),
     ("an unknown option", |world| run(world, &["apply", "--dry-rum"])),
     ("an option of `idb` before another command", |world| run(world, &["--journal", "apply"])),
-    ("a date that is none", |world| run(world, &["apply", "--day", "16.02.2020"])),
+    ("an invalid date", |world| run(world, &["apply", "--day", "16.02.2020"])),
     ("the last day is before the first", |world| run(world, &["apply", "--from", "2020-02-17", "--to", DAY])),
     ("the day is not over", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(0)]).await })),
     ("the day has not begun", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(2)]).await })),
@@ -77,7 +77,7 @@ const CASES: &[(&str, Case)] = &[
             world.run_with(&[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY).await
         })
     }),
-    ("there is no such database", |world| {
+    ("the database does not exist", |world| {
         Box::pin(async {
             let nowhere = with_database(&world.ledger_url, "daybook_test_nowhere");
             world.run_with(&[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY).await
@@ -89,20 +89,20 @@ const CASES: &[(&str, Case)] = &[
         after(world, "ALTER TABLE stats ALTER payload TYPE text", &APPLY)
     }),
     ("the login may not read the source", |world| Box::pin(as_login(world, "GRANT daybook_job TO"))),
-    ("events of a posted day are gone", |world| {
+    ("the source has fewer events than were posted", |world| {
         Box::pin(async {
             world.log(&[Event::search(2, DAY, RECORDSET, 7)]).await;
             world.run(&POST).await.expect(0);
             after(world, "DELETE FROM stats WHERE id = 2", &POST).await
         })
     }),
-    ("the source has a day that was imported", |world| {
+    ("the source has events of an imported day", |world| {
         Box::pin(async {
             import(world, &[5], "--replace").await.expect(0);
             world.run(&POST).await
         })
     }),
-    ("there is no such entry", |world| run(world, &["show", "99"])),
+    ("the entry does not exist", |world| run(world, &["show", "99"])),
     ("an entry is reversed twice", |world| {
         Box::pin(async {
             world.run(&POST).await.expect(0);
@@ -111,14 +111,14 @@ const CASES: &[(&str, Case)] = &[
             world.run(&reverse).await
         })
     }),
-    ("documents contradict each other", |world| {
+    ("conflicting documents", |world| {
         Box::pin(async {
             world.execute("DELETE FROM stats").await;
             import(world, &[5, 6], "--dry-run").await
         })
     }),
     ("an export goes into a ledger with other entries", |world| Box::pin(export_into_another(world))),
-    ("there is no rebuild to take back", |world| {
+    ("there is no previous index to switch back to", |world| {
         Box::pin(async {
             world.run(&APPLY).await.expect(0);
             world.run(&["rebuild", "--rollback"]).await
@@ -154,7 +154,7 @@ const CASES: &[(&str, Case)] = &[
             world.run(&APPLY).await
         })
     }),
-    ("the alias stands for two indices", |world| {
+    ("the alias points to two indices", |world| {
         Box::pin(async {
             index_behind_the_alias(world, "one").await;
             index_behind_the_alias(world, "two").await;
