@@ -1,5 +1,6 @@
-//! docs/moving.md, followed word by word on an old-style index with doubled documents: every block of the page is run in its
-//! order, and must come to what is said of it here. A block that is new, gone or changed in its first line fails.
+//! docs/moving.md, followed word by word on an old-style index with doubled documents, and the requests of docs/reading.md:
+//! every block of a page is run in its order, and must come to what is said of it here. A block that is new, gone or changed in
+//! its first line fails.
 
 mod machine;
 mod page;
@@ -13,7 +14,7 @@ use crate::auditing::ask;
 use crate::support::program::Ended;
 use crate::support::{Event, RECORDSET, World};
 use machine::{Machine, OLD_LINE, new_unit};
-use page::{Block, Language, blocks, date, with_dates_of_now};
+use page::{Block, Language, MOVING, READING, blocks, date, with_dates_of_now};
 
 const OTHER: &str = "0e162e0a-bf3e-4710-9357-44258ca12abb";
 
@@ -59,7 +60,7 @@ impl Reader {
     /// Does what the next block says, which begins with `name`.
     async fn next(&mut self, name: &str) -> Did {
         let block = self.blocks.next().unwrap_or_else(|| panic!("the page ends before '{name}'"));
-        assert_eq!(block.name(), name, "the next block of docs/moving.md");
+        assert_eq!(block.name(), name, "the next block of the page");
         let text = with_dates_of_now(&block.text);
         match block.language {
             Language::Shell => Did::Typed(self.typed(&text).await),
@@ -86,6 +87,7 @@ impl Reader {
         let request = request
             .replace("daybook-stats", prefix)
             .replace("stats-api", &format!("{prefix}api"))
+            .replace("POST stats", &format!("POST {prefix}"))
             .replace("GET stats/", &format!("GET {}/", self.old()))
             .replace("\"index\": \"stats\"", &format!("\"index\": \"{}\"", self.old()));
         let (line, body) = request.split_once('\n').unwrap_or((&request, ""));
@@ -176,7 +178,7 @@ async fn old_system() -> Reader {
     world.log(&[lost, odd]).await;
 
     let machine = Machine::new(&world);
-    let reader = Reader { world, machine, blocks: blocks().into_iter() };
+    let reader = Reader { world, machine, blocks: blocks(MOVING) };
     let mapping = json!({ "mappings": { "properties": {
         "recordset_id": { "type": "keyword" }, "harvest_date": { "type": "date" },
     } } });
@@ -321,13 +323,14 @@ async fn try_the_readers_requests(reader: &mut Reader) {
     let of_recordset = world_has.iter().filter(|((_, recordset), _)| recordset == RECORDSET);
     assert_eq!(found, of_recordset.map(|(key, sum)| (key.clone(), *sum)).collect());
 
+    let of_moving = std::mem::replace(&mut reader.blocks, blocks(READING));
     let rows_of = |answer: &Value| -> Vec<((String, String), i64)> {
         let rows = buckets(&answer["aggregations"]["rows"]);
         let text = |bucket: &Value, name: &str| bucket["key"][name].as_str().expect("a key").to_owned();
         rows.iter().map(|row| ((text(row, "month"), text(row, "recordset")), sum_of(row))).collect()
     };
     let composite = reader.blocks.as_slice()[0].text.clone();
-    let answer = reader.next("POST daybook-stats/_search").await.sent();
+    let answer = reader.next("POST stats/_search").await.sent();
     assert_eq!(rows_of(&answer).into_iter().collect::<BTreeMap<_, _>>(), world_has);
     // Page by page, as the page says.
     let (mut paged, mut after) = (BTreeMap::new(), None);
@@ -346,7 +349,7 @@ async fn try_the_readers_requests(reader: &mut Reader) {
     // In parts, which together are all.
     let parts = reader.blocks.as_slice()[0].text.clone();
     let mut in_parts = BTreeMap::new();
-    let first = reader.next("POST daybook-stats/_search").await;
+    let first = reader.next("POST stats/_search").await;
     let mut answers = vec![first.sent()];
     for partition in 1..4 {
         let part = parts.replace("\"partition\": 0", &format!("\"partition\": {partition}"));
@@ -360,6 +363,11 @@ async fn try_the_readers_requests(reader: &mut Reader) {
         }
     }
     assert_eq!(in_parts, world_has);
+    // No event of this world has a place.
+    let of_germany = reader.next("POST stats-terms/_search").await.sent();
+    assert_eq!(of_germany["aggregations"]["recordsets"]["buckets"], json!([]));
+    assert!(reader.blocks.next().is_none(), "blocks that nobody runs");
+    reader.blocks = of_moving;
 }
 
 async fn switch_over(reader: &mut Reader) {

@@ -1,8 +1,12 @@
-//! The blocks of docs/moving.md, taken out of the page.
+//! The blocks of docs/moving.md and docs/reading.md, taken out of the pages.
 
 use chrono::{NaiveDate, TimeDelta};
 
-const PAGE: &str = include_str!("../../../docs/moving.md");
+/// What the operator does.
+pub const MOVING: &str = include_str!("../../../docs/moving.md");
+
+/// What the readers of the indices ask.
+pub const READING: &str = include_str!("../../../docs/reading.md");
 
 /// The day that is today in the page.
 const TODAY: &str = "2020-02-19";
@@ -34,10 +38,10 @@ impl Block {
     }
 }
 
-/// All blocks, in their order.
-pub fn blocks() -> Vec<Block> {
+/// All blocks of a page, in their order.
+pub fn blocks(page: &str) -> std::vec::IntoIter<Block> {
     let mut blocks = Vec::new();
-    let mut lines = PAGE.lines();
+    let mut lines = page.lines();
     while let Some(line) = lines.next() {
         let Some(language) = line.trim_start().strip_prefix("```") else { continue };
         let language = match language {
@@ -50,7 +54,7 @@ pub fn blocks() -> Vec<Block> {
         let text = lines.by_ref().take_while(|line| line.trim() != "```").collect::<Vec<_>>().join("\n");
         blocks.push(Block { language, text });
     }
-    blocks
+    blocks.into_iter()
 }
 
 /// A date of the page, as it is when the page's today is today.
