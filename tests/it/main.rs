@@ -11,6 +11,7 @@ mod clocks; // wrong clocks, dates that no event can have, and how long a day is
 mod commands; // which days, which output, which settings
 mod connections; // nodes that are down, clusters that hang, answers without end, proxies
 mod counting; // the counting rules, row by row of their table: what counts, what is ignored, what is rejected
+mod documents; // links, commands, options, variables, messages and files that the documents name
 mod encodings; // a source whose text is not UTF-8
 mod encrypted; // certificates and logging in: whom the program trusts that speaks for Elasticsearch, and who it says it is
 mod examples; // the files of example-objects are what the program makes
