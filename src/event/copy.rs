@@ -1,44 +1,76 @@
 //! A row of the source, from the binary COPY stream in which it arrives.
 
+use std::borrow::Cow;
+
+use super::characters::Characters;
 use super::{Reason, RecordType, Rejection, SourceRow, StatType, kept};
 use crate::copy::{Fields, OutOfStep};
 
 /// Fields of a row.
 pub(super) const FIELDS: usize = 6;
 
-/// The row that fields make; a rejection where a column that counts holds bytes that are not UTF-8, as a database in
-/// SQL_ASCII may hold them.
-pub(super) fn row(fields: Fields<'_, FIELDS>) -> Result<Result<SourceRow<'_>, Rejection>, OutOfStep> {
-    let [row_id, stat_type, record_type, payload, geocode, query_hash] = fields;
-    let source_id = id(row_id)?;
-    // What is no text is none of the record types that are counted.
-    let record_type = record_type.and_then(|bytes| str::from_utf8(bytes).ok());
-    let is_counted = record_type.and_then(RecordType::of).is_some();
-    let columns = [("type", stat_type), ("payload", payload), ("ip_geocode", geocode), ("query_hash", query_hash)];
-    let mut texts = [None; 4];
-    for (text, (column, bytes)) in texts.iter_mut().zip(columns) {
-        *text = match bytes.map(str::from_utf8).transpose() {
-            Ok(text) => text,
-            Err(_) if !is_counted || column == "query_hash" && !counts_queries(stat_type) => None,
-            Err(error) => {
-                let bytes = bytes.unwrap_or_default();
-                return Ok(Err(not_utf8(source_id, column, bytes, error.valid_up_to())));
-            }
-        };
+/// A row's columns as text.
+#[derive(Debug)]
+pub(super) struct Texts<'a> {
+    id: i64,
+    characters: &'a Characters,
+    /// Type, record type, payload, geocode and query hash.
+    columns: [Option<Column<'a>>; FIELDS - 1],
+}
+
+/// A column's text, or why it is none.
+type Column<'a> = Result<Cow<'a, str>, NotText<'a>>;
+
+/// The bytes of a column of which one is no text.
+#[derive(Debug)]
+struct NotText<'a> {
+    bytes: &'a [u8],
+    place: usize,
+}
+
+impl<'a> Texts<'a> {
+    /// Of a row's fields.
+    pub(super) fn of(fields: Fields<'a, FIELDS>, characters: &'a Characters) -> Result<Self, OutOfStep> {
+        let [row_id, columns @ ..] = fields;
+        let text = |bytes| characters.decode(bytes).map_err(|place| NotText { bytes, place });
+        Ok(Self { id: id(row_id)?, characters, columns: columns.map(|bytes| bytes.map(text)) })
     }
-    let [stat_type, payload, geocode, query_hash] = texts;
-    Ok(Ok(SourceRow { id: source_id, stat_type, record_type, payload, geocode, query_hash }))
+
+    /// The row; a rejection where a column that counts is no text.
+    pub(super) fn row(&self) -> Result<SourceRow<'_>, Rejection> {
+        let [stat_type, record_type, payload, geocode, query_hash] = self.columns.each_ref().map(Option::as_ref);
+        // What is no text is none of the record types that are counted.
+        if text(record_type).and_then(RecordType::of).is_some() {
+            let counts_queries = text(stat_type).and_then(StatType::of).is_none_or(StatType::counts_queries);
+            let query = counts_queries.then_some(("query_hash", query_hash));
+            let counting =
+                [("type", stat_type), ("payload", payload), ("ip_geocode", geocode)].into_iter().chain(query);
+            for (name, column) in counting {
+                if let Some(Err(not_text)) = column {
+                    return Err(self.rejection(name, not_text));
+                }
+            }
+        }
+        Ok(SourceRow {
+            id: self.id,
+            stat_type: text(stat_type),
+            record_type: text(record_type),
+            payload: text(payload),
+            geocode: text(geocode),
+            query_hash: text(query_hash),
+        })
+    }
+
+    fn rejection(&self, column: &str, NotText { bytes, place }: &NotText<'_>) -> Rejection {
+        let byte = bytes.get(*place).copied().unwrap_or_default();
+        let (complaint, start) = (self.characters.complaint(), kept::excerpt(self.characters.pieces(bytes)));
+        let message = format!("{column} {complaint}: byte {place} is 0x{byte:02x}: it starts '{start}'");
+        Rejection { source_id: self.id, reason: Reason::NotUtf8, message }
+    }
 }
 
-fn counts_queries(stat_type: Option<&[u8]>) -> bool {
-    let name = stat_type.and_then(|bytes| str::from_utf8(bytes).ok());
-    name.and_then(StatType::of).is_none_or(StatType::counts_queries)
-}
-
-fn not_utf8(source_id: i64, column: &str, bytes: &[u8], place: usize) -> Rejection {
-    let (start, byte) = (kept::excerpt_of_bytes(bytes), bytes.get(place).copied().unwrap_or_default());
-    let message = format!("{column} is not UTF-8: byte {place} is 0x{byte:02x}: it starts '{start}'");
-    Rejection { source_id, reason: Reason::NotUtf8, message }
+fn text<'t>(column: Option<&'t Column<'_>>) -> Option<&'t str> {
+    column?.as_deref().ok()
 }
 
 fn id(field: Option<&[u8]>) -> Result<i64, OutOfStep> {
@@ -57,14 +89,20 @@ mod tests {
 
     const ID: [u8; 8] = 9_i64.to_be_bytes();
 
+    fn texts(fields: Fields<'_, FIELDS>) -> Texts<'_> {
+        Texts::of(fields, &Characters::Utf8).unwrap()
+    }
+
     #[test]
     fn fields_make_a_row_or_an_error() {
-        let row_of = |id, hash| row([id, Some(b"view"), None, Some(b"{}"), None, hash]);
-        let read = row_of(Some(&ID), Some(b"")).unwrap().unwrap();
+        let fields = |id, hash| [id, Some(&b"view"[..]), None, Some(b"{}"), None, hash];
+        let texts = texts(fields(Some(&ID), Some(b"")));
+        let read = texts.row().unwrap();
         assert_eq!((read.id, read.stat_type, read.record_type, read.payload), (9, Some("view"), None, Some("{}")));
         assert_eq!((read.geocode, read.query_hash), (None, Some("")));
-        assert_eq!(row_of(None, None).unwrap_err(), OutOfStep("a row whose id is NULL"));
-        assert_eq!(row_of(Some(b"short"), None).unwrap_err(), OutOfStep("an id that is no bigint"));
+        for (id, error) in [(None, "a row whose id is NULL"), (Some(&b"short"[..]), "an id that is no bigint")] {
+            assert_eq!(Texts::of(fields(id, None), &Characters::Utf8).unwrap_err(), OutOfStep(error));
+        }
     }
 
     #[test]
@@ -75,21 +113,21 @@ mod tests {
         for (place, column) in [(1, "type"), (3, "payload"), (4, "ip_geocode"), (5, "query_hash")] {
             let mut fields = good;
             fields[place] = BAD;
-            let rejection = row(fields).unwrap().unwrap_err();
+            let rejection = texts(fields).row().unwrap_err();
             assert_eq!((rejection.source_id, rejection.reason), (9, Reason::NotUtf8));
             let said = format!(r"{column} is not UTF-8: byte 5 is 0xff: it starts 'Ocä \xff'");
             assert_eq!(rejection.message, said);
             // No event of another record type is looked at.
             fields[2] = Some(b"recordsets");
-            assert!(row(fields).unwrap().is_ok(), "{column}");
+            assert!(texts(fields).row().is_ok(), "{column}");
         }
         // A record type that is no text is another one, and of a view no query is counted.
         let mut fields = good;
         fields[2] = BAD;
-        assert_eq!(row(fields).unwrap().unwrap().record_type, None);
+        assert_eq!(texts(fields).row().unwrap().record_type, None);
         let mut fields = good;
         fields[1] = Some(b"view");
         fields[5] = BAD;
-        assert_eq!(row(fields).unwrap().unwrap().query_hash, None);
+        assert_eq!(texts(fields).row().unwrap().query_hash, None);
     }
 }

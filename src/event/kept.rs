@@ -1,11 +1,12 @@
 //! The row of a rejected event as the ledger keeps it: JSON that a column of type json takes, whatever the source held.
 //!
 //! The source's own JSON is kept to the letter, except for what the ledger's database would refuse:
-//! - a byte that is not UTF-8 is written as `\xHH`, in JSON a string with an escaped backslash;
+//! - a byte that is no text (`characters`) is written as `\xHH`, in JSON a string with an escaped backslash;
 //! - a column whose JSON is nested deeper than [`DEEPEST`] levels is kept as a string that holds that JSON.
 
 use std::fmt::Write as _;
 
+use super::characters::{Piece, Pieces};
 use super::payload::{Member, Members};
 
 /// What is nested deeper could exceed the ledger's `max_stack_depth`, which at its default of 2 MB is enough for several
@@ -13,7 +14,7 @@ use super::payload::{Member, Members};
 const DEEPEST: usize = 1000;
 
 /// The row in the form in which it is kept.
-pub(super) fn row(json: &[u8]) -> String {
+pub(super) fn row(json: Pieces<'_>) -> String {
     let text = escaped(json, r"\\x");
     if depth(&text) <= DEEPEST {
         return text;
@@ -22,35 +23,46 @@ pub(super) fn row(json: &[u8]) -> String {
     serde_json::from_str(&text).map_or_else(|_| string(&text), |Members(columns)| with_flat_columns(&columns))
 }
 
-/// The text of bytes, each that is not UTF-8 as two hexadecimal digits behind a mark.
-fn escaped(bytes: &[u8], mark: &str) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // A String takes whatever is written to it.
-            let _ = write!(text, "{mark}{byte:02x}");
+/// The text, each byte that is none as two hexadecimal digits behind a mark.
+fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
+    let mut text = String::with_capacity(pieces.length());
+    for piece in pieces {
+        match piece {
+            Piece::Text(piece) => text.push_str(piece),
+            Piece::Bytes(bytes) => {
+                for byte in bytes {
+                    // A String takes whatever is written to it.
+                    let _ = write!(text, "{mark}{byte:02x}");
+                }
+            }
         }
     }
     text
 }
 
-/// The first characters of bytes from outside, printable, for use in a message.
-pub(super) fn excerpt_of_bytes(bytes: &[u8]) -> impl std::fmt::Display {
+/// The first characters of a text from outside, printable, for use in a message.
+pub(super) fn excerpt(pieces: Pieces<'_>) -> String {
     const SHOWN: usize = 60;
     let mut shown = String::new();
     let mut left = SHOWN;
-    for chunk in bytes.utf8_chunks() {
-        let valid = chunk.valid().chars().take(left);
-        left -= valid.clone().count();
-        shown.extend(valid.flat_map(char::escape_debug));
-        for byte in chunk.invalid().iter().take(left) {
-            let _ = write!(shown, "\\x{byte:02x}");
-            left -= 1;
+    for piece in pieces {
+        match piece {
+            Piece::Text(text) => {
+                let start = text.chars().take(left);
+                left -= start.clone().count();
+                shown.extend(start.flat_map(char::escape_debug));
+            }
+            Piece::Bytes(bytes) => {
+                for byte in bytes.iter().take(left) {
+                    let _ = write!(shown, "\\x{byte:02x}");
+                    left -= 1;
+                }
+            }
         }
-    }
-    if left == 0 {
-        shown.push('…');
+        if left == 0 {
+            shown.push('…');
+            break;
+        }
     }
     shown
 }
@@ -101,6 +113,11 @@ fn string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::characters::Characters;
+
+    fn row(json: &[u8]) -> String {
+        super::row(Characters::Utf8.pieces(json))
+    }
 
     #[test]
     fn what_the_ledger_takes_is_kept_to_the_letter() {
@@ -114,8 +131,8 @@ mod tests {
         assert_eq!(row(b"{\"a\":\"\xc3\xa9\xff\xc3\"}"), r#"{"a":"é\\xff\\xc3"}"#);
         let value: serde_json::Value = serde_json::from_str(&row(b"{\"a\":\"\xff\"}")).unwrap();
         assert_eq!(value["a"], r"\xff");
-        assert_eq!(excerpt_of_bytes(b"a\n\xff").to_string(), r"a\n\xff");
-        assert_eq!(excerpt_of_bytes(&[0xff; 61]).to_string(), r"\xff".repeat(60) + "…");
+        assert_eq!(excerpt(Characters::Utf8.pieces(b"a\n\xff")), r"a\n\xff");
+        assert_eq!(excerpt(Characters::Utf8.pieces(&[0xff; 61])), r"\xff".repeat(60) + "…");
     }
 
     #[test]

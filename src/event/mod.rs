@@ -3,6 +3,7 @@
 //! `read` is the counting table of the design, version 1. It does no IO, it never fails: every row is counted, ignored
 //! or rejected, as a whole. Reading the rows from Postgres is [`source`]'s part.
 
+mod characters;
 mod copy;
 pub mod geocode;
 mod kept;
@@ -208,7 +209,7 @@ pub enum Reason {
     TermHoldsNul,
     /// The geocode is no JSON that can be read.
     GeocodeUnreadable,
-    /// A column holds bytes that are not UTF-8.
+    /// A column holds bytes that are not UTF-8, or a character that cannot be converted to it.
     NotUtf8,
 }
 

@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::mpsc;
 
+use super::characters::{Characters, Converter};
 use super::{Rejection, SourceRow, copy, kept};
 use crate::copy::Decoder;
 use crate::database::{self, Attempt as _, Connection, Database};
@@ -30,6 +31,7 @@ pub struct Fingerprint {
 #[derive(Debug)]
 pub struct Source {
     connection: Connection,
+    converter: Converter,
     zone: TimeZone,
     tables: Tables,
     date_is_zoned: bool,
@@ -50,9 +52,29 @@ pub struct DaySnapshot<'s> {
     day: Day,
 }
 
-/// Some of a day's rows, as they came.
+/// Some of a day's rows, as they came, and what their bytes mean.
 #[derive(Debug)]
-pub struct Batch(Vec<Bytes>);
+pub struct Batch {
+    messages: Vec<Bytes>,
+    characters: Characters,
+}
+
+impl Batch {
+    /// Of rows whose stream a decoder follows.
+    async fn new(
+        messages: Vec<Bytes>,
+        converter: &mut Converter,
+        decoder: &mut Decoder<{ copy::FIELDS }>,
+    ) -> Result<Self, Failure> {
+        if converter.must_learn() {
+            // A stream out of step is told by whoever counts the rows.
+            let rows = messages.iter().filter_map(|message| decoder.row(message).ok().flatten());
+            let texts: Vec<&[u8]> = rows.flat_map(|[_, columns @ ..]| columns).flatten().collect();
+            converter.learn(texts.into_iter()).await?;
+        }
+        Ok(Self { messages, characters: converter.characters().clone() })
+    }
+}
 
 /// Reads the rows that [`DaySnapshot::send_rows`] sends.
 #[derive(Debug)]
@@ -74,13 +96,14 @@ impl Rows {
         batch: &Batch,
         mut take: impl FnMut(Result<SourceRow<'_>, Rejection>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        for message in &batch.0 {
+        for message in &batch.messages {
             let fields = self.decoder.row(message);
-            let row = fields.and_then(|fields| fields.map(copy::row).transpose()).map_err(|error| {
+            let texts = |fields| copy::Texts::of(fields, &batch.characters);
+            let texts = fields.and_then(|fields| fields.map(texts).transpose()).map_err(|error| {
                 Failure::failed(format!("reading the source's events of {}", self.day)).caused_by(error)
             })?;
-            if let Some(row) = row {
-                take(row)?;
+            if let Some(texts) = texts {
+                take(texts.row())?;
                 self.read += 1;
             }
         }
@@ -110,23 +133,19 @@ impl Source {
     /// Connects, and makes sure that the tables are what daybook can read.
     pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Failure> {
         let mut connection = database.connect(name).await?;
-        // No statement here is worth compiling. A database in SQL_ASCII takes any bytes and cannot say what they are: asked
-        // for UTF-8, it would fail the whole day for one event that is not.
-        sqlx::raw_sql(
-            "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit';
-             SELECT set_config('client_encoding', 'SQL_ASCII', false)
-             WHERE current_setting('server_encoding') = 'SQL_ASCII'",
-        )
-        .execute(&mut connection)
-        .await
-        .attempt("preparing the connection to the source")?;
+        // No statement here is worth compiling.
+        sqlx::raw_sql("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'")
+            .execute(&mut connection)
+            .await
+            .attempt("preparing the connection to the source")?;
         let path = SearchPath::of_login(&mut connection).await?;
         let tables = Tables {
             stats: path.find(&mut connection, "stats", database).await?,
             queries: path.find(&mut connection, "queries", database).await?,
         };
         let date_is_zoned = check_tables(&mut connection, &tables, database).await?;
-        Ok(Self { connection, zone, tables, date_is_zoned, in_transaction: false })
+        let converter = Converter::of(&mut connection, database).await?;
+        Ok(Self { connection, converter, zone, tables, date_is_zoned, in_transaction: false })
     }
 
     /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
@@ -358,32 +377,35 @@ impl DaySnapshot<'_> {
         const BATCH_ROWS: usize = 1000;
         const LARGE_BYTES: usize = 4 * BATCH_BYTES;
         let what = format!("reading the source's events of {}", self.day);
+        let columns = ["s.type", "s.record_type", "s.payload", "s.ip_geocode", "q.query_hash"];
         let sql = format!(
-            "COPY (SELECT s.id::bigint, s.type::text, s.record_type::text, s.payload::text, s.ip_geocode::text,
-                          q.query_hash::text
+            "COPY (SELECT s.id::bigint, {}
                    FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id WHERE {})
              TO STDOUT (FORMAT binary)",
+            columns.map(|column| self.source.converter.unconverted(&format!("{column}::text"))).join(", "),
             self.source.condition(self.day),
             stats = self.source.tables.stats,
             queries = self.source.tables.queries
         );
-        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
-        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let Source { connection, converter, .. } = &mut *self.source;
+        let mut messages = connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
+        let (mut decoder, mut batch, mut bytes) = (Decoder::default(), Vec::new(), 0);
         while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
             bytes += message.len();
             batch.push(message);
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_ROWS {
+                let batch = Batch::new(std::mem::take(&mut batch), converter, &mut decoder).await?;
                 // A row may be larger than all batches that may wait: it waits alone.
                 let places = if bytes >= LARGE_BYTES { batches.max_capacity() } else { 1 };
                 let Ok(mut permits) = batches.reserve_many(places).await else { return Ok(()) };
                 if let Some(permit) = permits.next() {
-                    permit.send(Batch(std::mem::take(&mut batch)));
+                    permit.send(batch);
                 }
                 bytes = 0;
             }
         }
         // Whoever does not listen any more has a failure of its own to tell.
-        let _ = batches.send(Batch(batch)).await;
+        let _ = batches.send(Batch::new(batch, converter, &mut decoder).await?).await;
         Ok(())
     }
 
@@ -398,21 +420,24 @@ impl DaySnapshot<'_> {
         // row_to_json takes json over to the letter, also what jsonb would refuse. A COPY takes no parameters, and hands out
         // bytes that are no text.
         let sql = format!(
-            "COPY (SELECT s.id::bigint, row_to_json(r)::text
+            "COPY (SELECT s.id::bigint, {}
                    FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id
                    CROSS JOIN LATERAL (SELECT s.*, q.query_hash) r WHERE s.id = ANY ('{{{ids}}}') AND {})
              TO STDOUT (FORMAT binary)",
+            self.source.converter.unconverted("row_to_json(r)::text"),
             self.source.condition(self.day),
             stats = self.source.tables.stats,
             queries = self.source.tables.queries
         );
+        let Source { connection, converter, .. } = &mut *self.source;
         let mut decoder = Decoder::default();
-        let mut messages = self.source.connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
+        let mut messages = connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
         while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
             let fields = decoder.row(&message);
             let row = fields.and_then(|fields| fields.map(copy::kept_row).transpose());
             if let Some((source_id, json)) = row.map_err(|error| Failure::failed(what.as_str()).caused_by(error))? {
-                let json = kept::row(json);
+                converter.learn(std::iter::once(json)).await?;
+                let json = kept::row(converter.characters().pieces(json));
                 take(KeptRow { source_id, json }).await?;
             }
         }
@@ -527,5 +552,6 @@ impl Source {
     pub async fn close(self) {
         // The transaction was read-only: a connection that breaks here has nothing to lose.
         self.connection.close().await;
+        self.converter.close().await;
     }
 }

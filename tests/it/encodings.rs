@@ -1,4 +1,4 @@
-//! A source whose server does not know what its text is: what is not UTF-8 is rejected, event by event.
+//! A source in another encoding than UTF-8: what cannot be converted is rejected, event by event.
 
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -42,9 +42,14 @@ impl Source {
 
 /// The statement, run from bytes that no client could send as text.
 fn with_bad_bytes(statement: &str) -> String {
-    let hex = |byte| format!("{:02x}", if byte == b'~' { 0xff } else { byte });
+    with_bytes(statement, "ff")
+}
+
+/// The same with other bytes in place of each `~`.
+fn with_bytes(statement: &str, bad: &str) -> String {
+    let hex = |byte| if byte == b'~' { bad.to_owned() } else { format!("{byte:02x}") };
     let hex = statement.bytes().map(hex).collect::<Vec<_>>().concat();
-    format!("DO $$ BEGIN EXECUTE convert_from('\\x{hex}', 'SQL_ASCII'); END $$")
+    format!("DO $$ BEGIN EXECUTE convert_from('\\x{hex}', getdatabaseencoding()); END $$")
 }
 
 #[tokio::test]
@@ -96,4 +101,83 @@ async fn an_event_that_is_not_utf8_is_rejected_and_kept_with_its_bytes_escaped_a
     again.tells(&["already applied as entry 1"]);
     source.end(&world).await;
     world.end().await;
+}
+
+/// A database's encoding, text in it, and bytes that it takes although UTF-8 has no counterpart, if there are any.
+struct Encoding {
+    name: &'static str,
+    text: &'static str,
+    bad: Option<&'static str>,
+}
+
+const ENCODINGS: [Encoding; 7] = [
+    Encoding { name: "WIN1252", text: "réc “5 €”", bad: Some("81") },
+    Encoding { name: "LATIN1", text: "réc ½", bad: None },
+    Encoding { name: "ISO_8859_7", text: "Αθήνα", bad: Some("ff") },
+    Encoding { name: "WIN1251", text: "Москва", bad: Some("98") },
+    Encoding { name: "EUC_JP", text: "東京 記録ｱ", bad: Some("a9a1") },
+    Encoding { name: "EUC_KR", text: "서울 기록", bad: Some("c9a1") },
+    Encoding { name: "EUC_TW", text: "臺北", bad: Some("8ea3fefe") },
+];
+
+#[tokio::test]
+async fn text_in_any_encoding_is_counted_and_an_event_that_cannot_be_converted_is_rejected() {
+    futures_util::future::join_all(ENCODINGS.iter().map(check_encoding)).await;
+}
+
+async fn check_encoding(Encoding { name, text, bad }: &Encoding) {
+    let world = World::new().await;
+    let source = Source::in_encoding(&world, name).await;
+    source.execute(&format!("INSERT INTO queries VALUES (7, '{text}')")).await;
+    let city = format!(r#"{{"city": "{text}"}}"#);
+    let good = [
+        Event { ip_geocode: Some(city.clone()), ..Event::view(1, DAY, text, RECORDSET) },
+        Event { query_id: Some(7), ip_geocode: Some(city.clone()), ..Event::search(2, DAY, RECORDSET, 5) },
+    ];
+    for event in &good {
+        source.execute(&event.insert()).await;
+    }
+    if let Some(bad) = bad {
+        source.execute(&with_bytes(&Event::view(3, DAY, "a~b", RECORDSET).insert(), bad)).await;
+        let city = Some(r#"{"city": "S~o"}"#.to_owned());
+        let event = Event { ip_geocode: city, ..Event::search(4, DAY, RECORDSET, 5) };
+        source.execute(&with_bytes(&event.insert(), bad)).await;
+    }
+    let settings = [("DAYBOOK_SOURCE_URL", source.url.as_str())];
+    world.run_with(&settings, &["apply", "--day", DAY]).await.expect(0);
+
+    let rejected = if bad.is_some() { 2 } else { 0 };
+    let accounts = format!("{} events: 2 counted, 0 ignored, {rejected} rejected", 2 + rejected);
+    assert_eq!(world.accounts().await, accounts, "{name}");
+    let terms =
+        "SELECT string_agg(DISTINCT concat_ws(' ', dimension, term), E'\\n' ORDER BY concat_ws(' ', dimension, term))
+                 FROM daybook.interaction_term_delta WHERE term <> ''";
+    let counted = format!("geocodes {{\"city\":\"{text}\"}}\nitems {text}\nqueries {text}");
+    assert_eq!(world.value(terms).await, counted, "{name}");
+    if let Some(bad) = bad {
+        let (first, escaped) = (&bad[..2], escaped(bad, r"\x"));
+        let said = [
+            format!(
+                r#"3 payload cannot be converted from {name} to UTF-8: byte 3 is 0x{first}: it starts '{{\"a{escaped}b\":\"{RECORDSET}\"}}'"#
+            ),
+            format!(
+                r#"4 ip_geocode cannot be converted from {name} to UTF-8: byte 11 is 0x{first}: it starts '{{\"city\": \"S{escaped}o\"}}'"#
+            ),
+        ];
+        let rejected = "SELECT string_agg(concat_ws(' ', source_id, message), E'\\n' ORDER BY source_id)
+                        FROM daybook.rejected_event WHERE reason = 'not_utf8'";
+        assert_eq!(world.value(rejected).await, said.join("\n"), "{name}");
+        let kept = "SELECT event->>'ip_geocode' FROM daybook.rejected_event WHERE source_id = 4";
+        assert_eq!(world.value(kept).await, format!(r#"{{"city": "S{}o"}}"#, self::escaped(bad, r"\\x")), "{name}");
+    }
+    world.assert_sound().await;
+    world.run_with(&settings, &["verify"]).await.expect(0);
+    source.end(&world).await;
+    world.end().await;
+}
+
+/// Hexadecimal bytes, each behind a mark.
+fn escaped(hex: &str, mark: &str) -> String {
+    let bytes = hex.as_bytes().chunks(2).map(|byte| std::str::from_utf8(byte).expect("digits"));
+    bytes.flat_map(|byte| [mark, byte]).collect()
 }
