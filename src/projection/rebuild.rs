@@ -380,10 +380,17 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
         }
         actions.push(json!({ "add": { "index": index.physical, "alias": index.alias } }));
     }
-    client.request(Method::Post, "/_aliases", Some(&json!({ "actions": actions })), what).await?;
+    let body = json!({ "actions": actions });
+    let answer = client.send(Method::Post, "/_aliases", Some(&body)).await.map_err(|error| error.during(what))?;
+    // A node may have switched them and died before it could say so. Then another one was asked, which refuses to take away
+    // what is gone: what the aliases stand for says more than the answer.
+    let refusal = answer.succeeded(what).err();
     for index in indices {
         let behind = index::behind(client, &index.alias).await?;
         if behind != [index.physical.clone()] {
+            if let Some(refusal) = refusal {
+                return Err(refusal);
+            }
             let found = behind.join(", ");
             return Err(Failure::failed(format!(
                 "after {what}, {} stands for [{found}], not for {}",

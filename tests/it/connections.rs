@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -86,6 +87,31 @@ async fn a_node_that_dies_in_the_middle_leaves_the_rest_to_the_others() {
     let settings = [(ELASTICSEARCH, addresses.as_str())];
     world.run_with(&settings, &APPLY).await.expect(0);
     assert!(dying.is_limit_reached());
+    world.run(&["verify"]).await.expect(0);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_a_node_did_before_it_died_is_not_refused_by_the_next_one() {
+    let world = with_an_event().await;
+    world.run(&APPLY).await.expect(0);
+    // Whatever changes the cluster, once for each kind of request.
+    let changing =
+        ["PUT index", "PUT _settings", "PUT _mapping", "POST _bulk", "POST _refresh", "POST _aliases", "DELETE index"];
+    let (first, second) = (Proxy::http(&world.elasticsearch_url).await, Proxy::http(&world.elasticsearch_url).await);
+    let lost = Arc::new(Mutex::new(BTreeSet::new()));
+    for node in [&first, &second] {
+        let lost = Arc::clone(&lost);
+        node.answer(move |request, _| {
+            let phase = phase(request);
+            let is_first = changing.contains(&phase.as_str()) && lost.lock().unwrap().insert(phase);
+            is_first.then(|| Reply::given(Manner::Lost))
+        });
+    }
+    let addresses = format!("{},{}", first.url(), second.url());
+    let rebuild = ["rebuild", "--only", "stats", "--keep", "0"];
+    world.run_with(&[(ELASTICSEARCH, &addresses)], &rebuild).await.expect(0);
+    assert_eq!(*lost.lock().unwrap(), changing.map(str::to_owned).into());
     world.run(&["verify"]).await.expect(0);
     world.end().await;
 }

@@ -68,6 +68,8 @@ pub enum Manner {
     ByteByByte,
     /// Its body again and again, for as long as anybody reads it.
     WithoutEnd,
+    /// The server carries the request out, and its answer is lost: the connection breaks.
+    Lost,
 }
 
 impl Reply {
@@ -101,6 +103,7 @@ impl Reply {
         match manner {
             Manner::AtOnce => client.write_all(&[head.as_bytes(), body].concat()).await.ok(),
             Manner::Never => std::future::pending().await,
+            Manner::Lost => None,
             Manner::Half => {
                 client.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat()).await.ok()?;
                 std::future::pending().await
@@ -428,7 +431,9 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
         body_bytes: body.len(),
         answered: None,
     };
-    if let Some(reply) = shared.decide(&mut request, &body) {
+    let reply = shared.decide(&mut request, &body);
+    let is_passed_on = reply.as_ref().is_none_or(|reply| reply.manner == Manner::Lost);
+    if let Some(reply) = reply.as_ref().filter(|_| !is_passed_on) {
         return reply.send(client).await;
     }
     // A client that takes this for a proxy of its own names the server in each request.
@@ -442,6 +447,10 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     let mut server = shared.connect().await;
     server.write_all(head.as_bytes()).await.ok()?;
     server.write_all(&body).await.ok()?;
+    if reply.is_some() {
+        tokio::io::copy(&mut server, &mut tokio::io::sink()).await.ok()?;
+        return None;
+    }
     tokio::io::copy(&mut server, client).await.ok().map(drop)
 }
 
