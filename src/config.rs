@@ -2,6 +2,8 @@
 //! configuration file, in this order, made into what the commands need.
 
 mod elasticsearch;
+mod from_index;
+mod login;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,6 +18,8 @@ use crate::elastic::{Client, ClientOptions};
 use crate::failure::Failure;
 use crate::projection::Plan;
 use crate::projection::terms::Scope;
+
+pub use self::from_index::FromIndexArgs;
 
 /// Settings as they can be given; everything may be left out.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -285,12 +289,15 @@ impl Settings {
         Client::new(&ClientOptions { limits: options.limits.quick(), ..options })
     }
 
-    /// How another cluster is reached: the same way, but without the credentials of this one.
-    pub fn client_options_for(&self, addresses: SecretString) -> ClientOptions {
-        let is_plain = addresses.expose_secret().starts_with("http://");
-        let options = self.elasticsearch.options_for_anybody(addresses, self.memory);
+    /// Where an old index is, and how its cluster is reached: the same way as ours, but with a login of its own. None if no
+    /// old index is given.
+    pub fn old_index(&self, given: FromIndexArgs) -> Result<Option<(SecretString, ClientOptions)>, Failure> {
+        let Some(address) = given.address()? else { return Ok(None) };
+        let is_plain = address.expose_secret().starts_with("http://");
+        let options = self.elasticsearch.options_for_anybody(address.clone(), self.memory);
         // That this cluster's connections are encrypted does not say that the other's are.
-        ClientOptions { authority: options.authority.filter(|_| !is_plain), ..options }
+        let options = ClientOptions { authority: options.authority.filter(|_| !is_plain), ..options };
+        Ok(Some((address, given.log_in(options)?)))
     }
 
     fn client_options(&self) -> Result<ClientOptions, Failure> {
@@ -305,17 +312,6 @@ impl Settings {
     pub fn has_elasticsearch(&self) -> bool {
         self.elasticsearch.addresses().is_some()
     }
-}
-
-/// The address of an old index that was not put on the command line, where everybody on the machine can read it.
-pub fn from_index() -> Result<SecretString, Failure> {
-    const VARIABLE: &str = "DAYBOOK_FROM_INDEX";
-    let variable = std::env::var(VARIABLE).ok().filter(|address| !address.is_empty()).map(SecretString::from);
-    first([variable, credential("from-index")?]).ok_or_else(|| {
-        Failure::usage("--from-index was given without an address").hint(
-            "give it as --from-index http://USER:PASSWORD@HOST:9200/INDEX, in the variable DAYBOOK_FROM_INDEX, or as the credential from-index",
-        )
-    })
 }
 
 fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {

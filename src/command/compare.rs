@@ -43,7 +43,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
                 .hint("compare is for documents of the old system; `daybook verify` checks a ledger"));
         }
     }
-    unless_interrupted(compare(options, settings, output)).await
+    unless_interrupted(Box::pin(compare(options, settings, output))).await
 }
 
 async fn compare(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::arguments::Stretch;
 use super::project;
 use super::recorded::finish;
-use crate::config::{self, Settings};
+use crate::config::{FromIndexArgs, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::event::source::Source;
@@ -29,10 +28,9 @@ pub struct Documents {
     #[arg(value_name = "FILE", required_unless_present = "from_index")]
     pub files: Vec<PathBuf>,
 
-    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX. Without a value the address is that of the
-    /// variable DAYBOOK_FROM_INDEX, or of the credential from-index, so that no secret stands on the command line
-    #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"], num_args = 0..=1, default_missing_value = "")]
-    pub from_index: Option<SecretString>,
+    /// A running old index.
+    #[command(flatten)]
+    pub from_index: FromIndexArgs,
 
     /// The files are aggregation objects of this day, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
@@ -42,13 +40,9 @@ pub struct Documents {
 impl Documents {
     /// What is to be read.
     pub fn origin(self, settings: &Settings) -> Result<Origin, Failure> {
-        Ok(match self.from_index {
+        Ok(match settings.old_index(self.from_index)? {
             None => Origin::Files { paths: self.files, day: self.day },
-            Some(given) => {
-                let address = if given.expose_secret().is_empty() { config::from_index()? } else { given };
-                let options = Box::new(settings.client_options_for(address.clone()));
-                Origin::Index { address, options }
-            }
+            Some((address, options)) => Origin::Index { address, options: Box::new(options) },
         })
     }
 }

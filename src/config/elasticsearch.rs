@@ -1,15 +1,13 @@
 //! The settings of the cluster: where it is, how to log in, whom to trust, and how long to wait for it.
-//!
-//! Secrets are never options of the command line, which other users of the machine can read: they are given in the
-//! environment, in files, or in the credentials directory. They are read when a client is made, and not before.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use super::{Memory, Timeout};
-use crate::elastic::{ClientCertificate, ClientOptions, Credentials, Limits};
+use crate::elastic::{ClientOptions, Limits, Wording};
 use crate::failure::Failure;
 
 /// The settings of the cluster as they can be given, on the command line or as keys of the configuration file;
@@ -97,11 +95,6 @@ pub(super) struct ElasticsearchSettings {
 impl ElasticsearchSettings {
     /// From the command line, to which the environment is added; the credentials directory; and the configuration file.
     pub(super) fn new(mut given: ElasticsearchArgs, file: ElasticsearchArgs) -> Result<Self, Failure> {
-        let variable = |name: &str| match std::env::var(name) {
-            Ok(value) => Ok(Some(SecretString::from(value))),
-            Err(std::env::VarError::NotPresent) => Ok(None),
-            Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage(format!("{name} is not UTF-8"))),
-        };
         given.elasticsearch_password = variable("DAYBOOK_ELASTICSEARCH_PASSWORD")?;
         given.elasticsearch_api_key = variable("DAYBOOK_ELASTICSEARCH_API_KEY")?;
         given.elasticsearch_bearer_token = variable("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN")?;
@@ -115,21 +108,11 @@ impl ElasticsearchSettings {
 
     /// How the cluster is reached.
     pub(super) fn client_options(&self, addresses: SecretString, memory: Memory) -> Result<ClientOptions, Failure> {
-        let certificate = first(self.path(|layer| &layer.elasticsearch_client_cert));
-        let key = first(self.path(|layer| &layer.elasticsearch_client_key));
-        let client_certificate = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err(half("DAYBOOK_ELASTICSEARCH_CLIENT_CERT", "DAYBOOK_ELASTICSEARCH_CLIENT_KEY"));
-            }
-            (None, Some(_)) => {
-                return Err(half("DAYBOOK_ELASTICSEARCH_CLIENT_KEY", "DAYBOOK_ELASTICSEARCH_CLIENT_CERT"));
-            }
-        };
+        let layers = self.layers.each_ref().map(ElasticsearchArgs::login);
+        let login = LoginSettings { layers, variables: Wording::PROJECTIONS.variables };
         Ok(ClientOptions {
-            credentials: self.credentials()?,
-            client_certificate,
+            credentials: login.credentials()?,
+            client_certificate: login.client_certificate()?,
             ..self.options_for_anybody(addresses, memory)
         })
     }
@@ -140,7 +123,7 @@ impl ElasticsearchSettings {
             |of: fn(&ElasticsearchArgs) -> Option<Timeout>| self.layers.iter().find_map(of).map(Timeout::duration);
         let usual = Limits::default();
         ClientOptions {
-            authority: first(self.path(|layer| &layer.elasticsearch_ca)),
+            authority: self.layers.iter().find_map(|layer| layer.elasticsearch_ca.clone()),
             proxy: self.layers.iter().find_map(|layer| layer.elasticsearch_proxy.clone()),
             gzip: self.layers.iter().find_map(|layer| layer.elasticsearch_gzip).unwrap_or(false),
             limits: Limits {
@@ -153,64 +136,23 @@ impl ElasticsearchSettings {
             ..ClientOptions::new(addresses)
         }
     }
-
-    /// How to log in. More than one way is a mistake: nobody could say which of them counts.
-    fn credentials(&self) -> Result<Option<Credentials>, Failure> {
-        let password = self.secret("DAYBOOK_ELASTICSEARCH_PASSWORD", |layer| {
-            (layer.elasticsearch_password.as_ref(), layer.elasticsearch_password_file.as_deref())
-        })?;
-        let api_key = self.secret("DAYBOOK_ELASTICSEARCH_API_KEY", |layer| {
-            (layer.elasticsearch_api_key.as_ref(), layer.elasticsearch_api_key_file.as_deref())
-        })?;
-        let bearer_token = self.secret("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", |layer| {
-            (layer.elasticsearch_bearer_token.as_ref(), layer.elasticsearch_bearer_token_file.as_deref())
-        })?;
-        let user = self.layers.iter().find_map(|layer| layer.elasticsearch_user.clone());
-        match (user, password, api_key, bearer_token) {
-            (None, None, None, None) => Ok(None),
-            (user, Some(password), None, None) => Ok(Some(Credentials::Basic { user, password })),
-            (Some(_), None, None, None) => Err(half("DAYBOOK_ELASTICSEARCH_USER", "DAYBOOK_ELASTICSEARCH_PASSWORD")),
-            (None, None, Some(key), None) => Ok(Some(Credentials::ApiKey(key))),
-            (None, None, None, Some(token)) => Ok(Some(Credentials::BearerToken(token))),
-            _ => Err(Failure::usage("more than one way to log in to Elasticsearch is given").hint(
-                "give one of user and password, DAYBOOK_ELASTICSEARCH_API_KEY and DAYBOOK_ELASTICSEARCH_BEARER_TOKEN",
-            )),
-        }
-    }
-
-    fn path<'s>(
-        &'s self,
-        of: impl Fn(&'s ElasticsearchArgs) -> &'s Option<PathBuf>,
-    ) -> impl Iterator<Item = &'s PathBuf> {
-        self.layers.iter().filter_map(move |layer| of(layer).as_ref())
-    }
-
-    /// A secret that is given itself or as the name of the file that it stands in.
-    fn secret<'s>(
-        &'s self,
-        name: &str,
-        of: impl Fn(&'s ElasticsearchArgs) -> (Option<&'s SecretString>, Option<&'s Path>),
-    ) -> Result<Option<SecretString>, Failure> {
-        for layer in &self.layers {
-            match of(layer) {
-                (None, None) => {}
-                (Some(secret), None) => return Ok(Some(secret.clone())),
-                (None, Some(file)) => return read_secret(name, file).map(Some),
-                (Some(_), Some(_)) => {
-                    return Err(Failure::usage(format!("{name} and {name}_FILE are both given")).hint("leave one out"));
-                }
-            }
-        }
-        Ok(None)
-    }
 }
 
-fn first<'p>(mut paths: impl Iterator<Item = &'p PathBuf>) -> Option<PathBuf> {
-    paths.next().cloned()
-}
-
-fn half(given: &str, missing: &str) -> Failure {
-    Failure::usage(format!("{given} is given, but {missing} is not")).hint(format!("set {missing} as well"))
+impl ElasticsearchArgs {
+    /// How to log in.
+    fn login(&self) -> LoginLayer {
+        LoginLayer {
+            user: self.elasticsearch_user.clone(),
+            password: Secret::new(self.elasticsearch_password.as_ref(), self.elasticsearch_password_file.as_ref()),
+            api_key: Secret::new(self.elasticsearch_api_key.as_ref(), self.elasticsearch_api_key_file.as_ref()),
+            bearer_token: Secret::new(
+                self.elasticsearch_bearer_token.as_ref(),
+                self.elasticsearch_bearer_token_file.as_ref(),
+            ),
+            client_cert: self.elasticsearch_client_cert.clone(),
+            client_key: self.elasticsearch_client_key.clone(),
+        }
+    }
 }
 
 /// What lies in the credentials directory: secrets, and files with certificates.
@@ -227,13 +169,6 @@ fn from_credentials() -> Result<ElasticsearchArgs, Failure> {
         elasticsearch_client_key: file("elasticsearch-client-key"),
         ..ElasticsearchArgs::default()
     })
-}
-
-fn read_secret(name: &str, file: &Path) -> Result<SecretString, Failure> {
-    let secret = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("the file {} that {name}_FILE names cannot be read", file.display())).caused_by(error)
-    })?;
-    Ok(secret.trim_end().into())
 }
 
 /// A secret in the configuration file. The usual message about a value of another type would show it.

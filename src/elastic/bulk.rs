@@ -13,7 +13,8 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::multi_get::multi_get;
-use super::outcome::{BulkAnswer, FILTER, Outcome};
+use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
+use super::remedy::Remedy;
 use super::{Answer, Client, Method};
 use crate::failpoint;
 use crate::failure::{Exit, Failure};
@@ -387,6 +388,7 @@ impl Target {
                     remainder.last_cause = cause.to_string();
                     remainder.again.push(item);
                 }
+                Outcome::Blocked(status, cause) => return Err(self.blocked(status, &cause, what)),
                 Outcome::Refused(cause) => {
                     let id = item.document(body).id;
                     return Err(Failure::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
@@ -396,6 +398,10 @@ impl Target {
             }
         }
         Ok(remainder)
+    }
+
+    fn blocked(&self, status: u16, cause: &Cause, what: &str) -> Failure {
+        Remedy::of_block(status).failure(format!("{what}: {cause}"), self.client.wording())
     }
 
     /// A conflict is "already newer" only if the stored document says that it is as of this entry or a later one. One that
@@ -450,6 +456,7 @@ impl Target {
             Some(Outcome::Written) => Ok(()),
             Some(Outcome::Retry(cause)) => Err(Failure::new(Exit::Unreachable, format!("{what}: {cause}"))
                 .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
+            Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, &what)),
             outcome => Err(Failure::failed(format!("{what} failed: {outcome:?}"))
                 .hint("somebody else is writing to the index: stop them, then run `daybook project`")),
         }

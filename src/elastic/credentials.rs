@@ -6,6 +6,7 @@ use elasticsearch::http::headers::HeaderValue;
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
+use super::wording::Wording;
 use crate::failure::Failure;
 
 /// How to log in.
@@ -61,7 +62,11 @@ impl Login {
 }
 
 /// The header that says who is asking, if anybody is to be named.
-pub(super) fn header(in_address: Option<Login>, given: Option<&Credentials>) -> Result<Option<HeaderValue>, Failure> {
+pub(super) fn header(
+    in_address: Option<Login>,
+    given: Option<&Credentials>,
+    wording: Wording,
+) -> Result<Option<HeaderValue>, Failure> {
     match (in_address, given) {
         (None, None) => Ok(None),
         (Some(login), None) => Ok(Some(login.header())),
@@ -73,7 +78,7 @@ pub(super) fn header(in_address: Option<Login>, given: Option<&Credentials>) -> 
         }
         (None, Some(Credentials::Basic { user: None, .. })) => {
             Err(Failure::usage("a password for Elasticsearch is given, but no user")
-                .hint("set DAYBOOK_ELASTICSEARCH_USER"))
+                .hint(wording.fill("set {variables}_USER")))
         }
         (None, Some(Credentials::ApiKey(key))) => {
             let key = key.expose_secret();
@@ -85,7 +90,7 @@ pub(super) fn header(in_address: Option<Login>, given: Option<&Credentials>) -> 
             secret_header(format!("Bearer {}", token.expose_secret()), "bearer token").map(Some)
         }
         (Some(_), Some(_)) => Err(Failure::usage("more than one way to log in to Elasticsearch is given")
-            .hint("take the user and the password out of DAYBOOK_ELASTICSEARCH_URL, or leave the other settings out")),
+            .hint(wording.fill("take the user and the password out of {address}, or leave the other settings out"))),
     }
 }
 
@@ -128,7 +133,7 @@ mod tests {
             (None, Some(Credentials::BearerToken("t.o.k".into())), Some("Bearer t.o.k")),
         ];
         for (in_address, given, expected) in cases {
-            let header = header(in_address, given.as_ref()).unwrap();
+            let header = header(in_address, given.as_ref(), Wording::PROJECTIONS).unwrap();
             assert!(header.as_ref().is_none_or(HeaderValue::is_sensitive));
             assert_eq!(header.as_ref().map(|header| header.to_str().unwrap()), expected, "{given:?}");
         }
@@ -146,7 +151,7 @@ mod tests {
             (None, Credentials::BearerToken("sec\nret".into())),
         ];
         for (in_address, given) in cases {
-            let failure = header(in_address, Some(&given)).unwrap_err();
+            let failure = header(in_address, Some(&given), Wording::PROJECTIONS).unwrap_err();
             assert_eq!(failure.exit(), crate::failure::Exit::Usage, "{given:?}");
             assert!(!failure.message().contains("sec"), "{failure:?}");
         }

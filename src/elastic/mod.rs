@@ -14,6 +14,7 @@ pub mod scroll;
 pub mod template;
 mod transport;
 mod trust;
+mod wording;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use crate::printable::one_line;
 pub use self::credentials::Credentials;
 pub use self::no_answer::NoAnswer;
 pub use self::trust::ClientCertificate;
+pub use self::wording::Wording;
 pub use elasticsearch::http::Method;
 
 /// How often a request is made that no node takes.
@@ -69,6 +71,8 @@ pub struct ClientOptions {
     pub limits: Limits,
     /// The largest answer that brings documents, in bytes.
     pub largest_answer: usize,
+    /// What messages call these settings.
+    pub wording: Wording,
 }
 
 impl ClientOptions {
@@ -83,6 +87,7 @@ impl ClientOptions {
             gzip: false,
             limits: Limits::default(),
             largest_answer: LARGEST_ANSWER_WITH_DOCUMENTS,
+            wording: Wording::PROJECTIONS,
         }
     }
 }
@@ -139,15 +144,17 @@ pub struct Answer {
     pub body: Bytes,
     /// Where the answer points to.
     location: Option<String>,
+    wording: Wording,
 }
 
 impl Client {
     /// Makes a client; it connects when it is asked something.
     pub fn new(options: &ClientOptions) -> Result<Self, Failure> {
+        let wording = options.wording;
         let mut urls = Vec::new();
         let mut login = None;
         for address in options.addresses.expose_secret().split(',') {
-            let mut url = parse_address(address.trim())?;
+            let mut url = parse_address(address.trim(), wording)?;
             let found = Login::take_from(&mut url);
             // An address may repeat the user and the password; they must not be sent twice.
             login = login.or(found);
@@ -156,13 +163,13 @@ impl Client {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("daybook/", env!("CARGO_PKG_VERSION"))));
-        if let Some(credentials) = credentials::header(login, options.credentials.as_ref())? {
+        if let Some(credentials) = credentials::header(login, options.credentials.as_ref(), wording)? {
             headers.insert(AUTHORIZATION, credentials);
         }
         let (http, proxy) = through_proxy(options.proxy.as_ref())?;
         let http = encrypt(http, options, &urls)?;
         let limits = options.limits;
-        let setup = Setup { nodes: Nodes::new(urls), http, headers, gzip: options.gzip, proxy, limits };
+        let setup = Setup { nodes: Nodes::new(urls), http, headers, gzip: options.gzip, proxy, limits, wording };
         Ok(Self {
             transport: Transport::new(setup)?,
             largest_answer: LARGEST_ANSWER,
@@ -179,6 +186,11 @@ impl Client {
     /// The addresses, without passwords.
     pub fn place(&self) -> String {
         self.transport.place()
+    }
+
+    /// What messages call the client's settings.
+    pub(crate) fn wording(&self) -> Wording {
+        self.transport.wording
     }
 
     /// Refuses a cluster with a node of a version that daybook is not made for.
@@ -274,7 +286,7 @@ impl Answer {
     /// One that points nowhere.
     #[cfg(test)]
     fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), location: None }
+        Self { status, body: body.into(), location: None, wording: Wording::PROJECTIONS }
     }
 
     /// Whether it is of the 200s.
@@ -302,7 +314,8 @@ impl Answer {
 
     /// The failure that an answer of no success means.
     pub fn failure(&self, what: &str) -> Failure {
-        let Remedy { hint, .. } = Remedy::of_status(self.status);
+        let is_block = matches!(self.error(), Some(ErrorField::Cause(cause)) if cause.is_block());
+        let remedy = if is_block { Remedy::of_block(self.status) } else { Remedy::of_status(self.status) };
         let mut message = format!("{what}: Elasticsearch answered {}", self.status);
         match &self.location {
             Some(location) if (300..400).contains(&self.status) => {
@@ -310,8 +323,7 @@ impl Answer {
             }
             _ => message += &format!(": {}", self.reason()),
         }
-        let failure = Failure::new(Remedy::of_status(self.status).exit(), message);
-        if hint.is_empty() { failure } else { failure.hint(hint) }
+        remedy.failure(message, self.wording)
     }
 
     /// Whether the node is not in a state to answer, where another one may be.
@@ -360,7 +372,7 @@ fn version_is_supported(version: &str) -> bool {
     }
 }
 
-fn parse_address(address: &str) -> Result<Url, Failure> {
+fn parse_address(address: &str, wording: Wording) -> Result<Url, Failure> {
     let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.map(|mut url| {
         url.set_query(None);
@@ -370,7 +382,7 @@ fn parse_address(address: &str) -> Result<Url, Failure> {
     // The address is not repeated in the message: it may hold a password.
     url.ok_or_else(|| {
         Failure::usage("the address of Elasticsearch cannot be read").hint(
-            "write DAYBOOK_ELASTICSEARCH_URL as http://USER:PASSWORD@HOST:9200, several addresses separated by commas",
+            wording.fill("write {address} as http://USER:PASSWORD@HOST:9200, several addresses separated by commas"),
         )
     })
 }
@@ -411,7 +423,7 @@ fn encrypt(
         return Err(Failure::usage(format!(
             "certificates for Elasticsearch are given, but the connection to {plain} is not encrypted"
         ))
-        .hint("write https:// in DAYBOOK_ELASTICSEARCH_URL, or leave the certificates out"));
+        .hint(options.wording.fill("write https:// in {address}, or leave the certificates out")));
     }
     if urls.iter().any(|url| url.scheme() == "https") {
         http = trust::trust(http, options.authority.as_deref())?;

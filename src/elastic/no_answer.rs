@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::{AlertDescription, CertificateError};
 
 use super::remedy::Remedy;
+use super::wording::Wording;
 use crate::failure::Failure;
 
 /// The cluster gave no answer.
@@ -19,6 +20,7 @@ pub struct NoAnswer {
     pub(super) proxy: Option<String>,
     /// The nodes that were tried, each with its last failure.
     pub(super) tried: Vec<Tried>,
+    pub(super) wording: Wording,
 }
 
 /// A node that was tried in vain.
@@ -137,7 +139,7 @@ impl NoAnswer {
         let remedies = self.tried.iter().map(|Tried { reason, .. }| Remedy::of_reason(reason));
         // One node that comes back is enough.
         let remedy = remedies.max_by_key(|remedy| remedy.heals).unwrap_or(Remedy::UNREACHABLE);
-        let mut hint = remedy.hint.to_owned();
+        let mut hint = remedy.hint(self.wording).unwrap_or_default();
         if let (None, Some(variable)) = (&self.proxy, proxy_of_the_environment()) {
             hint += &format!(
                 "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY if the way leads through a proxy"

@@ -36,6 +36,13 @@ pub(super) struct Cause {
     caused_by: Option<Box<Cause>>,
 }
 
+impl Cause {
+    /// Whether a block of the cluster or of the index is why.
+    pub(super) fn is_block(&self) -> bool {
+        self.kind == "cluster_block_exception"
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
@@ -58,6 +65,8 @@ pub(super) enum Outcome {
     Conflict,
     /// It may be taken if it is sent again.
     Retry(Cause),
+    /// The index takes no writes until somebody sees to it. With the status that says why.
+    Blocked(u16, Cause),
     /// It will never be taken.
     Refused(Cause),
 }
@@ -71,6 +80,8 @@ impl BulkAnswer {
             match status {
                 200..300 => Outcome::Written,
                 409 => Outcome::Conflict,
+                // One without a status of these is over when the cluster has a master again.
+                403 | 429 if cause.is_block() => Outcome::Blocked(status, cause),
                 429 | 500 | 502 | 503 | 504 => Outcome::Retry(cause),
                 _ => Outcome::Refused(cause),
             }
@@ -100,13 +111,14 @@ mod tests {
         let answer: BulkAnswer = serde_json::from_str(
             r#"{"items": [{"index": {"status": 201}}, {"index": {"status": 409, "error": {"type": "version_conflict"}}},
                 {"index": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "full"}}},
-                {"index": {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no", "caused_by": {"type": "x"}}}}]}"#,
+                {"index": {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no", "caused_by": {"type": "x"}}}},
+                {"index": {"status": 429, "error": {"type": "cluster_block_exception", "reason": "disk usage"}}}]}"#,
         )
         .unwrap();
         let outcomes: Vec<Outcome> = answer.outcomes().collect();
         assert!(matches!(
             &outcomes[..],
-            [Outcome::Written, Outcome::Conflict, Outcome::Retry(_), Outcome::Refused(cause)]
+            [Outcome::Written, Outcome::Conflict, Outcome::Retry(_), Outcome::Refused(cause), Outcome::Blocked(429, _)]
                 if cause.to_string() == "document_parsing_exception: no (x)"
         ));
     }

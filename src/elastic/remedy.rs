@@ -2,25 +2,25 @@
 //! there is no answer.
 
 use super::no_answer::{Reason, TlsProblem};
-use crate::failure::Exit;
+use super::wording::Wording;
+use crate::failure::{Exit, Failure};
 
 /// What helps against a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Remedy {
     /// Whether it is enough to try again later.
     pub(super) heals: bool,
-    /// What the operator can do; empty where nothing general can be said.
-    pub(super) hint: &'static str,
+    /// What the operator can do, with names in braces for [`Wording`]; empty where nothing general can be said.
+    hint: &'static str,
 }
 
 impl Remedy {
     /// That of a cluster that cannot be reached.
-    pub(super) const UNREACHABLE: Self = heals(
-        "check that Elasticsearch runs and DAYBOOK_ELASTICSEARCH_URL is right, then run `daybook project` to catch up",
-    );
-    const BUSY: Self = heals("Elasticsearch is overloaded or starting: run `daybook project` later to catch up");
+    pub(super) const UNREACHABLE: Self =
+        heals("check that Elasticsearch runs and {address} is right, then {afterwards}");
+    const BUSY: Self = heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
     const SILENT: Self = heals(
-        "check that Elasticsearch is well, then run `daybook project` to catch up; --elasticsearch-timeout says how long an answer may take",
+        "check that Elasticsearch is well, then {afterwards}; --elasticsearch-timeout says how long an answer may take",
     );
 
     /// By the status of an answer that is no success.
@@ -28,16 +28,27 @@ impl Remedy {
         match status {
             408 | 429 | 502 | 503 | 504 => Self::BUSY,
             300..=399 => needs_a_person(
-                "redirects are not followed: write the address that it points to into DAYBOOK_ELASTICSEARCH_URL, if that is the cluster",
+                "redirects are not followed: write the address that it points to into {address}, if that is the cluster",
             ),
             401 => needs_a_person(
-                "check the user and the password in DAYBOOK_ELASTICSEARCH_URL, or the API key, token or certificate that is given",
+                "check the user and the password in {address}, or the API key, token or certificate that is given",
             ),
-            403 => needs_a_person(
-                "give the user the privileges that the command needs on the indices of the prefix: docs/installing.md lists them",
-            ),
+            403 => needs_a_person("give the user the privileges {privileges}"),
             407 => needs_a_person("check the user and the password in DAYBOOK_ELASTICSEARCH_PROXY"),
             _ => needs_a_person(""),
+        }
+    }
+
+    /// By the status of an answer that names a block of the cluster or of the index.
+    pub(super) fn of_block(status: u16) -> Self {
+        match status {
+            429 => heals(
+                "the disk of a node of Elasticsearch is nearly full: free space there or add a node, then {afterwards}",
+            ),
+            403 => needs_a_person(
+                "somebody has blocked the index: set the block that is named (index.blocks.write, index.blocks.read_only, …) to null in its settings, then {afterwards}",
+            ),
+            status => Self::of_status(status),
         }
     }
 
@@ -48,9 +59,9 @@ impl Remedy {
             Reason::TimedOut { .. } | Reason::Stalled(_) => Self::SILENT,
             Reason::Tls(problem, _) => Self::of_tls(*problem),
             Reason::TooLarge(_) => needs_a_person(
-                "check that DAYBOOK_ELASTICSEARCH_URL is the address of Elasticsearch; if its documents are that large, raise --memory",
+                "check that {address} is the address of Elasticsearch; if its documents are that large, raise --memory",
             ),
-            Reason::Unsendable(_) => needs_a_person("check DAYBOOK_ELASTICSEARCH_URL"),
+            Reason::Unsendable(_) => needs_a_person("check {address}"),
         }
     }
 
@@ -59,12 +70,12 @@ impl Remedy {
             TlsProblem::UnknownAuthority => {
                 "name the certificate of the authority that signed the cluster's: --elasticsearch-ca FILE, or DAYBOOK_ELASTICSEARCH_CA"
             }
-            TlsProblem::WrongHost => "write DAYBOOK_ELASTICSEARCH_URL with a host name that the certificate is for",
+            TlsProblem::WrongHost => "write {address} with a host name that the certificate is for",
             TlsProblem::OutOfDate => "renew the certificate of the cluster, and check the clock of this machine",
             TlsProblem::ClientCertificate => {
-                "the cluster wants a client certificate that it trusts: --elasticsearch-client-cert FILE and --elasticsearch-client-key FILE"
+                "the cluster wants a client certificate that it trusts: {options}-client-cert FILE and {options}-client-key FILE"
             }
-            TlsProblem::NotTls => "what listens there is not encrypted: write http:// in DAYBOOK_ELASTICSEARCH_URL",
+            TlsProblem::NotTls => "what listens there is not encrypted: write http:// in {address}",
             TlsProblem::Other => "check the certificates and the TLS settings of the cluster",
         })
     }
@@ -72,6 +83,20 @@ impl Remedy {
     /// The exit code.
     pub(super) fn exit(self) -> Exit {
         if self.heals { Exit::Unreachable } else { Exit::Failed }
+    }
+
+    /// What the operator can do, in the words of those who made the client.
+    pub(super) fn hint(self, wording: Wording) -> Option<String> {
+        (!self.hint.is_empty()).then(|| wording.fill(self.hint))
+    }
+
+    /// The failure that it helps against.
+    pub(super) fn failure(self, what: impl Into<String>, wording: Wording) -> Failure {
+        let failure = Failure::new(self.exit(), what);
+        match self.hint(wording) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
     }
 }
 
@@ -97,6 +122,13 @@ mod tests {
         for status in [301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501] {
             assert_eq!(Remedy::of_status(status).exit(), Exit::Failed, "{status}");
         }
+    }
+
+    #[test]
+    fn time_heals_a_full_disk_and_no_block_that_somebody_has_set() {
+        assert_eq!([429, 403, 503].map(|status| Remedy::of_block(status).exit()), {
+            [Exit::Unreachable, Exit::Failed, Exit::Unreachable]
+        });
     }
 
     #[test]
@@ -126,7 +158,10 @@ mod tests {
         for reason in lasting.into_iter().chain([Reason::TooLarge(1), Reason::Unsendable(some())]) {
             let remedy = Remedy::of_reason(&reason);
             assert_eq!(remedy.exit(), Exit::Failed, "{reason:?}");
-            assert!(!remedy.hint.is_empty(), "{reason:?}");
+            for wording in [Wording::PROJECTIONS, Wording::OLD_INDEX] {
+                let hint = remedy.hint(wording).unwrap();
+                assert!(!hint.contains(['{', '}']), "{hint}");
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use reqwest::redirect::Policy;
 
 use super::no_answer::{NoAnswer, Reason, Tried};
 use super::nodes::{Node, Nodes};
+use super::wording::Wording;
 use super::{Answer, Limits};
 use crate::clock::Stopwatch;
 use crate::failure::Failure;
@@ -36,6 +37,7 @@ pub(super) struct Transport {
     gzip: bool,
     proxy: Option<String>,
     pub(super) limits: Limits,
+    pub(super) wording: Wording,
 }
 
 /// How a transport is made.
@@ -47,6 +49,7 @@ pub(super) struct Setup {
     /// The proxy, to be told to people.
     pub(super) proxy: Option<String>,
     pub(super) limits: Limits,
+    pub(super) wording: Wording,
 }
 
 /// A request.
@@ -72,7 +75,7 @@ pub(super) enum Repeat {
 
 impl Transport {
     pub(super) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { nodes, http, headers, gzip, proxy, limits } = setup;
+        let Setup { nodes, http, headers, gzip, proxy, limits, wording } = setup;
         let http = http
             .default_headers(headers)
             .gzip(gzip)
@@ -84,7 +87,7 @@ impl Transport {
                 Failure::usage(format!("cannot set up the connection to Elasticsearch ({})", nodes.place()))
                     .caused_by(error.without_url())
             })?;
-        Ok(Self { http, nodes: Arc::new(nodes), gzip, proxy, limits })
+        Ok(Self { http, nodes: Arc::new(nodes), gzip, proxy, limits, wording })
     }
 
     /// The addresses, without credentials.
@@ -141,7 +144,7 @@ impl Transport {
     }
 
     fn no_answer(&self, tried: Vec<Tried>) -> NoAnswer {
-        NoAnswer { place: self.place(), proxy: self.proxy.clone(), tried }
+        NoAnswer { place: self.place(), proxy: self.proxy.clone(), tried, wording: self.wording }
     }
 
     /// The body as it is sent.
@@ -201,7 +204,7 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body: body.into(), location })
+        Ok(Answer { status, body: body.into(), location, wording: self.wording })
     }
 }
 

@@ -14,7 +14,7 @@ use super::document::{self, Defect};
 use super::{Found, FoundAt};
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
-use crate::elastic::{Answer, Client, ClientOptions, Method, NoAnswer};
+use crate::elastic::{Answer, Client, ClientOptions, Method};
 use crate::failure::Failure;
 
 /// How long the cluster keeps the state that is read, from one page to the next.
@@ -156,8 +156,7 @@ impl OldIndex {
         let body = json!({ "query": self.query });
         // Every version takes this for a question, whether the index is there or not.
         let path = format!("/{}/_count", self.index);
-        let answer =
-            self.client.send(Method::Post, &path, Some(&body)).await.map_err(|error| no_answer(error, what))?;
+        let answer = self.client.send(Method::Post, &path, Some(&body)).await.map_err(|error| error.during(what))?;
         if !answer.is_success() {
             return Err(refused(&answer, what));
         }
@@ -197,7 +196,7 @@ impl OldIndex {
 
     /// Asks for something that only reads.
     async fn get(&self, path: &str, what: &str) -> Result<Answer, Failure> {
-        let answer = self.client.send(Method::Get, path, None).await.map_err(|error| no_answer(error, what))?;
+        let answer = self.client.send(Method::Get, path, None).await.map_err(|error| error.during(what))?;
         // Without a login nothing else will be answered either.
         if answer.status == 401 { Err(refused(&answer, what)) } else { Ok(answer) }
     }
@@ -242,7 +241,7 @@ impl OldIndex {
             id: String,
         }
         let path = format!("/{}/_pit?keep_alive={KEEP_ALIVE}", self.index);
-        let answer = self.client.send(Method::Post, &path, None).await.map_err(|error| no_answer(error, what))?;
+        let answer = self.client.send(Method::Post, &path, None).await.map_err(|error| error.during(what))?;
         match answer.status {
             // What calls itself a version that has them need not have them.
             400 | 404 | 405 => Ok(None),
@@ -275,7 +274,7 @@ impl OldIndex {
             Cursor::Scroll { .. } => self.client.send_once(Method::Post, &path, &body).await,
             _ => self.client.send(Method::Post, &path, Some(&body)).await,
         };
-        let answer = answer.map_err(|error| no_answer(error, what))?;
+        let answer = answer.map_err(|error| error.during(what))?;
         if answer.is_success() { Ok(answer) } else { Err(refused(&answer, what)) }
     }
 
@@ -322,10 +321,7 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
 const WAY_OUT: &str =
     "check the address of --from-index, then run the command again: days that are imported are passed over";
 
-fn no_answer(error: NoAnswer, what: &str) -> Failure {
-    error.during(what).hint(WAY_OUT)
-}
-
 fn refused(answer: &Answer, what: &str) -> Failure {
-    answer.failure(what).hint(WAY_OUT)
+    let failure = answer.failure(what);
+    if failure.way_out().is_some() { failure } else { failure.hint(WAY_OUT) }
 }

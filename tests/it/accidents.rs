@@ -173,7 +173,7 @@ async fn an_elasticsearch_that_is_busy_with_anything_else_leaves_the_projection_
         match ended.code {
             // Asked again, and then it went well.
             Some(0) => {}
-            _ => drop(ended.expect(3).says(&["Elasticsearch answered 503", "run `daybook project` later"])),
+            _ => drop(ended.expect(3).says(&["Elasticsearch answered 503", "run `daybook project` to catch up"])),
         }
         assert!(assert_all_or_nothing(&world).await);
         proxy.heal().await;

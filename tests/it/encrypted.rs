@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use reqwest::Method;
+use serde_json::json;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -156,6 +158,63 @@ async fn an_api_key_and_a_token_are_sent_from_wherever_they_are_given() {
         let wrong = [&common[..], &[(variable.as_str(), "wrong")]].concat();
         world.run_with(&wrong, &["project"]).await.expect(1).says(&["answered 401", "API key, token"]);
     }
+    world.end().await;
+}
+
+/// The variables, files and credentials that log in to the cluster of an old index, and no other's.
+#[tokio::test]
+async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
+    let world = World::new().await;
+    let index = format!("{}-old", world.prefix);
+    let document = json!({ "recordset_id": RECORDSET, "harvest_date": "2020-02-17", "records": { "search": { "count": 1, "total": 5 } } });
+    world.elastic(Method::POST, &format!("{index}/_doc?refresh=true"), Some(document)).await;
+    let authority = Authority::new();
+    let file = authority.file();
+    let run = async |door: &Door, settings: &[(&str, &str)], options: &[&str]| {
+        let address = door.url.join(&index).unwrap();
+        let import = ["import", "--no-project", "--dry-run", "--from-index", address.as_str()];
+        world.run_with(&[&[(AUTHORITY, file.as_str())], settings].concat(), &[&import, options].concat()).await
+    };
+
+    let cluster = Proxy::authenticating(&world.elasticsearch_url, "ApiKey aWQ6a2V5").await;
+    let door = Door::before(cluster.url(), &authority, Shown::default()).await;
+    let in_file = authority.write("secret", "id:key\n");
+    let credentials = authority.directory.join("credentials");
+    std::fs::create_dir_all(&credentials).unwrap();
+    std::fs::write(credentials.join("from-index-api-key"), "aWQ6a2V5").unwrap();
+    let api_key = ("DAYBOOK_FROM_INDEX_API_KEY", "id:key");
+    for setting in [
+        api_key,
+        ("DAYBOOK_FROM_INDEX_API_KEY_FILE", in_file.as_str()),
+        ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap()),
+    ] {
+        run(&door, &[setting], &[]).await.expect(0).tells(&["1 would be posted"]);
+    }
+    run(&door, &[], &["--from-index-api-key-file", &in_file]).await.expect(0);
+    let token = ("DAYBOOK_FROM_INDEX_BEARER_TOKEN", "a.token");
+    run(&door, &[api_key, token], &[]).await.expect(2).says(&["more than one way", "DAYBOOK_FROM_INDEX_API_KEY"]);
+    // Our own cluster's secrets are not told to another.
+    let ours = [("DAYBOOK_ELASTICSEARCH_API_KEY", "id:key")];
+    run(&door, &ours, &[]).await.expect(1).says(&["answered 401", "in --from-index, or the API key"]);
+
+    let cluster = Proxy::authenticating(&world.elasticsearch_url, "Bearer a.token").await;
+    let door = Door::before(cluster.url(), &authority, Shown::default()).await;
+    run(&door, &[token], &[]).await.expect(0);
+    let cluster = Proxy::authenticating(&world.elasticsearch_url, "Basic dTpwdw==").await;
+    let door = Door::before(cluster.url(), &authority, Shown::default()).await;
+    run(&door, &[("DAYBOOK_FROM_INDEX_PASSWORD", "pw")], &["--from-index-user", "u"]).await.expect(0);
+
+    let wants_one = Shown { wants_client_certificate: true, ..Shown::default() };
+    let door = Door::before(&world.elasticsearch_url, &authority, wants_one).await;
+    let (certificate, key) = authority.client();
+    let shown = [("DAYBOOK_FROM_INDEX_CLIENT_CERT", certificate.as_str()), ("DAYBOOK_FROM_INDEX_CLIENT_KEY", &key)];
+    run(&door, &shown, &[]).await.expect(0);
+    run(&door, &[], &[]).await.expect(1).says(&["--from-index-client-cert FILE"]);
+    run(&door, &shown[..1], &[]).await.expect(2).says(&["DAYBOOK_FROM_INDEX_CLIENT_KEY is not"]);
+    // The hint is about what is wrong, and not that days that are imported are passed over.
+    let door = Door::before(&world.elasticsearch_url, &Authority::new(), Shown::default()).await;
+    let ended = run(&door, &[], &[]).await.expect(1).says(&["certificate", "--elasticsearch-ca FILE"]);
+    assert!(!ended.stderr.contains("passed over"), "{}", ended.stderr);
     world.end().await;
 }
 

@@ -1,0 +1,94 @@
+//! The settings of an old index: where it is, and how to log in to its cluster.
+
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::login::{LoginLayer, LoginSettings, Secret, variable};
+use crate::elastic::{ClientOptions, Wording};
+use crate::failure::Failure;
+
+/// The settings as they can be given.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct FromIndexArgs {
+    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX. Without a value the address is that of the
+    /// variable DAYBOOK_FROM_INDEX, or of the credential from-index, so that no secret stands on the command line
+    #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"], num_args = 0..=1, default_missing_value = "")]
+    pub from_index: Option<SecretString>,
+
+    /// User to log in to the old index's cluster as, unless the address names one
+    #[arg(long, value_name = "NAME", env = "DAYBOOK_FROM_INDEX_USER")]
+    from_index_user: Option<String>,
+
+    /// File with that user's password
+    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_PASSWORD_FILE")]
+    from_index_password_file: Option<PathBuf>,
+
+    /// File with an API key to log in to the old index's cluster with: encoded, or ID:KEY
+    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_API_KEY_FILE")]
+    from_index_api_key_file: Option<PathBuf>,
+
+    /// File with a bearer token to log in to the old index's cluster with
+    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_BEARER_TOKEN_FILE")]
+    from_index_bearer_token_file: Option<PathBuf>,
+
+    /// File with a client certificate (PEM) to log in to the old index's cluster with
+    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_CLIENT_CERT")]
+    from_index_client_cert: Option<PathBuf>,
+
+    /// File with the key of that certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_CLIENT_KEY")]
+    from_index_client_key: Option<PathBuf>,
+}
+
+impl FromIndexArgs {
+    /// The address of the old index, if there is one to read.
+    pub(super) fn address(&self) -> Result<Option<SecretString>, Failure> {
+        match &self.from_index {
+            Some(given) if given.expose_secret().is_empty() => address_elsewhere().map(Some),
+            given => Ok(given.clone()),
+        }
+    }
+
+    /// How to log in, added to how the cluster is reached.
+    pub(super) fn log_in(self, options: ClientOptions) -> Result<ClientOptions, Failure> {
+        let wording = Wording::OLD_INDEX;
+        let secret = |name: &str, file: Option<PathBuf>| {
+            Ok(Secret { text: variable(&format!("{}_{name}", wording.variables))?, file })
+        };
+        let given = LoginLayer {
+            user: self.from_index_user,
+            password: secret("PASSWORD", self.from_index_password_file)?,
+            api_key: secret("API_KEY", self.from_index_api_key_file)?,
+            bearer_token: secret("BEARER_TOKEN", self.from_index_bearer_token_file)?,
+            client_cert: self.from_index_client_cert,
+            client_key: self.from_index_client_key,
+        };
+        let login = LoginSettings { layers: [given, from_credentials()?], variables: wording.variables };
+        let (credentials, client_certificate) = (login.credentials()?, login.client_certificate()?);
+        Ok(ClientOptions { credentials, client_certificate, wording, ..options })
+    }
+}
+
+/// The address where it was not put on the command line.
+fn address_elsewhere() -> Result<SecretString, Failure> {
+    let variable = variable("DAYBOOK_FROM_INDEX")?.filter(|address| !address.expose_secret().is_empty());
+    super::first([variable, super::credential("from-index")?]).ok_or_else(|| {
+        Failure::usage("--from-index was given without an address").hint(
+            "give it as --from-index http://USER:PASSWORD@HOST:9200/INDEX, in the variable DAYBOOK_FROM_INDEX, or as the credential from-index",
+        )
+    })
+}
+
+/// What lies in the credentials directory.
+fn from_credentials() -> Result<LoginLayer, Failure> {
+    let secret = |name: &str| super::credential(name).map(|text| Secret { text, file: None });
+    Ok(LoginLayer {
+        user: None,
+        password: secret("from-index-password")?,
+        api_key: secret("from-index-api-key")?,
+        bearer_token: secret("from-index-bearer-token")?,
+        client_cert: super::credential_file("from-index-client-cert"),
+        client_key: super::credential_file("from-index-client-key"),
+    })
+}

@@ -1,0 +1,113 @@
+//! The settings that say how to log in to a cluster, from wherever they are given: what stands in an earlier layer counts.
+//!
+//! Secrets are never options of the command line, which other users of the machine can read: they are given in the
+//! environment, in files, or in the credentials directory. They are read when a client is made, and not before.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use crate::elastic::{ClientCertificate, Credentials};
+use crate::failure::Failure;
+
+/// What one layer says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LoginLayer {
+    pub(super) user: Option<String>,
+    pub(super) password: Secret,
+    pub(super) api_key: Secret,
+    pub(super) bearer_token: Secret,
+    pub(super) client_cert: Option<PathBuf>,
+    pub(super) client_key: Option<PathBuf>,
+}
+
+/// A secret that is given itself or as the name of the file that it stands in.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Secret {
+    pub(super) text: Option<SecretString>,
+    pub(super) file: Option<PathBuf>,
+}
+
+impl Secret {
+    pub(super) fn new(text: Option<&SecretString>, file: Option<&PathBuf>) -> Self {
+        Self { text: text.cloned(), file: file.cloned() }
+    }
+}
+
+/// How to log in; the names of the variables begin with `variables`.
+#[derive(Clone, Debug)]
+pub(super) struct LoginSettings<'a, const N: usize> {
+    pub(super) layers: [LoginLayer; N],
+    pub(super) variables: &'a str,
+}
+
+impl<const N: usize> LoginSettings<'_, N> {
+    /// What is to be sent. More than one way is a mistake: nobody could say which of them counts.
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+        let password = self.secret("PASSWORD", |layer| &layer.password)?;
+        let api_key = self.secret("API_KEY", |layer| &layer.api_key)?;
+        let bearer_token = self.secret("BEARER_TOKEN", |layer| &layer.bearer_token)?;
+        let user = self.layers.iter().find_map(|layer| layer.user.clone());
+        match (user, password, api_key, bearer_token) {
+            (None, None, None, None) => Ok(None),
+            (user, Some(password), None, None) => Ok(Some(Credentials::Basic { user, password })),
+            (Some(_), None, None, None) => Err(self.half("USER", "PASSWORD")),
+            (None, None, Some(key), None) => Ok(Some(Credentials::ApiKey(key))),
+            (None, None, None, Some(token)) => Ok(Some(Credentials::BearerToken(token))),
+            _ => {
+                let variables = self.variables;
+                Err(Failure::usage("more than one way to log in to Elasticsearch is given")
+                    .hint(format!("give one of user and password, {variables}_API_KEY and {variables}_BEARER_TOKEN")))
+            }
+        }
+    }
+
+    /// The certificate that is to be shown.
+    pub(super) fn client_certificate(&self) -> Result<Option<ClientCertificate>, Failure> {
+        let certificate = self.layers.iter().find_map(|layer| layer.client_cert.clone());
+        let key = self.layers.iter().find_map(|layer| layer.client_key.clone());
+        match (certificate, key) {
+            (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => Err(self.half("CLIENT_CERT", "CLIENT_KEY")),
+            (None, Some(_)) => Err(self.half("CLIENT_KEY", "CLIENT_CERT")),
+        }
+    }
+
+    fn secret(&self, name: &str, of: impl Fn(&LoginLayer) -> &Secret) -> Result<Option<SecretString>, Failure> {
+        let name = format!("{}_{name}", self.variables);
+        for layer in &self.layers {
+            match of(layer) {
+                Secret { text: None, file: None } => {}
+                Secret { text: Some(secret), file: None } => return Ok(Some(secret.clone())),
+                Secret { text: None, file: Some(file) } => return read_secret(&name, file).map(Some),
+                Secret { text: Some(_), file: Some(_) } => {
+                    return Err(Failure::usage(format!("{name} and {name}_FILE are both given")).hint("leave one out"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn half(&self, given: &str, missing: &str) -> Failure {
+        let variables = self.variables;
+        Failure::usage(format!("{variables}_{given} is given, but {variables}_{missing} is not"))
+            .hint(format!("set {variables}_{missing} as well"))
+    }
+}
+
+/// A secret of the environment.
+pub(super) fn variable(name: &str) -> Result<Option<SecretString>, Failure> {
+    match std::env::var(name) {
+        Ok(value) => Ok(Some(SecretString::from(value))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage(format!("{name} is not UTF-8"))),
+    }
+}
+
+fn read_secret(name: &str, file: &Path) -> Result<SecretString, Failure> {
+    let secret = std::fs::read_to_string(file).map_err(|error| {
+        Failure::usage(format!("the file {} that {name}_FILE names cannot be read", file.display())).caused_by(error)
+    })?;
+    Ok(secret.trim_end().into())
+}
