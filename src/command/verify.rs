@@ -146,7 +146,7 @@ async fn verify_ledger(
     match &check.schema_not_compared {
         None if check.findings.is_empty() => text += ", the schema is as it was migrated",
         None => {}
-        Some(why) => text += &format!("; its functions and views were not compared with the migrations: {why}"),
+        Some(why) => text += &format!("; its tables, functions and views were not compared with the migrations: {why}"),
     }
     if check.witnessed > 0 && check.findings.is_empty() {
         text += &format!("; {} as witnessed", counted(check.witnessed, "entry is", "entries are"));

@@ -1,8 +1,9 @@
-//! What the migrations define, taken out of their text: functions, views and triggers. Pure.
+//! What the migrations define, taken out of their text: tables, indices, functions, views and triggers. Pure.
 //!
-//! Whoever verifies compares what is there with it; whoever puts right what was changed runs it again. The migrations keep
-//! to a form that is easily taken apart: `CREATE` starts a line, a function ends with a line `END;` or `$$;`, a view with the
-//! first line that ends with `;`, and a trigger is one line.
+//! Whoever verifies compares what is there with it; whoever puts right what was changed runs it again, but for tables. The
+//! migrations keep to a form that is easily taken apart: `CREATE` starts a line, a table ends with a line `);`, a function with
+//! a line `END;` or `$$;`, a view with the first line that ends with `;`, and an index or a trigger is one line. What a table
+//! and its constraints are stands in its `CREATE TABLE`.
 
 use std::fmt::Write as _;
 
@@ -11,6 +12,10 @@ use super::migrate::{VERSION_TABLE, migrations};
 /// What kind of thing is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefinitionKind {
+    /// A table, with its constraints.
+    Table,
+    /// An index.
+    Index,
     /// A function.
     Function,
     /// A view.
@@ -26,16 +31,25 @@ pub struct Definition {
     pub kind: DefinitionKind,
     /// Its name without the schema; of a trigger its own, which other tables may use as well.
     pub name: String,
-    /// Of a trigger, its table, without the schema.
+    /// Of an index or a trigger, its table, without the schema.
     pub table: Option<String>,
     /// The statement that creates it, without its semicolon.
     pub sql: String,
 }
 
 impl Definition {
-    /// The statement that creates the same as a temporary function or view.
+    /// The statement that creates the same as something temporary.
     pub fn as_temporary(&self) -> String {
-        self.sql.replacen("daybook.", "pg_temp.", 1)
+        match self.kind {
+            // A temporary table can refer to temporary tables only.
+            DefinitionKind::Table | DefinitionKind::Index => self.sql.replace("daybook.", "pg_temp."),
+            _ => self.sql.replacen("daybook.", "pg_temp.", 1),
+        }
+    }
+
+    /// Whether it can be put back as it was without a loss.
+    fn can_be_restored(&self) -> bool {
+        !matches!(self.kind, DefinitionKind::Table | DefinitionKind::Index)
     }
 
     /// The statements that create it or put it back as it was.
@@ -75,7 +89,7 @@ impl Definition {
 /// The SQL that puts functions, views, triggers and the record of the migrations back as they were migrated.
 pub fn restoring_sql() -> String {
     let mut sql = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n\n".to_owned();
-    for definition in definitions() {
+    for definition in definitions().into_iter().filter(Definition::can_be_restored) {
         sql += &definition.restore();
         sql.push('\n');
     }
@@ -105,6 +119,9 @@ fn taken_from(sql: &str) -> Vec<Definition> {
             continue;
         };
         let (kind, named) = match words.split_once(' ') {
+            Some(("TABLE", named)) => (DefinitionKind::Table, named),
+            Some(("INDEX", named)) => (DefinitionKind::Index, named),
+            Some(("UNIQUE", named)) => (DefinitionKind::Index, named.trim_start_matches("INDEX ")),
             Some(("FUNCTION", named)) => (DefinitionKind::Function, named),
             Some(("VIEW", named)) => (DefinitionKind::View, named),
             Some(("TRIGGER", named)) => (DefinitionKind::Trigger, named),
@@ -118,7 +135,7 @@ fn taken_from(sql: &str) -> Vec<Definition> {
             sql += line;
         }
         let name = up_to(named.trim_start_matches("daybook."), &[' ', '(']);
-        let table = (kind == DefinitionKind::Trigger)
+        let table = matches!(kind, DefinitionKind::Trigger | DefinitionKind::Index)
             .then(|| words.split_once(" ON daybook.").map(|(_, rest)| up_to(rest, &[' '])))
             .flatten();
         found.push(Definition { kind, name, table, sql: sql.trim_end_matches(';').to_owned() });
@@ -129,7 +146,8 @@ fn taken_from(sql: &str) -> Vec<Definition> {
 fn is_complete(kind: DefinitionKind, sql: &str) -> bool {
     match kind {
         DefinitionKind::Function => sql.ends_with("\nEND;") || sql.ends_with("\n$$;"),
-        DefinitionKind::View | DefinitionKind::Trigger => sql.ends_with(';'),
+        DefinitionKind::Table => sql.ends_with(");"),
+        DefinitionKind::View | DefinitionKind::Trigger | DefinitionKind::Index => sql.ends_with(';'),
     }
 }
 
@@ -142,17 +160,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_views_and_triggers_are_taken_out_whole_and_the_last_definition_counts() {
+    fn definitions_are_taken_out_whole_and_the_last_definition_counts() {
         let found = taken_from(
-            "CREATE TABLE daybook.t (a int);\nCREATE FUNCTION daybook.f(a int) RETURNS int\nLANGUAGE sql\nBEGIN ATOMIC\n    SELECT 1;\nEND;\n\
+            "CREATE TABLE daybook.t (\n    a int REFERENCES daybook.u\n);\nCREATE UNIQUE INDEX i ON daybook.t (a);\nCREATE FUNCTION daybook.f(a int) RETURNS int\nLANGUAGE sql\nBEGIN ATOMIC\n    SELECT 1;\nEND;\n\
              COMMENT ON FUNCTION daybook.f(int) IS '';\nCREATE OR REPLACE FUNCTION daybook.g() RETURNS trigger AS $$\nBEGIN\n    a;\nEND\n$$;\n\
              CREATE VIEW daybook.v AS\n    SELECT 1\n    FROM t;\nCREATE CONSTRAINT TRIGGER c AFTER INSERT ON daybook.t EXECUTE FUNCTION daybook.g();\n",
         );
         let told: Vec<_> = found.iter().map(|d| (d.name.as_str(), d.table.as_deref(), d.sql.lines().count())).collect();
-        assert_eq!(told, [("f", None, 5), ("g", None, 5), ("v", None, 3), ("c", Some("t"), 1)]);
-        assert!(found[0].as_temporary().starts_with("CREATE FUNCTION pg_temp.f(a int)"));
-        assert!(found[1].restore().starts_with("CREATE OR REPLACE FUNCTION daybook.g()"));
-        assert!(found[2].sql.ends_with("FROM t"));
+        let of_table = [("t", None, 3), ("i", Some("t"), 1)];
+        assert_eq!(told[..2], of_table);
+        assert_eq!(told[2..], [("f", None, 5), ("g", None, 5), ("v", None, 3), ("c", Some("t"), 1)]);
+        assert_eq!(found[0].as_temporary(), "CREATE TABLE pg_temp.t (\n    a int REFERENCES pg_temp.u\n)");
+        assert_eq!(found[1].as_temporary(), "CREATE UNIQUE INDEX i ON pg_temp.t (a)");
+        assert!(found[2].as_temporary().starts_with("CREATE FUNCTION pg_temp.f(a int)"));
+        assert!(found[3].restore().starts_with("CREATE OR REPLACE FUNCTION daybook.g()"));
+        assert!(found[4].sql.ends_with("FROM t"));
         let names: Vec<String> = definitions().into_iter().map(|definition| definition.name).collect();
         assert!(
             names.iter().any(|name| name == "entry_follows_head") && names.iter().any(|name| name == "entry_check")

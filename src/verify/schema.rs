@@ -1,7 +1,8 @@
-//! Compares the schema with what the migrations of this program made of it: functions, views, triggers, and their record.
+//! Compares the schema with what the migrations of this program made of it: tables, indices, functions, views, triggers, what
+//! the roles may do, and the record of the migrations.
 //!
 //! How a server writes a definition depends on its version. So the server itself is the measure: it is given the text of each
-//! function and view once more, as a temporary one, and must write both in the same way. Of a view it is also given what it
+//! table, index, function and view once more, as a temporary one, and must write both in the same way. Of a view it is also given what it
 //! wrote itself: that is what a dump has restored. Nothing of it stays.
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::ledger::{Ledger, migrate};
 #[derive(Debug, Default)]
 pub(super) struct SchemaCheck {
     pub(super) findings: Vec<Finding>,
-    /// Why functions and views could not be compared, if so.
+    /// Why tables, functions and views could not be compared, if so.
     pub(super) not_compared: Option<String>,
 }
 
@@ -27,6 +28,10 @@ const WHAT: &str = "comparing the ledger's schema with the migrations";
 /// What puts right what was changed.
 const RESTORE: &str =
     "find out who changed it, then run as the owner what `daybook migrate --print-definitions` prints";
+
+/// What puts right a table, of which nothing may be lost.
+const RESTORE_TABLE: &str =
+    "find out who changed it, then put it back as the owner by ALTER TABLE or CREATE INDEX, or restore a backup";
 
 /// Compares.
 pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Failure> {
@@ -106,6 +111,15 @@ async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Failu
          SELECT format('daybook.%s', t.relname), format('row level security may hide rows of it: ALTER TABLE daybook.%I DISABLE ROW LEVEL SECURITY', t.relname)
          FROM tables t WHERE t.relrowsecurity
          UNION ALL
+         SELECT format('daybook.%s', t.relname), format('%s may %s it: REVOKE %2$s ON daybook.%I FROM %1$I', r.rolname, p.privilege, t.relname)
+         FROM tables t
+         CROSS JOIN (VALUES ('daybook_job', 'UPDATE'), ('daybook_job', 'DELETE'), ('daybook_job', 'TRUNCATE'), ('daybook_job', 'TRIGGER'),
+                            ('daybook_auditor', 'INSERT'), ('daybook_auditor', 'UPDATE'), ('daybook_auditor', 'DELETE'),
+                            ('daybook_auditor', 'TRUNCATE'), ('daybook_auditor', 'TRIGGER')) AS p (role, privilege)
+         JOIN pg_roles r ON r.rolname = p.role AND r.oid <> t.relowner
+         WHERE has_table_privilege(r.oid, t.oid, p.privilege)
+            OR p.privilege IN ('INSERT', 'UPDATE') AND has_any_column_privilege(r.oid, t.oid, p.privilege)
+         UNION ALL
          SELECT DISTINCT format('daybook.%s', t.relname),
                 format('its foreign keys are not enforced, as their triggers are disabled: ALTER TABLE daybook.%I ENABLE TRIGGER ALL, then enable daybook''s own ALWAYS', t.relname)
          FROM tables t JOIN pg_trigger i ON i.tgrelid = t.oid WHERE i.tgisinternal AND i.tgenabled = 'D'
@@ -117,7 +131,7 @@ async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Failu
     Ok(found.into_iter().map(|(place, what)| Finding::new(place, &what)).collect())
 }
 
-/// Defines functions and views once more and compares; says why where that cannot be done.
+/// Defines all but triggers once more and compares; says why where that cannot be done.
 async fn compare_definitions(
     connection: &mut Connection,
     findings: &mut Vec<Finding>,
@@ -158,14 +172,19 @@ async fn compare_definitions(
         if findings.iter().any(|told| place.starts_with(&told.place)) {
             continue;
         }
+        let is_of_table = matches!(kind.as_str(), "table" | "column" | "constraint" | "index");
+        let restore = if is_of_table { RESTORE_TABLE } else { RESTORE };
         let what = match is_there {
-            None => format!("it is not as it was migrated: {RESTORE}"),
-            Some(false) => format!("it is missing: {RESTORE}"),
+            None => format!("it is not as it was migrated: {restore}"),
+            Some(false) => format!("it is missing: {restore}"),
             Some(true) => {
-                format!(
-                    "it is not daybook's: find out what it does and who made it, then DROP {} daybook.{name}",
-                    kind.to_uppercase()
-                )
+                let drop = match name.split_once('.') {
+                    Some((table, part)) if is_of_table => {
+                        format!("ALTER TABLE daybook.{table} DROP {} {part}", kind.to_uppercase())
+                    }
+                    _ => format!("DROP {} daybook.{name}", kind.to_uppercase()),
+                };
+                format!("it is not daybook's: find out what it does and who made it, then {drop}")
             }
         };
         findings.push(Finding::new(place, &what));
@@ -185,6 +204,7 @@ async fn define(connection: &mut Connection, definition: &Definition) -> Result<
 }
 
 /// What of the schema is not what was just defined: kind, name, and whether it is there at all or should be, NULL for both.
+/// An index that somebody has added changes nothing.
 const DIFFERING: &str = "
     WITH object AS (
         SELECT 'function' AS kind, p.pronamespace AS schema,
@@ -195,13 +215,38 @@ const DIFFERING: &str = "
         FROM pg_proc p
         UNION ALL
         SELECT 'view', c.relnamespace, c.relname::text, ARRAY[pg_get_viewdef(c.oid), c.reloptions::text]
-        FROM pg_class c WHERE c.relkind IN ('v', 'm'))
+        FROM pg_class c WHERE c.relkind IN ('v', 'm')
+        UNION ALL
+        SELECT 'table', c.relnamespace, c.relname::text, ARRAY[c.relkind::text]
+        FROM pg_class c WHERE c.relkind IN ('r', 'p', 'f')
+        UNION ALL
+        SELECT 'column', c.relnamespace, c.relname || '.' || a.attname,
+               ARRAY[format_type(a.atttypid, a.atttypmod), a.attnotnull::text, a.attcollation::text, a.attidentity::text, a.attgenerated::text,
+                     pg_get_expr(d.adbin, d.adrelid)]
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE c.relkind IN ('r', 'p', 'f')
+        UNION ALL
+        SELECT 'constraint', c.relnamespace, c.relname || '.' || o.conname,
+               ARRAY[o.contype::text, o.convalidated::text, o.condeferrable::text,
+                     regexp_replace(pg_get_constraintdef(o.oid), '(daybook|pg_temp[_0-9]*)\\.', '', 'g')]
+        FROM pg_class c JOIN pg_constraint o ON o.conrelid = c.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x')
+        UNION ALL
+        SELECT 'index', c.relnamespace, c.relname || '.' || i.relname,
+               ARRAY[x.indisvalid::text, regexp_replace(pg_get_indexdef(x.indexrelid), '(daybook|pg_temp[_0-9]*)\\.', '', 'g')]
+        FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid WHERE c.relkind IN ('r', 'p')),
+    there AS (SELECT * FROM object WHERE schema = 'daybook'::regnamespace AND split_part(name, '.', 1) <> 'schema_version'),
+    defined AS (SELECT * FROM object WHERE schema = pg_my_temp_schema() AND name NOT LIKE '% restored')
     SELECT kind, name, CASE WHEN t.schema IS NULL THEN true WHEN d.schema IS NULL THEN false END
-    FROM (SELECT * FROM object WHERE schema = 'daybook'::regnamespace) d
-    FULL JOIN (SELECT * FROM object WHERE schema = pg_my_temp_schema() AND name NOT LIKE '% restored') t USING (kind, name)
-    WHERE d.schema IS NULL OR t.schema IS NULL
-       OR d.definition <> t.definition AND NOT EXISTS (
-           SELECT FROM object r WHERE r.schema = t.schema AND r.name = d.name || ' restored' AND r.definition = d.definition)
+    FROM there d FULL JOIN defined t USING (kind, name)
+    WHERE (d.schema IS NULL OR t.schema IS NULL AND kind <> 'index'
+        OR d.definition <> t.definition AND NOT EXISTS (
+           SELECT FROM object r WHERE r.schema = t.schema AND r.name = d.name || ' restored' AND r.definition = d.definition))
+       -- Of what is missing or is not daybook's, the whole says enough.
+       AND NOT EXISTS (
+           SELECT FROM there w FULL JOIN defined v USING (kind, name)
+           WHERE kind = 'table' AND (w.schema IS NULL OR v.schema IS NULL) AND name = split_part(coalesce(d.name, t.name), '.', 1)
+             AND coalesce(d.name, t.name) LIKE '%.%' AND coalesce(d.kind, t.kind) <> 'function')
     ORDER BY kind, name";
 
 fn of_kind(kind: DefinitionKind) -> impl Iterator<Item = Definition> {
@@ -210,6 +255,8 @@ fn of_kind(kind: DefinitionKind) -> impl Iterator<Item = Definition> {
 
 fn word(kind: DefinitionKind) -> &'static str {
     match kind {
+        DefinitionKind::Table => "table",
+        DefinitionKind::Index => "index",
         DefinitionKind::Function => "function",
         DefinitionKind::View => "view",
         DefinitionKind::Trigger => "trigger",

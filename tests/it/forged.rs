@@ -269,6 +269,27 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
             "ALTER TABLE daybook.entry DISABLE ROW LEVEL SECURITY",
         ),
         (
+            "ALTER TABLE daybook.entry ADD COLUMN mine int DEFAULT 7",
+            "column daybook.entry.mine: it is not daybook's",
+            "ALTER TABLE daybook.entry DROP COLUMN mine",
+        ),
+        (
+            "ALTER TABLE daybook.entry ADD CONSTRAINT mine CHECK (entry_id < 3)",
+            "constraint daybook.entry.mine: it is not daybook's",
+            "ALTER TABLE daybook.entry DROP CONSTRAINT mine",
+        ),
+        ("CREATE TABLE daybook.mine (n int)", "table daybook.mine: it is not daybook's", "DROP TABLE daybook.mine"),
+        (
+            "GRANT TRUNCATE ON daybook.run_end TO daybook_job",
+            "daybook.run_end: daybook_job may TRUNCATE it",
+            "REVOKE TRUNCATE ON daybook.run_end FROM daybook_job",
+        ),
+        (
+            "GRANT INSERT (reason) ON daybook.entry TO daybook_auditor",
+            "daybook.entry: daybook_auditor may INSERT it",
+            "REVOKE INSERT ON daybook.entry FROM daybook_auditor",
+        ),
+        (
             "GRANT CREATE ON SCHEMA daybook TO PUBLIC",
             "the schema daybook: others may create objects in it",
             "REVOKE CREATE ON SCHEMA daybook FROM PUBLIC",
@@ -284,6 +305,42 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
     world.execute(&restore).await;
     world.run(&["migrate"]).await.expect(0).tells(&["nothing to do"]);
     login.end(world).await;
+}
+
+/// Of a table nothing is put back by itself: it may hold what is not to be lost.
+#[tokio::test]
+async fn what_of_a_table_is_not_as_it_was_migrated_is_named() {
+    let world = World::new().await;
+    for (change, told, undo) in [
+        (
+            "ALTER TABLE daybook.entry ALTER COLUMN posted_by DROP NOT NULL",
+            "column daybook.entry.posted_by: it is not as it was migrated",
+            "ALTER TABLE daybook.entry ALTER COLUMN posted_by SET NOT NULL",
+        ),
+        (
+            "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check",
+            "constraint daybook.interaction_delta.interaction_delta_check: it is missing",
+            "ALTER TABLE daybook.interaction_delta ADD CHECK (first_day <= day AND day <= last_day)",
+        ),
+        (
+            "ALTER TABLE daybook.entry DROP CONSTRAINT entry_delta_rows_check, ADD CHECK (delta_rows > -7)",
+            "constraint daybook.entry.entry_delta_rows_check: it is not as it was migrated",
+            "ALTER TABLE daybook.entry DROP CONSTRAINT entry_delta_rows_check, ADD CHECK (delta_rows >= 0)",
+        ),
+        (
+            "DROP INDEX daybook.entry_reversed_once",
+            "index daybook.entry.entry_reversed_once: it is missing",
+            "CREATE UNIQUE INDEX entry_reversed_once ON daybook.entry (reverses)",
+        ),
+    ] {
+        world.execute(change).await;
+        world.run(&["verify", "--ledger"]).await.expect(4).tells(&[told, "1 thing is wrong"]);
+        world.execute(undo).await;
+    }
+    // An index more is the owner's business.
+    world.execute("CREATE INDEX mine ON daybook.entry (posted_at)").await;
+    world.run(&["verify", "--ledger"]).await.expect(0);
+    world.end().await;
 }
 
 #[tokio::test]
@@ -314,7 +371,7 @@ async fn a_restored_dump_is_as_it_was_migrated_and_an_auditor_can_tell() {
     // Where nothing temporary may be made, that is said; the rest is verified.
     world.execute(&format!("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", world.database)).await;
     let told = world.run_with(&as_auditor, &["verify", "--ledger"]).await.expect(0);
-    told.tells(&["balances are right; its functions and views were not compared", "permission denied"]);
+    told.tells(&["balances are right; its tables, functions and views were not compared", "permission denied"]);
     login.end(world).await;
 }
 
