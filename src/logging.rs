@@ -4,12 +4,14 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 
-use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
+use tracing::field::{Field, Value, Visit, display};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::printable::one_line;
 
@@ -23,7 +25,7 @@ pub fn start(verbose: u8) {
     let registry = tracing_subscriber::registry().with(EnvFilter::new(level));
     let journal = stderr_is_journal().then(|| tracing_journald::layer().ok()).flatten();
     if let Some(journal) = journal {
-        registry.with(journal).init();
+        registry.with(Escaping(journal)).init();
     } else {
         let stderr = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
@@ -44,6 +46,42 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     }
 }
 
+/// Hands events to another layer, text in which nothing hides in place of what may come from outside.
+struct Escaping<L>(L);
+
+impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut texts = Texts(Vec::new());
+        event.record(&mut texts);
+        let fields = event.metadata().fields();
+        let (Some(any), true) = (fields.iter().next(), texts.0.len() <= MOST_FIELDS) else {
+            return self.0.on_event(event, context);
+        };
+        let texts: Vec<_> = texts.0.iter().map(|(field, text)| (field, display(text))).collect();
+        // A set of values is made of an array alone; a field without a value is left out.
+        let values: [(&Field, Option<&dyn Value>); MOST_FIELDS] = std::array::from_fn(|n| {
+            texts.get(n).map_or((&any, None), |(field, text)| (*field, Some(text as &dyn Value)))
+        });
+        self.0.on_event(&Event::new(event.metadata(), &fields.value_set(&values)), context);
+    }
+}
+
+/// As many as the macros of `tracing` take.
+const MOST_FIELDS: usize = 32;
+
+/// The fields of an event as text.
+struct Texts(Vec<(Field, String)>);
+
+impl Visit for Texts {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.clone(), one_line(value).into_owned()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.push((field.clone(), one_line(&format!("{value:?}")).into_owned()));
+    }
+}
+
 /// Whether stderr goes to systemd's journal: `JOURNAL_STREAM` names the device and inode of the stream that does. The
 /// variable alone is not enough, children inherit it whatever their stderr is.
 pub fn stderr_is_journal() -> bool {
@@ -54,4 +92,36 @@ pub fn stderr_is_journal() -> bool {
         return false;
     };
     stream == format!("{}:{}", stderr.dev(), stderr.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Keeps what it is told.
+    struct Kept(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let mut fields = Vec::new();
+            event.record(&mut |field: &Field, value: &dyn fmt::Debug| fields.push(format!("{field}={value:?}")));
+            self.0.lock().unwrap().push(fields.join(" "));
+        }
+    }
+
+    #[test]
+    fn what_goes_to_the_journal_hides_nothing_and_keeps_its_fields() {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::registry().with(Escaping(Kept(Arc::clone(&kept))));
+        tracing::subscriber::with_default(subscriber, || {
+            let reason = "x\u{1b}[31m\u{202e}\nentry 9: forged";
+            tracing::warn!(reason, rows = 7, index = %reason, "it says {reason}");
+            tracing::info!("plain");
+        });
+        let shown = "x\\u001b[31m\\u202e\\nentry 9: forged";
+        let expected = format!("message=it says {shown} reason={shown} rows=7 index={shown}");
+        assert_eq!(*kept.lock().unwrap(), [expected, "message=plain".to_owned()]);
+    }
 }
