@@ -2,6 +2,7 @@
 //! of error, and that it ends whenever the server falls silent.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use daybook::clock::Stopwatch;
@@ -300,6 +301,30 @@ async fn what_time_heals_ends_with_75_and_what_needs_a_person_with_1() {
     world.end().await;
 }
 
+/// Two sessions each wait for what the other holds, and the server ends the run's.
+#[tokio::test]
+async fn a_deadlock_with_another_session_is_tried_again() {
+    let world = with_an_event().await;
+    let mut other = world.sql().await;
+    let hold = "SET deadlock_timeout = '1h'; BEGIN; LOCK TABLE daybook.interaction_delta IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(hold).execute(&mut other).await.unwrap();
+    // The server looks for a deadlock once, when the run has waited for so long: by then the other waits as well.
+    let patient = with(&world.ledger_url, "options=-c%20deadlock_timeout%3D3s");
+    let run = tokio::spawn(world.command(&APPLY).env(LEDGER, patient).output());
+    world
+        .until(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+             AND application_name LIKE 'daybook posting %' AND wait_event_type = 'Lock'",
+        )
+        .await;
+    let cross = "LOCK TABLE daybook.entry IN ACCESS EXCLUSIVE MODE; ROLLBACK";
+    sqlx::raw_sql(cross).execute(&mut other).await.unwrap();
+    let ended = Ended::from(run.await.unwrap().unwrap()).expect(75);
+    ended.says(&["posting 2020-02-16", "deadlock detected", "nothing was posted"]);
+    world.run_when_unlocked(&APPLY).await.expect(0);
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_server_that_ends_a_session_in_the_middle_is_tried_again() {
     let world = with_an_event().await;
@@ -355,9 +380,17 @@ async fn stall(world: &World, arguments: &[&str], bytes: u64, percent: u64, fate
     let when = format!("{arguments:?}, {fate:?} after {percent} %");
     let proxy = Proxy::tcp(&impatient(&world.ledger_url)).await;
     proxy.after_bytes(bytes * percent / 100, fate);
-    let clock = Stopwatch::start();
-    let ended = world.run_with(&[(LEDGER, proxy.url()), (TIMEOUT, SILENCE)], arguments).await;
-    assert!(clock.elapsed() < BOUND, "{when}: {:?}", clock.elapsed());
+    let settings = [(LEDGER, proxy.url()), (TIMEOUT, SILENCE)];
+    let mut run = pin!(world.run_with(&settings, arguments));
+    let mut silent_since = None;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut run => break ended,
+            () = proxy.limit_reached(), if silent_since.is_none() => silent_since = Some(Stopwatch::start()),
+        }
+    };
+    let silent = silent_since.map(|clock| clock.elapsed());
+    assert!(silent.is_none_or(|silent| silent < BOUND), "{when}: {silent:?}");
     // On a busy machine it may give up before that.
     assert!(proxy.is_limit_reached() || ended.stderr.contains("did not answer"), "{when}: {ended:?}");
     // What was committed before is committed: then a projection is behind.
@@ -379,32 +412,54 @@ async fn with_the_real_day() -> World {
     world
 }
 
-/// Connecting, reading the source, posting, committing, reading the ledger for documents; and for each command that reads.
+/// What happens, after which share of the bytes in percent.
+type Points = Vec<(Fate, u64)>;
+
+/// Connecting, reading the source, posting, committing, reading the ledger for documents; and for each command that posts,
+/// writes documents or reads.
 #[tokio::test]
 async fn whatever_the_phase_a_server_that_falls_silent_ends_the_run() {
-    const AT_ONCE: usize = 6;
+    const AT_ONCE: usize = 8;
     const FATES: [Fate; 3] = [Fate::Stall, Fate::StallPresent, Fate::Trickle];
-    let points = || FATES.into_iter().flat_map(|fate| [0, 30, 90].map(|percent| (percent, fate)));
+    const PERCENT: [u64; 3] = [0, 30, 90];
+    let everywhere: Points = FATES.into_iter().flat_map(|fate| PERCENT.map(|percent| (fate, percent))).collect();
+    // Each fate once and each point once, and another pairing of them for the next command.
+    let somewhere = |turn: usize| (0..3).map(|n| (FATES[n], PERCENT[(n + turn) % 3])).collect::<Points>();
 
-    let apply = ["apply", "--day", DAY];
-    let applied = with_the_real_day().await;
-    let bytes = bytes_of(&applied, &apply).await;
-    let applying = stream::iter(points()).map(async |(percent, fate)| {
-        let world = with_the_real_day().await;
-        stall(&world, &apply, bytes, percent, fate).await;
+    let (unposted, posted, empty) = (with_the_real_day().await, with_the_real_day().await, World::new().await);
+    posted.run(&APPLY).await.expect(0);
+    let export = std::env::temp_dir().join(format!("{}.ndjson", posted.prefix));
+    let export = export.to_str().unwrap();
+    posted.run(&["export", "--output", export]).await.expect(0);
+    let walks: [(&World, &[&str], Points); 7] = [
+        (&unposted, &["apply", "--day", DAY], everywhere),
+        (&empty, &["import", export], somewhere(0)),
+        (&posted, &["project"], somewhere(1)),
+        (&posted, &["rebuild"], somewhere(2)),
+        (&posted, &["verify", "--ledger"], somewhere(0)),
+        (&posted, &["export"], somewhere(1)),
+        (&posted, &["status"], somewhere(2)),
+    ];
+    let mut cases = Vec::new();
+    for (world, arguments, points) in &walks {
+        let whole = world.copy().await;
+        let bytes = bytes_of(&whole, arguments).await;
+        whole.end().await;
+        cases.extend(points.iter().map(|(fate, percent)| (*world, *arguments, bytes, *percent, *fate)));
+    }
+    let walking = stream::iter(cases).map(async |(world, arguments, bytes, percent, fate)| {
+        let world = world.copy().await;
+        stall(&world, arguments, bytes, percent, fate).await;
+        // Nobody holds a lock.
         world.until_gone().await;
         world.assert_sound().await;
         world.end().await;
     });
-    applying.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
-
-    for arguments in [&["verify", "--ledger"][..], &["export"], &["status"]] {
-        let bytes = bytes_of(&applied, arguments).await;
-        let reading =
-            stream::iter(points()).map(async |(percent, fate)| stall(&applied, arguments, bytes, percent, fate).await);
-        reading.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    walking.buffer_unordered(AT_ONCE).collect::<Vec<()>>().await;
+    std::fs::remove_file(export).unwrap();
+    for world in [unposted, posted, empty] {
+        world.end().await;
     }
-    applied.end().await;
 }
 
 #[tokio::test]

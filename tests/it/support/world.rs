@@ -48,6 +48,11 @@ impl World {
         Self::clone_on(servers, Some(template)).await
     }
 
+    /// Another one with the same database, and no indices.
+    pub async fn copy(&self) -> Self {
+        Self::clone_on(self.servers.clone(), Some(&self.database)).await
+    }
+
     /// With an empty database.
     pub async fn unmigrated() -> Self {
         Self::clone_of(None).await
