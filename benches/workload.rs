@@ -28,27 +28,44 @@ const VIEWS: u32 = 100_000;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // cargo adds --bench to what is given.
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
-    let first_day: NaiveDate = arguments.next().ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?.parse()?;
-    let size: f64 = arguments.next().ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?.parse()?;
+    let mut arguments = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
+    let first_day: NaiveDate = arguments
+        .next()
+        .ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?
+        .parse()?;
+    let size: f64 = arguments
+        .next()
+        .ok_or("usage: workload DAY SIZE [SEED [DAYS]]")?
+        .parse()?;
     let seed = arguments.next().map_or(Ok(1), |seed| seed.parse())?;
     let days: u64 = arguments.next().map_or(Ok(1), |days| days.parse())?;
     let url = std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL")?;
     let mut connection = PgConnection::connect(&url).await?;
-    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
+    sqlx::raw_sql("SET search_path = public")
+        .execute(&mut connection)
+        .await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
     if !exists {
-        sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
+        sqlx::raw_sql(SOURCE_TABLES)
+            .execute(&mut connection)
+            .await?;
     }
     sqlx::query("INSERT INTO queries SELECT n, md5(n::text) || left(md5(-n || ''), 8) FROM generate_series(1, $1) n ON CONFLICT DO NOTHING")
         .bind(QUERIES)
         .execute(&mut connection)
         .await?;
-    let first_id: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM stats").fetch_one(&mut connection).await?;
+    let first_id: i64 = sqlx::query_scalar("SELECT coalesce(max(id), 0) + 1 FROM stats")
+        .fetch_one(&mut connection)
+        .await?;
     let mut maker = Maker::new(seed);
     let mut copy = connection
-        .copy_in_raw("COPY stats (id, date, type, record_type, payload, ip_geocode, query_id) FROM STDIN")
+        .copy_in_raw(
+            "COPY stats (id, date, type, record_type, payload, ip_geocode, query_id) FROM STDIN",
+        )
         .await?;
     let (mut lines, mut bytes, mut id) = (String::new(), 0, first_id);
     for day in first_day.iter_days().take(usize::try_from(days)?) {
@@ -67,8 +84,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     bytes += lines.len();
     copy.send(lines.as_bytes()).await?;
     let rows = copy.finish().await?;
-    sqlx::raw_sql("ANALYZE stats").execute(&mut connection).await?;
-    println!("{rows} events of {days} days from {first_day} on, {} MB", bytes / 1_000_000);
+    sqlx::raw_sql("ANALYZE stats")
+        .execute(&mut connection)
+        .await?;
+    println!(
+        "{rows} events of {days} days from {first_day} on, {} MB",
+        bytes / 1_000_000
+    );
     Ok(())
 }
 
@@ -89,14 +111,27 @@ impl Maker {
         let recordsets = {
             // The same recordsets whatever the seed, so that days of different seeds meet.
             let mut random = StdRng::seed_from_u64(1615);
-            (0..RECORDSETS).map(|_| uuid::Builder::from_random_bytes(random.random()).into_uuid().to_string()).collect()
+            (0..RECORDSETS)
+                .map(|_| {
+                    uuid::Builder::from_random_bytes(random.random())
+                        .into_uuid()
+                        .to_string()
+                })
+                .collect()
         };
-        Self { random: StdRng::seed_from_u64(seed), recordsets }
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            recordsets,
+        }
     }
 
     /// The kinds of the events, mixed.
     fn kinds(&mut self, size: f64) -> Vec<Kind> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of events")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a number of events"
+        )]
         let scaled = |n: u32| (f64::from(n) * size) as usize;
         let mut kinds = vec![Kind::Broad; scaled(BROAD)];
         kinds.extend(vec![Kind::Seen; scaled(SEEN)]);
@@ -106,15 +141,31 @@ impl Maker {
     }
 
     /// Appends an event as a line of COPY text.
-    fn line(&mut self, out: &mut String, id: i64, day: NaiveDate, share: f64, kind: Kind) -> std::fmt::Result {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a second of the day")]
+    fn line(
+        &mut self,
+        out: &mut String,
+        id: i64,
+        day: NaiveDate,
+        share: f64,
+        kind: Kind,
+    ) -> std::fmt::Result {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a second of the day"
+        )]
         let second = (share * 86_400.0) as u32;
         let stat_type = match kind {
-            Kind::Broad => ["search", "search", "search", "mapping", "download"][self.random.random_range(0..5)],
+            Kind::Broad => ["search", "search", "search", "mapping", "download"]
+                [self.random.random_range(0..5)],
             Kind::Seen => "seen",
             Kind::View => "view",
         };
-        let record_type = if self.random.random_ratio(1, 20) { "mediarecords" } else { "records" };
+        let record_type = if self.random.random_ratio(1, 20) {
+            "mediarecords"
+        } else {
+            "records"
+        };
         write!(
             out,
             "{id}\t{day} {:02}:{:02}:{:02}Z\t{stat_type}\t{record_type}\t{{",
@@ -144,9 +195,17 @@ impl Maker {
         } else {
             self.random.random_range(1..=210)
         };
-        for (place, recordset) in sample(&mut self.random, RECORDSETS, many).into_iter().enumerate() {
+        for (place, recordset) in sample(&mut self.random, RECORDSETS, many)
+            .into_iter()
+            .enumerate()
+        {
             let comma = if place > 0 { ", " } else { "" };
-            write!(out, "{comma}\"{}\": {}", self.recordsets[recordset], self.random.random_range(1..100_000))?;
+            write!(
+                out,
+                "{comma}\"{}\": {}",
+                self.recordsets[recordset],
+                self.random.random_range(1..100_000)
+            )?;
         }
         Ok(())
     }
@@ -160,7 +219,11 @@ impl Maker {
                 (u128::from(self.skewed(2_000_000)) << 64 | recordset as u128).to_be_bytes(),
             )
             .into_uuid();
-            write!(out, "{comma}\"{record}\": \"{}\"", self.recordsets[recordset])?;
+            write!(
+                out,
+                "{comma}\"{record}\": \"{}\"",
+                self.recordsets[recordset]
+            )?;
         }
         Ok(())
     }
@@ -168,7 +231,11 @@ impl Maker {
     /// Small numbers are more likely.
     fn skewed(&mut self, below: u32) -> u32 {
         let share: f64 = self.random.random();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below the bound")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "below the bound"
+        )]
         let n = (share * share * f64::from(below)) as u32;
         n.min(below - 1)
     }

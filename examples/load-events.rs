@@ -19,19 +19,30 @@ const SOURCE_TABLES: &str = include_str!("../example-objects/source-tables.sql")
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    let fresh = arguments.first().is_some_and(|argument| argument == "--fresh");
-    let folder = arguments.pop().filter(|folder| folder != "--fresh").ok_or("usage: load-events [--fresh] FOLDER")?;
-    let url =
-        std::env::var("DAYBOOK_LEDGER_URL").map_err(|_| "set DAYBOOK_LEDGER_URL: eval \"$(script/stack env)\"")?;
+    let fresh = arguments
+        .first()
+        .is_some_and(|argument| argument == "--fresh");
+    let folder = arguments
+        .pop()
+        .filter(|folder| folder != "--fresh")
+        .ok_or("usage: load-events [--fresh] FOLDER")?;
+    let url = std::env::var("DAYBOOK_LEDGER_URL")
+        .map_err(|_| "set DAYBOOK_LEDGER_URL: eval \"$(script/stack env)\"")?;
     if fresh {
         create_anew(&url).await?;
     }
     let mut connection = PgConnection::connect(&url).await?;
     // Not the schema of a login that is called like the ledger's.
-    sqlx::raw_sql("SET search_path = public").execute(&mut connection).await?;
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL").fetch_one(&mut connection).await?;
+    sqlx::raw_sql("SET search_path = public")
+        .execute(&mut connection)
+        .await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('stats') IS NOT NULL")
+        .fetch_one(&mut connection)
+        .await?;
     if !exists {
-        sqlx::raw_sql(SOURCE_TABLES).execute(&mut connection).await?;
+        sqlx::raw_sql(SOURCE_TABLES)
+            .execute(&mut connection)
+            .await?;
     }
     let folder = Path::new(&folder);
     let queries = load(
@@ -46,7 +57,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         "INSERT INTO stats SELECT r.* FROM json_populate_recordset(NULL::stats, $1::json) r ON CONFLICT DO NOTHING",
     )
     .await?;
-    println!("loaded {events} events and {queries} queries from {}", folder.display());
+    println!(
+        "loaded {events} events and {queries} queries from {}",
+        folder.display()
+    );
     Ok(())
 }
 
@@ -54,24 +68,41 @@ async fn main() -> Result<(), Box<dyn Error>> {
 async fn create_anew(url: &str) -> Result<(), Box<dyn Error>> {
     let mut server: url::Url = url.parse()?;
     let database = server.path().trim_start_matches('/').to_owned();
-    if !database.starts_with("daybook_demo") || !database.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        return Err(
-            format!("--fresh drops the database {database}: refused, its name must start with daybook_demo").into()
-        );
+    if !database.starts_with("daybook_demo")
+        || !database
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_')
+    {
+        return Err(format!(
+            "--fresh drops the database {database}: refused, its name must start with daybook_demo"
+        )
+        .into());
     }
     server.set_path("postgres");
     let mut connection = PgConnection::connect(server.as_str()).await?;
-    for statement in [format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"), format!("CREATE DATABASE {database}")]
-    {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    for statement in [
+        format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"),
+        format!("CREATE DATABASE {database}"),
+    ] {
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
     }
     Ok(())
 }
 
 /// Loads a file of JSON lines; returns how many rows were new.
-async fn load(connection: &mut PgConnection, file: &Path, insert: &'static str) -> Result<u64, Box<dyn Error>> {
+async fn load(
+    connection: &mut PgConnection,
+    file: &Path,
+    insert: &'static str,
+) -> Result<u64, Box<dyn Error>> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(File::open(file)?).read_to_string(&mut text)?;
     let array = format!("[{}]", text.lines().collect::<Vec<_>>().join(","));
-    Ok(sqlx::query(insert).bind(array).execute(connection).await?.rows_affected())
+    Ok(sqlx::query(insert)
+        .bind(array)
+        .execute(connection)
+        .await?
+        .rows_affected())
 }

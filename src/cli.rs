@@ -3,10 +3,10 @@
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    apply, collect_stats, compare, export, import, log, migrate, project, rebuild, reverse, show, status, totals,
-    verify,
+    apply, collect_stats, compare, export, import, log, migrate, project, rebuild, reverse, show,
+    status, totals, verify,
 };
-use crate::config::Given;
+use crate::config::SettingsArgs;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
 #[derive(Debug, Parser)]
@@ -14,7 +14,7 @@ use crate::config::Given;
 pub struct Cli {
     /// Settings.
     #[command(flatten)]
-    pub settings: Given,
+    pub settings: SettingsArgs,
 
     /// Log more: -v what is done, -vv also how
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -37,33 +37,33 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create the ledger, or upgrade its schema
-    Migrate(migrate::Options),
+    Migrate(migrate::MigrateArgs),
     /// Apply days: post what their events add, then advance the projections
-    Apply(apply::Options),
+    Apply(apply::ApplyArgs),
     /// The command line of the old collector: collect the day before a date
-    CollectStats(collect_stats::Options),
+    CollectStats(collect_stats::CollectStatsArgs),
     /// Advance the projections to the ledger's newest entry
-    Project(project::Options),
+    Project(project::ProjectArgs),
     /// Make new indices from the ledger alone and let the aliases stand for them
-    Rebuild(rebuild::Options),
+    Rebuild(rebuild::RebuildArgs),
     /// Write days or the whole ledger to a file
-    Export(export::Options),
+    Export(export::ExportArgs),
     /// Bring in what the old system left, or an export
-    Import(import::Options),
+    Import(import::ImportArgs),
     /// Compare what the old system left with the ledger
-    Compare(compare::Options),
+    Compare(compare::CompareArgs),
     /// Take an entry back: post its exact opposite
-    Reverse(reverse::Options),
+    Reverse(reverse::ReverseArgs),
     /// Recompute and compare ledger, source and projections; name what differs
-    Verify(verify::Options),
+    Verify(verify::VerifyArgs),
     /// Where ledger and projections stand
-    Status(status::Options),
+    Status(status::StatusArgs),
     /// The journal: the newest entries
-    Log(log::Options),
+    Log(log::LogArgs),
     /// One entry, with what it adds
-    Show(show::Options),
+    Show(show::ShowArgs),
     /// What a recordset's counts are, as the old aggregation object
-    Totals(totals::Options),
+    Totals(totals::TotalsArgs),
 }
 
 const AFTER_HELP: &str = "\

@@ -17,7 +17,9 @@ pub fn now() -> DateTime<Utc> {
 /// By how much a test has set this machine's clock wrong: `DAYBOOK_CLOCK_OFFSET`, in seconds.
 #[cfg(debug_assertions)]
 fn wrong_by() -> TimeDelta {
-    let seconds = std::env::var("DAYBOOK_CLOCK_OFFSET").ok().and_then(|seconds| seconds.parse().ok());
+    let seconds = std::env::var("DAYBOOK_CLOCK_OFFSET")
+        .ok()
+        .and_then(|seconds| seconds.parse().ok());
     seconds.and_then(TimeDelta::try_seconds).unwrap_or_default()
 }
 

@@ -13,9 +13,9 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use self::elasticsearch::{ElasticsearchArgs, ElasticsearchSettings};
-use crate::database::Database;
 use crate::elastic::{Client, ClientOptions};
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::postgres::Database;
 use crate::projection::Plan;
 use crate::projection::terms::Scope;
 
@@ -24,18 +24,35 @@ pub use self::from_index::FromIndexArgs;
 /// Settings as they can be given; everything may be left out.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
-pub struct Given {
+pub struct SettingsArgs {
     /// Connection URL of the ledger's database; without it the standard PG* variables are used
-    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_LEDGER_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_LEDGER_URL",
+        hide_env_values = true
+    )]
     pub ledger_url: Option<SecretString>,
 
     /// Connection URL of the database with the tables stats and queries [default: the ledger's]
-    #[arg(long, global = true, value_name = "URL", env = "DAYBOOK_SOURCE_URL", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_SOURCE_URL",
+        hide_env_values = true
+    )]
     pub source_url: Option<SecretString>,
 
     /// How long Postgres may keep silent before its connection is given up: 500ms, 60s, 5m. A statement that the server
     /// is still working on may take any time [default: 60s]
-    #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_POSTGRES_TIMEOUT")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        env = "DAYBOOK_POSTGRES_TIMEOUT"
+    )]
     pub postgres_timeout: Option<Timeout>,
 
     /// Where the cluster is, and how to reach it.
@@ -47,11 +64,21 @@ pub struct Given {
     pub index_prefix: Option<String>,
 
     /// What stats-terms breaks totals down by: items, geocodes, queries, or none [default: items,geocodes]
-    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_DIMENSIONS")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAMES",
+        env = "DAYBOOK_TERMS_DIMENSIONS"
+    )]
     pub terms_dimensions: Option<String>,
 
     /// The stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
-    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS_STAT_TYPES")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAMES",
+        env = "DAYBOOK_TERMS_STAT_TYPES"
+    )]
     pub terms_stat_types: Option<String>,
 
     /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes
@@ -61,7 +88,12 @@ pub struct Given {
 
     /// How much this machine's clock and that of the ledger's server may disagree for anything to be posted: 30s, 5m, 2h or
     /// 1d [default: 5m]
-    #[arg(long, global = true, value_name = "TIME", env = "DAYBOOK_MAX_CLOCK_SKEW")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        env = "DAYBOOK_MAX_CLOCK_SKEW"
+    )]
     pub max_clock_skew: Option<ClockSkew>,
 
     /// Configuration file (TOML) whose keys are these settings: ledger_url and so on
@@ -120,10 +152,17 @@ impl FromStr for Memory {
             Some(b'G' | b'g') => (&text[..text.len() - 1], 1024 * Self::MIB),
             _ => (text, 1),
         };
-        let bytes = digits.parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
-        let bytes = bytes.ok_or_else(|| format!("'{text}' is no size of memory: give it as 512M or 2G"))?;
+        let bytes = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit));
+        let bytes =
+            bytes.ok_or_else(|| format!("'{text}' is no size of memory: give it as 512M or 2G"))?;
         if bytes < Self::LEAST {
-            return Err(format!("'{text}' is too little memory: give at least {}M", Self::LEAST / Self::MIB));
+            return Err(format!(
+                "'{text}' is too little memory: give at least {}M",
+                Self::LEAST / Self::MIB
+            ));
         }
         Ok(Self(bytes))
     }
@@ -158,7 +197,9 @@ impl FromStr for ClockSkew {
     fn from_str(text: &str) -> Result<Self, String> {
         let time = duration(text)?;
         if time > Self::MOST {
-            return Err(format!("'{text}' is out of range: give a time of up to 366d"));
+            return Err(format!(
+                "'{text}' is out of range: give a time of up to 366d"
+            ));
         }
         Ok(Self(time))
     }
@@ -193,7 +234,9 @@ impl FromStr for Timeout {
     fn from_str(text: &str) -> Result<Self, String> {
         let time = duration(text)?;
         if time < Self::LEAST || time > Self::MOST {
-            return Err(format!("'{text}' is out of range: give a time from 100ms to 24h"));
+            return Err(format!(
+                "'{text}' is out of range: give a time from 100ms to 24h"
+            ));
         }
         Ok(Self(time))
     }
@@ -201,7 +244,10 @@ impl FromStr for Timeout {
 
 /// A time with its unit.
 fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (digits, unit) = text.split_at(
+        text.find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len()),
+    );
     let milliseconds_per_unit = match unit {
         "ms" => Some(1),
         "s" => Some(1_000),
@@ -211,10 +257,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => None,
     };
     let number = digits.parse::<u64>().ok();
-    let milliseconds = number.zip(milliseconds_per_unit).and_then(|(number, unit)| number.checked_mul(unit));
-    milliseconds
-        .map(Duration::from_millis)
-        .ok_or_else(|| format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d"))
+    let milliseconds = number
+        .zip(milliseconds_per_unit)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    milliseconds.map(Duration::from_millis).ok_or_else(|| {
+        format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d")
+    })
 }
 
 impl TryFrom<String> for Timeout {
@@ -249,63 +297,97 @@ const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 impl Settings {
     /// Puts together what was given.
-    pub fn new(given: &Given) -> Result<Self, Failure> {
-        let (file, elasticsearch) = given.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
+    pub fn new(given: &SettingsArgs) -> Result<Self, Error> {
+        let (file, elasticsearch) = given
+            .config
+            .as_deref()
+            .map(read_file)
+            .transpose()?
+            .unwrap_or_default();
         let given = given.clone();
         let ledger_url = first([given.ledger_url, credential("ledger-url")?, file.ledger_url]);
-        let source_url =
-            first([given.source_url, credential("source-url")?, file.source_url]).or_else(|| ledger_url.clone());
+        let source_url = first([given.source_url, credential("source-url")?, file.source_url])
+            .or_else(|| ledger_url.clone());
         let elasticsearch = ElasticsearchSettings::new(given.elasticsearch, elasticsearch)?;
         if ledger_url.is_none() && !postgres_variables_are_set() {
-            return Err(Failure::usage("no ledger is given").hint(
+            return Err(Error::usage("no ledger is given").hint(
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
             ));
         }
-        let silence = given.postgres_timeout.or(file.postgres_timeout).map_or(SILENCE_OF_POSTGRES, Timeout::duration);
-        let index_prefix = given.index_prefix.or(file.index_prefix).unwrap_or_else(|| "stats".to_owned());
+        let silence = given
+            .postgres_timeout
+            .or(file.postgres_timeout)
+            .map_or(SILENCE_OF_POSTGRES, Timeout::duration);
+        let index_prefix = given
+            .index_prefix
+            .or(file.index_prefix)
+            .unwrap_or_else(|| "stats".to_owned());
         check_prefix(&index_prefix)?;
         let dimensions = given.terms_dimensions.or(file.terms_dimensions);
         let stat_types = given.terms_stat_types.or(file.terms_stat_types);
-        let terms = Scope::parse(dimensions.as_deref(), stat_types.as_deref())
-            .map_err(|error| Failure::usage("the setting of stats-terms cannot be read").caused_by(error))?;
+        let terms =
+            Scope::parse(dimensions.as_deref(), stat_types.as_deref()).map_err(|error| {
+                Error::usage("the setting of stats-terms cannot be read").caused_by(error)
+            })?;
         Ok(Self {
             ledger: Database::new("ledger", ledger_url.as_ref(), silence)?,
             source: Database::new("source", source_url.as_ref(), silence)?,
             elasticsearch,
-            plan: Plan { prefix: index_prefix, terms },
+            plan: Plan {
+                prefix: index_prefix,
+                terms,
+            },
             memory: given.memory.or(file.memory).unwrap_or_default(),
-            max_clock_skew: given.max_clock_skew.or(file.max_clock_skew).unwrap_or_default().0,
+            max_clock_skew: given
+                .max_clock_skew
+                .or(file.max_clock_skew)
+                .unwrap_or_default()
+                .0,
         })
     }
 
     /// A client of the cluster that is given.
-    pub fn elasticsearch(&self) -> Result<Client, Failure> {
+    pub fn elasticsearch(&self) -> Result<Client, Error> {
         Client::new(&self.client_options()?)
     }
 
     /// The same for somebody who waits for the answer: it gives up within seconds.
-    pub fn elasticsearch_quick(&self) -> Result<Client, Failure> {
+    pub fn elasticsearch_quick(&self) -> Result<Client, Error> {
         let options = self.client_options()?;
-        Client::new(&ClientOptions { limits: options.limits.quick(), ..options })
+        Client::new(&ClientOptions {
+            limits: options.limits.quick(),
+            ..options
+        })
     }
 
     /// Where an old index is, and how its cluster is reached: the same way as ours, but with a login of its own. None if no
     /// old index is given.
-    pub fn old_index(&self, given: FromIndexArgs) -> Result<Option<(SecretString, ClientOptions)>, Failure> {
-        let Some(address) = given.address()? else { return Ok(None) };
+    pub fn old_index(
+        &self,
+        given: FromIndexArgs,
+    ) -> Result<Option<(SecretString, ClientOptions)>, Error> {
+        let Some(address) = given.address()? else {
+            return Ok(None);
+        };
         let is_plain = address.expose_secret().starts_with("http://");
-        let options = self.elasticsearch.options_for_anybody(address.clone(), self.memory);
+        let options = self
+            .elasticsearch
+            .options_for_anybody(address.clone(), self.memory);
         // That this cluster's connections are encrypted does not say that the other's are.
-        let options = ClientOptions { authority: options.authority.filter(|_| !is_plain), ..options };
+        let options = ClientOptions {
+            authority: options.authority.filter(|_| !is_plain),
+            ..options
+        };
         Ok(Some((address, given.log_in(options)?)))
     }
 
-    fn client_options(&self) -> Result<ClientOptions, Failure> {
+    fn client_options(&self) -> Result<ClientOptions, Error> {
         let addresses = self.elasticsearch.addresses().ok_or_else(|| {
-            Failure::usage("no Elasticsearch is given")
+            Error::usage("no Elasticsearch is given")
                 .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
         })?;
-        self.elasticsearch.client_options(addresses.clone(), self.memory)
+        self.elasticsearch
+            .client_options(addresses.clone(), self.memory)
     }
 
     /// Whether an Elasticsearch is given at all.
@@ -318,8 +400,13 @@ fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretStr
     sources.into_iter().flatten().next()
 }
 
-fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Failure> {
-    let unreadable = || Failure::usage(format!("the configuration file {} cannot be read", path.display()));
+fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Error> {
+    let unreadable = || {
+        Error::usage(format!(
+            "the configuration file {} cannot be read",
+            path.display()
+        ))
+    };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(error))?;
     // The message alone: the error's own display shows the line, which may hold a password.
     let message = |error: toml::de::Error| unreadable().caused_by(error.message().to_owned());
@@ -327,7 +414,10 @@ fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Failure> {
         .map_err(message)?
         .into_iter()
         .partition(|(key, _)| key.starts_with(elasticsearch::KEYS));
-    Ok((rest.try_into().map_err(message)?, elasticsearch.try_into().map_err(message)?))
+    Ok((
+        rest.try_into().map_err(message)?,
+        elasticsearch.try_into().map_err(message)?,
+    ))
 }
 
 /// A file in `$CREDENTIALS_DIRECTORY`, if it is there.
@@ -337,30 +427,45 @@ fn credential_file(name: &str) -> Option<PathBuf> {
 }
 
 /// A secret in `$CREDENTIALS_DIRECTORY`.
-fn credential(name: &str) -> Result<Option<SecretString>, Failure> {
+fn credential(name: &str) -> Result<Option<SecretString>, Error> {
     let Some(path) = credential_file(name) else {
         return Ok(None);
     };
     match std::fs::read_to_string(&path) {
         Ok(secret) => Ok(Some(secret.trim_end().into())),
-        Err(error) => Err(Failure::usage(format!("the credential {} cannot be read", path.display())).caused_by(error)),
+        Err(error) => Err(Error::usage(format!(
+            "the credential {} cannot be read",
+            path.display()
+        ))
+        .caused_by(error)),
     }
 }
 
 fn postgres_variables_are_set() -> bool {
-    ["PGHOST", "PGHOSTADDR", "PGDATABASE", "PGUSER", "PGPORT", "PGSERVICE"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some())
+    [
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGDATABASE",
+        "PGUSER",
+        "PGPORT",
+        "PGSERVICE",
+    ]
+    .iter()
+    .any(|name| std::env::var_os(name).is_some())
 }
 
 /// What Elasticsearch takes as the start of an index name.
-fn check_prefix(prefix: &str) -> Result<(), Failure> {
+fn check_prefix(prefix: &str) -> Result<(), Error> {
     const LONGEST: usize = 200;
-    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+    let fits =
+        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
     let starts_well = prefix.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
     if starts_well && prefix.len() <= LONGEST && prefix.chars().all(fits) {
         return Ok(());
     }
-    Err(Failure::usage(format!("'{prefix}' cannot be the prefix of index names"))
-        .hint("use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit"))
+    Err(
+        Error::usage(format!("'{prefix}' cannot be the prefix of index names")).hint(
+            "use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit",
+        ),
+    )
 }

@@ -11,7 +11,9 @@ use chrono::{DateTime, Days, Duration, LocalResult, NaiveDate, NaiveTime, TimeZo
 use serde::{Deserialize, Serialize};
 
 /// A civil date in the ledger's time zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
+)]
 #[sqlx(transparent)]
 #[serde(transparent)]
 pub struct Day(NaiveDate);
@@ -56,16 +58,23 @@ impl Day {
 
     /// The day `days` days earlier.
     pub fn minus(self, days: u32) -> Self {
-        Self(self.0.checked_sub_days(Days::new(u64::from(days))).unwrap_or(self.0))
+        Self(
+            self.0
+                .checked_sub_days(Days::new(u64::from(days)))
+                .unwrap_or(self.0),
+        )
     }
 
     /// The day so many days later; the last there is, if that is beyond it.
     pub fn plus(self, days: usize) -> Self {
-        let later = u64::try_from(days).ok().and_then(|days| self.0.checked_add_days(Days::new(days)));
+        let later = u64::try_from(days)
+            .ok()
+            .and_then(|days| self.0.checked_add_days(Days::new(days)));
         later.map_or(Self(Self::LAST), |date| Self(date.min(Self::LAST)))
     }
 
-    const POSTGRES_EPOCH: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
+    const POSTGRES_EPOCH: NaiveDate =
+        NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
 
     /// Days from the Postgres epoch, 2000-01-01: how a `date` travels in binary.
     pub fn postgres_days(self) -> i32 {
@@ -83,7 +92,11 @@ impl Day {
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // As documents name days by the thousand, the short way where nothing is to be padded.
-        if f.width().is_none() { fmt::Display::fmt(&self.0, f) } else { f.pad(&self.0.to_string()) }
+        if f.width().is_none() {
+            fmt::Display::fmt(&self.0, f)
+        } else {
+            f.pad(&self.0.to_string())
+        }
     }
 }
 
@@ -92,7 +105,9 @@ impl FromStr for Day {
 
     fn from_str(text: &str) -> Result<Self, DayError> {
         let well_formed = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-        let date = well_formed.then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()).flatten();
+        let date = well_formed
+            .then(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok())
+            .flatten();
         Self::new(date.ok_or_else(|| DayError::NotADate(text.to_owned()))?)
     }
 }
@@ -132,7 +147,11 @@ impl Period {
 
     /// Each day, earliest first.
     pub fn days(self) -> impl Iterator<Item = Day> {
-        self.from.0.iter_days().take_while(move |date| *date <= self.to.0).map(Day)
+        self.from
+            .0
+            .iter_days()
+            .take_while(move |date| *date <= self.to.0)
+            .map(Day)
     }
 }
 
@@ -173,8 +192,14 @@ impl TimeZone {
             // The clocks skip midnight: the day starts at the instant of the change, which is where the offset before
             // it puts midnight.
             LocalResult::None => {
-                let before = self.0.from_local_datetime(&(midnight - Duration::hours(3))).earliest();
-                before.map_or_else(|| midnight.and_utc(), |before| before.to_utc() + Duration::hours(3))
+                let before = self
+                    .0
+                    .from_local_datetime(&(midnight - Duration::hours(3)))
+                    .earliest();
+                before.map_or_else(
+                    || midnight.and_utc(),
+                    |before| before.to_utc() + Duration::hours(3),
+                )
             }
         }
     }
@@ -195,7 +220,9 @@ impl FromStr for TimeZone {
     type Err = UnknownTimeZone;
 
     fn from_str(name: &str) -> Result<Self, UnknownTimeZone> {
-        name.parse().map(Self).map_err(|_| UnknownTimeZone(name.to_owned()))
+        name.parse()
+            .map(Self)
+            .map_err(|_| UnknownTimeZone(name.to_owned()))
     }
 }
 
@@ -210,11 +237,25 @@ mod tests {
     #[test]
     fn only_dates_of_the_calendar_are_days() {
         assert_eq!(day("2020-02-29").to_string(), "2020-02-29");
-        for nonsense in ["2021-02-29", "2020-2-3", "20200216", "yesterday", "", "2020-02-16T00:00", "+020-02-16"] {
-            assert_eq!(nonsense.parse::<Day>(), Err(DayError::NotADate(nonsense.to_owned())));
+        for nonsense in [
+            "2021-02-29",
+            "2020-2-3",
+            "20200216",
+            "yesterday",
+            "",
+            "2020-02-16T00:00",
+            "+020-02-16",
+        ] {
+            assert_eq!(
+                nonsense.parse::<Day>(),
+                Err(DayError::NotADate(nonsense.to_owned()))
+            );
         }
         for out_of_range in ["1969-12-31", "9998-12-31", "9999-12-31"] {
-            assert_eq!(out_of_range.parse::<Day>(), Err(DayError::OutOfRange(out_of_range.to_owned())));
+            assert_eq!(
+                out_of_range.parse::<Day>(),
+                Err(DayError::OutOfRange(out_of_range.to_owned()))
+            );
         }
     }
 
@@ -230,18 +271,34 @@ mod tests {
     fn days_are_23_24_and_25_hours_long() {
         let zone: TimeZone = "Europe/Berlin".parse().unwrap();
         let hours = |d: &str| (zone.start_of(day(d).next()) - zone.start_of(day(d))).num_hours();
-        assert_eq!((hours("2020-03-28"), hours("2020-03-29"), hours("2020-10-25")), (24, 23, 25));
-        assert_eq!(zone.start_of(day("2020-03-29")).to_rfc3339(), "2020-03-28T23:00:00+00:00");
+        assert_eq!(
+            (
+                hours("2020-03-28"),
+                hours("2020-03-29"),
+                hours("2020-10-25")
+            ),
+            (24, 23, 25)
+        );
+        assert_eq!(
+            zone.start_of(day("2020-03-29")).to_rfc3339(),
+            "2020-03-28T23:00:00+00:00"
+        );
     }
 
     #[test]
     fn a_day_starts_at_the_first_instant_with_its_date_where_clocks_change_at_midnight() {
         // Beirut skips 00:00 to 01:00 on 2021-03-28; Havana repeats it on 2020-11-01.
-        for (zone, date) in [("Asia/Beirut", "2021-03-28"), ("America/Havana", "2020-11-01")] {
+        for (zone, date) in [
+            ("Asia/Beirut", "2021-03-28"),
+            ("America/Havana", "2020-11-01"),
+        ] {
             let zone: TimeZone = zone.parse().unwrap();
             let start = zone.start_of(day(date));
             assert_eq!(zone.day_of(start), day(date));
-            assert_eq!(zone.day_of(start - Duration::milliseconds(1)), day(date).previous());
+            assert_eq!(
+                zone.day_of(start - Duration::milliseconds(1)),
+                day(date).previous()
+            );
         }
     }
 
@@ -250,11 +307,18 @@ mod tests {
         assert_eq!(day("2000-01-01").postgres_days(), 0);
         assert_eq!(day("1999-12-31").postgres_days(), -1);
         for date in ["1970-01-01", "2020-02-29", "9998-12-30"] {
-            assert_eq!(Day::from_postgres_days(day(date).postgres_days()), Some(day(date)));
+            assert_eq!(
+                Day::from_postgres_days(day(date).postgres_days()),
+                Some(day(date))
+            );
         }
         // The greatest and the least stand for infinity.
-        for beyond in [i32::MIN, day("1970-01-01").postgres_days() - 1, day("9998-12-30").postgres_days() + 1, i32::MAX]
-        {
+        for beyond in [
+            i32::MIN,
+            day("1970-01-01").postgres_days() - 1,
+            day("9998-12-30").postgres_days() + 1,
+            i32::MAX,
+        ] {
             assert_eq!(Day::from_postgres_days(beyond), None);
         }
     }

@@ -32,16 +32,26 @@ impl Destination {
         let target = target_of(path)?;
         let is_elsewhere = |replaced: &Metadata| {
             // The links in /proc lead to files that their text does not name.
-            std::fs::metadata(&target)
-                .map_or(true, |found| (found.dev(), found.ino()) != (replaced.dev(), replaced.ino()))
+            std::fs::metadata(&target).map_or(true, |found| {
+                (found.dev(), found.ino()) != (replaced.dev(), replaced.ino())
+            })
         };
         if let Some(replaced) = &replaced
             && (!replaced.is_file() || is_elsewhere(replaced))
         {
-            let file = OpenOptions::new().write(true).truncate(replaced.is_file()).open(path)?;
-            return Ok(Self { file, renaming: None });
+            let file = OpenOptions::new()
+                .write(true)
+                .truncate(replaced.is_file())
+                .open(path)?;
+            return Ok(Self {
+                file,
+                renaming: None,
+            });
         }
-        let mut name = target.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
+        let mut name = target
+            .file_name()
+            .ok_or(io::ErrorKind::IsADirectory)?
+            .to_owned();
         name.push(format!(".{}.unfinished", std::process::id()));
         let temporary = target.with_file_name(name);
         let mut options = OpenOptions::new();
@@ -52,7 +62,10 @@ impl Destination {
         }
         // One of an earlier process with the same number is in nobody's way.
         let _ = std::fs::remove_file(&temporary);
-        let destination = Self { file: options.open(&temporary)?, renaming: Some((temporary, target)) };
+        let destination = Self {
+            file: options.open(&temporary)?,
+            renaming: Some((temporary, target)),
+        };
         if let Some(replaced) = replaced {
             destination.take_over(&replaced)?;
         }
@@ -71,7 +84,8 @@ impl Destination {
             mode &= !0o7070;
             tracing::warn!(%error, "the file that is replaced belongs to somebody else: it becomes yours");
         }
-        self.file.set_permissions(std::fs::Permissions::from_mode(mode))
+        self.file
+            .set_permissions(std::fs::Permissions::from_mode(mode))
     }
 
     /// Ends it: what was written is on the disk, under its name.
@@ -92,7 +106,9 @@ fn target_of(path: &Path) -> io::Result<PathBuf> {
         match std::fs::symlink_metadata(&target) {
             Ok(metadata) if metadata.is_symlink() => {
                 let link = std::fs::read_link(&target)?;
-                target = target.parent().map_or_else(|| link.clone(), |folder| folder.join(&link));
+                target = target
+                    .parent()
+                    .map_or_else(|| link.clone(), |folder| folder.join(&link));
             }
             _ => return Ok(target),
         }

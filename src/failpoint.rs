@@ -10,7 +10,9 @@ pub fn reach(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static TIMES: AtomicU64 = AtomicU64::new(0);
 
-    let Ok(wanted) = std::env::var("DAYBOOK_FAILPOINT") else { return };
+    let Ok(wanted) = std::env::var("DAYBOOK_FAILPOINT") else {
+        return;
+    };
     let (place, nth) = wanted.split_once(':').unwrap_or((&wanted, "1"));
     if place == name && TIMES.fetch_add(1, Ordering::SeqCst) + 1 == nth.parse().unwrap_or(1) {
         // No destructors, no goodbyes to servers.

@@ -4,13 +4,20 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 
 /// Does the work unless the program is interrupted meanwhile; then drops it. A posting that is not committed is rolled
 /// back by the server.
-pub async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::failed("listening for signals failed").caused_by(error));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+pub async fn unless_interrupted<T>(
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| Error::failed("listening for signals failed").caused_by(error))
+    };
+    let (mut interrupt, mut terminate) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+    );
     tokio::select! {
         outcome = work => outcome,
         _ = interrupt.recv() => Err(interrupted()),
@@ -18,6 +25,7 @@ pub async fn unless_interrupted<T>(work: impl Future<Output = Result<T, Failure>
     }
 }
 
-fn interrupted() -> Failure {
-    Failure::new(Exit::Interrupted, "interrupted; nothing is half-posted").hint("run the command again to go on")
+fn interrupted() -> Error {
+    Error::new(Exit::Interrupted, "interrupted; nothing is half-posted")
+        .hint("run the command again to go on")
 }

@@ -23,7 +23,9 @@ pub fn start(verbose: u8) {
         _ => "info,daybook=debug",
     };
     let registry = tracing_subscriber::registry().with(EnvFilter::new(level));
-    let journal = stderr_is_journal().then(|| tracing_journald::layer().ok()).flatten();
+    let journal = stderr_is_journal()
+        .then(|| tracing_journald::layer().ok())
+        .flatten();
     if let Some(journal) = journal {
         registry.with(Escaping(journal)).init();
     } else {
@@ -42,7 +44,11 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     let value = one_line(&value);
     match field.name() {
         "message" => writer.write_str(&value),
-        name => write!(writer, "{}={value}", name.strip_prefix("r#").unwrap_or(name)),
+        name => write!(
+            writer,
+            "{}={value}",
+            name.strip_prefix("r#").unwrap_or(name)
+        ),
     }
 }
 
@@ -57,12 +63,21 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
         let (Some(any), true) = (fields.iter().next(), texts.0.len() <= MOST_FIELDS) else {
             return self.0.on_event(event, context);
         };
-        let texts: Vec<_> = texts.0.iter().map(|(field, text)| (field, display(text))).collect();
+        let texts: Vec<_> = texts
+            .0
+            .iter()
+            .map(|(field, text)| (field, display(text)))
+            .collect();
         // A set of values is made of an array alone; a field without a value is left out.
         let values: [(&Field, Option<&dyn Value>); MOST_FIELDS] = std::array::from_fn(|n| {
-            texts.get(n).map_or((&any, None), |(field, text)| (*field, Some(text as &dyn Value)))
+            texts.get(n).map_or((&any, None), |(field, text)| {
+                (*field, Some(text as &dyn Value))
+            })
         });
-        self.0.on_event(&Event::new(event.metadata(), &fields.value_set(&values)), context);
+        self.0.on_event(
+            &Event::new(event.metadata(), &fields.value_set(&values)),
+            context,
+        );
     }
 }
 
@@ -78,7 +93,8 @@ impl Visit for Texts {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.push((field.clone(), one_line(&format!("{value:?}")).into_owned()));
+        self.0
+            .push((field.clone(), one_line(&format!("{value:?}")).into_owned()));
     }
 }
 
@@ -106,7 +122,9 @@ mod tests {
     impl<S: Subscriber> Layer<S> for Kept {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut fields = Vec::new();
-            event.record(&mut |field: &Field, value: &dyn fmt::Debug| fields.push(format!("{field}={value:?}")));
+            event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+                fields.push(format!("{field}={value:?}"))
+            });
             self.0.lock().unwrap().push(fields.join(" "));
         }
     }
@@ -122,6 +140,9 @@ mod tests {
         });
         let shown = "x\\u001b[31m\\u202e\\nentry 9: forged";
         let expected = format!("message=it says {shown} reason={shown} rows=7 index={shown}");
-        assert_eq!(*kept.lock().unwrap(), [expected, "message=plain".to_owned()]);
+        assert_eq!(
+            *kept.lock().unwrap(),
+            [expected, "message=plain".to_owned()]
+        );
     }
 }

@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use daybook::cli::Cli;
 use daybook::command;
-use daybook::failure::Exit;
+use daybook::error::Exit;
 use daybook::output::Output;
 
 fn main() -> ExitCode {
@@ -16,7 +16,8 @@ fn main() -> ExitCode {
         Err(error) => {
             // Help and version are no errors; whether anybody reads them is not ours.
             let _ = match error.kind() {
-                ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ErrorKind::MissingSubcommand
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     write!(std::io::stderr(), "{}", Cli::command().render_help())
                 }
                 _ => error.print(),
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     let output = Output::new(cli.json);
     daybook::logging::start(cli.verbose);
     let exit = command::run(cli, output).unwrap_or_else(|failure| {
-        output.tell_failure(&failure);
+        output.report_error(&failure);
         failure.exit()
     });
     ExitCode::from(exit.code())

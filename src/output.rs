@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::logging::stderr_is_journal;
 use crate::printable::{one_line, printable};
 
@@ -39,12 +39,17 @@ impl Output {
     }
 
     /// Tells a result: as text for people, as fields for machines.
-    pub fn tell(self, message_type: &str, fields: impl Serialize, text: impl fmt::Display) {
+    pub fn report(self, message_type: &str, fields: impl Serialize, text: impl fmt::Display) {
         if self.json {
-            let message = Message { message_type, fields };
+            let message = Message {
+                message_type,
+                fields,
+            };
             match serde_json::to_string(&message) {
                 Ok(line) => print_line(&line),
-                Err(error) => tracing::error!(message_type, %error, "a message cannot be written as JSON"),
+                Err(error) => {
+                    tracing::error!(message_type, %error, "a message cannot be written as JSON")
+                }
             }
         } else {
             let text = text.to_string();
@@ -62,20 +67,28 @@ impl Output {
     }
 
     /// Tells a failure: on stderr for people, as a message for machines.
-    pub fn tell_failure(self, failure: &Failure) {
+    pub fn report_error(self, failure: &Error) {
         #[derive(Serialize)]
         struct Fields<'a> {
             exit_code: u8,
             message: &'a str,
             hint: Option<&'a str>,
         }
-        let (message, hint) = (failure.message(), failure.way_out());
+        let (message, hint) = (failure.message(), failure.hint_text());
         if self.json {
-            let fields = Fields { exit_code: failure.exit().code(), message: &message, hint };
-            self.tell("error", fields, "");
+            let fields = Fields {
+                exit_code: failure.exit().code(),
+                message: &message,
+                hint,
+            };
+            self.report("error", fields, "");
         }
         // The journal takes a line's priority from its start: error, and notice for the way out.
-        let (error, notice) = if stderr_is_journal() { ("<3>", "<5>") } else { ("", "") };
+        let (error, notice) = if stderr_is_journal() {
+            ("<3>", "<5>")
+        } else {
+            ("", "")
+        };
         let message = one_line(&message);
         let mut stderr = io::stderr().lock();
         // If nobody reads stderr there is nobody left to tell.
@@ -109,7 +122,9 @@ pub struct Grouped<T>(pub T);
 impl<T: fmt::Display> fmt::Display for Grouped<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plain = self.0.to_string();
-        let (sign, digits) = plain.strip_prefix('-').map_or(("", plain.as_str()), |digits| ("-", digits));
+        let (sign, digits) = plain
+            .strip_prefix('-')
+            .map_or(("", plain.as_str()), |digits| ("-", digits));
         let mut text = sign.to_owned();
         for (place, digit) in digits.chars().enumerate() {
             if place > 0 && (digits.len() - place).is_multiple_of(3) {
@@ -134,6 +149,17 @@ mod tests {
     #[test]
     fn numbers_are_grouped_by_thousands() {
         let shown = [0, 7, 999, 1000, 383_011_472, -1000, i64::MIN].map(|n| Grouped(n).to_string());
-        assert_eq!(shown, ["0", "7", "999", "1,000", "383,011,472", "-1,000", "-9,223,372,036,854,775,808"]);
+        assert_eq!(
+            shown,
+            [
+                "0",
+                "7",
+                "999",
+                "1,000",
+                "383,011,472",
+                "-1,000",
+                "-9,223,372,036,854,775,808"
+            ]
+        );
     }
 }

@@ -54,11 +54,20 @@ mod tests {
     fn what_hides_is_escaped_as_json_escapes_it_and_all_else_is_kept() {
         let plain = "Zürich, São Paulo → 東京, عمان 👍 \\u";
         assert!(matches!(one_line(plain), Cow::Borrowed(shown) if shown == plain));
-        assert_eq!(one_line("a\u{1b}[31mb\r\n\tc\u{7f}\u{9b}"), "a\\u001b[31mb\\r\\n\\tc\\u007f\\u009b");
-        assert_eq!(printable("a\nb\u{202e}c\u{200b}\u{2066}\u{e0041}"), "a\nb\\u202ec\\u200b\\u2066\\udb40\\udc41");
+        assert_eq!(
+            one_line("a\u{1b}[31mb\r\n\tc\u{7f}\u{9b}"),
+            "a\\u001b[31mb\\r\\n\\tc\\u007f\\u009b"
+        );
+        assert_eq!(
+            printable("a\nb\u{202e}c\u{200b}\u{2066}\u{e0041}"),
+            "a\nb\\u202ec\\u200b\\u2066\\udb40\\udc41"
+        );
         let json = serde_json::to_string("x\u{1b}\n\u{202e}\u{e0041}y").unwrap();
         let shown = printable(&json);
         assert!(!shown.chars().any(is_hidden), "{shown}");
-        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), "x\u{1b}\n\u{202e}\u{e0041}y");
+        assert_eq!(
+            serde_json::from_str::<String>(&shown).unwrap(),
+            "x\u{1b}\n\u{202e}\u{e0041}y"
+        );
     }
 }

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
 use crate::config::Memory;
 use crate::day::Day;
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader, StoredRow};
@@ -45,7 +45,7 @@ pub async fn reverse(
     entry_id: EntryId,
     reason: &str,
     memory: Memory,
-) -> Result<Report, Failure> {
+) -> Result<Report, Error> {
     // All that is decided below is decided as of this entry: the posting is refused if another came in between.
     let head = reader.head().await?;
     let entry = find(reader, entry_id, head).await?;
@@ -83,13 +83,15 @@ pub async fn reverse(
 }
 
 /// The entry, if it is there and was not reversed yet.
-async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<Entry, Failure> {
+async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<Entry, Error> {
     let Some(entry) = reader.entry(entry_id).await? else {
-        return Err(Failure::failed(format!("there is no entry {entry_id} to reverse: the newest is {head}"))
-            .hint("`daybook log` lists the entries"));
+        return Err(Error::failed(format!(
+            "there is no entry {entry_id} to reverse: the newest is {head}"
+        ))
+        .hint("`daybook log` lists the entries"));
     };
     if let Some(reversal) = entry.reversed_by {
-        return Err(Failure::failed(format!("entry {entry_id} was reversed already, by entry {reversal}")).hint(format!(
+        return Err(Error::failed(format!("entry {entry_id} was reversed already, by entry {reversal}")).hint(format!(
             "nothing was posted; to let entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events anew, run `daybook apply --day {}`",
             entry.day
         )));
@@ -98,10 +100,18 @@ async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<E
 }
 
 /// The opposite of an entry's rows, from one recordset on, as much of it as fits in memory.
-async fn opposite(reader: &mut Reader, entry: &Entry, from: Uuid, memory: Memory) -> Result<Part, Failure> {
+async fn opposite(
+    reader: &mut Reader,
+    entry: &Entry,
+    from: Uuid,
+    memory: Memory,
+) -> Result<Part, Error> {
     let entry_id = entry.entry_id;
     let overflow = |error: Overflow| {
-        Failure::failed(format!("making the opposite of entry {entry_id} failed, nothing was posted")).caused_by(error)
+        Error::failed(format!(
+            "making the opposite of entry {entry_id} failed, nothing was posted"
+        ))
+        .caused_by(error)
     };
     let mut opposite = Aggregation::of_part(from, memory.for_counting());
     let mut rows = 0;
@@ -113,14 +123,19 @@ async fn opposite(reader: &mut Reader, entry: &Entry, from: Uuid, memory: Memory
         .await?;
     if rows != entry.delta_rows {
         let said = entry.delta_rows;
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "entry {entry_id} has {rows} rows, but its header says {said}: nothing was posted"
         ))
-        .hint("somebody has tampered with the ledger: `daybook verify --ledger` names what is wrong"));
+        .hint(
+            "somebody has tampered with the ledger: `daybook verify --ledger` names what is wrong",
+        ));
     }
     let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
     let broken_off = |error: tokio::task::JoinError| {
-        Failure::failed(format!("making the opposite of entry {entry_id} was broken off")).caused_by(error)
+        Error::failed(format!(
+            "making the opposite of entry {entry_id} was broken off"
+        ))
+        .caused_by(error)
     };
     finished.map_err(broken_off)?.map_err(overflow)
 }
@@ -130,7 +145,9 @@ impl Report {
     fn of(entry: &Entry, entries: &[Entry]) -> Self {
         let restores = entry.reverses;
         let posted_since = entries.iter().map(|other| other.entry_id);
-        let posted_since = posted_since.filter(|other| restores.is_some() && *other > entry.entry_id).collect();
+        let posted_since = posted_since
+            .filter(|other| restores.is_some() && *other > entry.entry_id)
+            .collect();
         Self {
             entry_id: None,
             entry_hash: None,

@@ -54,14 +54,22 @@ pub fn open(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
 }
 
 /// The text of a stream; what gzip or zstd packed comes unpacked.
-pub fn unpacked<'a>(mut packed: impl BufRead + Send + 'a) -> io::Result<Box<dyn BufRead + Send + 'a>> {
+pub fn unpacked<'a>(
+    mut packed: impl BufRead + Send + 'a,
+) -> io::Result<Box<dyn BufRead + Send + 'a>> {
     let mut first = Vec::new();
     packed.by_ref().take(TELLING).read_to_end(&mut first)?;
     let packing = Packing::of(&first);
     let whole = Cursor::new(first).chain(packed);
     Ok(match packing {
-        Packing::Gzip => Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(whole))),
-        Packing::Zstd => Box::new(BufReader::with_capacity(BUFFER_BYTES, zstd::Decoder::with_buffer(whole)?)),
+        Packing::Gzip => Box::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            MultiGzDecoder::new(whole),
+        )),
+        Packing::Zstd => Box::new(BufReader::with_capacity(
+            BUFFER_BYTES,
+            zstd::Decoder::with_buffer(whole)?,
+        )),
         Packing::Plain | Packing::Zip => Box::new(whole),
     })
 }

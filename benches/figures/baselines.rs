@@ -7,7 +7,7 @@ use futures_util::TryStreamExt as _;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::Failure;
+use crate::Error;
 use crate::documents::Documents;
 use crate::elastic::Elastic;
 use crate::postgres::connect;
@@ -23,7 +23,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 const COPY_TABLE: &str = "bench_copy_in.interaction_delta";
 
 /// `copy-out`: the day's source rows as the program asks for them (src/event/source.rs), thrown away.
-pub async fn copy_out(source_url: &str, day: NaiveDate) -> Result<f64, Failure> {
+pub async fn copy_out(source_url: &str, day: NaiveDate) -> Result<f64, Error> {
     let mut connection = connect(source_url).await?;
     let bound = |day: NaiveDate| day.format("%Y-%m-%dT00:00:00+00");
     let next_day = day.succ_opt().ok_or("the day has no next")?;
@@ -42,14 +42,18 @@ pub async fn copy_out(source_url: &str, day: NaiveDate) -> Result<f64, Failure> 
 }
 
 /// Reading every delta row of a ledger once, all its columns, thrown away.
-pub async fn read_ledger(ledger_url: &str) -> Result<f64, Failure> {
+pub async fn read_ledger(ledger_url: &str) -> Result<f64, Error> {
     let mut connection = connect(ledger_url).await?;
     let start = Stopwatch::start();
-    throw_away(&mut connection, "COPY daybook.interaction_delta TO STDOUT (FORMAT binary)").await?;
+    throw_away(
+        &mut connection,
+        "COPY daybook.interaction_delta TO STDOUT (FORMAT binary)",
+    )
+    .await?;
     Ok(start.elapsed().as_secs_f64())
 }
 
-async fn throw_away(connection: &mut PgConnection, copy: &str) -> Result<(), Failure> {
+async fn throw_away(connection: &mut PgConnection, copy: &str) -> Result<(), Error> {
     let mut messages = connection.copy_out_raw(copy).await?;
     while let Some(message) = messages.try_next().await? {
         drop(message);
@@ -58,9 +62,10 @@ async fn throw_away(connection: &mut PgConnection, copy: &str) -> Result<(), Fai
 }
 
 /// The rows of a ledger in the binary form of COPY, in chunks, held in memory.
-pub async fn rows(ledger_url: &str) -> Result<Vec<Bytes>, Failure> {
+pub async fn rows(ledger_url: &str) -> Result<Vec<Bytes>, Error> {
     let mut connection = connect(ledger_url).await?;
-    let sql = format!("COPY (SELECT {COLUMNS} FROM daybook.interaction_delta) TO STDOUT (FORMAT binary)");
+    let sql =
+        format!("COPY (SELECT {COLUMNS} FROM daybook.interaction_delta) TO STDOUT (FORMAT binary)");
     let mut messages = connection.copy_out_raw(&sql).await?;
     let (mut chunks, mut chunk) = (Vec::new(), Vec::new());
     while let Some(message) = messages.try_next().await? {
@@ -74,18 +79,23 @@ pub async fn rows(ledger_url: &str) -> Result<Vec<Bytes>, Failure> {
 }
 
 /// `copy-in`: finished rows into an empty table with the same keys and the same compression, committed.
-pub async fn copy_in(ledger_url: &str, rows: &[Bytes]) -> Result<f64, Failure> {
+pub async fn copy_in(ledger_url: &str, rows: &[Bytes]) -> Result<f64, Error> {
     let mut connection = connect(ledger_url).await?;
     let table = format!(
         "CREATE SCHEMA IF NOT EXISTS bench_copy_in;
          DROP TABLE IF EXISTS {COPY_TABLE};
          CREATE TABLE {COPY_TABLE} (LIKE daybook.interaction_delta INCLUDING ALL)"
     );
-    sqlx::raw_sql(AssertSqlSafe(table)).execute(&mut connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(table))
+        .execute(&mut connection)
+        .await?;
     let start = Stopwatch::start();
     let mut transaction = connection.begin().await?;
-    let mut copy =
-        transaction.copy_in_raw(&format!("COPY {COPY_TABLE} ({COLUMNS}) FROM STDIN (FORMAT binary)")).await?;
+    let mut copy = transaction
+        .copy_in_raw(&format!(
+            "COPY {COPY_TABLE} ({COLUMNS}) FROM STDIN (FORMAT binary)"
+        ))
+        .await?;
     for chunk in rows {
         copy.send(&chunk[..]).await?;
     }
@@ -105,9 +115,12 @@ pub struct Bulk {
 
 impl Bulk {
     /// Sends the documents, so many requests at once.
-    pub async fn send(&self, elastic: &Elastic, at_once: usize) -> Result<f64, Failure> {
-        let settings =
-            if self.unread { json!({ "refresh_interval": "-1", "number_of_replicas": 0 }) } else { json!({}) };
+    pub async fn send(&self, elastic: &Elastic, at_once: usize) -> Result<f64, Error> {
+        let settings = if self.unread {
+            json!({ "refresh_interval": "-1", "number_of_replicas": 0 })
+        } else {
+            json!({})
+        };
         let index = "bench-baseline";
         elastic.create_like(index, &self.model, settings).await?;
         let seconds = self.documents.send(elastic, index, at_once).await?;
@@ -116,7 +129,7 @@ impl Bulk {
     }
 
     /// The number of requests at once, of 1 to 4, that is the fastest here.
-    pub async fn best_at_once(&self, setting: &Setting) -> Result<usize, Failure> {
+    pub async fn best_at_once(&self, setting: &Setting) -> Result<usize, Error> {
         let mut best = (1, f64::INFINITY);
         for at_once in 1..=if setting.smoke { 1 } else { 4 } {
             let seconds = self.send(&setting.elastic, at_once).await?;

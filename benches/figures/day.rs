@@ -4,7 +4,7 @@ use chrono::NaiveDate;
 use daybook::clock::Stopwatch;
 use serde_json::json;
 
-use crate::Failure;
+use crate::Error;
 use crate::baselines::{self, Bulk};
 use crate::documents::Documents;
 use crate::ledger::Fresh;
@@ -18,7 +18,7 @@ use crate::table::{Figure, Goal, Ratio, Samples, Table};
 const MOST_BYTES: usize = 2_000_000_000;
 
 /// The published day, as the timer's run does it.
-pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
+pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), Error> {
     let day: NaiveDate = REAL_DAY.parse()?;
     let mut samples = Samples::default();
     for _ in 0..setting.runs(5) {
@@ -29,17 +29,40 @@ pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), F
         samples.add("peak", whole.peak_megabytes);
         // Comparing what they count has run them already.
         if !setting.smoke {
-            samples.add("modern", peers::run(Peer::Modern, setting, Size::S, day).await?.seconds);
-            samples.add("old", peers::run(Peer::Old, setting, Size::S, day).await?.seconds);
+            samples.add(
+                "modern",
+                peers::run(Peer::Modern, setting, Size::S, day)
+                    .await?
+                    .seconds,
+            );
+            samples.add(
+                "old",
+                peers::run(Peer::Old, setting, Size::S, day).await?.seconds,
+            );
         }
     }
     let apply = || samples.of("apply");
-    table.add(Figure::new("S: whole apply, from process start", "s", apply()).goal(Goal::MedianAtMost(1.5)));
     table.add(
-        Figure::new("S: the program's own processor time", "ms", samples.of("own")).goal(Goal::MedianAtMost(50.0)),
+        Figure::new("S: whole apply, from process start", "s", apply())
+            .goal(Goal::MedianAtMost(1.5)),
     );
-    table.add(Figure::new("S: peak of resident memory", "MB", samples.of("peak")));
-    for (peer, name) in [("modern", "S: whole apply, modern Python"), ("old", "S: whole apply, the old way")] {
+    table.add(
+        Figure::new(
+            "S: the program's own processor time",
+            "ms",
+            samples.of("own"),
+        )
+        .goal(Goal::MedianAtMost(50.0)),
+    );
+    table.add(Figure::new(
+        "S: peak of resident memory",
+        "MB",
+        samples.of("peak"),
+    ));
+    for (peer, name) in [
+        ("modern", "S: whole apply, modern Python"),
+        ("old", "S: whole apply, the old way"),
+    ] {
         let theirs = samples.of(peer);
         if !theirs.is_empty() {
             table.add(Figure::new(name, "s", apply()).against(peer, theirs, Ratio::TimesAsFast));
@@ -49,8 +72,13 @@ pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), F
 }
 
 /// M or L. Of L, baselines that would have to be held in memory are left out, and so are the peers.
-pub async fn measure_large(setting: &Setting, size: Size, table: &mut Table) -> Result<(), Failure> {
-    let large = Large { setting, size, name: if size == Size::M { "M" } else { "L" }, day: setting.first_day };
+pub async fn measure_large(setting: &Setting, size: Size, table: &mut Table) -> Result<(), Error> {
+    let large = Large {
+        setting,
+        size,
+        name: if size == Size::M { "M" } else { "L" },
+        day: setting.first_day,
+    };
     if setting.wants("steps") {
         large.steps(table).await?;
     }
@@ -84,17 +112,24 @@ impl Large<'_> {
     }
 
     fn memory(&self, name: &str, values: Vec<f64>) -> Figure {
-        self.figure(name, "MB", values).goal(Goal::EveryAtMost(if self.size == Size::M { 300.0 } else { 600.0 }))
+        self.figure(name, "MB", values)
+            .goal(Goal::EveryAtMost(if self.size == Size::M {
+                300.0
+            } else {
+                600.0
+            }))
     }
 
     /// Reading, posting and projecting, each for itself, and projecting within `apply`.
-    async fn steps(&self, table: &mut Table) -> Result<(), Failure> {
+    async fn steps(&self, table: &mut Table) -> Result<(), Error> {
         let day = self.day.to_string();
         let mut samples = Samples::default();
         let (mut rows, mut bulk) = (None, None);
         for run in 0..self.runs() {
             self.say("steps", run);
-            let daybook = Fresh::without_terms(self.size).before(self.setting, self.day).await?;
+            let daybook = Fresh::without_terms(self.size)
+                .before(self.setting, self.day)
+                .await?;
             let copy_out = baselines::copy_out(&daybook.source_url, self.day).await?;
             samples.add("copy-out", copy_out);
             let read = daybook.run(&["apply", "--day", &day, "--dry-run"])?;
@@ -109,7 +144,10 @@ impl Large<'_> {
                     None => rows.insert(baselines::rows(&daybook.ledger_url).await?),
                 };
                 settle(&daybook.ledger_url).await?;
-                samples.add("copies", copy_out + baselines::copy_in(&daybook.ledger_url, rows).await?);
+                samples.add(
+                    "copies",
+                    copy_out + baselines::copy_in(&daybook.ledger_url, rows).await?,
+                );
             }
             settle(&daybook.ledger_url).await?;
             let project = daybook.run(&["project"])?;
@@ -123,12 +161,18 @@ impl Large<'_> {
             }
             // L is read back, as it is counted in several parts.
             if self.has_all_baselines() {
-                let daybook = Fresh::without_terms(self.size).before(self.setting, self.day).await?;
+                let daybook = Fresh::without_terms(self.size)
+                    .before(self.setting, self.day)
+                    .await?;
                 let whole = self.apply(&daybook)?;
                 let before = whole.number("read_seconds")? + whole.number("post_seconds")?;
                 samples.add("rest of apply", whole.seconds - before);
             }
-            for (name, ended) in [("read peak", read), ("post peak", post), ("project peak", project)] {
+            for (name, ended) in [
+                ("read peak", read),
+                ("post peak", post),
+                ("project peak", project),
+            ] {
                 samples.add(name, ended.peak_megabytes);
             }
         }
@@ -141,46 +185,94 @@ impl Large<'_> {
         let read = self.figure("source → deltas in memory", "s", samples.of("read"));
         let read = read.against("copy-out", copy_out(), Ratio::Of);
         // L is for its memory: what is counted in several parts is read several times.
-        table.add(if self.size == Size::M { read.goal(Goal::RatioAtMost(1.5)) } else { read });
-        let dry_run = self.figure("source → deltas, the whole process", "s", samples.of("dry run"));
+        table.add(if self.size == Size::M {
+            read.goal(Goal::RatioAtMost(1.5))
+        } else {
+            read
+        });
+        let dry_run = self.figure(
+            "source → deltas, the whole process",
+            "s",
+            samples.of("dry run"),
+        );
         table.add(dry_run.against("copy-out", copy_out(), Ratio::Of));
         let post = self.figure("source → committed ledger", "s", samples.of("post"));
-        let project = self.figure("ledger → daily and totals documents", "s", samples.of("project"));
+        let project = self.figure(
+            "ledger → daily and totals documents",
+            "s",
+            samples.of("project"),
+        );
         if self.has_all_baselines() {
-            table.add(post.against("copy-out + copy-in", samples.of("copies"), Ratio::Of).goal(Goal::RatioAtMost(1.2)));
-            table.add(project.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtMost(1.15)));
-            let rest = self.figure("posted → daily and totals documents, in apply", "s", samples.of("rest of apply"));
-            table.add(rest.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtMost(1.15)));
+            table.add(
+                post.against("copy-out + copy-in", samples.of("copies"), Ratio::Of)
+                    .goal(Goal::RatioAtMost(1.2)),
+            );
+            table.add(
+                project
+                    .against("bulk", samples.of("bulk"), Ratio::Of)
+                    .goal(Goal::RatioAtMost(1.15)),
+            );
+            let rest = self.figure(
+                "posted → daily and totals documents, in apply",
+                "s",
+                samples.of("rest of apply"),
+            );
+            table.add(
+                rest.against("bulk", samples.of("bulk"), Ratio::Of)
+                    .goal(Goal::RatioAtMost(1.15)),
+            );
         } else {
             table.add(post);
             table.add(project);
         }
         table.add(self.memory("peak of resident memory, reading", samples.of("read peak")));
         table.add(self.memory("peak of resident memory, posting", samples.of("post peak")));
-        table.add(self.memory("peak of resident memory, projecting", samples.of("project peak")));
+        table.add(self.memory(
+            "peak of resident memory, projecting",
+            samples.of("project peak"),
+        ));
     }
 
     /// The whole of `apply`, without stats-terms, as the peers keep nothing like it.
-    async fn whole(&self, table: &mut Table) -> Result<(), Failure> {
+    async fn whole(&self, table: &mut Table) -> Result<(), Error> {
         let mut samples = Samples::default();
         for run in 0..self.runs() {
             self.say("apply", run);
-            let daybook = Fresh::without_terms(self.size).before(self.setting, self.day).await?;
+            let daybook = Fresh::without_terms(self.size)
+                .before(self.setting, self.day)
+                .await?;
             let whole = self.apply(&daybook)?;
             samples.add("apply", whole.seconds);
             samples.add("own", whole.cpu_seconds);
             samples.add("peak", whole.peak_megabytes);
             if self.has_all_baselines() {
-                samples.add("modern", peers::run(Peer::Modern, self.setting, self.size, self.day).await?.seconds);
-                samples.add("old", peers::run(Peer::Old, self.setting, self.size, self.day).await?.seconds);
+                samples.add(
+                    "modern",
+                    peers::run(Peer::Modern, self.setting, self.size, self.day)
+                        .await?
+                        .seconds,
+                );
+                samples.add(
+                    "old",
+                    peers::run(Peer::Old, self.setting, self.size, self.day)
+                        .await?
+                        .seconds,
+                );
             }
         }
         let apply = |name: &str| self.figure(name, "s", samples.of("apply"));
         if self.has_all_baselines() {
-            let old = apply("whole apply, the old way").against("old", samples.of("old"), Ratio::TimesAsFast);
+            let old = apply("whole apply, the old way").against(
+                "old",
+                samples.of("old"),
+                Ratio::TimesAsFast,
+            );
             table.add(old.goal(Goal::RatioAtLeast(8.0)));
-            let modern =
-                apply("whole apply, modern Python").against("modern", samples.of("modern"), Ratio::TimesAsFast);
+            let modern = apply("whole apply, modern Python").against(
+                "modern",
+                samples.of("modern"),
+                Ratio::TimesAsFast,
+            );
             table.add(modern.goal(Goal::RatioAtLeast(3.0)));
         } else {
             table.add(apply("whole apply, without terms"));
@@ -191,10 +283,14 @@ impl Large<'_> {
     }
 
     /// What stats-terms costs: `apply` with it, and its fold for one more day.
-    async fn terms(&self, table: &mut Table) -> Result<(), Failure> {
+    async fn terms(&self, table: &mut Table) -> Result<(), Error> {
         // L has one day alone, whose terms take a quarter of an hour.
         let runs = if self.size == Size::M { self.runs() } else { 1 };
-        let next_day = self.day.succ_opt().ok_or("the day has no next")?.to_string();
+        let next_day = self
+            .day
+            .succ_opt()
+            .ok_or("the day has no next")?
+            .to_string();
         let mut samples = Samples::default();
         let mut bulk = None;
         for run in 0..runs {
@@ -209,10 +305,15 @@ impl Large<'_> {
             daybook.run(&["apply", "--day", &next_day, "--no-project"])?;
             settle(&daybook.ledger_url).await?;
             let project = daybook.run(&["project"])?;
-            let terms = project.messages("projected").into_iter().find(|message| message["projection"] == "terms");
+            let terms = project
+                .messages("projected")
+                .into_iter()
+                .find(|message| message["projection"] == "terms");
             let seconds = terms.as_ref().and_then(|terms| terms["seconds"].as_f64());
             let written = terms.as_ref().and_then(|terms| terms["documents"].as_f64());
-            let (seconds, written) = seconds.zip(written).ok_or("project says nothing of the terms")?;
+            let (seconds, written) = seconds
+                .zip(written)
+                .ok_or("project says nothing of the terms")?;
             samples.add("fold", seconds);
             samples.add("written", written);
             samples.add("fold peak", project.peak_megabytes);
@@ -225,15 +326,22 @@ impl Large<'_> {
         table.add(self.figure("whole apply, with terms", "s", samples.of("apply")));
         table.add(self.memory("peak of resident memory, with terms", samples.of("peak")));
         if self.size == Size::M {
-            table.add(self.figure("documents of terms that a second day touches", "", samples.of("written")));
+            table.add(self.figure(
+                "documents of terms that a second day touches",
+                "",
+                samples.of("written"),
+            ));
             let fold = self.figure("fold of a second day's terms", "s", samples.of("fold"));
-            table.add(fold.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtMost(2.0)));
+            table.add(
+                fold.against("bulk", samples.of("bulk"), Ratio::Of)
+                    .goal(Goal::RatioAtMost(2.0)),
+            );
             table.add(self.memory("peak of resident memory, fold", samples.of("fold peak")));
         }
         Ok(())
     }
 
-    fn apply(&self, daybook: &Daybook) -> Result<Ended, Failure> {
+    fn apply(&self, daybook: &Daybook) -> Result<Ended, Error> {
         daybook.run(&["apply", "--day", &self.day.to_string()])
     }
 
@@ -250,38 +358,60 @@ struct Finished {
 
 impl Finished {
     /// The daily and the totals documents.
-    async fn of_day(setting: &Setting) -> Result<Self, Failure> {
+    async fn of_day(setting: &Setting) -> Result<Self, Error> {
         let mut parts = Vec::new();
         for model in [PREFIX.to_owned(), format!("{PREFIX}-totals")] {
-            let documents = Documents::read(&setting.elastic, &model, json!({ "match_all": {} }), MOST_BYTES).await?;
-            parts.push(Bulk { documents, model, unread: false });
+            let documents = Documents::read(
+                &setting.elastic,
+                &model,
+                json!({ "match_all": {} }),
+                MOST_BYTES,
+            )
+            .await?;
+            parts.push(Bulk {
+                documents,
+                model,
+                unread: false,
+            });
         }
         Self::tried(setting, parts).await
     }
 
     /// The documents of terms that the last entry touched, as far as memory reaches.
-    async fn of_terms(setting: &Setting) -> Result<Self, Failure> {
+    async fn of_terms(setting: &Setting) -> Result<Self, Error> {
         let model = format!("{PREFIX}-terms");
         // The empty day, the day, and the second day.
         let touched = json!({ "term": { "entry_id": 3 } });
         let documents = Documents::read(&setting.elastic, &model, touched, MOST_BYTES).await?;
-        Self::tried(setting, vec![Bulk { documents, model, unread: false }]).await
+        Self::tried(
+            setting,
+            vec![Bulk {
+                documents,
+                model,
+                unread: false,
+            }],
+        )
+        .await
     }
 
-    async fn tried(setting: &Setting, parts: Vec<Bulk>) -> Result<Self, Failure> {
+    async fn tried(setting: &Setting, parts: Vec<Bulk>) -> Result<Self, Error> {
         let start = Stopwatch::start();
         let first = parts.first().ok_or("there are no documents")?;
         let at_once = first.best_at_once(setting).await?;
         eprintln!(
             "  bulk: {} documents, {} MB, best with {at_once} requests at once (found in {:.0} s)",
             parts.iter().map(|part| part.documents.count).sum::<u64>(),
-            parts.iter().map(|part| part.documents.bytes()).sum::<usize>() / 1_000_000,
+            parts
+                .iter()
+                .map(|part| part.documents.bytes())
+                .sum::<usize>()
+                / 1_000_000,
             start.elapsed().as_secs_f64()
         );
         Ok(Self { parts, at_once })
     }
 
-    async fn send(&self, setting: &Setting) -> Result<f64, Failure> {
+    async fn send(&self, setting: &Setting) -> Result<f64, Error> {
         let mut seconds = 0.0;
         for part in &self.parts {
             seconds += part.send(&setting.elastic, self.at_once).await?;
@@ -290,9 +420,13 @@ impl Finished {
     }
 
     /// What so many documents of the kind would take.
-    async fn seconds_for(&self, setting: &Setting, documents: f64) -> Result<f64, Failure> {
+    async fn seconds_for(&self, setting: &Setting, documents: f64) -> Result<f64, Error> {
         #[expect(clippy::cast_precision_loss, reason = "millions")]
-        let sent = self.parts.iter().map(|part| part.documents.count).sum::<u64>() as f64;
+        let sent = self
+            .parts
+            .iter()
+            .map(|part| part.documents.count)
+            .sum::<u64>() as f64;
         Ok(self.send(setting).await? / sent * documents)
     }
 }

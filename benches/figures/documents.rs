@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::Failure;
+use crate::Error;
 use crate::elastic::Elastic;
 use crate::page::{Hit, Page};
 
@@ -24,14 +24,29 @@ pub struct Documents {
 
 impl Documents {
     /// Reads an index, those documents that a query matches, as many as fit into so many bytes.
-    pub async fn read(elastic: &Elastic, index: &str, query: serde_json::Value, most: usize) -> Result<Self, Failure> {
+    pub async fn read(
+        elastic: &Elastic,
+        index: &str,
+        query: serde_json::Value,
+        most: usize,
+    ) -> Result<Self, Error> {
         let (mut documents, mut body, mut bytes) = (Self::default(), String::new(), 0);
-        let search =
-            json!({ "size": page_size(elastic, index).await?, "version": true, "sort": ["_doc"], "query": query });
-        let mut answer = elastic.bytes(Method::POST, &format!("/{index}/_search?scroll=5m"), Some(&search)).await?;
+        let search = json!({ "size": page_size(elastic, index).await?, "version": true, "sort": ["_doc"], "query": query });
+        let mut answer = elastic
+            .bytes(
+                Method::POST,
+                &format!("/{index}/_search?scroll=5m"),
+                Some(&search),
+            )
+            .await?;
         loop {
             let page: Page<'_> = serde_json::from_slice(&answer)?;
-            for Hit { id, version, source } in &page.hits.hits {
+            for Hit {
+                id,
+                version,
+                source,
+            } in &page.hits.hits
+            {
                 // To the letter what src/elastic/bulk.rs writes.
                 let action = json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } });
                 writeln!(body, "{action}\n{}", source.get())?;
@@ -43,10 +58,18 @@ impl Documents {
             }
             let scroll = json!({ "scroll": "5m", "scroll_id": page.scroll_id });
             if page.hits.hits.is_empty() || bytes >= most {
-                elastic.bytes(Method::DELETE, "/_search/scroll", Some(&json!({ "scroll_id": page.scroll_id }))).await?;
+                elastic
+                    .bytes(
+                        Method::DELETE,
+                        "/_search/scroll",
+                        Some(&json!({ "scroll_id": page.scroll_id })),
+                    )
+                    .await?;
                 break;
             }
-            answer = elastic.bytes(Method::POST, "/_search/scroll", Some(&scroll)).await?;
+            answer = elastic
+                .bytes(Method::POST, "/_search/scroll", Some(&scroll))
+                .await?;
         }
         if !body.is_empty() {
             documents.bodies.push(body.into());
@@ -64,8 +87,14 @@ impl Documents {
         };
         let bodies: Vec<Bytes> = self.bodies.iter().take_while(fits).cloned().collect();
         // An action and a source each.
-        let lines: usize = bodies.iter().map(|body| memchr::memchr_iter(b'\n', body).count()).sum();
-        Self { count: lines as u64 / 2, bodies }
+        let lines: usize = bodies
+            .iter()
+            .map(|body| memchr::memchr_iter(b'\n', body).count())
+            .sum();
+        Self {
+            count: lines as u64 / 2,
+            bodies,
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -73,7 +102,7 @@ impl Documents {
     }
 
     /// Sends all of them to an index, so many requests at once, and makes them visible; returns the seconds.
-    pub async fn send(&self, elastic: &Elastic, index: &str, at_once: usize) -> Result<f64, Failure> {
+    pub async fn send(&self, elastic: &Elastic, index: &str, at_once: usize) -> Result<f64, Error> {
         let start = Stopwatch::start();
         stream::iter(&self.bodies)
             .map(|body| elastic.bulk(index, body.clone()))
@@ -86,7 +115,7 @@ impl Documents {
 }
 
 /// Documents for a page of some megabytes, by the size that they take on disk.
-async fn page_size(elastic: &Elastic, index: &str) -> Result<u64, Failure> {
+async fn page_size(elastic: &Elastic, index: &str) -> Result<u64, Error> {
     let stats = elastic.get(&format!("/{index}/_stats/docs,store")).await?;
     let all = &stats["_all"]["primaries"];
     let bytes = all["store"]["size_in_bytes"].as_u64().unwrap_or_default();

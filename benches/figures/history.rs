@@ -4,7 +4,7 @@ use chrono::{Days, NaiveDate};
 use daybook::clock::Stopwatch;
 use serde_json::json;
 
-use crate::Failure;
+use crate::Error;
 use crate::baselines::{self, Bulk};
 use crate::documents::Documents;
 use crate::ledger::Fresh;
@@ -20,7 +20,7 @@ const MOST_BYTES: usize = 1_500_000_000;
 /// So many are enough to find out how many requests at once are the fastest.
 const TRIAL_BYTES: usize = 300_000_000;
 
-pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
+pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> {
     let daybook = Daybook {
         source_url: setting.source(Size::H)?,
         ledger_url: setting.history()?,
@@ -29,10 +29,18 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure
         terms: Terms::OfCaller,
     };
     setting.elastic.delete_all(PREFIX).await?;
-    let day = |place: u64| setting.first_day.checked_add_days(Days::new(place)).ok_or("the history is too long");
+    let day = |place: u64| {
+        setting
+            .first_day
+            .checked_add_days(Days::new(place))
+            .ok_or("the history is too long")
+    };
     let last = day(setting.history_days.saturating_sub(1))?;
     if setting.keep_history && postgres::last_day(&daybook.ledger_url).await? == Some(last) {
-        eprintln!("H: the ledger of {} days that was kept", setting.history_days);
+        eprintln!(
+            "H: the ledger of {} days that was kept",
+            setting.history_days
+        );
         daybook.run(&["migrate"])?;
     } else {
         post(setting, &daybook, last, table).await?;
@@ -41,18 +49,26 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure
     rebuild(setting, &daybook, table).await?;
     verify(setting, &daybook, table).await?;
     // The rebuild has left the indices as of the last day: now come the days after it.
-    let days: Vec<NaiveDate> =
-        (0..setting.runs(5) as u64).map(|n| day(setting.history_days + n)).collect::<Result<_, _>>()?;
+    let days: Vec<NaiveDate> = (0..setting.runs(5) as u64)
+        .map(|n| day(setting.history_days + n))
+        .collect::<Result<_, _>>()?;
     one_more_day(setting, &daybook, &days, table).await?;
     if setting.keep_history {
         let days = setting.history_days + days.len() as u64;
-        eprintln!("H: the ledger is kept; BENCH_KEEP_HISTORY=1 BENCH_HISTORY_DAYS={days} takes it up again");
+        eprintln!(
+            "H: the ledger is kept; BENCH_KEEP_HISTORY=1 BENCH_HISTORY_DAYS={days} takes it up again"
+        );
     }
     Ok(())
 }
 
 /// Makes the ledger of the history.
-async fn post(setting: &Setting, daybook: &Daybook, last: NaiveDate, table: &mut Table) -> Result<(), Failure> {
+async fn post(
+    setting: &Setting,
+    daybook: &Daybook,
+    last: NaiveDate,
+    table: &mut Table,
+) -> Result<(), Error> {
     eprintln!("H: posting {} days", setting.history_days);
     postgres::create(&daybook.ledger_url).await?;
     daybook.run(&["migrate"])?;
@@ -60,12 +76,16 @@ async fn post(setting: &Setting, daybook: &Daybook, last: NaiveDate, table: &mut
     let posted = daybook.run(&["apply", "--no-project", "--from", &first, "--to", &last])?;
     #[expect(clippy::cast_precision_loss, reason = "thousands")]
     let days_a_second = setting.history_days as f64 / posted.seconds;
-    table.add(Figure::new("H: posting the history", "days/s", vec![days_a_second]));
+    table.add(Figure::new(
+        "H: posting the history",
+        "days/s",
+        vec![days_a_second],
+    ));
     Ok(())
 }
 
 /// `rebuild`, comparing included, against bulk of the same mixture of documents.
-async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Failure> {
+async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Error> {
     let mut samples = Samples::default();
     let mut baseline = None;
     for run in 0..setting.runs(3) {
@@ -75,7 +95,10 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
         let parts = Part::of(&ended)?;
         let documents: f64 = parts.iter().map(|part| part.documents).sum();
         samples.add("rebuild", documents / ended.seconds);
-        samples.add("build", documents / parts.iter().map(|part| part.build_seconds).sum::<f64>());
+        samples.add(
+            "build",
+            documents / parts.iter().map(|part| part.build_seconds).sum::<f64>(),
+        );
         samples.add("documents", documents);
         samples.add("peak", ended.peak_megabytes);
         let baseline = match &mut baseline {
@@ -87,11 +110,20 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
     let unit = "documents/s";
     table.add(Figure::new("H: documents", "", samples.of("documents")));
     let whole = Figure::new("H: rebuild, the whole process", unit, samples.of("rebuild"));
-    table.add(whole.against("bulk", samples.of("bulk"), Ratio::Of).goal(Goal::RatioAtLeast(0.9)));
+    table.add(
+        whole
+            .against("bulk", samples.of("bulk"), Ratio::Of)
+            .goal(Goal::RatioAtLeast(0.9)),
+    );
     let build = Figure::new("H: rebuild, the building alone", unit, samples.of("build"));
     table.add(build.against("bulk", samples.of("bulk"), Ratio::Of));
     table.add(
-        Figure::new("H: peak of resident memory, rebuild", "MB", samples.of("peak")).goal(Goal::EveryAtMost(200.0)),
+        Figure::new(
+            "H: peak of resident memory, rebuild",
+            "MB",
+            samples.of("peak"),
+        )
+        .goal(Goal::EveryAtMost(200.0)),
     );
     Ok(())
 }
@@ -105,11 +137,16 @@ struct Part {
 }
 
 impl Part {
-    fn of(ended: &Ended) -> Result<Vec<Self>, Failure> {
+    fn of(ended: &Ended) -> Result<Vec<Self>, Error> {
         let part = |message: &serde_json::Value| {
             let alias = message["alias"].as_str()?.to_owned();
-            let build_seconds = message["seconds"].as_f64()? - message["compare_seconds"].as_f64()?;
-            Some(Self { alias, documents: message["documents"].as_f64()?, build_seconds })
+            let build_seconds =
+                message["seconds"].as_f64()? - message["compare_seconds"].as_f64()?;
+            Some(Self {
+                alias,
+                documents: message["documents"].as_f64()?,
+                build_seconds,
+            })
         };
         let parts: Option<Vec<Self>> = ended.messages("rebuilt").iter().map(part).collect();
         let parts = parts.filter(|parts| !parts.is_empty());
@@ -124,24 +161,50 @@ struct Mixture {
 }
 
 impl Mixture {
-    async fn of(setting: &Setting, rebuilt: &[Part]) -> Result<Self, Failure> {
+    async fn of(setting: &Setting, rebuilt: &[Part]) -> Result<Self, Error> {
         let start = Stopwatch::start();
         let mut parts = Vec::new();
-        for Part { alias, documents: all, .. } in rebuilt {
+        for Part {
+            alias,
+            documents: all,
+            ..
+        } in rebuilt
+        {
             let all_of_it = json!({ "match_all": {} });
             let documents = Documents::read(&setting.elastic, alias, all_of_it, MOST_BYTES).await?;
-            parts.push((Bulk { documents, model: alias.clone(), unread: true }, *all));
+            parts.push((
+                Bulk {
+                    documents,
+                    model: alias.clone(),
+                    unread: true,
+                },
+                *all,
+            ));
         }
-        let largest = parts.iter().max_by(|(_, a), (_, b)| a.total_cmp(b)).ok_or("nothing was rebuilt")?;
-        let Bulk { documents, model, unread } = &largest.0;
-        let trial = Bulk { documents: documents.first(TRIAL_BYTES), model: model.clone(), unread: *unread };
+        let largest = parts
+            .iter()
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .ok_or("nothing was rebuilt")?;
+        let Bulk {
+            documents,
+            model,
+            unread,
+        } = &largest.0;
+        let trial = Bulk {
+            documents: documents.first(TRIAL_BYTES),
+            model: model.clone(),
+            unread: *unread,
+        };
         let at_once = trial.best_at_once(setting).await?;
-        eprintln!("  bulk: best with {at_once} requests at once (found in {:.0} s)", start.elapsed().as_secs_f64());
+        eprintln!(
+            "  bulk: best with {at_once} requests at once (found in {:.0} s)",
+            start.elapsed().as_secs_f64()
+        );
         Ok(Self { parts, at_once })
     }
 
     /// What all documents would take, from what those at hand take.
-    async fn seconds(&self, setting: &Setting) -> Result<f64, Failure> {
+    async fn seconds(&self, setting: &Setting) -> Result<f64, Error> {
         let mut seconds = 0.0;
         for (bulk, all) in &self.parts {
             #[expect(clippy::cast_precision_loss, reason = "millions")]
@@ -153,7 +216,7 @@ impl Mixture {
 }
 
 /// `verify --ledger`, against reading the table once.
-async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Failure> {
+async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Error> {
     let mut samples = Samples::default();
     for run in 0..setting.runs(3) {
         eprintln!("H: verify --ledger, run {}", run + 1);
@@ -163,9 +226,16 @@ async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Resu
         samples.add("peak", ended.peak_megabytes);
     }
     let verify = Figure::new("H: verify --ledger", "s", samples.of("verify"));
-    table
-        .add(verify.against("reading the table", samples.of("read"), Ratio::TimesAsFast).goal(Goal::RatioAtLeast(0.5)));
-    table.add(Figure::new("H: peak of resident memory, verify --ledger", "MB", samples.of("peak")));
+    table.add(
+        verify
+            .against("reading the table", samples.of("read"), Ratio::TimesAsFast)
+            .goal(Goal::RatioAtLeast(0.5)),
+    );
+    table.add(Figure::new(
+        "H: peak of resident memory, verify --ledger",
+        "MB",
+        samples.of("peak"),
+    ));
     Ok(())
 }
 
@@ -175,9 +245,13 @@ async fn one_more_day(
     daybook: &Daybook,
     days: &[NaiveDate],
     table: &mut Table,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut samples = Samples::default();
-    let empty = Fresh { prefix: "bench-empty", terms: daybook.terms, ..Fresh::of(Size::H) };
+    let empty = Fresh {
+        prefix: "bench-empty",
+        terms: daybook.terms,
+        ..Fresh::of(Size::H)
+    };
     for day in days {
         eprintln!("H: apply of {day}");
         // The day before the history has no events.
@@ -190,7 +264,15 @@ async fn one_more_day(
         samples.add("peak", ended.peak_megabytes);
     }
     let apply = Figure::new("H: apply of one more day", "s", samples.of("apply"));
-    table.add(apply.against("in an empty ledger", samples.of("empty"), Ratio::Of).goal(Goal::RatioAtMost(1.1)));
-    table.add(Figure::new("H: peak of resident memory, one more day", "MB", samples.of("peak")));
+    table.add(
+        apply
+            .against("in an empty ledger", samples.of("empty"), Ratio::Of)
+            .goal(Goal::RatioAtMost(1.1)),
+    );
+    table.add(Figure::new(
+        "H: peak of resident memory, one more day",
+        "MB",
+        samples.of("peak"),
+    ));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use chrono::NaiveDate;
 
-use crate::Failure;
+use crate::Error;
 use crate::postgres;
 use crate::process::{Daybook, Terms};
 use crate::setting::{PREFIX, Setting, Size};
@@ -18,16 +18,23 @@ pub struct Fresh {
 
 impl Fresh {
     pub fn of(size: Size) -> Self {
-        Self { size, terms: Terms::Default, prefix: PREFIX }
+        Self {
+            size,
+            terms: Terms::Default,
+            prefix: PREFIX,
+        }
     }
 
     pub fn without_terms(size: Size) -> Self {
-        Self { terms: Terms::None, ..Self::of(size) }
+        Self {
+            terms: Terms::None,
+            ..Self::of(size)
+        }
     }
 
     /// A ledger with one entry, that of the empty day before, and with empty indices: what stands after the first
     /// morning, so that no measurement has to make indices and none has anything to catch up with.
-    pub async fn before(&self, setting: &Setting, day: NaiveDate) -> Result<Daybook, Failure> {
+    pub async fn before(&self, setting: &Setting, day: NaiveDate) -> Result<Daybook, Error> {
         let daybook = Daybook {
             source_url: setting.source(self.size)?,
             ledger_url: setting.database("ledger")?,
@@ -36,7 +43,10 @@ impl Fresh {
             terms: self.terms,
         };
         postgres::create(&daybook.ledger_url).await?;
-        setting.elastic.delete(&format!("{0}-g*,{0}-totals-g*,{0}-terms-g*", self.prefix)).await?;
+        setting
+            .elastic
+            .delete(&format!("{0}-g*,{0}-totals-g*,{0}-terms-g*", self.prefix))
+            .await?;
         daybook.run(&["migrate"])?;
         let day_before = day.pred_opt().ok_or("there is no day before")?;
         daybook.run(&["apply", "--day", &day_before.to_string()])?;

@@ -4,13 +4,13 @@ use std::process::Command;
 
 use serde_json::{Map, Value, json};
 
-use crate::Failure;
+use crate::Error;
 use crate::postgres;
 use crate::process::{DAYBOOK, run};
 use crate::setting::Setting;
 
 /// The facts by name, in the order of the names.
-pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Failure> {
+pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Error> {
     let Value::Object(mut facts) = json!({
         // With BENCH_APART this process has some of them only.
         "cores": std::env::var("BENCH_CORES")?.parse::<usize>()?,
@@ -34,8 +34,10 @@ pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Failure> {
     Ok(facts)
 }
 
-fn line_of(file: &str, name: &str) -> Result<String, Failure> {
+fn line_of(file: &str, name: &str) -> Result<String, Error> {
     let text = std::fs::read_to_string(file)?;
     let line = text.lines().find_map(|line| line.strip_prefix(name));
-    Ok(line.map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':'])).to_owned())
+    Ok(line
+        .map_or("unknown", |line| line.trim_start_matches([' ', '\t', ':']))
+        .to_owned())
 }

@@ -5,7 +5,11 @@
 //! the ledger of H once.
 //! The program is measured from outside: what it is told on its command line, and what it says in JSON.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "results on stdout, what is going on on stderr")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "results on stdout, what is going on on stderr"
+)]
 
 mod baselines;
 mod day;
@@ -26,10 +30,10 @@ use setting::{Setting, Size};
 use table::Table;
 
 /// What a part of the bench fails with: it is told and ends the bench.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), Error> {
     let setting = Setting::from_arguments()?;
     let mut table = Table::new(setting.json, !setting.smoke);
     let machine = machine::facts(&setting).await?;

@@ -9,7 +9,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 use serde_json::Value;
 
-use crate::Failure;
+use crate::Error;
 
 /// The program that is measured.
 pub const DAYBOOK: &str = env!("CARGO_BIN_EXE_daybook");
@@ -49,7 +49,7 @@ pub enum Terms {
 
 impl Daybook {
     /// Runs it with `--json`; a failure says how it ended.
-    pub fn run(&self, arguments: &[&str]) -> Result<Ended, Failure> {
+    pub fn run(&self, arguments: &[&str]) -> Result<Ended, Error> {
         let mut command = Command::new(DAYBOOK);
         command
             .args(arguments)
@@ -68,18 +68,29 @@ impl Daybook {
 }
 
 /// Runs a program, its standard output kept, to its end, which must be a good one.
-pub fn run(command: &mut Command) -> Result<Ended, Failure> {
+pub fn run(command: &mut Command) -> Result<Ended, Error> {
     let cpu_before = cpu_of_children()?;
     let start = Stopwatch::start();
-    let child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("{command:?}: {error}"))?;
     let (peak_kilobytes, output, seconds) = watch(child, start)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stdout);
         // Without the environment, which holds passwords.
         let program = command.get_program().to_string_lossy().into_owned();
-        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
-        return Err(format!("{program} {}: {}\n{said}", arguments.join(" "), output.status).into());
+        let arguments: Vec<_> = command
+            .get_args()
+            .map(|argument| argument.to_string_lossy())
+            .collect();
+        return Err(format!(
+            "{program} {}: {}\n{said}",
+            arguments.join(" "),
+            output.status
+        )
+        .into());
     }
     Ok(Ended {
         seconds,
@@ -90,7 +101,7 @@ pub fn run(command: &mut Command) -> Result<Ended, Failure> {
 }
 
 /// Waits for the end while another thread asks for the peak.
-fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f64), Failure> {
+fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f64), Error> {
     let status_file = format!("/proc/{}/status", child.id());
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -105,7 +116,9 @@ fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f
         let output = child.wait_with_output();
         let seconds = start.elapsed().as_secs_f64();
         ended.store(true, Ordering::Relaxed);
-        let peak = looking.join().map_err(|_| "the thread that looks at the memory panicked")?;
+        let peak = looking
+            .join()
+            .map_err(|_| "the thread that looks at the memory panicked")?;
         Ok((peak, output?, seconds))
     })
 }
@@ -113,27 +126,38 @@ fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f
 /// The peak of a process that is still there.
 fn peak_kilobytes(status_file: &str) -> Option<f64> {
     let status = std::fs::read_to_string(status_file).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
 /// Of all children that have ended so far; the bench runs one at a time.
-fn cpu_of_children() -> Result<f64, Failure> {
+fn cpu_of_children() -> Result<f64, Error> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    let microseconds =
+        usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     Ok(Duration::from_micros(microseconds.try_into()?).as_secs_f64())
 }
 
 impl Ended {
     /// The messages of a type among what it said.
     pub fn messages(&self, message_type: &str) -> Vec<Value> {
-        let lines = self.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.filter(|message| message["message_type"] == message_type).collect()
+        let lines = self
+            .stdout
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines
+            .filter(|message| message["message_type"] == message_type)
+            .collect()
     }
 
     /// A number in the first message that has it.
-    pub fn number(&self, field: &str) -> Result<f64, Failure> {
-        let mut messages = self.stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    pub fn number(&self, field: &str) -> Result<f64, Error> {
+        let mut messages = self
+            .stdout
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let number = messages.find_map(|message| message[field].as_f64());
         number.ok_or_else(|| format!("daybook did not say {field}:\n{}", self.stdout).into())
     }

@@ -2,17 +2,20 @@
 
 use std::process::Command;
 
-use crate::Failure;
+use crate::Error;
 use crate::process::{DAYBOOK, run};
 use crate::setting::Setting;
 use crate::table::{Figure, Goal, Table};
 
-pub fn measure(setting: &Setting, table: &mut Table) -> Result<(), Failure> {
+pub fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> {
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     let megabytes = std::fs::metadata(DAYBOOK)?.len() as f64 / 1e6;
     table.add(Figure::new("binary", "MB", vec![megabytes]).goal(Goal::MedianAtMost(25.0)));
     // Help is made from the whole command line, as every command's start is.
-    for (name, argument) in [("start: daybook --version", "--version"), ("start: daybook apply --help", "--help")] {
+    for (name, argument) in [
+        ("start: daybook --version", "--version"),
+        ("start: daybook apply --help", "--help"),
+    ] {
         let mut milliseconds = Vec::new();
         for _ in 0..setting.runs(20) {
             let mut command = Command::new(DAYBOOK);

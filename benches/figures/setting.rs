@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 
-use crate::Failure;
+use crate::Error;
 use crate::elastic::Elastic;
 use crate::postgres;
 
@@ -43,17 +43,20 @@ pub struct Setting {
     pub python: PathBuf,
 }
 
-const USAGE: &str = "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms]; see script/bench";
+const USAGE: &str =
+    "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms]; see script/bench";
 /// The published day.
 pub const REAL_DAY: &str = "2020-02-16";
 /// The prefix of the indices.
 pub const PREFIX: &str = "bench";
 
 impl Setting {
-    pub fn from_arguments() -> Result<Self, Failure> {
+    pub fn from_arguments() -> Result<Self, Error> {
         let (mut size, mut json, mut smoke, mut only) = (None, false, false, None);
         // cargo adds --bench to what is given.
-        let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+        let mut arguments = std::env::args()
+            .skip(1)
+            .filter(|argument| argument != "--bench");
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "S" => size = Some(Size::S),
@@ -62,7 +65,14 @@ impl Setting {
                 "H" => size = Some(Size::H),
                 "--json" => json = true,
                 "--smoke" => smoke = true,
-                "--only" => only = Some(arguments.next().filter(|part| PARTS.contains(&part.as_str())).ok_or(USAGE)?),
+                "--only" => {
+                    only = Some(
+                        arguments
+                            .next()
+                            .filter(|part| PARTS.contains(&part.as_str()))
+                            .ok_or(USAGE)?,
+                    )
+                }
                 _ => return Err(USAGE.into()),
             }
         }
@@ -72,7 +82,8 @@ impl Setting {
             size,
             only,
             runs: number("BENCH_RUNS")?,
-            history_days: number("BENCH_HISTORY_DAYS")?.ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
+            history_days: number("BENCH_HISTORY_DAYS")?
+                .ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
             keep_history: std::env::var("BENCH_KEEP_HISTORY").is_ok_and(|keep| keep == "1"),
             first_day: variable("BENCH_FIRST_DAY")?.parse()?,
             server_url: variable("DAYBOOK_LEDGER_URL")?,
@@ -92,16 +103,20 @@ impl Setting {
 
     /// How often a figure is measured that takes so long that it would be this often.
     pub fn runs(&self, usual: usize) -> usize {
-        if self.smoke { 1 } else { self.runs.unwrap_or(usual).max(1) }
+        if self.smoke {
+            1
+        } else {
+            self.runs.unwrap_or(usual).max(1)
+        }
     }
 
     /// The connection URL of a database of the bench.
-    pub fn database(&self, name: &str) -> Result<String, Failure> {
+    pub fn database(&self, name: &str) -> Result<String, Error> {
         postgres::with_database(&self.server_url, &format!("daybook_demo_bench_{name}"))
     }
 
     /// The database with a workload's source tables, which script/bench has filled.
-    pub fn source(&self, size: Size) -> Result<String, Failure> {
+    pub fn source(&self, size: Size) -> Result<String, Error> {
         self.database(match size {
             Size::S => "s",
             Size::M => "m",
@@ -111,13 +126,17 @@ impl Setting {
     }
 
     /// The ledger of H.
-    pub fn history(&self) -> Result<String, Failure> {
-        self.database(if self.smoke { "history_smoke" } else { "history" })
+    pub fn history(&self) -> Result<String, Error> {
+        self.database(if self.smoke {
+            "history_smoke"
+        } else {
+            "history"
+        })
     }
 
     /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew, and so does the
     /// ledger of H if it is to be kept.
-    pub async fn clean_up(&self) -> Result<(), Failure> {
+    pub async fn clean_up(&self) -> Result<(), Error> {
         self.elastic.delete_all(PREFIX).await?;
         postgres::drop(&self.database("ledger")?).await?;
         if self.includes(Size::H) && !self.keep_history {
@@ -127,13 +146,16 @@ impl Setting {
     }
 }
 
-fn variable(name: &str) -> Result<String, Failure> {
+fn variable(name: &str) -> Result<String, Error> {
     std::env::var(name).map_err(|_| format!("{name} is not set: run script/bench").into())
 }
 
-fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>, Failure> {
+fn number<T: std::str::FromStr>(name: &str) -> Result<Option<T>, Error> {
     match std::env::var(name) {
-        Ok(text) => text.parse().map(Some).map_err(|_| format!("{name} is {text}, which is no number").into()),
+        Ok(text) => text
+            .parse()
+            .map(Some)
+            .map_err(|_| format!("{name} is {text}, which is no number").into()),
         Err(_) => Ok(None),
     }
 }

@@ -55,12 +55,22 @@ pub struct Figure {
 
 impl Figure {
     pub fn new(name: impl Into<String>, unit: &'static str, values: Vec<f64>) -> Self {
-        Self { name: name.into(), unit, values, baseline: None, goal: None }
+        Self {
+            name: name.into(),
+            unit,
+            values,
+            baseline: None,
+            goal: None,
+        }
     }
 
     /// Beside a baseline, which was measured in the same runs.
     pub fn against(mut self, name: &'static str, values: Vec<f64>, ratio: Ratio) -> Self {
-        self.baseline = Some(Baseline { name, values, ratio });
+        self.baseline = Some(Baseline {
+            name,
+            values,
+            ratio,
+        });
         self
     }
 
@@ -71,7 +81,9 @@ impl Figure {
 
     /// The ratio of each run: what disturbs the machine disturbs both.
     fn ratios(&self) -> Vec<f64> {
-        let Some(Baseline { values, ratio, .. }) = &self.baseline else { return Vec::new() };
+        let Some(Baseline { values, ratio, .. }) = &self.baseline else {
+            return Vec::new();
+        };
         let pairs = self.values.iter().zip(values);
         pairs
             .map(|(value, baseline)| match ratio {
@@ -120,13 +132,23 @@ impl Figure {
             None => "",
         };
         let baseline = self.baseline.as_ref().map_or_else(String::new, |baseline| {
-            format!("{} {}", baseline.name, Spread::of(&baseline.values).median.map_or_else(String::new, shown))
+            format!(
+                "{} {}",
+                baseline.name,
+                Spread::of(&baseline.values)
+                    .median
+                    .map_or_else(String::new, shown)
+            )
         });
         [
             self.name.clone(),
             format!("{} {}", Spread::of(&self.values).text(), self.unit),
             baseline,
-            if ratios.is_empty() { String::new() } else { Spread::of(&ratios).text() },
+            if ratios.is_empty() {
+                String::new()
+            } else {
+                Spread::of(&ratios).text()
+            },
             self.goal_text().unwrap_or_default(),
             met.to_owned(),
             self.values.len().to_string(),
@@ -144,7 +166,11 @@ struct Spread {
 impl Spread {
     fn of(values: &[f64]) -> Self {
         let least = values.iter().copied().reduce(f64::min);
-        Self { median: median(values), least, most: values.iter().copied().reduce(f64::max) }
+        Self {
+            median: median(values),
+            least,
+            most: values.iter().copied().reduce(f64::max),
+        }
     }
 
     fn text(&self) -> String {
@@ -184,11 +210,23 @@ pub struct Table {
     figures: Vec<Figure>,
 }
 
-const HEADS: [&str; 7] = ["figure", "median (least–most)", "baseline", "ratio (least–most)", "goal", "met", "runs"];
+const HEADS: [&str; 7] = [
+    "figure",
+    "median (least–most)",
+    "baseline",
+    "ratio (least–most)",
+    "goal",
+    "met",
+    "runs",
+];
 
 impl Table {
     pub fn new(json: bool, judges: bool) -> Self {
-        Self { json, judges, figures: Vec::new() }
+        Self {
+            json,
+            judges,
+            figures: Vec::new(),
+        }
     }
 
     /// In JSON the machine comes first, and each figure when it is there; the table comes at the end, as a whole.
@@ -214,15 +252,35 @@ impl Table {
         }
         let facts: Vec<String> = machine
             .iter()
-            .map(|(name, fact)| format!("{}: {}", name.replace('_', " "), fact.to_string().trim_matches('"')))
+            .map(|(name, fact)| {
+                format!(
+                    "{}: {}",
+                    name.replace('_', " "),
+                    fact.to_string().trim_matches('"')
+                )
+            })
             .collect();
         println!("{}\n", facts.join("; "));
         let heads = HEADS.map(str::to_owned);
         let lines: Vec<[String; 7]> = self.figures.iter().map(Figure::as_cells).collect();
-        let most = |column: usize| lines.iter().chain([&heads]).map(|line| width(&line[column])).max().unwrap_or(0);
+        let most = |column: usize| {
+            lines
+                .iter()
+                .chain([&heads])
+                .map(|line| width(&line[column]))
+                .max()
+                .unwrap_or(0)
+        };
         let widths: Vec<usize> = (0..HEADS.len()).map(most).collect();
         print_line(&heads, &widths);
-        println!("|{}|", widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|"));
+        println!(
+            "|{}|",
+            widths
+                .iter()
+                .map(|width| "-".repeat(width + 2))
+                .collect::<Vec<_>>()
+                .join("|")
+        );
         for line in &lines {
             print_line(line, &widths);
         }
@@ -234,6 +292,9 @@ fn width(text: &str) -> usize {
 }
 
 fn print_line(cells: &[String], widths: &[usize]) {
-    let padded = cells.iter().zip(widths).map(|(cell, most)| format!(" {cell}{} ", " ".repeat(most - width(cell))));
+    let padded = cells
+        .iter()
+        .zip(widths)
+        .map(|(cell, most)| format!(" {cell}{} ", " ".repeat(most - width(cell))));
     println!("|{}|", padded.collect::<Vec<_>>().join("|"));
 }

@@ -22,7 +22,13 @@ pub struct Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "recordset {}, {}, {}", self.recordset_id, self.record_type.name(), self.stat_type.name())
+        write!(
+            f,
+            "recordset {}, {}, {}",
+            self.recordset_id,
+            self.record_type.name(),
+            self.stat_type.name()
+        )
     }
 }
 
@@ -81,7 +87,10 @@ impl TermCounts<'_> {
     }
 
     fn numbers(&self) -> impl Iterator<Item = i64> {
-        self.uuids.iter().map(|(_, n)| *n).chain(self.counts.iter().map(|(_, n)| n))
+        self.uuids
+            .iter()
+            .map(|(_, n)| *n)
+            .chain(self.counts.iter().map(|(_, n)| n))
     }
 
     fn sum(&self) -> i128 {
@@ -119,15 +128,30 @@ impl DayDeltas {
     pub fn maps<'a>(&'a self, row: &'a DeltaRow) -> [TermCounts<'a>; 3] {
         let terms = &self.terms;
         [
-            TermCounts { terms, uuids: &row.items.uuids, counts: &row.items.others },
-            TermCounts { terms, uuids: &[], counts: &row.queries },
-            TermCounts { terms, uuids: &[], counts: &row.geocodes },
+            TermCounts {
+                terms,
+                uuids: &row.items.uuids,
+                counts: &row.items.others,
+            },
+            TermCounts {
+                terms,
+                uuids: &[],
+                counts: &row.queries,
+            },
+            TermCounts {
+                terms,
+                uuids: &[],
+                counts: &row.geocodes,
+            },
         ]
     }
 
     /// The first row whose control sums do not hold. There is none unless the program is wrong.
     pub fn control_sum_violation(&self) -> Option<Cell> {
-        self.rows.iter().find(|row| !self.control_sums_hold(row)).map(|row| row.cell)
+        self.rows
+            .iter()
+            .find(|row| !self.control_sums_hold(row))
+            .map(|row| row.cell)
     }
 
     /// The first cell of which interactions or records are taken away. That a total moves from one query or geocode to

@@ -18,7 +18,9 @@ pub use part::{Part, PartSums};
 use tally::{ItemTally, Tally};
 use terms::{TermId, Terms};
 
-use crate::event::{Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read};
+use crate::event::{
+    Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read,
+};
 
 /// A sum that left the range of a bigint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,8 +95,11 @@ impl Aggregation {
     pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
         match read(row) {
             Reading::Counted(mut event) => {
-                self.figures.interactions += i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
-                event.interactions.retain(|interaction| self.part.contains(interaction.recordset_id));
+                self.figures.interactions +=
+                    i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
+                event
+                    .interactions
+                    .retain(|interaction| self.part.contains(interaction.recordset_id));
                 match self.geocode_term(event.geocode, !event.interactions.is_empty()) {
                     Ok(geocode) => self.count(event, geocode)?,
                     Err(defect) => self.reject(defect.reject(row.id)),
@@ -125,8 +130,14 @@ impl Aggregation {
         let place = self.place(row.cell);
         let sums = &mut self.cells[place].1;
         let signed = |n: i64| signed(n).ok_or_else(overflow);
-        sums.count = sums.count.checked_add(signed(row.count)?).ok_or_else(overflow)?;
-        sums.total = sums.total.checked_add(signed(row.total)?).ok_or_else(overflow)?;
+        sums.count = sums
+            .count
+            .checked_add(signed(row.count)?)
+            .ok_or_else(overflow)?;
+        sums.total = sums
+            .total
+            .checked_add(signed(row.total)?)
+            .ok_or_else(overflow)?;
         let [items, queries, geocodes] = row.maps;
         for (term, n) in items {
             match Item::of(std::borrow::Cow::Borrowed(term)) {
@@ -159,7 +170,11 @@ impl Aggregation {
 
     /// The term of a geocode; none where none is needed, as nothing of the event is counted in this part. That it is a geocode
     /// is found out all the same.
-    fn geocode_term(&mut self, text: &str, needed: bool) -> Result<Option<TermId>, geocode::GeocodeDefect> {
+    fn geocode_term(
+        &mut self,
+        text: &str,
+        needed: bool,
+    ) -> Result<Option<TermId>, geocode::GeocodeDefect> {
         if let Some(term) = self.geocodes.get(text) {
             return Ok(Some(*term));
         }
@@ -173,25 +188,47 @@ impl Aggregation {
     }
 
     fn count(&mut self, event: Event<'_>, mut geocode: Option<TermId>) -> Result<(), Overflow> {
-        let Event { record_type, stat_type, interactions, query_hash, geocode: geocode_text } = event;
+        let Event {
+            record_type,
+            stat_type,
+            interactions,
+            query_hash,
+            geocode: geocode_text,
+        } = event;
         self.figures.counted += 1;
         let mut interactions = interactions.into_iter();
         // One event may name a million recordsets: it is looked in between at how much memory that takes.
         while let Some(geocode_term) = geocode
             && let Some(first) = interactions.as_slice().first()
         {
-            let first = Cell { recordset_id: first.recordset_id, record_type, stat_type };
-            let query = stat_type.counts_queries().then(|| self.terms.intern(query_hash));
+            let first = Cell {
+                recordset_id: first.recordset_id,
+                record_type,
+                stat_type,
+            };
+            let query = stat_type
+                .counts_queries()
+                .then(|| self.terms.intern(query_hash));
             let many = interactions.len().min(AT_ONCE);
-            for Interaction { recordset_id, item, records } in interactions.by_ref().take(AT_ONCE) {
+            for Interaction {
+                recordset_id,
+                item,
+                records,
+            } in interactions.by_ref().take(AT_ONCE)
+            {
                 // A look may have let go of it.
                 if !self.part.contains(recordset_id) {
                     continue;
                 }
-                let cell = Cell { recordset_id, record_type, stat_type };
+                let cell = Cell {
+                    recordset_id,
+                    record_type,
+                    stat_type,
+                };
                 let place = self.place(cell);
                 let sums = &mut self.cells[place].1;
-                sums.add(records, item, query, geocode_term, &mut self.terms).ok_or(Overflow(cell))?;
+                sums.add(records, item, query, geocode_term, &mut self.terms)
+                    .ok_or(Overflow(cell))?;
             }
             self.keep_within_memory(many).ok_or(Overflow(first))?;
             if interactions.as_slice().is_empty() {
@@ -205,10 +242,15 @@ impl Aggregation {
 
     /// Where the sums of a cell are; they are made if there are none.
     fn place(&mut self, cell: Cell) -> usize {
-        let places = self.recordsets.entry(cell.recordset_id.as_u128()).or_insert([NOWHERE; PLACES]);
-        let place = &mut places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize];
+        let places = self
+            .recordsets
+            .entry(cell.recordset_id.as_u128())
+            .or_insert([NOWHERE; PLACES]);
+        let place =
+            &mut places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize];
         if *place == NOWHERE {
-            *place = u32::try_from(self.cells.len()).expect("four thousand million cells outgrow the memory first");
+            *place = u32::try_from(self.cells.len())
+                .expect("four thousand million cells outgrow the memory first");
             self.cells.push((cell, CellSums::default()));
         }
         *place as usize

@@ -10,11 +10,17 @@ use uuid::Uuid;
 
 use super::tally::Counts;
 use super::terms::{NewIds, Terms, jsonb_order};
-use super::{Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES, Sums};
+use super::{
+    Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES, Sums,
+};
 use crate::event::{Rejection, StatType};
 
 /// Interactions between two looks at how much memory is taken.
-const BETWEEN_LOOKS: usize = if cfg!(debug_assertions) { 1 << 8 } else { 1 << 17 };
+const BETWEEN_LOOKS: usize = if cfg!(debug_assertions) {
+    1 << 8
+} else {
+    1 << 17
+};
 
 /// Which recordsets are counted, and the memory that there is for it.
 #[derive(Debug)]
@@ -80,7 +86,12 @@ impl Aggregation {
             recordsets: rustc_hash::FxHashMap::default(),
             cells: Vec::new(),
             geocodes: rustc_hash::FxHashMap::default(),
-            part: Bounds { from, below: None, memory, since_look: 0 },
+            part: Bounds {
+                from,
+                below: None,
+                memory,
+                since_look: 0,
+            },
             figures: Figures::default(),
             rejections: Vec::new(),
         }
@@ -88,7 +99,9 @@ impl Aggregation {
 
     /// The deltas, in the order of the ledger, the rejected events, and where the next part starts.
     pub fn finish(mut self) -> Result<Part, Overflow> {
-        let (terms, new_ids) = self.terms.renumbered(&vec![true; self.terms.len()], jsonb_order);
+        let (terms, new_ids) = self
+            .terms
+            .renumbered(&vec![true; self.terms.len()], jsonb_order);
         self.cells.sort_unstable_by_key(|(cell, _)| *cell);
         let rows = finish_cells(self.cells, &new_ids)?;
         Ok(Part {
@@ -125,7 +138,11 @@ impl Aggregation {
         let cells: usize = self.cells.iter().map(|(_, sums)| sums.memory()).sum();
         // A box and the place it has in the table.
         let geocodes: usize = self.geocodes.keys().map(|text| text.len() + 40).sum();
-        let rejections: usize = self.rejections.iter().map(|rejection| rejection.message.len() + 64).sum();
+        let rejections: usize = self
+            .rejections
+            .iter()
+            .map(|rejection| rejection.message.len() + 64)
+            .sum();
         cells
             + self.cells.capacity() * size_of::<(Cell, CellSums)>()
             + self.recordsets.capacity() * (size_of::<u128>() + size_of::<super::Places>())
@@ -137,7 +154,12 @@ impl Aggregation {
     /// Keeps the recordsets in the first half of the memory, in their order; at least one.
     fn let_go(&mut self) {
         self.cells.sort_unstable_by_key(|(cell, _)| *cell);
-        let half = self.cells.iter().map(|(_, sums)| sums.memory()).sum::<usize>() / 2;
+        let half = self
+            .cells
+            .iter()
+            .map(|(_, sums)| sums.memory())
+            .sum::<usize>()
+            / 2;
         let mut taken = 0;
         let first = self.cells.first().map(|(cell, _)| cell.recordset_id);
         let below = self.cells.iter().find(|(cell, sums)| {
@@ -160,8 +182,12 @@ impl Aggregation {
     fn find_places(&mut self) {
         self.recordsets.clear();
         for (place, (cell, _)) in (0..).zip(&self.cells) {
-            let places = self.recordsets.entry(cell.recordset_id.as_u128()).or_insert([NOWHERE; PLACES]);
-            places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize] = place;
+            let places = self
+                .recordsets
+                .entry(cell.recordset_id.as_u128())
+                .or_insert([NOWHERE; PLACES]);
+            places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize] =
+                place;
         }
     }
 
@@ -177,7 +203,11 @@ impl Aggregation {
         self.terms = terms;
         self.terms.index();
         for (_, sums) in &mut self.cells {
-            for tally in [&mut sums.items.others, &mut sums.queries, &mut sums.geocodes] {
+            for tally in [
+                &mut sums.items.others,
+                &mut sums.queries,
+                &mut sums.geocodes,
+            ] {
                 tally.renumber(&new_ids);
             }
         }
@@ -211,7 +241,9 @@ impl CellSums {
         let is_zero = row.count == 0
             && row.total == 0
             && row.items.uuids.is_empty()
-            && [&row.items.others, &row.queries, &row.geocodes].into_iter().all(Counts::is_empty);
+            && [&row.items.others, &row.queries, &row.geocodes]
+                .into_iter()
+                .all(Counts::is_empty);
         Ok((!is_zero).then_some(row))
     }
 }

@@ -58,7 +58,10 @@ impl Tally {
                 &mut self.narrow,
                 |n| u64::from(*n),
                 |term, sum| {
-                    u32::try_from(sum).map_err(|_| wide.push((term, i128::from(sum)))).ok().filter(|sum| *sum != 0)
+                    u32::try_from(sum)
+                        .map_err(|_| wide.push((term, i128::from(sum))))
+                        .ok()
+                        .filter(|sum| *sum != 0)
                 },
             );
         }
@@ -74,7 +77,10 @@ impl Tally {
         }
         narrow.sort_unstable_by_key(|(term, _)| *term);
         if self.wide.is_empty() {
-            return Some(Counts { narrow, wide: Vec::new() });
+            return Some(Counts {
+                narrow,
+                wide: Vec::new(),
+            });
         }
         let mut sums = self.wide;
         for (term, _) in &mut sums {
@@ -83,11 +89,16 @@ impl Tally {
         sums.sort_unstable_by_key(|(term, _)| *term);
         // What a term has in both goes together.
         let is_wide = |term: &TermId| sums.binary_search_by_key(term, |(wide, _)| *wide).ok();
-        let (joined, narrow): (Vec<_>, Vec<_>) = narrow.into_iter().partition(|(term, _)| is_wide(term).is_some());
+        let (joined, narrow): (Vec<_>, Vec<_>) = narrow
+            .into_iter()
+            .partition(|(term, _)| is_wide(term).is_some());
         sums.extend(joined.into_iter().map(|(term, n)| (term, i128::from(n))));
         sums.sort_unstable_by_key(|(term, _)| *term);
         merge_sorted(&mut sums, |n| *n, |_, sum| (sum != 0).then_some(sum));
-        let wide = sums.into_iter().map(|(term, sum)| Some((term, i64::try_from(sum).ok()?))).collect::<Option<_>>()?;
+        let wide = sums
+            .into_iter()
+            .map(|(term, sum)| Some((term, i64::try_from(sum).ok()?)))
+            .collect::<Option<_>>()?;
         Some(Counts { narrow, wide })
     }
 
@@ -99,8 +110,12 @@ impl Tally {
 
     /// Gives the terms their new numbers.
     pub(super) fn renumber(&mut self, new_ids: &NewIds) {
-        self.narrow.iter_mut().for_each(|(term, _)| *term = new_ids.of(*term));
-        self.wide.iter_mut().for_each(|(term, _)| *term = new_ids.of(*term));
+        self.narrow
+            .iter_mut()
+            .for_each(|(term, _)| *term = new_ids.of(*term));
+        self.wide
+            .iter_mut()
+            .for_each(|(term, _)| *term = new_ids.of(*term));
         self.merged = 0;
     }
 
@@ -114,7 +129,8 @@ impl Tally {
 
     /// The memory it takes, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.narrow.capacity() * size_of::<(TermId, u32)>() + self.wide.capacity() * size_of::<(TermId, i128)>()
+        self.narrow.capacity() * size_of::<(TermId, u32)>()
+            + self.wide.capacity() * size_of::<(TermId, i128)>()
     }
 }
 
@@ -122,7 +138,11 @@ impl Counts {
     /// The terms and their sums, in the order of the terms' numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TermId, i64)> {
         let mut wide = self.wide.iter().copied().peekable();
-        let mut narrow = self.narrow.iter().map(|(term, n)| (*term, i64::from(*n))).peekable();
+        let mut narrow = self
+            .narrow
+            .iter()
+            .map(|(term, n)| (*term, i64::from(*n)))
+            .peekable();
         std::iter::from_fn(move || match (narrow.peek(), wide.peek()) {
             (Some(a), Some(b)) if b.0 < a.0 => wide.next(),
             (Some(_), _) => narrow.next(),
@@ -161,7 +181,11 @@ impl ItemTally {
     /// Adds `n` to a record whose id is a UUID; nothing comes back where a sum overflows.
     pub(super) fn add_uuid(&mut self, id: Uuid, n: i64) -> Option<()> {
         self.uuids.push((id, n));
-        if self.uuids.len() > 2 * self.merged + SLACK { self.merge() } else { Some(()) }
+        if self.uuids.len() > 2 * self.merged + SLACK {
+            self.merge()
+        } else {
+            Some(())
+        }
     }
 
     /// Adds up the pairs of each record id; nothing comes back where a sum overflows.
@@ -189,7 +213,10 @@ impl ItemTally {
     pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<ItemCounts> {
         self.merge()?;
         self.uuids.retain(|(_, n)| *n != 0);
-        Some(ItemCounts { uuids: self.uuids, others: self.others.finish(new_ids)? })
+        Some(ItemCounts {
+            uuids: self.uuids,
+            others: self.others.finish(new_ids)?,
+        })
     }
 
     /// Gives back memory that much of is unused; nothing comes back where a sum overflows.

@@ -23,11 +23,15 @@ impl Terms {
     /// The number of a term.
     pub(super) fn intern(&mut self, term: &str) -> TermId {
         let hash = hash(term);
-        if let Some(id) = self.ids.find(hash, |id| text(&self.texts, &self.ends, *id) == term) {
+        if let Some(id) = self
+            .ids
+            .find(hash, |id| text(&self.texts, &self.ends, *id) == term)
+        {
             return *id;
         }
         let id = self.push(term);
-        self.ids.insert_unique(hash, id, |id| rustc_hash_of(&self.texts, &self.ends, *id));
+        self.ids
+            .insert_unique(hash, id, |id| rustc_hash_of(&self.texts, &self.ends, *id));
         id
     }
 
@@ -37,7 +41,11 @@ impl Terms {
     }
 
     /// The terms that are in use, renumbered in the order that `compare` gives them, and for each old number its new one.
-    pub(super) fn renumbered(&self, in_use: &[bool], compare: fn(&str, &str) -> Ordering) -> (Self, NewIds) {
+    pub(super) fn renumbered(
+        &self,
+        in_use: &[bool],
+        compare: fn(&str, &str) -> Ordering,
+    ) -> (Self, NewIds) {
         let mut order: Vec<TermId> = (0..).map(TermId).take(self.ends.len()).collect();
         order.retain(|id| in_use[id.0 as usize]);
         order.sort_unstable_by(|a, b| compare(self.text(*a), self.text(*b)));
@@ -54,7 +62,9 @@ impl Terms {
         let Self { texts, ends, ids } = self;
         ids.clear();
         for id in (0..).map(TermId).take(ends.len()) {
-            ids.insert_unique(hash(text(texts, ends, id)), id, |id| rustc_hash_of(texts, ends, *id));
+            ids.insert_unique(hash(text(texts, ends, id)), id, |id| {
+                rustc_hash_of(texts, ends, *id)
+            });
         }
     }
 
@@ -65,11 +75,14 @@ impl Terms {
 
     /// The memory they take, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.texts.capacity() + self.ends.capacity() * size_of::<usize>() + self.ids.allocation_size()
+        self.texts.capacity()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.ids.allocation_size()
     }
 
     fn push(&mut self, term: &str) -> TermId {
-        let id = u32::try_from(self.ends.len()).expect("four thousand million distinct terms outgrow the memory first");
+        let id = u32::try_from(self.ends.len())
+            .expect("four thousand million distinct terms outgrow the memory first");
         self.texts.push_str(term);
         self.ends.push(self.texts.len());
         TermId(id)
@@ -107,5 +120,7 @@ pub(super) fn mark(in_use: &mut [bool], id: TermId) {
 
 /// The order in which jsonb keeps the keys of an object: by length in bytes, then by bytes.
 pub(crate) fn jsonb_order(a: &str, b: &str) -> Ordering {
-    a.len().cmp(&b.len()).then_with(|| a.as_bytes().cmp(b.as_bytes()))
+    a.len()
+        .cmp(&b.len())
+        .then_with(|| a.as_bytes().cmp(b.as_bytes()))
 }

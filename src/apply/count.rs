@@ -9,11 +9,11 @@ use uuid::Uuid;
 use crate::aggregate::{Aggregation, Figures, Overflow, Part};
 use crate::config::Memory;
 use crate::day::Day;
+use crate::error::Error;
 use crate::event::Rejection;
-use crate::event::source::{Batch, DaySnapshot, Fingerprint, Rows};
-use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{Reader, StoredRow};
+use crate::source::{Batch, DaySnapshot, Fingerprint, Rows};
 
 /// Batches of rows that may wait to be counted.
 const BATCHES_IN_FLIGHT: usize = 8;
@@ -39,11 +39,23 @@ impl<'a> Counting<'a> {
         fingerprint: &'a Fingerprint,
         posted_through: Option<EntryId>,
         memory: Memory,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         // A panic is told by the answer that does not come.
-        let thread = ThreadPoolBuilder::new().num_threads(1).panic_handler(|_| {}).build();
-        let thread = thread.map_err(|error| Failure::failed("a thread to count on cannot be had").caused_by(error))?;
-        Ok(Self { fingerprint, posted_through, memory, thread, next: Some(Uuid::nil()), of_events: None })
+        let thread = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .panic_handler(|_| {})
+            .build();
+        let thread = thread.map_err(|error| {
+            Error::failed("a thread to count on cannot be had").caused_by(error)
+        })?;
+        Ok(Self {
+            fingerprint,
+            posted_through,
+            memory,
+            thread,
+            next: Some(Uuid::nil()),
+            of_events: None,
+        })
     }
 
     /// Counts as much as fits in memory; none if nothing is left.
@@ -51,8 +63,10 @@ impl<'a> Counting<'a> {
         &mut self,
         snapshot: &mut DaySnapshot<'_>,
         reader: &mut Reader,
-    ) -> Result<Option<Part>, Failure> {
-        let Some(from) = self.next else { return Ok(None) };
+    ) -> Result<Option<Part>, Error> {
+        let Some(from) = self.next else {
+            return Ok(None);
+        };
         let day = snapshot.day();
         let aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let (rows, mut aggregation) = match self.fingerprint.rows {
@@ -77,11 +91,12 @@ impl<'a> Counting<'a> {
         &self,
         snapshot: &mut DaySnapshot<'_>,
         aggregation: Aggregation,
-    ) -> Result<(i64, Aggregation), Failure> {
+    ) -> Result<(i64, Aggregation), Error> {
         let day = snapshot.day();
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let (answer, counting) = oneshot::channel();
-        self.thread.spawn(move || drop(answer.send(count(day, aggregation, batches))));
+        self.thread
+            .spawn(move || drop(answer.send(count(day, aggregation, batches))));
         let sent = snapshot.send_rows(sender).await;
         let counted = joined(day, counting.await)?;
         sent?;
@@ -93,12 +108,15 @@ impl<'a> Counting<'a> {
         self.of_events.unwrap_or_default()
     }
 
-    fn check(&self, day: Day, rows: i64, figures: Figures) -> Result<(), Failure> {
-        let is_as_before = self.of_events.as_ref().is_none_or(|(before, _)| *before == figures);
+    fn check(&self, day: Day, rows: i64, figures: Figures) -> Result<(), Error> {
+        let is_as_before = self
+            .of_events
+            .as_ref()
+            .is_none_or(|(before, _)| *before == figures);
         if rows == self.fingerprint.rows && figures.events() == rows && is_as_before {
             return Ok(());
         }
-        Err(Failure::failed(format!(
+        Err(Error::failed(format!(
             "{day} has {} events in the source, but {rows} were read and {} accounted for: nothing was posted",
             self.fingerprint.rows,
             figures.events()
@@ -112,7 +130,7 @@ fn count(
     day: Day,
     mut aggregation: Aggregation,
     mut batches: mpsc::Receiver<Batch>,
-) -> Result<(i64, Aggregation), Failure> {
+) -> Result<(i64, Aggregation), Error> {
     let mut rows = Rows::of(day);
     while let Some(batch) = batches.blocking_recv() {
         rows.read(&batch, |row| match row {
@@ -132,27 +150,31 @@ pub(crate) async fn subtract_posted(
     day: Day,
     through: EntryId,
     mut aggregation: Aggregation,
-) -> Result<Aggregation, Failure> {
+) -> Result<Aggregation, Error> {
     reader
         .rows_of_day(day, EntryId::NONE, through, async |row: StoredRow| {
             row.subtract_from(&mut aggregation, |error| {
-                Failure::failed(format!("comparing {day} with what is posted failed, nothing was posted"))
-                    .caused_by(error)
+                Error::failed(format!(
+                    "comparing {day} with what is posted failed, nothing was posted"
+                ))
+                .caused_by(error)
             })
         })
         .await?;
     Ok(aggregation)
 }
 
-fn joined<T, E>(day: Day, outcome: Result<T, E>) -> Result<T, Failure>
+fn joined<T, E>(day: Day, outcome: Result<T, E>) -> Result<T, Error>
 where
     E: std::error::Error + Send + Sync + 'static,
 {
-    outcome.map_err(|error| Failure::failed(format!("counting the events of {day} was broken off")).caused_by(error))
+    outcome.map_err(|error| {
+        Error::failed(format!("counting the events of {day} was broken off")).caused_by(error)
+    })
 }
 
-fn overflow(day: Day, error: Overflow) -> Failure {
-    Failure::failed(format!("counting the events of {day} failed, nothing was posted"))
+fn overflow(day: Day, error: Overflow) -> Error {
+    Error::failed(format!("counting the events of {day} failed, nothing was posted"))
         .caused_by(error)
         .hint("look for events with absurd numbers: SELECT id, payload FROM stats WHERE … ORDER BY length(payload::text) DESC")
 }

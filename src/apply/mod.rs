@@ -4,9 +4,9 @@
 //! is unchanged is left alone, so that any number of runs post one entry.
 
 mod count;
-mod finding;
+pub mod date_ranges;
+mod decision;
 mod rejected;
-pub mod stretches;
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use serde::Serialize;
 
 use count::Counting;
 pub(crate) use count::subtract_posted;
-pub use finding::{Finding, Refused, compare};
+pub use decision::{Decision, Refused, compare};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::{Stopwatch, timed};
 use crate::config::Memory;
 use crate::day::Day;
-use crate::event::source::{Fingerprint, Source};
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
+use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader};
-use crate::ledger::standing::{is_import, standing, takes_back};
-use crate::ledger::{EntryId, EntryKind, JustPosted, Ledger};
+use crate::ledger::{EntryId, EntryKind, Ledger, PostedRows};
 use crate::output::{Grouped, counted};
+use crate::source::{Fingerprint, Source};
 
 /// How a day is to be applied.
 #[derive(Clone, Copy, Debug, Default)]
@@ -110,7 +110,7 @@ pub struct Applied {
     /// What came of it.
     pub report: DayReport,
     /// The entry with its rows, if it is the first of its day and was counted in one part.
-    pub just_posted: Option<JustPosted>,
+    pub posted_rows: Option<PostedRows>,
 }
 
 /// Applies a day, or says why that takes a person's decision. Without a run it only says what it would post.
@@ -121,7 +121,7 @@ pub async fn apply_day(
     mut run: Option<&mut Run>,
     day: Day,
     rules: Rules,
-) -> Result<Result<Applied, Refused>, Failure> {
+) -> Result<Result<Applied, Refused>, Error> {
     let stopwatch = Stopwatch::start();
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
@@ -129,19 +129,32 @@ pub async fn apply_day(
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
-    let found = |outcome| Ok(Ok(Applied { report: DayReport { day, outcome }, just_posted: None }));
-    let finding = match compare(day, &entries, &fingerprint, rules) {
-        Ok(finding) => finding,
+    let found = |outcome| {
+        Ok(Ok(Applied {
+            report: DayReport { day, outcome },
+            posted_rows: None,
+        }))
+    };
+    let decision = match compare(day, &entries, &fingerprint, rules) {
+        Ok(decision) => decision,
         Err(refused) => return Ok(Err(refused)),
     };
-    let kind = match finding {
-        Finding::New => EntryKind::Apply,
-        Finding::Changed => EntryKind::Correction,
-        Finding::Unchanged { entry_id } => return found(Outcome::AlreadyApplied { entry_id }),
-        Finding::Sealed { entry_id, posted_events } => return found(Outcome::Sealed { entry_id, posted_events }),
-        Finding::TakenBack { entry_id } => return found(Outcome::TakenBack { entry_id }),
-        Finding::Imported { entry_id } => return found(Outcome::Imported { entry_id }),
-        Finding::ImportedAndInSource { entry_id } => {
+    let kind = match decision {
+        Decision::New => EntryKind::Apply,
+        Decision::Changed => EntryKind::Correction,
+        Decision::Unchanged { entry_id } => return found(Outcome::AlreadyApplied { entry_id }),
+        Decision::Sealed {
+            entry_id,
+            posted_events,
+        } => {
+            return found(Outcome::Sealed {
+                entry_id,
+                posted_events,
+            });
+        }
+        Decision::TakenBack { entry_id } => return found(Outcome::TakenBack { entry_id }),
+        Decision::Imported { entry_id } => return found(Outcome::Imported { entry_id }),
+        Decision::ImportedAndInSource { entry_id } => {
             return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
         }
     };
@@ -150,11 +163,16 @@ pub async fn apply_day(
     let mut counting = Counting::new(&fingerprint, posted_through, rules.memory)?;
     let mut report = PostedReport::new(kind);
     report.reading = stopwatch.elapsed();
-    let newest = standing(&entries);
+    let newest = current_entry(&entries);
     let replaces_import = newest.is_some_and(is_import);
     let terms_complete = entries.iter().all(|entry| entry.terms_complete);
     let mut posting = None;
-    while let Some(part) = timed(&mut report.reading, counting.next_part(&mut snapshot, reader)).await? {
+    while let Some(part) = timed(
+        &mut report.reading,
+        counting.next_part(&mut snapshot, reader),
+    )
+    .await?
+    {
         // What was imported may be more or less than what the source has: who replaces it knows.
         if kind == EntryKind::Correction
             && !rules.accept_decrease
@@ -179,7 +197,11 @@ pub async fn apply_day(
                 if !terms_complete {
                     posting.take_incomplete_terms();
                 }
-                if is_whole_day { posting.add_all_rows(part.deltas).await } else { posting.add_rows(part.deltas).await }
+                if is_whole_day {
+                    posting.add_all_rows(part.deltas).await
+                } else {
+                    posting.add_rows(part.deltas).await
+                }
             };
             timed(&mut report.posting, work).await?;
         }
@@ -187,11 +209,13 @@ pub async fn apply_day(
     if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
         && report.sums.cells == 0
     {
-        return found(Outcome::AlreadyApplied { entry_id: same.entry_id });
+        return found(Outcome::AlreadyApplied {
+            entry_id: same.entry_id,
+        });
     }
     let (figures, rejections) = counting.finish();
     report.set_figures(figures);
-    let mut just_posted = None;
+    let mut posted_rows = None;
     if let Some(run) = run {
         let stopwatch = Stopwatch::start();
         let mut posting = match posting {
@@ -199,20 +223,34 @@ pub async fn apply_day(
             None => Posting::begin(ledger, run, head, day).await?,
         };
         let reason = (kind == EntryKind::Correction).then(|| changed_from_to(newest, &fingerprint));
-        let header = Header { kind, reverses: None, figures, fingerprint: fingerprint.text, reason };
+        let header = Header {
+            kind,
+            reverses: None,
+            figures,
+            fingerprint: fingerprint.text,
+            reason,
+        };
         rejected::keep(&mut snapshot, reader, &mut posting, rejections).await?;
         posting.write_header(run, header).await?;
         let posted = posting.commit(run).await?;
         (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
         report.posting += stopwatch.elapsed();
-        just_posted = posted.just_posted;
+        posted_rows = posted.posted_rows;
     }
-    Ok(Ok(Applied { report: DayReport { day, outcome: Outcome::Posted(report) }, just_posted }))
+    Ok(Ok(Applied {
+        report: DayReport {
+            day,
+            outcome: Outcome::Posted(report),
+        },
+        posted_rows,
+    }))
 }
 
 fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {
-    let Some(row) = deltas.decrease() else { return Ok(()) };
-    let failure = Failure::failed(format!(
+    let Some(row) = deltas.decrease() else {
+        return Ok(());
+    };
+    let error = Error::failed(format!(
         "the source's events of {day} now count less than was posted: {}, count {}, total {}",
         row.cell,
         Grouped(row.count),
@@ -221,13 +259,18 @@ fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {
     .hint(format!(
         "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
     ));
-    Err(Refused(failure))
+    Err(Refused(error))
 }
 
 /// The refusal of a day that was imported and that the source has as well, with both figures.
-async fn refuse_imported(reader: &mut Reader, day: Day, entry_id: EntryId, events: i64) -> Result<Failure, Failure> {
+async fn refuse_imported(
+    reader: &mut Reader,
+    day: Day,
+    entry_id: EntryId,
+    events: i64,
+) -> Result<Error, Error> {
     let net = reader.net_of_day(day).await?;
-    Ok(Failure::failed(format!(
+    Ok(Error::failed(format!(
         "{day} was imported as entry {entry_id} ({}, {}), and the source has {} of it",
         counted(net.count, "interaction", "interactions"),
         counted(net.total, "record", "records"),
@@ -246,7 +289,10 @@ fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint) -> String {
             counted(before, "event", "events")
         );
     }
-    format!("the source had {before} events of the day when it was last posted, and has {} now", now.rows)
+    format!(
+        "the source had {before} events of the day when it was last posted, and has {} now",
+        now.rows
+    )
 }
 
 impl PostedReport {
@@ -266,8 +312,14 @@ impl PostedReport {
     }
 
     fn set_figures(&mut self, figures: Figures) {
-        let Figures { counted, ignored, rejected, .. } = figures;
-        (self.events, self.counted, self.ignored, self.rejected) = (figures.events(), counted, ignored, rejected);
+        let Figures {
+            counted,
+            ignored,
+            rejected,
+            ..
+        } = figures;
+        (self.events, self.counted, self.ignored, self.rejected) =
+            (figures.events(), counted, ignored, rejected);
     }
 }
 
@@ -299,16 +351,23 @@ pub enum Recount {
 }
 
 /// Counts a posted day's source again and compares it with the ledger's net, cell by cell and term by term.
-pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory: Memory) -> Result<Recount, Failure> {
+pub async fn recount(
+    source: &mut Source,
+    reader: &mut Reader,
+    day: Day,
+    memory: Memory,
+) -> Result<Recount, Error> {
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
     let entries = reader.entries_of(day).await?;
-    let newest = standing(&entries);
+    let newest = current_entry(&entries);
     if newest.is_some_and(|newest| takes_back(newest, &entries)) {
         return Ok(Recount::Reversed);
     }
     if newest.is_some_and(is_import) {
-        return Ok(Recount::Imported { in_source: fingerprint.rows > 0 });
+        return Ok(Recount::Imported {
+            in_source: fingerprint.rows > 0,
+        });
     }
     let events_posted = newest.map_or(0, |entry| entry.source_events);
     if fingerprint.rows == 0 && events_posted > 0 {
@@ -323,6 +382,11 @@ pub async fn recount(source: &mut Source, reader: &mut Reader, day: Day, memory:
     }
     Ok(match first {
         None => Recount::Equal,
-        Some(first) => Recount::Different { cells, first, events_now: fingerprint.rows, events_posted },
+        Some(first) => Recount::Different {
+            cells,
+            first,
+            events_now: fingerprint.rows,
+            events_posted,
+        },
     })
 }

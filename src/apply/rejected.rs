@@ -1,10 +1,10 @@
 //! Keeping the events that no rule can count, whole, beside the entry that met them.
 
+use crate::error::Error;
 use crate::event::Rejection;
-use crate::event::source::{DaySnapshot, KeptRow};
-use crate::failure::Failure;
 use crate::ledger::post::{Posting, RejectedEvent};
 use crate::ledger::read::Reader;
+use crate::source::{DaySnapshot, KeptRow};
 
 /// Events that are asked for at a time.
 const IDS_AT_A_TIME: usize = 1000;
@@ -17,7 +17,7 @@ pub(super) async fn keep(
     reader: &mut Reader,
     posting: &mut Posting,
     mut rejections: Vec<Rejection>,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     if rejections.is_empty() {
         return Ok(());
     }
@@ -26,15 +26,27 @@ pub(super) async fn keep(
     rejections.retain(|rejection| !kept.contains(&rejection.source_id));
     rejections.sort_by_key(|rejection| rejection.source_id);
     for rejections in rejections.chunks(IDS_AT_A_TIME) {
-        let ids: Vec<i64> = rejections.iter().map(|rejection| rejection.source_id).collect();
+        let ids: Vec<i64> = rejections
+            .iter()
+            .map(|rejection| rejection.source_id)
+            .collect();
         let (mut batch, mut bytes, mut read) = (Vec::new(), 0, 0);
         snapshot
             .keep(&ids, async |KeptRow { source_id, json }| {
-                let Ok(place) = ids.binary_search(&source_id) else { return Ok(()) };
-                let Rejection { reason, message, .. } = &rejections[place];
+                let Ok(place) = ids.binary_search(&source_id) else {
+                    return Ok(());
+                };
+                let Rejection {
+                    reason, message, ..
+                } = &rejections[place];
                 read += 1;
                 bytes += json.len();
-                batch.push(RejectedEvent { source_id, reason: *reason, message, row: json });
+                batch.push(RejectedEvent {
+                    source_id,
+                    reason: *reason,
+                    message,
+                    row: json,
+                });
                 if bytes < BATCH_BYTES {
                     return Ok(());
                 }
@@ -43,7 +55,7 @@ pub(super) async fn keep(
             })
             .await?;
         if read != ids.len() {
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "of {} rejected events of {day}, {read} can be read a second time: nothing was posted",
                 ids.len()
             )));

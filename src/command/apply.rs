@@ -5,37 +5,37 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::arguments::Stretch;
-use super::progress::Shown;
+use super::arguments::DateRangeArgs;
+use super::progress::ProgressReporter;
 use super::project;
 use super::recorded::finish_with;
-use crate::apply::stretches::{self, LeftOut};
+use crate::apply::date_ranges::{self, LeftOut};
 use crate::apply::{Applied, DayReport, Outcome, PostedReport, Refused, Rules, apply_day};
 use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::event::source::Source;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
-use crate::ledger::{JustPosted, Ledger};
+use crate::ledger::{Ledger, PostedRows};
 use crate::output::{Grouped, Output, counted};
 use crate::projection::rebuild::Progress as _;
+use crate::source::Source;
 
 /// What can be typed.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Options {
+pub struct ApplyArgs {
     /// Apply this day alone, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to", "all"])]
     pub day: Option<Day>,
 
     /// The days to apply.
     #[command(flatten)]
-    pub stretch: Stretch,
+    pub date_range: DateRangeArgs,
 
     /// Apply every closed day of the source
     #[arg(long, conflicts_with_all = ["from", "to"])]
@@ -111,20 +111,30 @@ struct Figures {
 }
 
 /// Applies the days that the options name.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: ApplyArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     run_as("apply", options, settings, output).await
 }
 
 /// Applies, recorded as a run of `command`.
-pub async fn run_as(command: &str, options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run_as(
+    command: &str,
+    options: ApplyArgs,
+    settings: &Settings,
+    output: Output,
+) -> Result<Exit, Error> {
     // What is missing for the second half is said before the first half is done.
-    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
+    let client = (!options.no_project && !options.dry_run)
+        .then(|| settings.elasticsearch())
+        .transpose()?;
     let mut work = unless_interrupted(Work::open(settings, output)).await?;
     let today = work.ledger.zone.day_of(clock::now());
     check_days(&options, today)?;
     if options.dry_run {
         let posting = async {
-            work.reader.clocks().await?.check(settings.max_clock_skew, &work.ledger.database)?;
+            work.reader
+                .clocks()
+                .await?
+                .check(settings.max_clock_skew, &work.ledger.database)?;
             let posted = work.post_days(None, &options, today).await;
             work.close_source().await;
             posted
@@ -135,26 +145,35 @@ pub async fn run_as(command: &str, options: Options, settings: &Settings, output
     let applied = unless_interrupted(work.apply(&mut run, client.as_ref(), &options, today)).await;
     let days_read = ranges(work.read.iter().copied());
     let figures_of_failed = serde_json::json!({ "days_read": &days_read });
-    let applied = applied.map(|figures| (Exit::Done, Figures { days_read, ..figures }));
+    let applied = applied.map(|figures| {
+        (
+            Exit::Done,
+            Figures {
+                days_read,
+                ..figures
+            },
+        )
+    });
     finish_with(run, applied, figures_of_failed).await
 }
 
-fn check_days(options: &Options, today: Day) -> Result<(), Failure> {
-    let Stretch { from, to } = options.stretch;
+fn check_days(options: &ApplyArgs, today: Day) -> Result<(), Error> {
+    let DateRangeArgs { from, to } = options.stretch;
     if let (Some(from), Some(to)) = (from, to)
         && Period::new(from, to).is_none()
     {
-        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
+        return Err(Error::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
     }
     for day in [options.day, from, to].into_iter().flatten() {
         if day > today {
             return Err(
-                Failure::usage(format!("{day} has not begun yet: today is {today}")).hint("give a day that is over")
+                Error::usage(format!("{day} has not begun yet: today is {today}"))
+                    .hint("give a day that is over"),
             );
         }
     }
     match options.day.or(to) {
-        Some(day) if day == today && !options.day_open => Err(Failure::usage(format!("{day} is not over yet"))
+        Some(day) if day == today && !options.day_open => Err(Error::usage(format!("{day} is not over yet"))
             .hint("wait until it is, or run `daybook apply --day-open` for it: what comes later is then posted as a correction")),
         _ => Ok(()),
     }
@@ -167,15 +186,24 @@ struct Work<'s> {
     settings: &'s Settings,
     output: Output,
     /// The last day's entry, if this run has posted it and its rows are in memory.
-    just_posted: Option<JustPosted>,
+    posted_rows: Option<PostedRows>,
     /// The days that were compared with their source and are as it is, or as a person has to decide.
     read: BTreeSet<Day>,
 }
 
 impl<'s> Work<'s> {
-    async fn open(settings: &'s Settings, output: Output) -> Result<Self, Failure> {
-        let (ledger, reader) = Ledger::open_for_reading(&settings.ledger, "daybook reading").await?;
-        Ok(Self { ledger, source: None, reader, settings, output, just_posted: None, read: BTreeSet::new() })
+    async fn open(settings: &'s Settings, output: Output) -> Result<Self, Error> {
+        let (ledger, reader) =
+            Ledger::open_for_reading(&settings.ledger, "daybook reading").await?;
+        Ok(Self {
+            ledger,
+            source: None,
+            reader,
+            settings,
+            output,
+            posted_rows: None,
+            read: BTreeSet::new(),
+        })
     }
 
     /// Posts, then advances the projections.
@@ -183,30 +211,41 @@ impl<'s> Work<'s> {
         &mut self,
         run: &mut Run,
         client: Option<&Client>,
-        options: &Options,
+        options: &ApplyArgs,
         today: Day,
-    ) -> Result<Figures, Failure> {
+    ) -> Result<Figures, Error> {
         let posted = self.post_days(Some(&mut *run), options, today).await;
         // What the source had is read: its server need not keep a snapshot of it while projections are brought up to date.
         self.close_source().await;
         // A day that failed does not keep the others from the readers; a database that is gone does.
-        let stopped = matches!(&posted, Err(failure) if failure.exit() != Exit::Failed);
+        let stopped = matches!(&posted, Err(error) if error.exit() != Exit::Failed);
         let projected = match client {
             Some(client) if !stopped => {
-                let just_posted = self.just_posted.take();
-                let advancing =
-                    project::bring_up_to_date(&self.ledger, client, self.settings, run, just_posted, self.output);
-                Box::pin(advancing).await.map_err(|failure| failure.with_exit(Exit::ProjectionBehind))
+                let posted_rows = self.posted_rows.take();
+                let advancing = project::bring_up_to_date(
+                    &self.ledger,
+                    client,
+                    self.settings,
+                    run,
+                    posted_rows,
+                    self.output,
+                );
+                Box::pin(advancing)
+                    .await
+                    .map_err(|error| error.with_exit(Exit::ProjectionBehind))
             }
             _ => Ok(Map::new()),
         };
         match (posted, projected) {
-            (Ok(figures), Ok(projections)) => Ok(Figures { projections, ..figures }),
-            (Ok(_), Err(failure)) | (Err(failure), Ok(_)) => Err(failure),
-            (Err(failure), Err(behind)) => {
+            (Ok(figures), Ok(projections)) => Ok(Figures {
+                projections,
+                ..figures
+            }),
+            (Ok(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
+            (Err(error), Err(behind)) => {
                 // A failed day counts for more than a projection that the next run advances; both are told.
-                self.output.tell_failure(&behind);
-                Err(failure)
+                self.output.report_error(&behind);
+                Err(error)
             }
         }
     }
@@ -216,9 +255,9 @@ impl<'s> Work<'s> {
     async fn post_days(
         &mut self,
         mut run: Option<&mut Run>,
-        options: &Options,
+        options: &ApplyArgs,
         today: Day,
-    ) -> Result<Figures, Failure> {
+    ) -> Result<Figures, Error> {
         let mut figures = Figures::default();
         let rules = Rules {
             accept_decrease: options.accept_decrease,
@@ -226,12 +265,12 @@ impl<'s> Work<'s> {
             anew: options.day.is_some(),
             memory: self.settings.memory,
         };
-        let mut failed: Vec<(Day, Failure)> = Vec::new();
+        let mut failed: Vec<(Day, Error)> = Vec::new();
         let mut days = self.choose_days(options, today).await?;
         if options.order == Order::Newest {
             days.reverse();
         }
-        let mut progress = Shown::of("event", "events");
+        let mut progress = ProgressReporter::of("event", "events");
         let several = days.len() > 1;
         if several {
             progress.begin("applying", Some(days.len() as u64));
@@ -249,15 +288,21 @@ impl<'s> Work<'s> {
                         figures.entries_posted += 1;
                         events += u64::try_from(posted.events).unwrap_or(0);
                     }
-                    let tell = || self.output.tell(message_type(options), &report, text(&report, options.dry_run));
+                    let tell = || {
+                        self.output.report(
+                            message_type(options),
+                            &report,
+                            text(&report, options.dry_run),
+                        )
+                    };
                     progress.beside(tell);
                 }
-                Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
-                Err(failure) => {
+                Err(error) if error.exit() != Exit::Failed => return Err(error),
+                Err(error) => {
                     // The connection may be out of step after a stream that broke off.
                     self.source = None;
                     figures.days_failed += 1;
-                    failed.push((day, failure));
+                    failed.push((day, error));
                 }
             }
             if several {
@@ -266,7 +311,11 @@ impl<'s> Work<'s> {
         }
         progress.end();
         if figures.days == 0 {
-            self.output.tell("nothing_to_do", serde_json::json!({}), "no closed day to apply");
+            self.output.report(
+                "nothing_to_do",
+                serde_json::json!({}),
+                "no closed day to apply",
+            );
         }
         sum_up_failures(failed, figures.days, self.output)?;
         Ok(figures)
@@ -279,23 +328,42 @@ impl<'s> Work<'s> {
         }
     }
 
-    async fn post_day(&mut self, run: Option<&mut Run>, day: Day, rules: Rules) -> Result<DayReport, Failure> {
+    async fn post_day(
+        &mut self,
+        run: Option<&mut Run>,
+        day: Day,
+        rules: Rules,
+    ) -> Result<DayReport, Error> {
         // Its memory is needed for the next.
-        self.just_posted = None;
+        self.posted_rows = None;
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
-        let applying = Box::pin(apply_day(&self.ledger, source, &mut self.reader, run, day, rules));
+        let applying = Box::pin(apply_day(
+            &self.ledger,
+            source,
+            &mut self.reader,
+            run,
+            day,
+            rules,
+        ));
         let applied = applying.await?;
         self.read.insert(day);
-        let Applied { report, just_posted } = applied.map_err(|Refused(failure)| failure)?;
-        self.just_posted = just_posted;
+        let Applied {
+            report,
+            posted_rows,
+        } = applied.map_err(|Refused(error)| error)?;
+        self.posted_rows = posted_rows;
         Ok(report)
     }
 
-    async fn choose_days(&mut self, options: &Options, today: Day) -> Result<Vec<Day>, Failure> {
+    async fn choose_days(&mut self, options: &ApplyArgs, today: Day) -> Result<Vec<Day>, Error> {
         if let Some(day) = options.day {
             return Ok(vec![day]);
         }
-        let last_closed = if options.day_open { today } else { today.previous() };
+        let last_closed = if options.day_open {
+            today
+        } else {
+            today.previous()
+        };
         if !options.all && options.stretch.is_open() {
             return self.days_to_catch_up(options, last_closed).await;
         }
@@ -308,30 +376,51 @@ impl<'s> Work<'s> {
             let out_of_time = source.ids_out_of_time(today.next(), SHOWN_IDS + 1).await?;
             tell_out_of_time(&out_of_time, self.output);
         }
-        let Some(period) = from.and_then(|from| Period::new(from, to)) else { return Ok(Vec::new()) };
-        self.without_gaps(period, options, options.stretch.from.is_none()).await
+        let Some(period) = from.and_then(|from| Period::new(from, to)) else {
+            return Ok(Vec::new());
+        };
+        self.without_gaps(period, options, options.stretch.from.is_none())
+            .await
     }
 
-    async fn days_to_catch_up(&mut self, options: &Options, last_closed: Day) -> Result<Vec<Day>, Failure> {
-        let (Some(applied), Some(last)) = (self.reader.period().await?, self.reader.last_day(last_closed).await?)
-        else {
+    async fn days_to_catch_up(
+        &mut self,
+        options: &ApplyArgs,
+        last_closed: Day,
+    ) -> Result<Vec<Day>, Error> {
+        let (Some(applied), Some(last)) = (
+            self.reader.period().await?,
+            self.reader.last_day(last_closed).await?,
+        ) else {
             return Ok(vec![last_closed]);
         };
         // What was applied is looked at again; what failed is tried again.
         let read = self.reader.days_read(last_closed, clock::now()).await?;
-        let due = read.iter().filter(|read| read.is_due(self.ledger.zone, options.lookback)).map(|read| read.day);
+        let due = read
+            .iter()
+            .filter(|read| read.is_due(self.ledger.zone, options.lookback))
+            .map(|read| read.day);
         let mut days = BTreeSet::from_iter(self.reader.undecided(&due.collect::<Vec<_>>()).await?);
         let since = applied.from().max(last.minus(options.lookback));
         if let Some(recent) = Period::new(since, last_closed) {
             let wanted = self.without_gaps(recent, options, false).await?;
             let without_entry = self.reader.days_without_entry(recent).await?;
-            days.extend(without_entry.into_iter().filter(|day| wanted.binary_search(day).is_ok()));
+            days.extend(
+                without_entry
+                    .into_iter()
+                    .filter(|day| wanted.binary_search(day).is_ok()),
+            );
         }
         Ok(days.into_iter().collect())
     }
 
     /// The days of a period without long stretches that have no events; what is left out is told.
-    async fn without_gaps(&mut self, period: Period, options: &Options, strays: bool) -> Result<Vec<Day>, Failure> {
+    async fn without_gaps(
+        &mut self,
+        period: Period,
+        options: &ApplyArgs,
+        strays: bool,
+    ) -> Result<Vec<Day>, Error> {
         if options.include_gaps || period.day_count() < stretches::LONG {
             return Ok(period.days().collect());
         }
@@ -340,7 +429,11 @@ impl<'s> Work<'s> {
         for left_out in &left_out {
             tell_left_out(left_out, self.output);
         }
-        let is_left_out = |day: &Day| left_out.iter().any(|left_out| left_out.period().contains(*day));
+        let is_left_out = |day: &Day| {
+            left_out
+                .iter()
+                .any(|left_out| left_out.period().contains(*day))
+        };
         Ok(period.days().filter(|day| !is_left_out(day)).collect())
     }
 }
@@ -349,7 +442,7 @@ async fn open_source<'a>(
     source: &'a mut Option<Source>,
     settings: &Settings,
     ledger: &Ledger,
-) -> Result<&'a mut Source, Failure> {
+) -> Result<&'a mut Source, Error> {
     let open = match source.take() {
         Some(open) => open,
         None => Source::open(&settings.source, ledger.zone, "daybook source").await?,
@@ -365,12 +458,12 @@ fn tell_left_out(left_out: &LeftOut, output: Output) {
     let (from, to, days) = (period.from(), period.to(), period.day_count());
     let named = counted(days, "day", "days");
     match left_out {
-        LeftOut::Empty(_) => output.tell(
+        LeftOut::Empty(_) => output.report(
             "gap_left_out",
             serde_json::json!({ "from": from, "to": to, "days": days }),
             format!("{from} to {to}  left out: the source has no events on these {named}; --include-gaps posts them"),
         ),
-        LeftOut::Stray { ids, .. } => output.tell(
+        LeftOut::Stray { ids, .. } => output.report(
             "strays_left_out",
             serde_json::json!({ "from": from, "to": to, "source_ids": ids }),
             format!(
@@ -391,7 +484,11 @@ fn tell_out_of_time(ids: &[i64], output: Output) {
         ids_text(ids)
     );
     let shown = &ids[..ids.len().min(SHOWN_IDS)];
-    output.tell("events_out_of_time", serde_json::json!({ "source_ids": shown }), text);
+    output.report(
+        "events_out_of_time",
+        serde_json::json!({ "source_ids": shown }),
+        text,
+    );
 }
 
 /// The first of some ids, for people.
@@ -403,42 +500,62 @@ fn ids_text(ids: &[i64]) -> String {
 }
 
 /// One failed day of one is the failure itself; of several, each is told and the sum is the failure.
-fn sum_up_failures(mut failed: Vec<(Day, Failure)>, days: usize, output: Output) -> Result<(), Failure> {
+fn sum_up_failures(
+    mut failed: Vec<(Day, Error)>,
+    days: usize,
+    output: Output,
+) -> Result<(), Error> {
     if days == 1
-        && let Some((_, failure)) = failed.pop()
+        && let Some((_, error)) = failed.pop()
     {
-        return Err(failure);
+        return Err(error);
     }
     if failed.is_empty() {
         return Ok(());
     }
-    for (_, failure) in &failed {
-        output.tell_failure(failure);
+    for (_, error) in &failed {
+        output.report_error(error);
     }
     let names: Vec<String> = failed.iter().map(|(day, _)| day.to_string()).collect();
-    Err(Failure::failed(format!("{} of {days} days failed: {}", failed.len(), names.join(", "))).hint(
-        if failed.len() == days {
-            "see each day's message above"
-        } else {
-            "the other days are applied; see each day's message above"
-        },
+    Err(Error::failed(format!(
+        "{} of {days} days failed: {}",
+        failed.len(),
+        names.join(", ")
     ))
+    .hint(if failed.len() == days {
+        "see each day's message above"
+    } else {
+        "the other days are applied; see each day's message above"
+    }))
 }
 
-fn message_type(options: &Options) -> &'static str {
-    if options.dry_run { "day_dry_run" } else { "day" }
+fn message_type(options: &ApplyArgs) -> &'static str {
+    if options.dry_run {
+        "day_dry_run"
+    } else {
+        "day"
+    }
 }
 
 fn text(report: &DayReport, dry_run: bool) -> String {
     let day = report.day;
     match &report.outcome {
-        Outcome::AlreadyApplied { entry_id } => format!("{day}  already applied as entry {entry_id}"),
-        Outcome::Sealed { entry_id, posted_events } => {
+        Outcome::AlreadyApplied { entry_id } => {
+            format!("{day}  already applied as entry {entry_id}")
+        }
+        Outcome::Sealed {
+            entry_id,
+            posted_events,
+        } => {
             let events = counted(*posted_events, "event", "events");
-            format!("{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted")
+            format!(
+                "{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted"
+            )
         }
         Outcome::TakenBack { entry_id } => {
-            format!("{day}  taken back as entry {entry_id}: left so; `daybook apply --day {day}` applies it anew")
+            format!(
+                "{day}  taken back as entry {entry_id}: left so; `daybook apply --day {day}` applies it anew"
+            )
         }
         Outcome::Imported { entry_id } => {
             format!("{day}  imported as entry {entry_id}; the source has no events of it")
@@ -458,9 +575,21 @@ fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
         Grouped(posted.counted),
         Grouped(posted.ignored),
         Grouped(posted.rejected),
-        counted(i64::try_from(posted.sums.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
-        counted(i64::try_from(posted.sums.records).unwrap_or(i64::MAX), "record", "records"),
-        counted(i64::try_from(posted.sums.cells).unwrap_or(i64::MAX), "cell", "cells"),
+        counted(
+            i64::try_from(posted.sums.interactions).unwrap_or(i64::MAX),
+            "interaction",
+            "interactions"
+        ),
+        counted(
+            i64::try_from(posted.sums.records).unwrap_or(i64::MAX),
+            "record",
+            "records"
+        ),
+        counted(
+            i64::try_from(posted.sums.cells).unwrap_or(i64::MAX),
+            "cell",
+            "cells"
+        ),
     );
     text += &format!("; read in {:.2} s", posted.reading.as_secs_f64());
     if !dry_run {

@@ -4,12 +4,12 @@ use clap::Args;
 use uuid::Uuid;
 
 use crate::day::{Bounds, Day, Period};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 
 /// A stretch of days, both ends included.
 #[derive(Clone, Copy, Debug, Default, Args)]
-pub struct Stretch {
+pub struct DateRangeArgs {
     /// First day, YYYY-MM-DD
     #[arg(long, value_name = "DAY")]
     pub from: Option<Day>,
@@ -19,22 +19,29 @@ pub struct Stretch {
     pub to: Option<Day>,
 }
 
-impl Stretch {
+impl DateRangeArgs {
     /// The days of the stretch; an end that is left out is that of `whole`. None if neither end is given.
-    pub fn within(&self, whole: Option<Period>) -> Result<Option<Period>, Failure> {
+    pub fn within(&self, whole: Option<Period>) -> Result<Option<Period>, Error> {
         if self.is_open() {
             return Ok(None);
         }
         let from = self.from.or_else(|| whole.map(Period::from).min(self.to));
         let to = self.to.or_else(|| whole.map(Period::to).max(self.from));
-        let (Some(from), Some(to)) = (from, to) else { return Ok(None) };
+        let (Some(from), Some(to)) = (from, to) else {
+            return Ok(None);
+        };
         let period = Period::new(from, to);
-        period.map(Some).ok_or_else(|| Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"))
+        period.map(Some).ok_or_else(|| {
+            Error::usage(format!("--from {from} is after --to {to}")).hint("swap them")
+        })
     }
 
     /// The days as they were given.
     pub fn bounds(self) -> Bounds {
-        Bounds { from: self.from, to: self.to }
+        Bounds {
+            from: self.from,
+            to: self.to,
+        }
     }
 
     /// Whether neither end is given.

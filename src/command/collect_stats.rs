@@ -11,9 +11,9 @@ use secrecy::SecretString;
 
 use super::apply;
 use crate::clock;
-use crate::config::{Given, Settings};
+use crate::config::{Settings, SettingsArgs};
 use crate::day::Day;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::output::Output;
 
@@ -31,7 +31,7 @@ Examples:
   daybook collect-stats -d 2020-02-17      collect 2020-02-16
   daybook collect-stats -d '*'             collect every closed day
   daybook --journal -v collect-stats       the line of the old systemd unit")]
-pub struct Options {
+pub struct CollectStatsArgs {
     /// Collect the day before this date; '*' for every day [default: today]
     #[arg(short, long, value_name = "DATE")]
     date: Option<Date>,
@@ -81,26 +81,33 @@ pub struct OptionsOfIdb {
 
 impl OptionsOfIdb {
     /// Ignores what was given, also a configuration file of the old program's, and logs it.
-    pub fn ignore(&self, settings: &mut Given) {
+    pub fn ignore(&self, settings: &mut SettingsArgs) {
         for (option, instead) in self.given() {
             tracing::info!(option, "ignored: {instead}");
         }
-        if settings.config.as_ref().is_some_and(is_configuration_of_idb)
+        if settings
+            .config
+            .as_ref()
+            .is_some_and(is_configuration_of_idb)
             && let Some(file) = settings.config.take()
         {
             let file = file.display().to_string();
-            tracing::info!(option = "--config", file, "ignored, as it is idb's: {SETTINGS}");
+            tracing::info!(
+                option = "--config",
+                file,
+                "ignored, as it is idb's: {SETTINGS}"
+            );
         }
     }
 
     /// Refuses what was given: no other command was one of the old program's.
-    pub fn refuse(&self) -> Result<(), Failure> {
+    pub fn refuse(&self) -> Result<(), Error> {
         match self.given().first() {
             None => Ok(()),
-            Some((option, _)) => {
-                Err(Failure::usage(format!("{option} is an option of idb, which only `daybook collect-stats` takes"))
-                    .hint("leave it out; `daybook --help` lists the options"))
-            }
+            Some((option, _)) => Err(Error::usage(format!(
+                "{option} is an option of idb, which only `daybook collect-stats` takes"
+            ))
+            .hint("leave it out; `daybook --help` lists the options")),
         }
     }
 
@@ -115,8 +122,16 @@ impl OptionsOfIdb {
             (self.idb_uuid.is_some(), "--idb-uuid", SETTINGS),
             (self.idb_apikey.is_some(), "--idb-apikey", SETTINGS),
             (self.idb_dbpass.is_some(), "--idb-dbpass", SETTINGS),
-            (self.idb_storage_access_key.is_some(), "--idb-storage-access-key", SETTINGS),
-            (self.idb_storage_secret_key.is_some(), "--idb-storage-secret-key", SETTINGS),
+            (
+                self.idb_storage_access_key.is_some(),
+                "--idb-storage-access-key",
+                SETTINGS,
+            ),
+            (
+                self.idb_storage_secret_key.is_some(),
+                "--idb-storage-secret-key",
+                SETTINGS,
+            ),
             (self.idb_crypt_key.is_some(), "--idb-crypt-key", SETTINGS),
         ]
         .into_iter()
@@ -125,7 +140,8 @@ impl OptionsOfIdb {
     }
 }
 
-const SETTINGS: &str = "the databases are named by daybook's own settings, DAYBOOK_LEDGER_URL and so on";
+const SETTINGS: &str =
+    "the databases are named by daybook's own settings, DAYBOOK_LEDGER_URL and so on";
 
 /// Whether a file is a JSON object, which no TOML file is.
 fn is_configuration_of_idb(file: &PathBuf) -> bool {
@@ -151,8 +167,12 @@ impl FromStr for Date {
                 "'{text}' is not a date: give it as 2020-02-17, 20200217 or 2020-02-17T09:00:00, or '*' for every day"
             )
         })?;
-        let before = date.pred_opt().ok_or_else(|| format!("{date} has no day before it"))?;
-        Day::new(before).map(Self::Before).map_err(|error| error.to_string())
+        let before = date
+            .pred_opt()
+            .ok_or_else(|| format!("{date} has no day before it"))?;
+        Day::new(before)
+            .map(Self::Before)
+            .map_err(|error| error.to_string())
     }
 }
 
@@ -173,8 +193,12 @@ fn calendar_date(text: &str) -> Option<NaiveDate> {
         _ => return None,
     };
     // chrono would also take signs and spaces.
-    let is_plain = date.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'/');
-    let date = is_plain.then(|| NaiveDate::parse_from_str(date, format).ok()).flatten()?;
+    let is_plain = date
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'/');
+    let date = is_plain
+        .then(|| NaiveDate::parse_from_str(date, format).ok())
+        .flatten()?;
     time.is_none_or(is_time).then_some(date)
 }
 
@@ -186,18 +210,26 @@ fn is_time(text: &str) -> bool {
     };
     let is_offset = match offset.split_at_checked(1) {
         Some(("Z" | "z", rest)) => rest.is_empty(),
-        Some((_, hours)) => is_digits(&hours.replacen(':', "", 1)) && matches!(hours.len(), 2 | 4 | 5),
+        Some((_, hours)) => {
+            is_digits(&hours.replacen(':', "", 1)) && matches!(hours.len(), 2 | 4 | 5)
+        }
         None => false,
     };
     let time = time.replace(',', ".");
     let time = if time.len() == 2 { time + ":00" } else { time };
     // chrono would also take seconds of one digit.
-    let formats = match time.find(|c: char| !c.is_ascii_digit()).unwrap_or(time.len()) {
+    let formats = match time
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(time.len())
+    {
         6 => &["%H%M%S%.f"][..],
         4 => &["%H%M"],
         _ => &["%H:%M", "%H:%M:%S%.f"],
     };
-    is_offset && formats.iter().any(|format| NaiveTime::parse_from_str(&time, format).is_ok())
+    is_offset
+        && formats
+            .iter()
+            .any(|format| NaiveTime::parse_from_str(&time, format).is_ok())
 }
 
 fn is_digits(text: &str) -> bool {
@@ -205,13 +237,23 @@ fn is_digits(text: &str) -> bool {
 }
 
 /// Collects.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    for (is_given, option) in [(options.mapping, "--mapping"), (options.no_mapping, "--no-mapping")] {
+pub async fn run(
+    options: CollectStatsArgs,
+    settings: &Settings,
+    output: Output,
+) -> Result<Exit, Error> {
+    for (is_given, option) in [
+        (options.mapping, "--mapping"),
+        (options.no_mapping, "--no-mapping"),
+    ] {
         if is_given {
-            tracing::info!(option, "ignored: indices and mappings are created when they are needed");
+            tracing::info!(
+                option,
+                "ignored: indices and mappings are created when they are needed"
+            );
         }
     }
-    let mut translated = apply::Options::default();
+    let mut translated = apply::ApplyArgs::default();
     match options.date {
         Some(Date::Every) => translated.all = true,
         Some(Date::Before(day)) => translated.day = Some(day),
@@ -233,7 +275,15 @@ mod tests {
         for date in ["2020-03-01", "20200301", "2020/03/01"] {
             assert_eq!(date.parse(), Ok(day_before), "{date}");
             for separator in ["T", " ", "t"] {
-                for time in ["09", "09:00", "09:00:00", "23:59:59.999999", "09:00:00,5", "0900", "090000"] {
+                for time in [
+                    "09",
+                    "09:00",
+                    "09:00:00",
+                    "23:59:59.999999",
+                    "09:00:00,5",
+                    "0900",
+                    "090000",
+                ] {
                     for offset in ["", "Z", "+00:00", "-0500", "+02", " +0200"] {
                         let text = format!("{date}{separator}{time}{offset}");
                         assert_eq!(text.parse(), Ok(day_before), "{text}");
@@ -275,10 +325,16 @@ mod tests {
             "2020030109000",
         ] {
             let refusal = text.parse::<Date>().unwrap_err();
-            assert!(refusal.contains(&format!("'{text}'")) && refusal.contains("20200217"), "{text}: {refusal}");
+            assert!(
+                refusal.contains(&format!("'{text}'")) && refusal.contains("20200217"),
+                "{text}: {refusal}"
+            );
         }
         for text in ["1970-01-01", "1969-12-31", "9999-12-31"] {
-            assert!(text.parse::<Date>().unwrap_err().contains("out of range"), "{text}");
+            assert!(
+                text.parse::<Date>().unwrap_err().contains("out of range"),
+                "{text}"
+            );
         }
     }
 }

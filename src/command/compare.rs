@@ -1,10 +1,10 @@
 //! `daybook compare`: compares documents of the old system with the ledger. Changes nothing.
 
-use super::arguments::Stretch;
+use super::arguments::DateRangeArgs;
 use super::import::{Documents, check_bounds};
 use crate::config::Settings;
+use crate::error::{Error, Exit};
 use crate::exchange;
-use crate::failure::{Exit, Failure};
 use crate::import::{Import, OnConflict, Rules, Task};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
@@ -20,14 +20,14 @@ Examples:
   daybook compare --from-index http://old:9200/stats
   daybook compare --from 2020-01-01 stats_backup.zip
   daybook compare --day 2020-02-16 stats-dict-object.json")]
-pub struct Options {
+pub struct CompareArgs {
     /// Where the documents are.
     #[command(flatten)]
     documents: Documents,
 
     /// The days to compare; documents of others are left out.
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: DateRangeArgs,
 
     /// Which document counts where those of a recordset and day contradict each other [default: the day differs]
     #[arg(long, value_enum, value_name = "RULE")]
@@ -35,26 +35,42 @@ pub struct Options {
 }
 
 /// Compares.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: CompareArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     check_bounds(options.stretch)?;
     for file in &options.documents.files {
         if exchange::is_export(file)? {
-            return Err(Failure::usage(format!("{} is the export of a ledger", file.display()))
-                .hint("compare is for documents of the old system; `daybook verify` checks a ledger"));
+            return Err(
+                Error::usage(format!("{} is the export of a ledger", file.display())).hint(
+                    "compare is for documents of the old system; `daybook verify` checks a ledger",
+                ),
+            );
         }
     }
     unless_interrupted(Box::pin(compare(options, settings, output))).await
 }
 
-async fn compare(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+async fn compare(options: CompareArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let ledger = Ledger::open(&settings.ledger).await?;
-    let rules = Rules { on_conflict: options.on_conflict, replace: false };
-    let import =
-        Import::new(&ledger, (options.stretch.bounds(), rules), Task::Compare, settings.memory, output).await?;
+    let rules = Rules {
+        on_conflict: options.on_conflict,
+        replace: false,
+    };
+    let import = Import::new(
+        &ledger,
+        (options.date_range.bounds(), rules),
+        Task::Compare,
+        settings.memory,
+        output,
+    )
+    .await?;
     let comparison = import.compare(options.documents.origin(settings)?).await?;
-    if let Some(failure) = comparison.nothing_found() {
-        return Err(failure);
+    if let Some(error) = comparison.nothing_found() {
+        return Err(error);
     }
-    comparison.tell(output);
-    Ok(if comparison.differs() { Exit::Diverged } else { Exit::Done })
+    comparison.report(output);
+    Ok(if comparison.differs() {
+        Exit::Diverged
+    } else {
+        Exit::Done
+    })
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::arguments::Stretch;
+use super::arguments::DateRangeArgs;
 use crate::config::Settings;
 use crate::day::{Day, Period};
+use crate::error::{Error, Exit};
 use crate::exchange::{Exported, Target, export};
-use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::output::{Output, counted};
@@ -20,14 +20,14 @@ Without --day, --from and --to it is the whole ledger, which `daybook import` ma
 Examples:
   daybook export --output ledger.ndjson.zst
   daybook export --day 2020-02-16 | less")]
-pub struct Options {
+pub struct ExportArgs {
     /// Export this day alone, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
     day: Option<Day>,
 
     /// The days to export.
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: DateRangeArgs,
 
     /// Where to write it, compressed if the name ends in .gz or .zst [default: stdout]
     #[arg(short, long, value_name = "FILE")]
@@ -35,9 +35,12 @@ pub struct Options {
 }
 
 /// Exports.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    let (ledger, mut reader) =
-        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook reading")).await?;
+pub async fn run(options: ExportArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
+    let (ledger, mut reader) = unless_interrupted(Ledger::open_for_reading(
+        &settings.ledger,
+        "daybook reading",
+    ))
+    .await?;
     let of_ledger = unless_interrupted(reader.period()).await?;
     let period = match options.day {
         Some(day) => Period::new(day, day),
@@ -47,20 +50,37 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     let exported = export(&ledger, period, &target).await?;
     // What goes to stdout must have it to itself.
     if let Target::File(path) = target {
-        let fields = serde_json::json!({ "file": path.display().to_string(), "exported": exported });
-        output.tell("exported", fields, format!("{}: {}", one_line(&path.display().to_string()), text(&exported)));
+        let fields =
+            serde_json::json!({ "file": path.display().to_string(), "exported": exported });
+        output.report(
+            "exported",
+            fields,
+            format!(
+                "{}: {}",
+                one_line(&path.display().to_string()),
+                text(&exported)
+            ),
+        );
     }
     Ok(Exit::Done)
 }
 
 fn text(exported: &Exported) -> String {
     let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let whole = if exported.whole { "the whole ledger" } else { "a part of the ledger" };
+    let whole = if exported.whole {
+        "the whole ledger"
+    } else {
+        "a part of the ledger"
+    };
     format!(
         "{whole}, {}, {}, {}; sha256 {}",
         counted(number(exported.entries), "entry", "entries"),
         counted(number(exported.delta_rows), "row", "rows"),
-        counted(number(exported.rejected_events), "rejected event", "rejected events"),
+        counted(
+            number(exported.rejected_events),
+            "rejected event",
+            "rejected events"
+        ),
         exported.sha256,
     )
 }

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::arguments::Stretch;
+use super::arguments::DateRangeArgs;
 use super::project;
 use super::recorded::finish;
 use crate::config::{FromIndexArgs, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::event::source::Source;
+use crate::error::{Error, Exit};
 use crate::exchange::{self, Incoming};
-use crate::failure::{Exit, Failure};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary, Task};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::ledger::lock::Run;
 use crate::output::Output;
+use crate::source::Source;
 
 /// Where documents are.
 #[derive(Debug, clap::Args)]
@@ -39,10 +39,16 @@ pub struct Documents {
 
 impl Documents {
     /// What is to be read.
-    pub fn origin(self, settings: &Settings) -> Result<Origin, Failure> {
+    pub fn origin(self, settings: &Settings) -> Result<Origin, Error> {
         Ok(match settings.old_index(self.from_index)? {
-            None => Origin::Files { paths: self.files, day: self.day },
-            Some((address, options)) => Origin::Index { address, options: Box::new(options) },
+            None => Origin::Files {
+                paths: self.files,
+                day: self.day,
+            },
+            Some((address, options)) => Origin::Index {
+                address,
+                options: Box::new(options),
+            },
         })
     }
 }
@@ -50,14 +56,14 @@ impl Documents {
 /// What can be typed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Options {
+pub struct ImportArgs {
     /// Where the documents are.
     #[command(flatten)]
     pub documents: Documents,
 
     /// The days to import; documents of others are left out.
     #[command(flatten)]
-    pub stretch: Stretch,
+    pub date_range: DateRangeArgs,
 
     /// Which document counts where those of a recordset and day contradict each other [default: the day is refused]
     #[arg(long, value_enum, value_name = "RULE")]
@@ -95,53 +101,71 @@ struct Figures {
 }
 
 /// Imports what the options name.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
-    check_bounds(options.stretch)?;
+pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
+    check_bounds(options.date_range)?;
     if let Some(export) = find_export(&options)? {
         return import_export(export, settings, output).await;
     }
     // What is missing for the second half is said before the first half is done.
-    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
+    let client = (!options.no_project && !options.dry_run)
+        .then(|| settings.elasticsearch())
+        .transpose()?;
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
     if options.dry_run {
         let importing = Box::pin(import(options, settings, &ledger, None, output));
-        return unless_interrupted(importing).await.map(|summary| exit_of(&summary, output));
+        return unless_interrupted(importing)
+            .await
+            .map(|summary| exit_of(&summary, output));
     }
     let mut run = Run::start_posting(&ledger, "import", settings.max_clock_skew).await?;
-    let work = import_and_project(options, settings, &ledger, client.as_ref(), &mut run, output);
+    let work = import_and_project(
+        options,
+        settings,
+        &ledger,
+        client.as_ref(),
+        &mut run,
+        output,
+    );
     let done = unless_interrupted(Box::pin(work)).await;
     finish(run, done).await
 }
 
 /// Refuses a stretch that ends before it starts.
-pub(super) fn check_bounds(stretch: Stretch) -> Result<(), Failure> {
-    if let (Some(from), Some(to)) = (stretch.from, stretch.to)
+pub(super) fn check_bounds(date_range: DateRangeArgs) -> Result<(), Error> {
+    if let (Some(from), Some(to)) = (date_range.from, date_range.to)
         && Period::new(from, to).is_none()
     {
-        return Err(Failure::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
+        return Err(Error::usage(format!("--from {from} is after --to {to}")).hint("swap them"));
     }
     Ok(())
 }
 
-async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+async fn import_export(path: &Path, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let ledger = unless_interrupted(Ledger::open(&settings.ledger)).await?;
     let export = Incoming::open(path)?;
-    let mut run = unless_interrupted(Run::start_posting(&ledger, "import", settings.max_clock_skew)).await?;
+    let mut run = unless_interrupted(Run::start_posting(
+        &ledger,
+        "import",
+        settings.max_clock_skew,
+    ))
+    .await?;
     let done = unless_interrupted(export.import_into(&ledger, &mut run, output)).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// The export of a ledger, if that is what is to be imported. It goes alone, and whole.
-fn find_export(options: &Options) -> Result<Option<&Path>, Failure> {
+fn find_export(options: &ImportArgs) -> Result<Option<&Path>, Error> {
     for file in &options.documents.files {
         if !exchange::is_export(file)? {
             continue;
         }
-        let alone = options.documents.files.len() == 1 && options.documents.day.is_none() && options.stretch.is_open();
+        let alone = options.documents.files.len() == 1
+            && options.documents.day.is_none()
+            && options.date_range.is_open();
         if alone && options.on_conflict.is_none() && !options.replace && !options.dry_run {
             return Ok(Some(file));
         }
-        return Err(Failure::usage(format!(
+        return Err(Error::usage(format!(
             "{} is the export of a ledger: it is imported whole or not at all",
             file.display()
         ))
@@ -151,44 +175,64 @@ fn find_export(options: &Options) -> Result<Option<&Path>, Failure> {
 }
 
 async fn import_and_project(
-    options: Options,
+    options: ImportArgs,
     settings: &Settings,
     ledger: &Ledger,
     client: Option<&Client>,
     run: &mut Run,
     output: Output,
-) -> Result<(Exit, Figures), Failure> {
+) -> Result<(Exit, Figures), Error> {
     let summary = import(options, settings, ledger, Some(&mut *run), output).await?;
     let projected = match client {
-        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, None, output)).await,
+        Some(client) => {
+            Box::pin(project::bring_up_to_date(
+                ledger, client, settings, run, None, output,
+            ))
+            .await
+        }
         None => Ok(Map::new()),
     };
     match (exit_of(&summary, output), projected) {
-        (exit, Ok(projections)) => Ok((exit, Figures { summary, projections })),
-        (Exit::Done, Err(failure)) => Err(failure.with_exit(Exit::ProjectionBehind)),
+        (exit, Ok(projections)) => Ok((
+            exit,
+            Figures {
+                summary,
+                projections,
+            },
+        )),
+        (Exit::Done, Err(error)) => Err(error.with_exit(Exit::ProjectionBehind)),
         (exit, Err(behind)) => {
             // A refused day counts for more than a projection that the next run advances; both are told.
-            output.tell_failure(&behind);
-            Ok((exit, Figures { summary, projections: Map::new() }))
+            output.report_error(&behind);
+            Ok((
+                exit,
+                Figures {
+                    summary,
+                    projections: Map::new(),
+                },
+            ))
         }
     }
 }
 
 async fn import(
-    options: Options,
+    options: ImportArgs,
     settings: &Settings,
     ledger: &Ledger,
     run: Option<&mut Run>,
     output: Output,
-) -> Result<Summary, Failure> {
+) -> Result<Summary, Error> {
     let dry_run = run.is_none();
     let task = run.map_or(Task::DryRun, Task::Post);
-    let rules = Rules { on_conflict: options.on_conflict, replace: options.replace };
-    let bounds = options.stretch.bounds();
+    let rules = Rules {
+        on_conflict: options.on_conflict,
+        replace: options.replace,
+    };
+    let bounds = options.date_range.bounds();
     let mut import = Import::new(ledger, (bounds, rules), task, settings.memory, output).await?;
     import.look_at(Source::open(&settings.source, ledger.zone, "daybook source").await);
     let summary = import.import(options.documents.origin(settings)?).await?;
-    summary.tell(output, dry_run);
+    summary.report(output, dry_run);
     Ok(summary)
 }
 
@@ -196,7 +240,7 @@ async fn import(
 fn exit_of(summary: &Summary, output: Output) -> Exit {
     match summary.refusal() {
         Some(refusal) => {
-            output.tell_failure(&refusal);
+            output.report_error(&refusal);
             refusal.exit()
         }
         None => Exit::Done,

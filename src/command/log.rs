@@ -1,7 +1,7 @@
 //! `daybook log`: the journal.
 
 use crate::config::Settings;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::ledger::read::Entry;
 use crate::output::{Grouped, Output};
@@ -9,20 +9,24 @@ use crate::printable::one_line;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct LogArgs {
     /// How many entries to list, newest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
 }
 
 /// Lists.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: LogArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook log").await?;
     let entries = reader.newest_entries(options.limit).await?;
     if entries.is_empty() && !output.is_json() {
-        output.tell("", (), "the ledger has no entries yet: `daybook apply` posts the first");
+        output.report(
+            "",
+            (),
+            "the ledger has no entries yet: `daybook apply` posts the first",
+        );
     } else if !output.is_json() {
-        output.tell(
+        output.report(
             "",
             (),
             format!(
@@ -32,7 +36,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         );
     }
     for entry in &entries {
-        output.tell("entry", entry, line(entry));
+        output.report("entry", entry, line(entry));
     }
     Ok(Exit::Done)
 }
@@ -49,7 +53,10 @@ fn line(entry: &Entry) -> String {
         entry.posted_at.format("%Y-%m-%d %H:%M:%SZ"),
         one_line(&entry.posted_by),
     );
-    for (what, other) in [("reverses", entry.reverses), ("reversed by", entry.reversed_by)] {
+    for (what, other) in [
+        ("reverses", entry.reverses),
+        ("reversed by", entry.reversed_by),
+    ] {
         if let Some(other) = other {
             line += &format!("  {what} entry {other}");
         }

@@ -5,14 +5,14 @@ use uuid::Uuid;
 
 use crate::config::Settings;
 use crate::day::TimeZone;
-use crate::failure::{Exit, Failure};
-use crate::ledger::lock::{Lock, Purpose};
+use crate::error::{Error, Exit};
+use crate::ledger::lock::{Lock, LockKind};
 use crate::ledger::{definitions, migrate};
 use crate::output::Output;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct MigrateArgs {
     /// IANA name of the zone whose dates are the ledger's days; fixed at creation [default: UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<TimeZone>,
@@ -36,21 +36,27 @@ struct Migrated<'a> {
 }
 
 /// Creates or upgrades.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: MigrateArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     if options.print_roles {
         #[derive(Serialize)]
         struct Roles {
             sql: &'static str,
         }
-        output.tell("roles", Roles { sql: migrate::ROLES_SQL }, migrate::ROLES_SQL.trim_end());
+        output.report(
+            "roles",
+            Roles {
+                sql: migrate::ROLES_SQL,
+            },
+            migrate::ROLES_SQL.trim_end(),
+        );
         return Ok(Exit::Done);
     }
     if options.print_definitions {
         let sql = definitions::restoring_sql();
-        output.tell("definitions", serde_json::json!({ "sql": sql }), &sql);
+        output.report("definitions", serde_json::json!({ "sql": sql }), &sql);
         return Ok(Exit::Done);
     }
-    let mut lock = Lock::take(&settings.ledger, Purpose::Posting, "migrate").await?;
+    let mut lock = Lock::take(&settings.ledger, LockKind::Posting, "migrate").await?;
     let done = migrate::migrate(lock.connection(), options.time_zone).await?;
     let (ledger_id, zone, version) = (done.ledger_id, done.zone, done.version);
     let steps = match &done.applied[..] {
@@ -64,9 +70,13 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
         applied: &done.applied,
         roles_granted: done.roles.is_ok(),
     };
-    output.tell("migrated", fields, format!("ledger {ledger_id}, days in {zone}, schema version {version}: {steps}"));
+    output.report(
+        "migrated",
+        fields,
+        format!("ledger {ledger_id}, days in {zone}, schema version {version}: {steps}"),
+    );
     match done.roles {
-        Ok(()) => output.tell(
+        Ok(()) => output.report(
             "roles_granted",
             serde_json::json!({ "role": "daybook_job", "roles": ["daybook_job", "daybook_auditor"] }),
             "role daybook_job may read and insert; grant it to the login of the job: GRANT daybook_job TO stats\n\

@@ -10,7 +10,7 @@ use crate::output::counted;
 use crate::projection::rebuild::Progress;
 
 /// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
-pub(super) struct Shown {
+pub(super) struct ProgressReporter {
     /// What is done, one of it and many.
     done: [&'static str; 2],
     bar: ProgressBar,
@@ -22,7 +22,7 @@ pub(super) struct Shown {
 
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
-impl Shown {
+impl ProgressReporter {
     /// Of so many things of this name, in the singular and the plural.
     pub(super) fn of(one: &'static str, many: &'static str) -> Self {
         let bar = ProgressBar::hidden();
@@ -42,7 +42,7 @@ impl Shown {
     }
 }
 
-impl Progress for Shown {
+impl Progress for ProgressReporter {
     fn begin(&mut self, stage: &str, steps: Option<u64>) {
         stage.clone_into(&mut self.stage);
         self.steps = steps;
@@ -56,7 +56,8 @@ impl Progress for Shown {
             Some(_) => "{prefix} {bar:30} {pos}/{len} days, {msg}, {eta} left",
             None => "{prefix} {spinner} {msg}, {elapsed}",
         };
-        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr()).with_prefix(stage.to_owned());
+        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr())
+            .with_prefix(stage.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
@@ -66,21 +67,35 @@ impl Progress for Shown {
         let elapsed = self.started.elapsed();
         let rate = rate(done, elapsed);
         if !self.bar.is_hidden() {
-            self.bar.set_position(if self.steps.is_some() { steps } else { done });
+            self.bar
+                .set_position(if self.steps.is_some() { steps } else { done });
             let [one, many] = self.done;
-            self.bar.set_message(format!("{} at {rate}/s", counted(done, one, many)));
+            self.bar
+                .set_message(format!("{} at {rate}/s", counted(done, one, many)));
         } else if elapsed >= self.next_line {
             self.next_line = elapsed + BETWEEN_LINES;
             let days_left = self.steps.map(|all| all.saturating_sub(steps));
             let seconds_left = self.steps.and_then(|all| seconds_left(elapsed, steps, all));
             let what = self.done[1];
-            tracing::warn!(stage = self.stage, what, done, per_second = rate, days_left, seconds_left, "still at work");
+            tracing::warn!(
+                stage = self.stage,
+                what,
+                done,
+                per_second = rate,
+                days_left,
+                seconds_left,
+                "still at work"
+            );
         }
     }
 
     fn end(&mut self) {
         self.bar.finish_and_clear();
-        tracing::info!(stage = self.stage, seconds = self.started.elapsed().as_secs_f64(), "done");
+        tracing::info!(
+            stage = self.stage,
+            seconds = self.started.elapsed().as_secs_f64(),
+            "done"
+        );
     }
 }
 
@@ -91,6 +106,9 @@ fn rate(done: u64, elapsed: Duration) -> u64 {
 /// How long what is left will take, if it goes on as it went.
 fn seconds_left(elapsed: Duration, steps: u64, all: u64) -> Option<u64> {
     let left = u128::from(all.saturating_sub(steps));
-    let milliseconds = elapsed.as_millis().checked_mul(left)?.checked_div(u128::from(steps))?;
+    let milliseconds = elapsed
+        .as_millis()
+        .checked_mul(left)?
+        .checked_div(u128::from(steps))?;
     u64::try_from(milliseconds / 1000).ok()
 }

@@ -7,24 +7,28 @@ use super::rebuild::build_all;
 use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::Client;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::read::Reader;
-use crate::ledger::{JustPosted, Ledger};
+use crate::ledger::{Ledger, PostedRows};
 use crate::output::{Grouped, Output, counted};
 use crate::projection::advance::{Advanced, IfLackingMost, advance};
-use crate::projection::{Kind, rebuild};
+use crate::projection::{Projection, rebuild};
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
-pub struct Options {}
+pub struct ProjectArgs {}
 
 /// Advances all projections.
-pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(_: ProjectArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let client = settings.elasticsearch()?;
-    let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Posting, "project")).await?;
-    let done = unless_interrupted(bring_up_to_date(&ledger, &client, settings, &mut run, None, output)).await;
+    let (ledger, mut run) =
+        unless_interrupted(start(settings, LockKind::Posting, "project")).await?;
+    let done = unless_interrupted(bring_up_to_date(
+        &ledger, &client, settings, &mut run, None, output,
+    ))
+    .await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
@@ -35,20 +39,37 @@ pub async fn bring_up_to_date(
     client: &Client,
     settings: &Settings,
     run: &mut Run,
-    just_posted: Option<JustPosted>,
+    posted_rows: Option<PostedRows>,
     output: Output,
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Map<String, Value>, Error> {
     client.check_version().await?;
-    let projecting = Projecting { ledger, client, settings, output };
-    let Advances { mut figures, lacking, failed } =
-        projecting.advance(&settings.plan.kinds(), IfLackingMost::Leave, just_posted, run).await?;
+    let projecting = Projecting {
+        ledger,
+        client,
+        settings,
+        output,
+    };
+    let Advances {
+        mut figures,
+        lacking,
+        failed,
+    } = projecting
+        .advance(
+            &settings.plan.kinds(),
+            IfLackingMost::Leave,
+            posted_rows,
+            run,
+        )
+        .await?;
     // What is wrong with one index does not keep the others back; a cluster that is gone does.
-    let is_gone = failed.as_ref().is_some_and(|failure| failure.exit() == Exit::Unreachable);
+    let is_gone = failed
+        .as_ref()
+        .is_some_and(|error| error.exit() == Exit::Unreachable);
     if !lacking.is_empty() && !is_gone {
         match (projecting.rebuild(lacking, run).await, &failed) {
             (Ok(rebuilt), _) => figures.extend(rebuilt),
-            (Err(failure), None) => return Err(failure),
-            (Err(failure), Some(_)) => output.tell_failure(&failure),
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(_)) => output.report_error(&error),
         }
     }
     failed.map_or(Ok(figures), Err)
@@ -66,21 +87,26 @@ struct Projecting<'a> {
 struct Advances {
     figures: Map<String, Value>,
     /// Those that were left to a rebuild.
-    lacking: Vec<Kind>,
+    lacking: Vec<Projection>,
     /// The first failure.
-    failed: Option<Failure>,
+    failed: Option<Error>,
 }
 
 impl Projecting<'_> {
     /// Advances projections side by side, and tells of each: one waits for the cluster while another reads the ledger.
     async fn advance(
         &self,
-        kinds: &[Kind],
+        kinds: &[Projection],
         if_lacking_most: IfLackingMost,
-        just_posted: Option<JustPosted>,
+        posted_rows: Option<PostedRows>,
         run: &mut Run,
-    ) -> Result<Advances, Failure> {
-        let Self { ledger, client, settings, output } = *self;
+    ) -> Result<Advances, Error> {
+        let Self {
+            ledger,
+            client,
+            settings,
+            output,
+        } = *self;
         let mut readers = vec![Reader::open(ledger, "daybook projecting").await?];
         run.lock_projections().await?;
         while readers.len() < kinds.len()
@@ -90,49 +116,84 @@ impl Projecting<'_> {
         }
         for (kind, reader) in kinds.iter().zip(&mut readers) {
             // Totals are made of balances.
-            if *kind != Kind::Totals {
-                reader.remember(just_posted.clone());
+            if *kind != Projection::Totals {
+                reader.remember(posted_rows.clone());
             }
         }
-        drop(just_posted);
-        let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Failure>);
+        drop(posted_rows);
+        let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Error>);
         // One after the other where the server has no more connections to give.
         for kinds in kinds.chunks(readers.len()) {
-            let advance = |(kind, reader)| advance(kind, &settings.plan, ledger, reader, client, if_lacking_most);
+            let advance = |(kind, reader)| {
+                advance(
+                    kind,
+                    &settings.plan,
+                    ledger,
+                    reader,
+                    client,
+                    if_lacking_most,
+                )
+            };
             let outcomes = join_all(kinds.iter().copied().zip(&mut readers).map(advance)).await;
             for (kind, outcome) in kinds.iter().zip(outcomes) {
                 match (outcome, &failed) {
                     (Ok(Some(advanced)), _) => {
-                        output.tell("projected", &advanced, text(&advanced));
+                        output.report("projected", &advanced, text(&advanced));
                         done.push(advanced);
                     }
                     (Ok(None), _) => lacking.push(*kind),
                     // What is wrong with one index does not keep the others back.
-                    (Err(failure), None) => failed = Some(failure),
-                    (Err(failure), Some(_)) => output.tell_failure(&failure),
+                    (Err(error), None) => failed = Some(error),
+                    (Err(error), Some(_)) => output.report_error(&error),
                 }
             }
         }
         run.unlock_projections().await?;
-        let figures = if done.is_empty() { Map::new() } else { figures("projected", &done) };
-        Ok(Advances { figures, lacking, failed })
+        let figures = if done.is_empty() {
+            Map::new()
+        } else {
+            figures("projected", &done)
+        };
+        Ok(Advances {
+            figures,
+            lacking,
+            failed,
+        })
     }
 
     /// Rebuilds projections in a run of its own. If somebody else rebuilds, what is there is advanced.
-    async fn rebuild(&self, kinds: Vec<Kind>, run: &mut Run) -> Result<Map<String, Value>, Failure> {
-        let Self { ledger, client, settings, output } = *self;
-        let mut rebuilding = match Run::start(ledger, Purpose::Rebuilding, "rebuild").await {
-            Err(failure) if failure.exit() == Exit::Locked => {
-                let Advances { figures, failed, .. } = self.advance(&kinds, IfLackingMost::Advance, None, run).await?;
+    async fn rebuild(
+        &self,
+        kinds: Vec<Projection>,
+        run: &mut Run,
+    ) -> Result<Map<String, Value>, Error> {
+        let Self {
+            ledger,
+            client,
+            settings,
+            output,
+        } = *self;
+        let mut rebuilding = match Run::start(ledger, LockKind::Rebuilding, "rebuild").await {
+            Err(error) if error.exit() == Exit::Locked => {
+                let Advances {
+                    figures, failed, ..
+                } = self
+                    .advance(&kinds, IfLackingMost::Advance, None, run)
+                    .await?;
                 return failed.map_or(Ok(figures), Err);
             }
             started => started?,
         };
         // Nobody may be there to say that it is to go on with what a run that was ended left.
-        let options = rebuild::Options { resume: true, ..rebuild::Options::of(kinds) };
+        let options = rebuild::RebuildOptions {
+            resume: true,
+            ..rebuild::RebuildOptions::of(kinds)
+        };
         let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
         // Whoever interrupts the run interrupts this as well; the record of it then says that it did not finish.
-        let rebuilt = Box::pin(work).await.map(|rebuilt| figures("rebuilt", &rebuilt));
+        let rebuilt = Box::pin(work)
+            .await
+            .map(|rebuilt| figures("rebuilt", &rebuilt));
         let figures = rebuilt.as_ref().cloned().unwrap_or_default();
         finish(rebuilding, rebuilt.map(|figures| (Exit::Done, figures))).await?;
         Ok(figures)
@@ -144,7 +205,16 @@ fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
 }
 
 fn text(advanced: &Advanced) -> String {
-    let Advanced { alias, index, from, through, written, looked_up, duration, .. } = advanced;
+    let Advanced {
+        alias,
+        index,
+        from,
+        through,
+        written,
+        looked_up,
+        duration,
+        ..
+    } = advanced;
     if from == through {
         return format!("{alias:<16} up to date with entry {through} ({index})");
     }
@@ -157,13 +227,22 @@ fn text(advanced: &Advanced) -> String {
     let mut text = format!("{alias:<16} {documents} for {entries}, {seconds:.2} s ({index})");
     if looked_up.documents > 0 {
         let seconds = looked_up.waited.as_secs_f64();
-        text += &format!(", {} looked up first, {seconds:.2} s of waiting", Grouped(looked_up.documents));
+        text += &format!(
+            ", {} looked up first, {seconds:.2} s of waiting",
+            Grouped(looked_up.documents)
+        );
     }
     if written.lists_omitted > 0 {
-        text += &format!(", {} too large and written without lists", Grouped(written.lists_omitted));
+        text += &format!(
+            ", {} too large and written without lists",
+            Grouped(written.lists_omitted)
+        );
     }
     if written.overwritten > 0 {
-        text += &format!(", {} changed by somebody else put right", Grouped(written.overwritten));
+        text += &format!(
+            ", {} changed by somebody else put right",
+            Grouped(written.overwritten)
+        );
     }
     text
 }

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::progress::Shown;
+use super::progress::ProgressReporter;
 use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::Client;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Output, counted};
-use crate::projection::Kind;
+use crate::projection::Projection;
 use crate::projection::rebuild::{self, Rebuild, Rebuilt};
 
 /// What can be typed.
@@ -26,10 +26,10 @@ Examples:
   daybook rebuild --only totals,terms
   daybook rebuild --resume           go on with what an interrupted rebuild left
   daybook rebuild --rollback         let the generation before serve again")]
-pub struct Options {
+pub struct RebuildArgs {
     /// Only these projections
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
-    only: Vec<Kind>,
+    only: Vec<Projection>,
 
     /// Primary shards of each new index
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -57,63 +57,89 @@ pub struct Options {
 }
 
 /// Rebuilds, or rolls back.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let client = settings.elasticsearch()?;
     let kinds = chosen(&options.only, settings)?;
     if options.dry_run {
         return unless_interrupted(dry_run(&kinds, options.rollback, settings, output)).await;
     }
-    let (ledger, mut run) = unless_interrupted(start(settings, Purpose::Rebuilding, "rebuild")).await?;
+    let (ledger, mut run) =
+        unless_interrupted(start(settings, LockKind::Rebuilding, "rebuild")).await?;
     let done = if options.rollback {
-        unless_interrupted(roll_back(&kinds, settings, &ledger, &client, &mut run, output)).await
+        unless_interrupted(roll_back(
+            &kinds, settings, &ledger, &client, &mut run, output,
+        ))
+        .await
     } else {
         let building = build(options, kinds, settings, &ledger, &client, &mut run, output);
-        unless_interrupted(Box::pin(building)).await.map_err(resumable)
+        unless_interrupted(Box::pin(building))
+            .await
+            .map_err(resumable)
     };
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
 /// Says how to go on without losing what is built, where that may be possible.
-fn resumable(failure: Failure) -> Failure {
-    let hint = match failure.exit() {
+fn resumable(error: Error) -> Error {
+    let hint = match error.exit() {
         Exit::Interrupted => "",
-        Exit::Unreachable => "see to it that Postgres and Elasticsearch can be reached and are well; ",
-        _ => return failure,
+        Exit::Unreachable => {
+            "see to it that Postgres and Elasticsearch can be reached and are well; "
+        }
+        _ => return error,
     };
-    failure.hint(format!(
+    error.hint(format!(
         "{hint}`daybook rebuild --resume`, with the same --only, goes on with what is built; readers are served as before"
     ))
 }
 
 async fn build(
-    options: Options,
-    kinds: Vec<Kind>,
+    options: RebuildArgs,
+    kinds: Vec<Projection>,
     settings: &Settings,
     ledger: &Ledger,
     client: &Client,
     run: &mut Run,
     output: Output,
-) -> Result<serde_json::Value, Failure> {
-    let Options { shards, keep, parallel, resume, .. } = options;
-    let options =
-        rebuild::Options { shards, keep, parallel: usize::from(parallel), resume, ..rebuild::Options::of(kinds) };
+) -> Result<serde_json::Value, Error> {
+    let RebuildArgs {
+        shards,
+        keep,
+        parallel,
+        resume,
+        ..
+    } = options;
+    let options = rebuild::RebuildOptions {
+        shards,
+        keep,
+        parallel: usize::from(parallel),
+        resume,
+        ..rebuild::RebuildOptions::of(kinds)
+    };
     let rebuilt = build_all(options, settings, ledger, client, run, output).await?;
     Ok(json!({ "rebuilt": rebuilt }))
 }
 
 /// Rebuilds and tells of each projection.
 pub(super) async fn build_all(
-    options: rebuild::Options,
+    options: rebuild::RebuildOptions,
     settings: &Settings,
     ledger: &Ledger,
     client: &Client,
     run: &mut Run,
     output: Output,
-) -> Result<Vec<Rebuilt>, Failure> {
+) -> Result<Vec<Rebuilt>, Error> {
     client.check_version().await?;
     let reader = Reader::open(ledger, "daybook rebuilding").await?;
-    let progress = Shown::of("document", "documents");
-    let work = Rebuild { plan: &settings.plan, ledger, reader, client, options, progress };
+    let progress = ProgressReporter::of("document", "documents");
+    let work = Rebuild {
+        plan: &settings.plan,
+        ledger,
+        reader,
+        client,
+        options,
+        progress,
+    };
     let rebuilt = work.run(run).await?;
     for one in &rebuilt {
         let (alias, index, through) = (&one.alias, &one.index, one.through);
@@ -122,58 +148,75 @@ pub(super) async fn build_all(
         let text = format!(
             "{alias:<16} {documents} through entry {through}, {seconds:.2} s, of them {comparing:.2} comparing; served from {index}"
         );
-        output.tell("rebuilt", one, text);
+        output.report("rebuilt", one, text);
     }
     Ok(rebuilt)
 }
 
 async fn roll_back(
-    kinds: &[Kind],
+    kinds: &[Projection],
     settings: &Settings,
     ledger: &Ledger,
     client: &Client,
     run: &mut Run,
     output: Output,
-) -> Result<serde_json::Value, Failure> {
+) -> Result<serde_json::Value, Error> {
     let previous = rebuild::roll_back(&settings.plan, ledger, client, kinds, run).await?;
     for index in &previous {
-        let (alias, physical, through) = (&index.alias, &index.physical, index.checkpoint.applied_through);
+        let (alias, physical, through) = (
+            &index.alias,
+            &index.physical,
+            index.checkpoint.applied_through,
+        );
         let fields = json!({ "alias": alias, "index": physical, "through": through });
         let text = format!(
             "{alias:<16} served from {physical} again, through entry {through}; `daybook project` brings it up to date"
         );
-        output.tell("rolled_back", fields, text);
+        output.report("rolled_back", fields, text);
     }
-    Ok(json!({ "rolled_back": previous.into_iter().map(|index| index.physical).collect::<Vec<_>>() }))
+    Ok(
+        json!({ "rolled_back": previous.into_iter().map(|index| index.physical).collect::<Vec<_>>() }),
+    )
 }
 
-async fn dry_run(kinds: &[Kind], rollback: bool, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+async fn dry_run(
+    kinds: &[Projection],
+    rollback: bool,
+    settings: &Settings,
+    output: Output,
+) -> Result<Exit, Error> {
     let client = settings.elasticsearch()?;
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook rebuild").await?;
     let head = reader.head().await?;
     for kind in kinds {
         let alias = settings.plan.alias(*kind);
-        let serving = crate::elastic::index::behind(&client, &alias).await?.join(", ");
-        let next = crate::elastic::index::next_generation(&client, &alias).await?;
-        let index = crate::elastic::index::physical_name(&alias, next);
-        let fields =
-            json!({ "alias": alias, "serving": serving, "index": index, "through": head, "rollback": rollback });
+        let serving = crate::projection::index::behind(&client, &alias)
+            .await?
+            .join(", ");
+        let next = crate::projection::index::next_generation(&client, &alias).await?;
+        let index = crate::projection::index::physical_name(&alias, next);
+        let fields = json!({ "alias": alias, "serving": serving, "index": index, "through": head, "rollback": rollback });
         let text = if rollback {
             format!("{alias:<16} would be served from the generation before {serving}")
         } else {
-            format!("{alias:<16} would be built as {index}, through entry {head}; served from [{serving}] until then")
+            format!(
+                "{alias:<16} would be built as {index}, through entry {head}; served from [{serving}] until then"
+            )
         };
-        output.tell("rebuild_dry_run", fields, text);
+        output.report("rebuild_dry_run", fields, text);
     }
     Ok(Exit::Done)
 }
 
-fn chosen(only: &[Kind], settings: &Settings) -> Result<Vec<Kind>, Failure> {
+fn chosen(only: &[Projection], settings: &Settings) -> Result<Vec<Projection>, Error> {
     let kept = settings.plan.kinds();
     let Some(not_kept) = only.iter().find(|kind| !kept.contains(kind)) else {
-        return Ok(kept.into_iter().filter(|kind| only.is_empty() || only.contains(kind)).collect());
+        return Ok(kept
+            .into_iter()
+            .filter(|kind| only.is_empty() || only.contains(kind))
+            .collect());
     };
-    Err(Failure::usage(format!(
+    Err(Error::usage(format!(
         "{} is turned off by DAYBOOK_TERMS_DIMENSIONS or DAYBOOK_TERMS_STAT_TYPES",
         settings.plan.alias(*not_kept)
     ))

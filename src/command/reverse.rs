@@ -6,8 +6,8 @@ use super::recorded::finish;
 use super::{arguments, project};
 use crate::config::Settings;
 use crate::elastic::Client;
+use crate::error::{Error, Exit};
 use crate::failpoint;
-use crate::failure::{Exit, Failure};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
@@ -24,7 +24,7 @@ The timer leaves a day alone that was taken back; `daybook apply --day DAY` appl
 Examples:
   daybook reverse 12 --reason 'bot traffic, ticket 815' --dry-run
   daybook reverse 12 --reason 'bot traffic, ticket 815'")]
-pub struct Options {
+pub struct ReverseArgs {
     /// The entry, by its number; `daybook log` lists them
     #[arg(value_name = "ENTRY", value_parser = arguments::entry_id)]
     entry_id: EntryId,
@@ -50,20 +50,47 @@ fn reason(text: &str) -> Result<String, String> {
 }
 
 /// Reverses.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: ReverseArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     // What is missing for the second half is said before the first half is done.
-    let client = (!options.no_project && !options.dry_run).then(|| settings.elasticsearch()).transpose()?;
-    let (ledger, mut reader) =
-        unless_interrupted(Ledger::open_for_reading(&settings.ledger, "daybook reading")).await?;
-    let Options { entry_id, reason, .. } = &options;
+    let client = (!options.no_project && !options.dry_run)
+        .then(|| settings.elasticsearch())
+        .transpose()?;
+    let (ledger, mut reader) = unless_interrupted(Ledger::open_for_reading(
+        &settings.ledger,
+        "daybook reading",
+    ))
+    .await?;
+    let ReverseArgs {
+        entry_id, reason, ..
+    } = &options;
     if options.dry_run {
-        let trying = reverse(&ledger, &mut reader, None, *entry_id, reason, settings.memory);
+        let trying = reverse(
+            &ledger,
+            &mut reader,
+            None,
+            *entry_id,
+            reason,
+            settings.memory,
+        );
         let report = unless_interrupted(trying).await?;
-        output.tell("reversal_dry_run", &report, text(&report));
+        output.report("reversal_dry_run", &report, text(&report));
         return Ok(Exit::Done);
     }
-    let mut run = unless_interrupted(Run::start_posting(&ledger, "reverse", settings.max_clock_skew)).await?;
-    let work = post(&ledger, &mut reader, &mut run, client.as_ref(), &options, settings, output);
+    let mut run = unless_interrupted(Run::start_posting(
+        &ledger,
+        "reverse",
+        settings.max_clock_skew,
+    ))
+    .await?;
+    let work = post(
+        &ledger,
+        &mut reader,
+        &mut run,
+        client.as_ref(),
+        &options,
+        settings,
+        output,
+    );
     let done = unless_interrupted(work).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
@@ -74,17 +101,27 @@ async fn post(
     reader: &mut Reader,
     run: &mut Run,
     client: Option<&Client>,
-    options: &Options,
+    options: &ReverseArgs,
     settings: &Settings,
     output: Output,
-) -> Result<Map<String, Value>, Failure> {
-    let report = reverse(ledger, reader, Some(run), options.entry_id, &options.reason, settings.memory).await?;
-    output.tell("reversed", &report, text(&report));
+) -> Result<Map<String, Value>, Error> {
+    let report = reverse(
+        ledger,
+        reader,
+        Some(run),
+        options.entry_id,
+        &options.reason,
+        settings.memory,
+    )
+    .await?;
+    output.report("reversed", &report, text(&report));
     failpoint::reach("reverse.posted");
     let mut figures = match client {
-        Some(client) => Box::pin(project::bring_up_to_date(ledger, client, settings, run, None, output))
-            .await
-            .map_err(|failure| failure.with_exit(Exit::ProjectionBehind))?,
+        Some(client) => Box::pin(project::bring_up_to_date(
+            ledger, client, settings, run, None, output,
+        ))
+        .await
+        .map_err(|error| error.with_exit(Exit::ProjectionBehind))?,
         None => Map::new(),
     };
     figures.insert("entries_posted".to_owned(), Value::from(1));
@@ -92,27 +129,54 @@ async fn post(
 }
 
 fn text(report: &Report) -> String {
-    let Report { day, reverses, reversed_kind, .. } = report;
+    let Report {
+        day,
+        reverses,
+        reversed_kind,
+        ..
+    } = report;
     let what = match report.entry_id {
         Some(entry_id) => format!("entry {entry_id} (reversal)"),
         None => "would post: reversal".to_owned(),
     };
     let mut text = format!(
         "{day}  {what} of entry {reverses} ({reversed_kind}) → {}, {}, {}",
-        counted(i64::try_from(report.sums.interactions).unwrap_or(i64::MAX), "interaction", "interactions"),
-        counted(i64::try_from(report.sums.records).unwrap_or(i64::MAX), "record", "records"),
-        counted(i64::try_from(report.sums.cells).unwrap_or(i64::MAX), "cell", "cells"),
+        counted(
+            i64::try_from(report.sums.interactions).unwrap_or(i64::MAX),
+            "interaction",
+            "interactions"
+        ),
+        counted(
+            i64::try_from(report.sums.records).unwrap_or(i64::MAX),
+            "record",
+            "records"
+        ),
+        counted(
+            i64::try_from(report.sums.cells).unwrap_or(i64::MAX),
+            "cell",
+            "cells"
+        ),
     );
     if let Some(hash) = &report.entry_hash {
         text += &format!("; entry_hash {hash}");
     }
     if let Some(restored) = report.restores {
-        text += &format!("\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back", "");
+        text += &format!(
+            "\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back",
+            ""
+        );
     }
     if !report.posted_since.is_empty() {
-        let entries: Vec<String> = report.posted_since.iter().map(ToString::to_string).collect();
+        let entries: Vec<String> = report
+            .posted_since
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let entries = entries.join(", ");
-        text += &format!("\n{:<10}  beware: what was posted of the day since counts as well (entry {entries})", "");
+        text += &format!(
+            "\n{:<10}  beware: what was posted of the day since counts as well (entry {entries})",
+            ""
+        );
     }
     text
 }

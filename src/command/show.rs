@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use super::arguments;
 use crate::config::Settings;
-use crate::database::Attempt as _;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::ledger::read::Entry;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output};
+use crate::postgres::Context as _;
 use crate::printable::one_line;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
-pub struct Options {
+pub struct ShowArgs {
     /// The entry, by its number; `daybook log` lists them
     #[arg(value_name = "ENTRY", value_parser = arguments::entry_id)]
     entry_id: EntryId,
@@ -49,12 +49,15 @@ struct Shown<'a> {
 const REJECTED_SHOWN: i64 = 20;
 
 /// Shows.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook show").await?;
     let Some(entry) = reader.entry(options.entry_id).await? else {
         let head = reader.head().await?;
-        return Err(Failure::failed(format!("there is no entry {}: the newest is {head}", options.entry_id))
-            .hint("`daybook log` lists the entries"));
+        return Err(Error::failed(format!(
+            "there is no entry {}: the newest is {head}",
+            options.entry_id
+        ))
+        .hint("`daybook log` lists the entries"));
     };
     let sums: Vec<Sum> = sqlx::query_as(
         "SELECT record_type, stat_type, count(*) AS recordsets, sum(count)::bigint AS count, sum(total)::bigint AS total
@@ -63,7 +66,7 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     .bind(entry.entry_id)
     .fetch_all(reader.connection())
     .await
-    .attempt(format!("summing up entry {}", entry.entry_id))?;
+    .context(format!("summing up entry {}", entry.entry_id))?;
     let rejected: Vec<Rejected> = sqlx::query_as(
         "SELECT source_id, reason, message FROM daybook.rejected_event WHERE entry_id = $1 ORDER BY source_id LIMIT $2",
     )
@@ -71,14 +74,26 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     .bind(REJECTED_SHOWN)
     .fetch_all(reader.connection())
     .await
-    .attempt(format!("reading the rejected events of entry {}", entry.entry_id))?;
-    let shown = Shown { entry: &entry, sums: &sums, rejected_events: &rejected };
-    output.tell("entry_shown", &shown, text(&shown));
+    .context(format!("reading the rejected events of entry {}", entry.entry_id))?;
+    let shown = Shown {
+        entry: &entry,
+        sums: &sums,
+        rejected_events: &rejected,
+    };
+    output.report("entry_shown", &shown, text(&shown));
     Ok(Exit::Done)
 }
 
 fn text(shown: &Shown<'_>) -> String {
-    let Entry { entry_id, day, kind, run_id, rule_version, tool_version, .. } = shown.entry;
+    let Entry {
+        entry_id,
+        day,
+        kind,
+        run_id,
+        rule_version,
+        tool_version,
+        ..
+    } = shown.entry;
     let entry = shown.entry;
     let mut text = format!("entry {entry_id}: {kind} of {day}\n");
     let mut line = |name: &str, value: String| {
@@ -87,9 +102,16 @@ fn text(shown: &Shown<'_>) -> String {
     };
     line(
         "posted",
-        format!("{} by {}, run {run_id}", entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"), one_line(&entry.posted_by)),
+        format!(
+            "{} by {}, run {run_id}",
+            entry.posted_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            one_line(&entry.posted_by)
+        ),
     );
-    line("rules", format!("version {rule_version}, daybook {tool_version}"));
+    line(
+        "rules",
+        format!("version {rule_version}, daybook {tool_version}"),
+    );
     line(
         "source",
         format!(
@@ -131,11 +153,21 @@ fn text(shown: &Shown<'_>) -> String {
     for rejected in shown.rejected_events {
         line(
             "rejected",
-            format!("event {} ({}): {}", rejected.source_id, rejected.reason, one_line(&rejected.message)),
+            format!(
+                "event {} ({}): {}",
+                rejected.source_id,
+                rejected.reason,
+                one_line(&rejected.message)
+            ),
         );
     }
     if shown.rejected_events.len() == usize::try_from(REJECTED_SHOWN).unwrap_or(usize::MAX) {
-        line("", format!("all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"));
+        line(
+            "",
+            format!(
+                "all of them: SELECT * FROM daybook.rejected_event WHERE entry_id = {entry_id}"
+            ),
+        );
     }
     text.trim_end().to_owned()
 }

@@ -5,24 +5,24 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::config::Settings;
-use crate::database::Attempt as _;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::elastic::index::{self, Index, ListsOmitted};
-use crate::event::source::Source;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::ledger::day_read::ranges;
-use crate::ledger::lock::{self, Purpose};
+use crate::ledger::lock::{self, LockKind};
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
 use crate::output::{Grouped, Output, counted};
+use crate::postgres::Context as _;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
-use crate::projection::{Kind, Plan};
+use crate::projection::index::{self, Index, ListsOmitted};
+use crate::projection::{Plan, Projection};
+use crate::source::Source;
 
 /// What can be typed.
 #[derive(Debug, clap::Args)]
-pub struct Options {}
+pub struct StatusArgs {}
 
 #[derive(Serialize)]
 struct LedgerStatus {
@@ -55,7 +55,10 @@ struct LedgerStatus {
 
 /// How many days have another past than that of having been applied once.
 #[derive(Serialize, sqlx::FromRow)]
-#[expect(clippy::struct_field_names, reason = "they are the names of the message's fields")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "they are the names of the message's fields"
+)]
 struct Past {
     days_corrected: i64,
     days_imported: i64,
@@ -82,7 +85,7 @@ struct RunStatus {
 
 #[derive(Serialize)]
 struct ProjectionStatus {
-    projection: Kind,
+    projection: Projection,
     alias: String,
     index: Option<String>,
     applied_through: Option<EntryId>,
@@ -95,16 +98,16 @@ struct ProjectionStatus {
 }
 
 /// Looks and tells.
-pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (ledger, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook status").await?;
     let status = ledger_status(settings, &ledger, &mut reader).await?;
-    output.tell("ledger_status", &status, ledger_text(&status));
+    output.report("ledger_status", &status, ledger_text(&status));
     for run in last_runs(&mut reader).await? {
         let text = run_text(&run, status.is_running(&run));
-        output.tell("run_status", &run, text);
+        output.report("run_status", &run, text);
     }
     if !settings.has_elasticsearch() {
-        output.tell(
+        output.report(
             "projections_unknown",
             serde_json::json!({}),
             "projections      not looked at: no Elasticsearch is given",
@@ -118,15 +121,17 @@ pub async fn run(_: Options, settings: &Settings, output: Output) -> Result<Exit
         let mut status = ProjectionStatus::unknown(kind, &settings.plan);
         match &gone {
             None => {
-                if let Err(failure) = look_at(&mut status, &settings.plan, &ledger, &mut reader, &client).await {
-                    status.problem = Some(problem(&failure));
-                    gone = (failure.exit() == Exit::Unreachable).then_some(failure);
+                if let Err(error) =
+                    look_at(&mut status, &settings.plan, &ledger, &mut reader, &client).await
+                {
+                    status.problem = Some(problem(&error));
+                    gone = (error.exit() == Exit::Unreachable).then_some(error);
                 }
             }
             // One wait for a cluster that is gone is enough.
-            Some(failure) => status.problem = Some(problem(failure)),
+            Some(error) => status.problem = Some(problem(error)),
         }
-        output.tell("projection_status", &status, projection_text(&status));
+        output.report("projection_status", &status, projection_text(&status));
     }
     Ok(Exit::Done)
 }
@@ -144,7 +149,11 @@ impl LedgerStatus {
     }
 }
 
-async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<LedgerStatus, Failure> {
+async fn ledger_status(
+    settings: &Settings,
+    ledger: &Ledger,
+    reader: &mut Reader,
+) -> Result<LedgerStatus, Error> {
     let period = reader.period().await?;
     let clocks = reader.clocks().await?;
     let today = ledger.zone.day_of(clocks.here);
@@ -153,11 +162,11 @@ async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader
     let gaps = sqlx::query_scalar("SELECT day FROM daybook.gap ORDER BY day")
         .fetch_all(reader.connection())
         .await
-        .attempt("looking for gaps")?;
+        .context("looking for gaps")?;
     let rejected_events = sqlx::query_scalar("SELECT count(*) FROM daybook.rejected_event")
         .fetch_one(reader.connection())
         .await
-        .attempt("counting rejected events")?;
+        .context("counting rejected events")?;
     let past = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE corrected) AS days_corrected, count(*) FILTER (WHERE imported) AS days_imported,
                 count(*) FILTER (WHERE taken_back) AS days_taken_back
@@ -165,11 +174,11 @@ async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader
     )
     .fetch_one(reader.connection())
     .await
-    .attempt("counting corrected and imported days")?;
+    .context("counting corrected and imported days")?;
     let (sealed, source_problem) = match sealed(settings, ledger, reader).await {
         Ok(sealed) => (Some(sealed), None),
         // The ledger's own state does not depend on the source.
-        Err(failure) => (None, Some(problem(&failure))),
+        Err(error) => (None, Some(problem(&error))),
     };
     Ok(LedgerStatus {
         ledger_id: ledger.ledger_id,
@@ -186,13 +195,17 @@ async fn ledger_status(settings: &Settings, ledger: &Ledger, reader: &mut Reader
         past,
         sealed,
         source_problem,
-        running: lock::holder(reader.connection(), Purpose::Posting).await?,
-        rebuilding: lock::holder(reader.connection(), Purpose::Rebuilding).await?,
+        running: lock::holder(reader.connection(), LockKind::Posting).await?,
+        rebuilding: lock::holder(reader.connection(), LockKind::Rebuilding).await?,
     })
 }
 
 /// The days that were counted from events of which the source has none any more.
-async fn sealed(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Result<Sealed, Failure> {
+async fn sealed(
+    settings: &Settings,
+    ledger: &Ledger,
+    reader: &mut Reader,
+) -> Result<Sealed, Error> {
     let counted: Vec<Day> = sqlx::query_scalar(
         "SELECT day FROM (SELECT DISTINCT ON (day) day, source_events FROM daybook.entry
                           WHERE kind IN ('apply', 'correction') ORDER BY day DESC, entry_id DESC) newest
@@ -200,24 +213,35 @@ async fn sealed(settings: &Settings, ledger: &Ledger, reader: &mut Reader) -> Re
     )
     .fetch_all(reader.connection())
     .await
-    .attempt("reading which days were counted from events")?;
+    .context("reading which days were counted from events")?;
     if counted.is_empty() {
-        return Ok(Sealed { days: 0, first: None, last: None });
+        return Ok(Sealed {
+            days: 0,
+            first: None,
+            last: None,
+        });
     }
     let mut source = Source::open(&settings.source, ledger.zone, "daybook status").await?;
     let gone = source.days_without_events(&counted).await?;
     source.close().await;
-    Ok(Sealed { days: gone.len(), first: gone.first().copied(), last: gone.last().copied() })
+    Ok(Sealed {
+        days: gone.len(),
+        first: gone.first().copied(),
+        last: gone.last().copied(),
+    })
 }
 
 /// A failure on one line, with its way out.
-fn problem(failure: &Failure) -> String {
-    let way_out = failure.way_out().map(|hint| format!("; {hint}")).unwrap_or_default();
-    failure.message() + &way_out
+fn problem(error: &Error) -> String {
+    let remedy = error
+        .hint_text()
+        .map(|hint| format!("; {hint}"))
+        .unwrap_or_default();
+    error.message() + &remedy
 }
 
 /// The last run that applied, and the last of all if that is another.
-async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Failure> {
+async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Error> {
     sqlx::query_as(
         "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM (
              (SELECT * FROM daybook.run WHERE command IN ('apply', 'collect-stats') ORDER BY started_at DESC LIMIT 1)
@@ -225,11 +249,11 @@ async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Failure> {
     )
     .fetch_all(reader.connection())
     .await
-    .attempt("reading the last runs")
+    .context("reading the last runs")
 }
 
 impl ProjectionStatus {
-    fn unknown(kind: Kind, plan: &Plan) -> Self {
+    fn unknown(kind: Projection, plan: &Plan) -> Self {
         let alias = plan.alias(kind);
         Self {
             projection: kind,
@@ -258,7 +282,7 @@ async fn look_at(
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let newest_entry = reader.head().await?;
     let found = index::find(client, &status.alias).await?;
     if let Some(index) = &found {
@@ -273,13 +297,21 @@ async fn look_at(
 }
 
 fn ledger_text(status: &LedgerStatus) -> String {
-    let LedgerStatus { ledger_id, time_zone, newest_entry, .. } = status;
+    let LedgerStatus {
+        ledger_id,
+        time_zone,
+        newest_entry,
+        ..
+    } = status;
     let mut lines = vec![format!("ledger           {ledger_id}, days in {time_zone}")];
     match (status.first_day, status.last_day) {
         (Some(first), Some(last)) => {
-            lines.push(format!("applied          {first} to {last}, newest entry {newest_entry}"));
+            lines.push(format!(
+                "applied          {first} to {last}, newest entry {newest_entry}"
+            ));
         }
-        _ => lines.push("applied          nothing yet: `daybook apply` posts the first day".to_owned()),
+        _ => lines
+            .push("applied          nothing yet: `daybook apply` posts the first day".to_owned()),
     }
     if status.days_behind > 0 {
         lines.push(format!(
@@ -288,7 +320,9 @@ fn ledger_text(status: &LedgerStatus) -> String {
         ));
     }
     if let Some(problem) = &status.clock_problem {
-        lines.push(format!("clocks           {problem}: nothing is posted until they agree"));
+        lines.push(format!(
+            "clocks           {problem}: nothing is posted until they agree"
+        ));
     }
     if !status.days_to_come.is_empty() {
         lines.push(format!(
@@ -301,26 +335,48 @@ fn ledger_text(status: &LedgerStatus) -> String {
     }
     if status.rejected_events > 0 {
         let events = counted(status.rejected_events, "event", "events");
-        lines.push(format!("rejected         {events}: SELECT * FROM daybook.rejected_event"));
+        lines.push(format!(
+            "rejected         {events}: SELECT * FROM daybook.rejected_event"
+        ));
     }
     lines.extend(past_text(&status.past));
     lines.extend(sealed_text(status));
-    lines.extend(status.holders().map(|holder| format!("running now      {holder}")));
+    lines.extend(
+        status
+            .holders()
+            .map(|holder| format!("running now      {holder}")),
+    );
     lines.join("\n")
 }
 
 /// Ranges of days, in words that go on with what they are not.
 pub(super) fn to_come_text(ranges: &[(Day, Day)]) -> String {
-    let days: usize = ranges.iter().filter_map(|(first, last)| Period::new(*first, *last)).map(Period::day_count).sum();
-    let named =
-        |(first, last): &(Day, Day)| if first == last { first.to_string() } else { format!("{first} to {last}") };
+    let days: usize = ranges
+        .iter()
+        .filter_map(|(first, last)| Period::new(*first, *last))
+        .map(Period::day_count)
+        .sum();
+    let named = |(first, last): &(Day, Day)| {
+        if first == last {
+            first.to_string()
+        } else {
+            format!("{first} to {last}")
+        }
+    };
     let ranges: Vec<String> = ranges.iter().map(named).collect();
-    format!("{}, {}, with entries", ranges.join(", "), counted(days, "day", "days"))
+    format!(
+        "{}, {}, with entries",
+        ranges.join(", "),
+        counted(days, "day", "days")
+    )
 }
 
 fn past_text(past: &Past) -> Option<String> {
-    let kinds =
-        [(past.days_corrected, "corrected"), (past.days_imported, "imported"), (past.days_taken_back, "taken back")];
+    let kinds = [
+        (past.days_corrected, "corrected"),
+        (past.days_imported, "imported"),
+        (past.days_taken_back, "taken back"),
+    ];
     let kinds: Vec<String> = kinds
         .into_iter()
         .filter(|(days, _)| *days > 0)
@@ -331,12 +387,17 @@ fn past_text(past: &Past) -> Option<String> {
 
 fn sealed_text(status: &LedgerStatus) -> Option<String> {
     if let Some(problem) = &status.source_problem {
-        return Some(format!("source           not looked at: {}", one_line(problem)));
+        return Some(format!(
+            "source           not looked at: {}",
+            one_line(problem)
+        ));
     }
     let Sealed { days, first, last } = status.sealed.as_ref()?;
     let (first, last) = (first.as_ref()?, last.as_ref()?);
     let days = counted(*days, "day", "days");
-    Some(format!("sealed           {days}, {first} to {last}: no longer in the source, kept as posted"))
+    Some(format!(
+        "sealed           {days}, {first} to {last}: no longer in the source, kept as posted"
+    ))
 }
 
 fn gaps_text(gaps: &[Day]) -> String {
@@ -344,7 +405,10 @@ fn gaps_text(gaps: &[Day]) -> String {
     let names: Vec<String> = gaps.iter().take(SHOWN).map(Day::to_string).collect();
     let more = if gaps.len() > SHOWN { ", …" } else { "" };
     let days = counted(gaps.len(), "day has", "days have");
-    format!("{days} no entry: {}{more}; run `daybook apply --day DAY`", names.join(", "))
+    format!(
+        "{days} no entry: {}{more}; run `daybook apply --day DAY`",
+        names.join(", ")
+    )
 }
 
 fn run_text(run: &RunStatus, running: bool) -> String {
@@ -362,9 +426,16 @@ fn run_text(run: &RunStatus, running: bool) -> String {
 
 fn projection_text(status: &ProjectionStatus) -> String {
     let alias = &status.alias;
-    let state = match (&status.problem, &status.index, status.applied_through, status.behind) {
+    let state = match (
+        &status.problem,
+        &status.index,
+        status.applied_through,
+        status.behind,
+    ) {
         (Some(problem), ..) => one_line(problem).into_owned(),
-        (None, Some(index), Some(through), Some(0)) => format!("up to date with entry {through} ({index})"),
+        (None, Some(index), Some(through), Some(0)) => {
+            format!("up to date with entry {through} ({index})")
+        }
         (None, Some(index), Some(through), Some(behind)) => {
             format!("at entry {through}, {behind} behind: run `daybook project` ({index})")
         }
@@ -373,7 +444,11 @@ fn projection_text(status: &ProjectionStatus) -> String {
     let mut text = format!("{alias:<16} {state}");
     if status.lists_omitted > 0 {
         let documents = counted(status.lists_omitted, "document is", "documents are");
-        let more = if status.lists_omitted > status.lists_omitted_ids.len() as u64 { ", …" } else { "" };
+        let more = if status.lists_omitted > status.lists_omitted_ids.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
         text += &format!(
             "\n{alias:<16} {documents} too large for Elasticsearch and without lists: {}{more}; raise http.max_content_length, then run `daybook rebuild --only stats`",
             status.lists_omitted_ids.join(", ")

@@ -6,10 +6,10 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::arguments::{self, Stretch};
+use super::arguments::{self, DateRangeArgs};
 use crate::config::Settings;
+use crate::error::{Error, Exit};
 use crate::event::{RecordType, StatType};
-use crate::failure::{Exit, Failure};
 use crate::ledger::Ledger;
 use crate::ledger::read::StoredRow;
 use crate::output::Output;
@@ -19,14 +19,14 @@ use crate::output::Output;
 #[command(after_help = "\
 Example:
   daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --from 2020-02-01 --to 2020-02-29")]
-pub struct Options {
+pub struct TotalsArgs {
     /// The recordset, by its UUID
     #[arg(value_name = "RECORDSET", value_parser = arguments::recordset)]
     recordset_id: Uuid,
 
     /// The days to sum up; all time without.
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: DateRangeArgs,
 }
 
 #[derive(Default, Serialize)]
@@ -39,7 +39,7 @@ struct Cell {
 }
 
 /// Sums up.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let recordset_id = options.recordset_id;
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook totals").await?;
     let period = options.stretch.within(reader.period().await?)?;
@@ -48,21 +48,24 @@ pub async fn run(options: Options, settings: &Settings, output: Output) -> Resul
     reader
         .rows_of_recordset(recordset_id, period, async |row: StoredRow| {
             rows += 1;
-            let cell = cells.entry((row.cell.record_type, row.cell.stat_type)).or_default();
-            cell.add(&row)?.ok_or_else(|| Failure::failed(format!("the totals of {} exceed a bigint", row.cell)))
+            let cell = cells
+                .entry((row.cell.record_type, row.cell.stat_type))
+                .or_default();
+            cell.add(&row)?
+                .ok_or_else(|| Error::failed(format!("the totals of {} exceed a bigint", row.cell)))
         })
         .await?;
     if rows == 0 {
         tracing::warn!(%recordset_id, "the ledger has nothing of this recordset in these days");
     }
     let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
-    output.tell("totals", json!({ "totals": object }), format!("{object:#}"));
+    output.report("totals", json!({ "totals": object }), format!("{object:#}"));
     Ok(Exit::Done)
 }
 
 impl Cell {
     /// Adds a row; nothing comes back where a sum overflows.
-    fn add(&mut self, row: &StoredRow) -> Result<Option<()>, Failure> {
+    fn add(&mut self, row: &StoredRow) -> Result<Option<()>, Error> {
         let maps = row.maps()?;
         let sums = [&mut self.items, &mut self.queries, &mut self.geocodes];
         let add = || {

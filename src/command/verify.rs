@@ -3,26 +3,27 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::arguments::Stretch;
-use super::progress::Shown;
+use super::arguments::DateRangeArgs;
+use super::progress::ProgressReporter;
 use super::recorded::{finish, start};
 use crate::clock;
 use crate::config::Settings;
 use crate::day::Period;
-use crate::elastic::{Client, index};
-use crate::event::source::Source;
-use crate::failure::{Exit, Failure};
+use crate::elastic::Client;
+use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::ledger::day_read::ranges;
-use crate::ledger::lock::{Purpose, Run};
+use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
 use crate::printable::one_line;
-use crate::projection::Kind;
+use crate::projection::Projection;
 use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparison, Part, compare_index};
+use crate::projection::index;
 use crate::projection::rebuild::Progress as _;
+use crate::source::Source;
 use crate::verify::{self, witness::Witnessed};
 
 /// What can be typed.
@@ -39,7 +40,7 @@ Examples:
   daybook verify --projections --repair
   daybook verify --from 2020-02-01 --to 2020-02-29 --sample 10
   daybook verify --ledger --expect-file witnessed.jsonl")]
-pub struct Options {
+pub struct VerifyArgs {
     /// Recompute hashes, chain, control sums and balances of the ledger
     #[arg(long)]
     ledger: bool,
@@ -54,7 +55,7 @@ pub struct Options {
 
     /// The days to verify; of the projections, those of the daily documents.
     #[command(flatten)]
-    stretch: Stretch,
+    stretch: DateRangeArgs,
 
     /// Look only at every N-th document and day
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -77,53 +78,90 @@ pub struct Options {
 const SHOWN: usize = 20;
 
 /// Verifies.
-pub async fn run(options: Options, settings: &Settings, output: Output) -> Result<Exit, Failure> {
+pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let all = !options.ledger && !options.source && !options.projections;
     if options.repair && !all && !options.projections {
-        return Err(Failure::usage("--repair rewrites documents: it goes with --projections"));
+        return Err(Error::usage(
+            "--repair rewrites documents: it goes with --projections",
+        ));
     }
     let mut witnessed = BTreeSet::from_iter(options.expect);
     if let Some(file) = &options.expect_file {
         witnessed.append(&mut verify::witness::read_file(file)?);
     }
-    let client = (all || options.projections).then(|| settings.elasticsearch()).transpose()?;
-    let (ledger, mut reader) =
-        unless_interrupted(Ledger::open_for_verifying(&settings.ledger, "daybook verifying")).await?;
+    let client = (all || options.projections)
+        .then(|| settings.elasticsearch())
+        .transpose()?;
+    let (ledger, mut reader) = unless_interrupted(Ledger::open_for_verifying(
+        &settings.ledger,
+        "daybook verifying",
+    ))
+    .await?;
     let period = options.stretch.within(reader.period().await?)?;
     let mut wrong = 0;
     if all || options.ledger || !witnessed.is_empty() {
-        wrong += unless_interrupted(verify_ledger(&ledger, &mut reader, period, &witnessed, output)).await?;
+        wrong += unless_interrupted(verify_ledger(
+            &ledger,
+            &mut reader,
+            period,
+            &witnessed,
+            output,
+        ))
+        .await?;
     }
     if all || options.source {
         let every = options.sample.unwrap_or(1);
         let work = verify_source(settings, &ledger, &mut reader, period, every, output);
         match unless_interrupted(work).await {
             Ok(differences) => wrong += differences,
-            Err(failure) => return after(failure, wrong, output),
+            Err(error) => return after(error, wrong, output),
         }
     }
     if let Some(client) = client {
         // The indices must stand still while they are compared.
-        let mut run = match unless_interrupted(start(settings, Purpose::Rebuilding, "verify")).await {
-            Ok((_, run)) => run,
-            Err(failure) => return after(failure, wrong, output),
+        let mut run =
+            match unless_interrupted(start(settings, LockKind::Rebuilding, "verify")).await {
+                Ok((_, run)) => run,
+                Err(error) => return after(error, wrong, output),
+            };
+        let part = Part {
+            period,
+            every: options.sample,
         };
-        let part = Part { period, every: options.sample };
-        let work = verify_projections(settings, &ledger, &mut reader, &client, &mut run, part, options.repair, output);
+        let work = verify_projections(
+            settings,
+            &ledger,
+            &mut reader,
+            &client,
+            &mut run,
+            part,
+            options.repair,
+            output,
+        );
         let differences = unless_interrupted(work).await;
-        let exit = if wrong == 0 && matches!(differences, Ok(0)) { Exit::Done } else { Exit::Diverged };
+        let exit = if wrong == 0 && matches!(differences, Ok(0)) {
+            Exit::Done
+        } else {
+            Exit::Diverged
+        };
         let figures = |differences| (exit, serde_json::json!({ "differences": differences }));
-        return finish(run, differences.map(figures)).await.or_else(|failure| after(failure, wrong, output));
+        return finish(run, differences.map(figures))
+            .await
+            .or_else(|error| after(error, wrong, output));
     }
-    Ok(if wrong == 0 { Exit::Done } else { Exit::Diverged })
+    Ok(if wrong == 0 {
+        Exit::Done
+    } else {
+        Exit::Diverged
+    })
 }
 
 /// A verification that cannot go on. What it has found so far counts for more than why.
-fn after(failure: Failure, wrong: u64, output: Output) -> Result<Exit, Failure> {
+fn after(error: Error, wrong: u64, output: Output) -> Result<Exit, Error> {
     if wrong == 0 {
-        return Err(failure);
+        return Err(error);
     }
-    output.tell_failure(&failure);
+    output.report_error(&error);
     Ok(Exit::Diverged)
 }
 
@@ -133,25 +171,43 @@ async fn verify_ledger(
     period: Option<Period>,
     witnessed: &BTreeSet<Witnessed>,
     output: Output,
-) -> Result<u64, Failure> {
+) -> Result<u64, Error> {
     let mut check = verify::ledger(ledger, period, witnessed).await?;
-    let to_come = reader.days_to_come(ledger.zone.day_of(clock::now())).await?;
-    check.findings.extend(ranges(to_come).into_iter().map(|(first, last)| verify::days_to_come(first, last)));
+    let to_come = reader
+        .days_to_come(ledger.zone.day_of(clock::now()))
+        .await?;
+    check.findings.extend(
+        ranges(to_come)
+            .into_iter()
+            .map(|(first, last)| verify::days_to_come(first, last)),
+    );
     let entries = counted(check.entries, "entry", "entries");
     tell_findings("ledger", &check.findings, output);
     let mut text = match check.findings.len() {
-        0 => format!("ledger           {entries}: hashes, chain, control sums and balances are right"),
-        wrong => format!("ledger           {entries}: {} wrong", counted(wrong, "thing is", "things are")),
+        0 => format!(
+            "ledger           {entries}: hashes, chain, control sums and balances are right"
+        ),
+        wrong => format!(
+            "ledger           {entries}: {} wrong",
+            counted(wrong, "thing is", "things are")
+        ),
     };
     match &check.schema_not_compared {
         None if check.findings.is_empty() => text += ", the schema is as it was migrated",
         None => {}
-        Some(why) => text += &format!("; its tables, functions and views were not compared with the migrations: {why}"),
+        Some(why) => {
+            text += &format!(
+                "; its tables, functions and views were not compared with the migrations: {why}"
+            )
+        }
     }
     if check.witnessed > 0 && check.findings.is_empty() {
-        text += &format!("; {} as witnessed", counted(check.witnessed, "entry is", "entries are"));
+        text += &format!(
+            "; {} as witnessed",
+            counted(check.witnessed, "entry is", "entries are")
+        );
     }
-    output.tell("ledger_verified", &check, text);
+    output.report("ledger_verified", &check, text);
     Ok(check.findings.len() as u64)
 }
 
@@ -162,7 +218,7 @@ async fn verify_source(
     period: Option<Period>,
     every: u64,
     output: Output,
-) -> Result<u64, Failure> {
+) -> Result<u64, Error> {
     let mut source = Source::open(&settings.source, ledger.zone, "daybook verifying").await?;
     let check = verify::source(&mut source, reader, period, every, settings.memory).await?;
     source.close().await;
@@ -170,7 +226,10 @@ async fn verify_source(
     tell_findings("source", &check.findings, output);
     let mut text = match check.findings.len() {
         0 => format!("source           {days} counted again: the ledger has the same"),
-        wrong => format!("source           {days} counted again: {}", counted(wrong, "differs", "differ")),
+        wrong => format!(
+            "source           {days} counted again: {}",
+            counted(wrong, "differs", "differ")
+        ),
     };
     if check.sealed > 0 {
         text += &format!("; {} no longer in the source", Grouped(check.sealed));
@@ -180,20 +239,34 @@ async fn verify_source(
     }
     if check.imported > 0 {
         let in_source = Grouped(check.imported_and_in_source);
-        text += &format!("; {} imported, {in_source} of them in the source as well", Grouped(check.imported));
+        text += &format!(
+            "; {} imported, {in_source} of them in the source as well",
+            Grouped(check.imported)
+        );
     }
-    output.tell("source_verified", &check, text);
+    output.report("source_verified", &check, text);
     Ok(check.findings.len() as u64)
 }
 
 fn tell_findings(area: &str, findings: &[verify::Finding], output: Output) {
     for finding in findings {
-        let text = format!("{area:<16} {}: {}", one_line(&finding.place), one_line(&finding.what));
-        output.tell("finding", serde_json::json!({ "area": area, "place": finding.place, "what": finding.what }), text);
+        let text = format!(
+            "{area:<16} {}: {}",
+            one_line(&finding.place),
+            one_line(&finding.what)
+        );
+        output.report(
+            "finding",
+            serde_json::json!({ "area": area, "place": finding.place, "what": finding.what }),
+            text,
+        );
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what to compare with what, and how"
+)]
 async fn verify_projections(
     settings: &Settings,
     ledger: &Ledger,
@@ -203,21 +276,25 @@ async fn verify_projections(
     part: Part,
     repair: bool,
     output: Output,
-) -> Result<u64, Failure> {
+) -> Result<u64, Error> {
     client.check_version().await?;
     run.lock_projections().await?;
     let mut wrong = 0;
     for kind in settings.plan.kinds() {
-        wrong += verify_projection(kind, settings, ledger, reader, client, part, repair, output).await?;
+        wrong +=
+            verify_projection(kind, settings, ledger, reader, client, part, repair, output).await?;
     }
     run.unlock_projections().await?;
     Ok(wrong)
 }
 
 /// Compares the index behind an alias. What is wrong with the index as a whole is a finding as well.
-#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what to compare with what, and how"
+)]
 async fn verify_projection(
-    kind: Kind,
+    kind: Projection,
     settings: &Settings,
     ledger: &Ledger,
     reader: &mut Reader,
@@ -225,7 +302,7 @@ async fn verify_projection(
     part: Part,
     repair: bool,
     output: Output,
-) -> Result<u64, Failure> {
+) -> Result<u64, Error> {
     let plan = &settings.plan;
     let alias = plan.alias(kind);
     // What cannot be looked at is not found to be wrong.
@@ -233,25 +310,55 @@ async fn verify_projection(
     let index = match index::identify(&alias, found) {
         Ok(Some(index)) => index,
         Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
-        Ok(None) => return Ok(tell_index_finding(&alias, "there is no index: run `daybook project`", output)),
-        Err(failure) => return Ok(tell_index_failure(&alias, &failure, output)),
+        Ok(None) => {
+            return Ok(tell_index_finding(
+                &alias,
+                "there is no index: run `daybook project`",
+                output,
+            ));
+        }
+        Err(error) => return Ok(tell_index_failure(&alias, &error, output)),
     };
-    if let Err(failure) = check_index(&index, kind, plan, ledger, reader).await {
-        return Ok(tell_index_failure(&alias, &failure, output));
+    if let Err(error) = check_index(&index, kind, plan, ledger, reader).await {
+        return Ok(tell_index_failure(&alias, &error, output));
     }
     let through = index.checkpoint.applied_through;
-    let mut progress = Shown::of("document", "documents");
+    let mut progress = ProgressReporter::of("document", "documents");
     progress.begin(&format!("comparing {}", index.physical), None);
     let mut at = |documents| progress.at(documents, 0);
-    let comparison = compare_index(kind, plan, reader, client, &index, through, Some(part), repair, &mut at).await?;
+    let comparison = compare_index(
+        kind,
+        plan,
+        reader,
+        client,
+        &index,
+        through,
+        Some(part),
+        repair,
+        &mut at,
+    )
+    .await?;
     progress.end();
-    for finding in comparison.findings.iter().take(if output.is_json() { usize::MAX } else { SHOWN }) {
-        let fields = serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
-        output.tell("finding", fields, format!("{alias:<16} {}", one_line(&finding.to_string())));
+    for finding in
+        comparison
+            .findings
+            .iter()
+            .take(if output.is_json() { usize::MAX } else { SHOWN })
+    {
+        let fields =
+            serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
+        output.report(
+            "finding",
+            fields,
+            format!("{alias:<16} {}", one_line(&finding.to_string())),
+        );
     }
-    let fields =
-        serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
-    output.tell("projection_verified", fields, comparison_text(&alias, &comparison, repair));
+    let fields = serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
+    output.report(
+        "projection_verified",
+        fields,
+        comparison_text(&alias, &comparison, repair),
+    );
     let head = reader.head().await?;
     let behind = if through < head {
         let what = format!(
@@ -271,28 +378,37 @@ fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String
     if comparison.differences() == 0 {
         return format!("{alias:<16} {documents} compared: all as the ledger makes them");
     }
-    let Comparison { missing, different, extra, repaired, .. } = comparison;
+    let Comparison {
+        missing,
+        different,
+        extra,
+        repaired,
+        ..
+    } = comparison;
     let mut text = format!(
         "{alias:<16} {documents} compared: {} missing, {} different, {} extra",
         Grouped(missing),
         Grouped(different),
         Grouped(extra)
     );
-    text +=
-        &if repair { format!("; {} put right", Grouped(repaired)) } else { "; --repair puts them right".to_owned() };
+    text += &if repair {
+        format!("; {} put right", Grouped(repaired))
+    } else {
+        "; --repair puts them right".to_owned()
+    };
     text
 }
 
-fn tell_index_failure(alias: &str, failure: &Failure, output: Output) -> u64 {
-    let what = match failure.way_out() {
-        Some(way_out) => format!("{}: {way_out}", failure.message()),
-        None => failure.message(),
+fn tell_index_failure(alias: &str, error: &Error, output: Output) -> u64 {
+    let what = match error.hint_text() {
+        Some(remedy) => format!("{}: {remedy}", error.message()),
+        None => error.message(),
     };
     tell_index_finding(alias, &what, output)
 }
 
 fn tell_index_finding(alias: &str, what: &str, output: Output) -> u64 {
     let fields = serde_json::json!({ "area": alias, "place": alias, "what": what });
-    output.tell("finding", fields, format!("{alias:<16} {}", one_line(what)));
+    output.report("finding", fields, format!("{alias:<16} {}", one_line(what)));
     1
 }

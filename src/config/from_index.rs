@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use crate::elastic::{ClientOptions, Wording};
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// The settings as they can be given.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -29,7 +29,11 @@ pub struct FromIndexArgs {
     from_index_api_key_file: Option<PathBuf>,
 
     /// File with a bearer token to log in to the old index's cluster with
-    #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_BEARER_TOKEN_FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DAYBOOK_FROM_INDEX_BEARER_TOKEN_FILE"
+    )]
     from_index_bearer_token_file: Option<PathBuf>,
 
     /// File with a client certificate (PEM) to log in to the old index's cluster with
@@ -43,7 +47,7 @@ pub struct FromIndexArgs {
 
 impl FromIndexArgs {
     /// The address of the old index, if there is one to read.
-    pub(super) fn address(&self) -> Result<Option<SecretString>, Failure> {
+    pub(super) fn address(&self) -> Result<Option<SecretString>, Error> {
         match &self.from_index {
             Some(given) if given.expose_secret().is_empty() => address_elsewhere().map(Some),
             given => Ok(given.clone()),
@@ -51,10 +55,13 @@ impl FromIndexArgs {
     }
 
     /// How to log in, added to how the cluster is reached.
-    pub(super) fn log_in(self, options: ClientOptions) -> Result<ClientOptions, Failure> {
+    pub(super) fn log_in(self, options: ClientOptions) -> Result<ClientOptions, Error> {
         let wording = Wording::OLD_INDEX;
         let secret = |name: &str, file: Option<PathBuf>| {
-            Ok(Secret { text: variable(&format!("{}_{name}", wording.variables))?, file })
+            Ok(Secret {
+                text: variable(&format!("{}_{name}", wording.variables))?,
+                file,
+            })
         };
         let given = LoginLayer {
             user: self.from_index_user,
@@ -64,24 +71,33 @@ impl FromIndexArgs {
             client_cert: self.from_index_client_cert,
             client_key: self.from_index_client_key,
         };
-        let login = LoginSettings { layers: [given, from_credentials()?], variables: wording.variables };
+        let login = LoginSettings {
+            layers: [given, from_credentials()?],
+            variables: wording.variables,
+        };
         let (credentials, client_certificate) = (login.credentials()?, login.client_certificate()?);
-        Ok(ClientOptions { credentials, client_certificate, wording, ..options })
+        Ok(ClientOptions {
+            credentials,
+            client_certificate,
+            wording,
+            ..options
+        })
     }
 }
 
 /// The address where it was not put on the command line.
-fn address_elsewhere() -> Result<SecretString, Failure> {
-    let variable = variable("DAYBOOK_FROM_INDEX")?.filter(|address| !address.expose_secret().is_empty());
+fn address_elsewhere() -> Result<SecretString, Error> {
+    let variable =
+        variable("DAYBOOK_FROM_INDEX")?.filter(|address| !address.expose_secret().is_empty());
     super::first([variable, super::credential("from-index")?]).ok_or_else(|| {
-        Failure::usage("--from-index was given without an address").hint(
+        Error::usage("--from-index was given without an address").hint(
             "give it as --from-index http://USER:PASSWORD@HOST:9200/INDEX, in the variable DAYBOOK_FROM_INDEX, or as the credential from-index",
         )
     })
 }
 
 /// What lies in the credentials directory.
-fn from_credentials() -> Result<LoginLayer, Failure> {
+fn from_credentials() -> Result<LoginLayer, Error> {
     let secret = |name: &str| super::credential(name).map(|text| Secret { text, file: None });
     Ok(LoginLayer {
         user: None,

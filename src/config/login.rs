@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use crate::elastic::{ClientCertificate, Credentials};
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// What one layer says.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +30,10 @@ pub(super) struct Secret {
 
 impl Secret {
     pub(super) fn new(text: Option<&SecretString>, file: Option<&PathBuf>) -> Self {
-        Self { text: text.cloned(), file: file.cloned() }
+        Self {
+            text: text.cloned(),
+            file: file.cloned(),
+        }
     }
 }
 
@@ -43,7 +46,7 @@ pub(super) struct LoginSettings<'a, const N: usize> {
 
 impl<const N: usize> LoginSettings<'_, N> {
     /// What is to be sent. More than one way is a mistake: nobody could say which of them counts.
-    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
         let password = self.secret("PASSWORD", |layer| &layer.password)?;
         let api_key = self.secret("API_KEY", |layer| &layer.api_key)?;
         let bearer_token = self.secret("BEARER_TOKEN", |layer| &layer.bearer_token)?;
@@ -56,16 +59,22 @@ impl<const N: usize> LoginSettings<'_, N> {
             (None, None, None, Some(token)) => Ok(Some(Credentials::BearerToken(token))),
             _ => {
                 let variables = self.variables;
-                Err(Failure::usage("more than one way to log in to Elasticsearch is given")
+                Err(Error::usage("more than one way to log in to Elasticsearch is given")
                     .hint(format!("give one of user and password, {variables}_API_KEY and {variables}_BEARER_TOKEN")))
             }
         }
     }
 
     /// The certificate that is to be shown.
-    pub(super) fn client_certificate(&self) -> Result<Option<ClientCertificate>, Failure> {
-        let certificate = self.layers.iter().find_map(|layer| layer.client_cert.clone());
-        let key = self.layers.iter().find_map(|layer| layer.client_key.clone());
+    pub(super) fn client_certificate(&self) -> Result<Option<ClientCertificate>, Error> {
+        let certificate = self
+            .layers
+            .iter()
+            .find_map(|layer| layer.client_cert.clone());
+        let key = self
+            .layers
+            .iter()
+            .find_map(|layer| layer.client_key.clone());
         match (certificate, key) {
             (Some(certificate), Some(key)) => Ok(Some(ClientCertificate { certificate, key })),
             (None, None) => Ok(None),
@@ -74,40 +83,65 @@ impl<const N: usize> LoginSettings<'_, N> {
         }
     }
 
-    fn secret(&self, name: &str, of: impl Fn(&LoginLayer) -> &Secret) -> Result<Option<SecretString>, Failure> {
+    fn secret(
+        &self,
+        name: &str,
+        of: impl Fn(&LoginLayer) -> &Secret,
+    ) -> Result<Option<SecretString>, Error> {
         let name = format!("{}_{name}", self.variables);
         for layer in &self.layers {
             match of(layer) {
-                Secret { text: None, file: None } => {}
-                Secret { text: Some(secret), file: None } => return Ok(Some(secret.clone())),
-                Secret { text: None, file: Some(file) } => return read_secret(&name, file).map(Some),
-                Secret { text: Some(_), file: Some(_) } => {
-                    return Err(Failure::usage(format!("{name} and {name}_FILE are both given")).hint("leave one out"));
+                Secret {
+                    text: None,
+                    file: None,
+                } => {}
+                Secret {
+                    text: Some(secret),
+                    file: None,
+                } => return Ok(Some(secret.clone())),
+                Secret {
+                    text: None,
+                    file: Some(file),
+                } => return read_secret(&name, file).map(Some),
+                Secret {
+                    text: Some(_),
+                    file: Some(_),
+                } => {
+                    return Err(
+                        Error::usage(format!("{name} and {name}_FILE are both given"))
+                            .hint("leave one out"),
+                    );
                 }
             }
         }
         Ok(None)
     }
 
-    fn half(&self, given: &str, missing: &str) -> Failure {
+    fn half(&self, given: &str, missing: &str) -> Error {
         let variables = self.variables;
-        Failure::usage(format!("{variables}_{given} is given, but {variables}_{missing} is not"))
-            .hint(format!("set {variables}_{missing} as well"))
+        Error::usage(format!(
+            "{variables}_{given} is given, but {variables}_{missing} is not"
+        ))
+        .hint(format!("set {variables}_{missing} as well"))
     }
 }
 
 /// A secret of the environment.
-pub(super) fn variable(name: &str) -> Result<Option<SecretString>, Failure> {
+pub(super) fn variable(name: &str) -> Result<Option<SecretString>, Error> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(SecretString::from(value))),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Failure::usage(format!("{name} is not UTF-8"))),
+        Err(std::env::VarError::NotUnicode(_)) => Err(Error::usage(format!("{name} is not UTF-8"))),
     }
 }
 
-fn read_secret(name: &str, file: &Path) -> Result<SecretString, Failure> {
+fn read_secret(name: &str, file: &Path) -> Result<SecretString, Error> {
     let secret = std::fs::read_to_string(file).map_err(|error| {
-        Failure::usage(format!("the file {} that {name}_FILE names cannot be read", file.display())).caused_by(error)
+        Error::usage(format!(
+            "the file {} that {name}_FILE names cannot be read",
+            file.display()
+        ))
+        .caused_by(error)
     })?;
     Ok(secret.trim_end().into())
 }

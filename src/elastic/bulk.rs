@@ -16,8 +16,8 @@ use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
 use super::remedy::Remedy;
 use super::{Answer, Client, Method};
+use crate::error::{Error, Exit};
 use crate::failpoint;
-use crate::failure::{Exit, Failure};
 
 /// A body of this size is sent off; Elasticsearch gains nothing from larger ones.
 const BATCH_BYTES: usize = 6 << 20;
@@ -67,7 +67,11 @@ impl Written {
         self.already_newer += other.already_newer;
         self.overwritten += other.overwritten;
         self.lists_omitted += other.lists_omitted;
-        self.lists_omitted_from = self.lists_omitted_from.into_iter().chain(other.lists_omitted_from).min();
+        self.lists_omitted_from = self
+            .lists_omitted_from
+            .into_iter()
+            .chain(other.lists_omitted_from)
+            .min();
         self.bytes += other.bytes;
         self.retries += other.retries;
     }
@@ -85,7 +89,7 @@ pub struct BulkWriter {
     target: Target,
     most_in_flight: usize,
     batch: Batch,
-    in_flight: JoinSet<Result<Written, Failure>>,
+    in_flight: JoinSet<Result<Written, Error>>,
     written: Written,
 }
 
@@ -102,13 +106,23 @@ struct Target {
 impl BulkWriter {
     /// A writer to the index behind an alias.
     pub fn to_alias(client: &Client, alias: &str) -> Self {
-        let target = Target { client: client.clone(), name: alias.to_owned(), require_alias: true, shorten: None };
+        let target = Target {
+            client: client.clone(),
+            name: alias.to_owned(),
+            require_alias: true,
+            shorten: None,
+        };
         Self::new(target, BATCHES_IN_FLIGHT)
     }
 
     /// A writer to an index by its own name, which must exist, with so many requests at once.
     pub fn to_index(client: &Client, index: &str, most_in_flight: usize) -> Self {
-        let target = Target { client: client.clone(), name: index.to_owned(), require_alias: false, shorten: None };
+        let target = Target {
+            client: client.clone(),
+            name: index.to_owned(),
+            require_alias: false,
+            shorten: None,
+        };
         Self::new(target, most_in_flight.max(1))
     }
 
@@ -134,12 +148,16 @@ impl BulkWriter {
     }
 
     /// Sends the batch off if it is full. Waits while enough batches are in flight.
-    pub async fn send_if_full(&mut self) -> Result<(), Failure> {
-        if self.batch.bytes() >= BATCH_BYTES { self.send_off().await } else { Ok(()) }
+    pub async fn send_if_full(&mut self) -> Result<(), Error> {
+        if self.batch.bytes() >= BATCH_BYTES {
+            self.send_off().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Waits until every document taken so far is in the index.
-    pub async fn flush(&mut self) -> Result<Written, Failure> {
+    pub async fn flush(&mut self) -> Result<Written, Error> {
         if !self.batch.items.is_empty() {
             self.send_off().await?;
         }
@@ -149,20 +167,23 @@ impl BulkWriter {
         Ok(self.written)
     }
 
-    async fn send_off(&mut self) -> Result<(), Failure> {
+    async fn send_off(&mut self) -> Result<(), Error> {
         while self.in_flight.len() >= self.most_in_flight {
             self.join_one().await?;
         }
         let batch = std::mem::replace(&mut self.batch, Batch::with_room());
         let target = self.target.clone();
-        self.in_flight.spawn(async move { target.deliver(batch).await });
+        self.in_flight
+            .spawn(async move { target.deliver(batch).await });
         Ok(())
     }
 
-    async fn join_one(&mut self) -> Result<(), Failure> {
+    async fn join_one(&mut self) -> Result<(), Error> {
         match self.in_flight.join_next().await {
             Some(Ok(written)) => self.written.add(written?),
-            Some(Err(error)) => return Err(Failure::failed("a bulk request was broken off").caused_by(error)),
+            Some(Err(error)) => {
+                return Err(Error::failed("a bulk request was broken off").caused_by(error));
+            }
             None => {}
         }
         Ok(())
@@ -191,7 +212,10 @@ const BEFORE_ID: &[u8] = br#"{"index":{"_id":""#;
 impl Batch {
     /// An empty batch that grows to its usual size without being moved. What is not used of it costs no memory.
     fn with_room() -> Self {
-        Self { body: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8), items: Vec::new() }
+        Self {
+            body: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8),
+            items: Vec::new(),
+        }
     }
 
     /// Appends a document, whose source `write_source` appends to what it is given, on one line.
@@ -219,7 +243,11 @@ impl Batch {
 
     /// The id is written as it stands: those of daybook hold nothing that JSON would have to escape.
     fn push_action(&mut self, id: &str, version: i64) -> BatchItem {
-        debug_assert!(id.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')), "{id}");
+        debug_assert!(
+            id.bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')),
+            "{id}"
+        );
         let body = &mut self.body;
         let action = body.len();
         body.extend_from_slice(BEFORE_ID);
@@ -227,12 +255,21 @@ impl Batch {
         body.extend_from_slice(br#"","version":"#);
         body.extend_from_slice(itoa::Buffer::new().format(version).as_bytes());
         body.extend_from_slice(b",\"version_type\":\"external_gte\"}}\n");
-        BatchItem { action, id_length: id.len(), source: body.len(), end: body.len(), version }
+        BatchItem {
+            action,
+            id_length: id.len(),
+            source: body.len(),
+            end: body.len(),
+            version,
+        }
     }
 
     fn close(&mut self, item: BatchItem) {
         self.body.push(b'\n');
-        self.items.push(BatchItem { end: self.body.len(), ..item });
+        self.items.push(BatchItem {
+            end: self.body.len(),
+            ..item
+        });
     }
 
     /// Takes the document back that was appended last.
@@ -264,7 +301,12 @@ impl Batch {
             let action = batch.body.len();
             batch.body.extend_from_slice(&body[item.action..item.end]);
             let source = action + (item.source - item.action);
-            batch.items.push(BatchItem { action, source, end: batch.body.len(), ..*item });
+            batch.items.push(BatchItem {
+                action,
+                source,
+                end: batch.body.len(),
+                ..*item
+            });
         }
         batch
     }
@@ -292,7 +334,7 @@ struct Remainder {
 
 impl Target {
     /// Delivers a batch: all its documents, or a failure.
-    async fn deliver(&self, batch: Batch) -> Result<Written, Failure> {
+    async fn deliver(&self, batch: Batch) -> Result<Written, Error> {
         let mut total = Written::default();
         // What is left of batches that were too large waits here.
         let mut waiting = vec![batch];
@@ -303,7 +345,11 @@ impl Target {
     }
 
     /// Delivers a batch, or hands back smaller ones in its place if Elasticsearch finds it too large.
-    async fn deliver_or_split(&self, batch: Batch, total: &mut Written) -> Result<Vec<Batch>, Failure> {
+    async fn deliver_or_split(
+        &self,
+        batch: Batch,
+        total: &mut Written,
+    ) -> Result<Vec<Batch>, Error> {
         let Batch { body, mut items } = batch;
         let mut body = Bytes::from(body);
         let what = format!("writing {} documents to {}", items.len(), self.name);
@@ -314,28 +360,39 @@ impl Target {
             let path = self.bulk_path();
             let cause = match self.client.send_lines(&path, body.clone()).await {
                 Ok(answer) if answer.says_too_large() => return self.split(&body, &items, total),
-                Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.failure(&what),
-                Ok(answer) if !answer.is_success() => return Err(answer.failure(&what)),
+                Ok(answer) if matches!(answer.status, 429 | 502 | 503 | 504) => answer.error(&what),
+                Ok(answer) if !answer.is_success() => return Err(answer.error(&what)),
                 Ok(answer) => {
                     failpoint::reach("bulk.answered");
                     let remainder = self.sort_out(&answer, &body, items, &what)?;
                     total.documents += remainder.written;
-                    self.resolve_conflicts(&body, &remainder.conflicts, total).await?;
+                    self.resolve_conflicts(&body, &remainder.conflicts, total)
+                        .await?;
                     if remainder.again.is_empty() {
                         return Ok(Vec::new());
                     }
                     let again = Batch::of(&body, &remainder.again);
                     (body, items) = (Bytes::from(again.body), again.items);
-                    Failure::new(Exit::Unreachable, format!("{what}: {}", remainder.last_cause))
-                        .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
+                    Error::new(
+                        Exit::Unreachable,
+                        format!("{what}: {}", remainder.last_cause),
+                    )
+                    .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
                 }
-                Err(no_answer) if attempt < ATTEMPTS_WITHOUT_ANSWER && no_answer.is_brief() => no_answer.during(&what),
+                Err(no_answer) if attempt < ATTEMPTS_WITHOUT_ANSWER && no_answer.is_brief() => {
+                    no_answer.during(&what)
+                }
                 Err(no_answer) => return Err(no_answer.during(&what)),
             };
             if attempt == ATTEMPTS {
                 return Err(cause);
             }
-            tracing::debug!(attempt, documents = items.len(), cause = cause.message(), "bulk request is made again");
+            tracing::debug!(
+                attempt,
+                documents = items.len(),
+                cause = cause.message(),
+                "bulk request is made again"
+            );
             tokio::time::sleep(wait_after(attempt)).await;
             total.retries += 1;
             attempt += 1;
@@ -343,20 +400,35 @@ impl Target {
     }
 
     fn bulk_path(&self) -> String {
-        format!("/{}/_bulk?require_alias={}&filter_path={FILTER}", self.name, self.require_alias)
+        format!(
+            "/{}/_bulk?require_alias={}&filter_path={FILTER}",
+            self.name, self.require_alias
+        )
     }
 
     /// A batch's halves, the first of them last; of a single document one that was made smaller.
-    fn split(&self, body: &Bytes, items: &[BatchItem], total: &mut Written) -> Result<Vec<Batch>, Failure> {
+    fn split(
+        &self,
+        body: &Bytes,
+        items: &[BatchItem],
+        total: &mut Written,
+    ) -> Result<Vec<Batch>, Error> {
         let [only] = items else {
             let (first, second) = items.split_at(items.len() / 2);
             return Ok(vec![Batch::of(body, second), Batch::of(body, first)]);
         };
-        let document @ Document { id, version, source } = only.document(body);
+        let document @ Document {
+            id,
+            version,
+            source,
+        } = only.document(body);
         let bytes = source.len();
-        let shortened = self.shorten.as_ref().and_then(|shorten| shorten.shorten(document));
+        let shortened = self
+            .shorten
+            .as_ref()
+            .and_then(|shorten| shorten.shorten(document));
         let Some(shortened) = shortened.filter(|shortened| shortened.len() < bytes) else {
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "document {id} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
                 self.name
             ))
@@ -368,16 +440,29 @@ impl Target {
             bytes,
             "too large for Elasticsearch: written without its lists"
         );
-        total.add(Written { lists_omitted: 1, lists_omitted_from: Some(bytes as u64), ..Written::default() });
+        total.add(Written {
+            lists_omitted: 1,
+            lists_omitted_from: Some(bytes as u64),
+            ..Written::default()
+        });
         let mut batch = Batch::default();
         batch.push(id, version, |out| out.extend_from_slice(&shortened));
         Ok(vec![batch])
     }
 
-    fn sort_out(&self, answer: &Answer, body: &[u8], items: Vec<BatchItem>, what: &str) -> Result<Remainder, Failure> {
+    fn sort_out(
+        &self,
+        answer: &Answer,
+        body: &[u8],
+        items: Vec<BatchItem>,
+        what: &str,
+    ) -> Result<Remainder, Error> {
         let outcomes = answer.read::<BulkAnswer>(what)?.outcomes();
         if outcomes.len() != items.len() {
-            return Err(Failure::failed(format!("{what}: the answer is about {} documents", outcomes.len())));
+            return Err(Error::failed(format!(
+                "{what}: the answer is about {} documents",
+                outcomes.len()
+            )));
         }
         let mut remainder = Remainder::default();
         for (item, outcome) in items.into_iter().zip(outcomes) {
@@ -391,7 +476,7 @@ impl Target {
                 Outcome::Blocked(status, cause) => return Err(self.blocked(status, &cause, what)),
                 Outcome::Refused(cause) => {
                     let id = item.document(body).id;
-                    return Err(Failure::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
+                    return Err(Error::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
                         "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
                     ));
                 }
@@ -400,8 +485,8 @@ impl Target {
         Ok(remainder)
     }
 
-    fn blocked(&self, status: u16, cause: &Cause, what: &str) -> Failure {
-        Remedy::of_block(status).failure(format!("{what}: {cause}"), self.client.wording())
+    fn blocked(&self, status: u16, cause: &Cause, what: &str) -> Error {
+        Remedy::of_block(status).error(format!("{what}: {cause}"), self.client.wording())
     }
 
     /// A conflict is "already newer" only if the stored document says that it is as of this entry or a later one. One that
@@ -411,19 +496,39 @@ impl Target {
         body: &Bytes,
         conflicts: &[BatchItem],
         total: &mut Written,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         if conflicts.is_empty() {
             return Ok(());
         }
-        let what = format!("looking at {} documents of {} that have a higher version", conflicts.len(), self.name);
-        let ids: Vec<&str> = conflicts.iter().map(|item| item.document(body).id).collect();
-        let looked_up = multi_get(&self.client, &self.name, &ids, "_source_includes=entry_id", what).await?;
+        let what = format!(
+            "looking at {} documents of {} that have a higher version",
+            conflicts.len(),
+            self.name
+        );
+        let ids: Vec<&str> = conflicts
+            .iter()
+            .map(|item| item.document(body).id)
+            .collect();
+        let looked_up = multi_get(
+            &self.client,
+            &self.name,
+            &ids,
+            "_source_includes=entry_id",
+            what,
+        )
+        .await?;
         for (item, stored) in conflicts.iter().zip(looked_up.documents::<Value>()?) {
-            let as_of = stored.source.and_then(|source| source.get("entry_id").and_then(Value::as_i64));
+            let as_of = stored
+                .source
+                .and_then(|source| source.get("entry_id").and_then(Value::as_i64));
             if stored.found && as_of.is_some_and(|entry_id| entry_id >= item.version) {
                 total.already_newer += 1;
             } else {
-                let version = if stored.found { stored.version } else { self.forget_deletions(item.version).await? };
+                let version = if stored.found {
+                    stored.version
+                } else {
+                    self.forget_deletions(item.version).await?
+                };
                 self.overwrite(body, item, version).await?;
                 total.overwritten += 1;
             }
@@ -434,38 +539,55 @@ impl Target {
 
     /// A document that conflicts and is not there was deleted by somebody. The index forgets a deletion at its next
     /// refresh (`gc_deletes`), and then takes the document at the version that it should have.
-    async fn forget_deletions(&self, version: i64) -> Result<i64, Failure> {
+    async fn forget_deletions(&self, version: i64) -> Result<i64, Error> {
         let what = format!("refreshing {} after somebody deleted a document", self.name);
-        self.client.request(Method::Post, &format!("/{}/_refresh", self.name), None, &what).await?;
+        self.client
+            .request(
+                Method::Post,
+                &format!("/{}/_refresh", self.name),
+                None,
+                &what,
+            )
+            .await?;
         Ok(version)
     }
 
-    async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Failure> {
+    async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Error> {
         let Document { id, source, .. } = item.document(body);
         let what = format!("putting document {id} of {} right", self.name);
-        tracing::warn!(document = id, index = self.name, version, "somebody else changed a document: overwritten");
+        tracing::warn!(
+            document = id,
+            index = self.name,
+            version,
+            "somebody else changed a document: overwritten"
+        );
         let mut batch = Batch::default();
         batch.push(id, version, |out| out.extend_from_slice(source));
         let path = self.bulk_path();
         let sending = self.client.send_lines(&path, batch.body.into());
         let answer = sending.await.map_err(|error| error.during(&what))?;
         if !answer.is_success() {
-            return Err(answer.failure(&what));
+            return Err(answer.error(&what));
         }
         match answer.read::<BulkAnswer>(&what)?.outcomes().next() {
             Some(Outcome::Written) => Ok(()),
-            Some(Outcome::Retry(cause)) => Err(Failure::new(Exit::Unreachable, format!("{what}: {cause}"))
-                .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
+            Some(Outcome::Retry(cause)) => {
+                Err(Error::new(Exit::Unreachable, format!("{what}: {cause}"))
+                    .hint("Elasticsearch is overloaded: run `daybook project` later to catch up"))
+            }
             Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, &what)),
-            outcome => Err(Failure::failed(format!("{what} failed: {outcome:?}"))
-                .hint("somebody else is writing to the index: stop them, then run `daybook project`")),
+            outcome => Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(
+                "somebody else is writing to the index: stop them, then run `daybook project`",
+            )),
         }
     }
 }
 
 /// Doubling, up to a longest wait, of which a random half is taken so that writers do not return in step.
 fn wait_after(attempt: u32) -> Duration {
-    let whole = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+    let whole = FIRST_WAIT
+        .saturating_mul(1 << attempt.min(16))
+        .min(LONGEST_WAIT);
     whole.mul_f64(rand::rng().random_range(0.5..1.0))
 }
 
@@ -486,11 +608,16 @@ mod tests {
         let part = Batch::of(&batch.body, &batch.items[1..]);
         let text = str::from_utf8(&part.body).unwrap();
         let action = r#"{"index":{"_id":"d1","version":1,"version_type":"external_gte"}}"#;
-        assert!(text.starts_with(&format!("{action}\n{{\"n\":1}}\n")) && text.ends_with("{\"n\":2}\n"), "{text}");
+        assert!(
+            text.starts_with(&format!("{action}\n{{\"n\":1}}\n")) && text.ends_with("{\"n\":2}\n"),
+            "{text}"
+        );
         let source = |n: i64| format!("{{\"n\":{n}}}").into_bytes();
         let expected = [("d1", 1, source(1)), ("d2", 2, source(2))];
-        let documents: Vec<_> =
-            part.documents().map(|document| (document.id, document.version, document.source.to_vec())).collect();
+        let documents: Vec<_> = part
+            .documents()
+            .map(|document| (document.id, document.version, document.source.to_vec()))
+            .collect();
         assert_eq!(documents, expected);
     }
 

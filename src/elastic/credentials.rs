@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use super::wording::Wording;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// How to log in.
 #[derive(Clone, Debug)]
@@ -34,7 +34,11 @@ pub(super) struct Login {
 impl Login {
     /// Takes user and password out of an address.
     pub(super) fn take_from(url: &mut Url) -> Option<Self> {
-        let decode = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+        let decode = |text: &str| {
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
         let user = decode(url.username());
         let password = url.password().map(|password| decode(password).into());
         if user.is_empty() && password.is_none() {
@@ -48,7 +52,10 @@ impl Login {
 
     /// As a header of the request to whom the address belongs.
     pub(super) fn header(&self) -> HeaderValue {
-        let password = self.password.as_ref().map_or("", |password| password.expose_secret());
+        let password = self
+            .password
+            .as_ref()
+            .map_or("", |password| password.expose_secret());
         basic(&self.user, password)
     }
 
@@ -57,7 +64,9 @@ impl Login {
     }
 
     pub(super) fn password(&self) -> &str {
-        self.password.as_ref().map_or("", |password| password.expose_secret())
+        self.password
+            .as_ref()
+            .map_or("", |password| password.expose_secret())
     }
 }
 
@@ -66,47 +75,69 @@ pub(super) fn header(
     in_address: Option<Login>,
     given: Option<&Credentials>,
     wording: Wording,
-) -> Result<Option<HeaderValue>, Failure> {
+) -> Result<Option<HeaderValue>, Error> {
     match (in_address, given) {
         (None, None) => Ok(None),
         (Some(login), None) => Ok(Some(login.header())),
-        (None, Some(Credentials::Basic { user: Some(user), password })) => {
-            Ok(Some(basic(user, password.expose_secret())))
-        }
-        (Some(Login { user, password: None }), Some(Credentials::Basic { user: None, password })) => {
-            Ok(Some(basic(&user, password.expose_secret())))
-        }
-        (None, Some(Credentials::Basic { user: None, .. })) => {
-            Err(Failure::usage("a password for Elasticsearch is given, but no user")
-                .hint(wording.fill("set {variables}_USER")))
-        }
+        (
+            None,
+            Some(Credentials::Basic {
+                user: Some(user),
+                password,
+            }),
+        ) => Ok(Some(basic(user, password.expose_secret()))),
+        (
+            Some(Login {
+                user,
+                password: None,
+            }),
+            Some(Credentials::Basic {
+                user: None,
+                password,
+            }),
+        ) => Ok(Some(basic(&user, password.expose_secret()))),
+        (None, Some(Credentials::Basic { user: None, .. })) => Err(Error::usage(
+            "a password for Elasticsearch is given, but no user",
+        )
+        .hint(wording.fill("set {variables}_USER"))),
         (None, Some(Credentials::ApiKey(key))) => {
             let key = key.expose_secret();
             // An encoded one has no colon.
-            let encoded = if key.contains(':') { STANDARD.encode(key) } else { key.to_owned() };
+            let encoded = if key.contains(':') {
+                STANDARD.encode(key)
+            } else {
+                key.to_owned()
+            };
             secret_header(format!("ApiKey {encoded}"), "API key").map(Some)
         }
         (None, Some(Credentials::BearerToken(token))) => {
             secret_header(format!("Bearer {}", token.expose_secret()), "bearer token").map(Some)
         }
-        (Some(_), Some(_)) => Err(Failure::usage("more than one way to log in to Elasticsearch is given")
-            .hint(wording.fill("take the user and the password out of {address}, or leave the other settings out"))),
+        (Some(_), Some(_)) => Err(Error::usage(
+            "more than one way to log in to Elasticsearch is given",
+        )
+        .hint(wording.fill(
+            "take the user and the password out of {address}, or leave the other settings out",
+        ))),
     }
 }
 
 fn basic(user: &str, password: &str) -> HeaderValue {
     let encoded = STANDARD.encode(format!("{user}:{password}"));
-    let mut header = HeaderValue::try_from(format!("Basic {encoded}")).expect("base 64 is fit for a header");
+    let mut header =
+        HeaderValue::try_from(format!("Basic {encoded}")).expect("base 64 is fit for a header");
     header.set_sensitive(true);
     header
 }
 
-fn secret_header(text: String, what: &str) -> Result<HeaderValue, Failure> {
+fn secret_header(text: String, what: &str) -> Result<HeaderValue, Error> {
     let is_empty = text.ends_with(' ');
     let header = HeaderValue::try_from(text).ok().filter(|_| !is_empty);
     let mut header = header.ok_or_else(|| {
-        Failure::usage(format!("the {what} for Elasticsearch is empty, or holds characters that none has"))
-            .hint("give it on one line, as Elasticsearch gave it out")
+        Error::usage(format!(
+            "the {what} for Elasticsearch is empty, or holds characters that none has"
+        ))
+        .hint("give it on one line, as Elasticsearch gave it out")
     })?;
     header.set_sensitive(true);
     Ok(header)
@@ -122,38 +153,67 @@ mod tests {
 
     #[test]
     fn each_way_to_log_in_has_its_header() {
-        let user = |user: Option<&str>| Credentials::Basic { user: user.map(str::to_owned), password: "p:w".into() };
+        let user = |user: Option<&str>| Credentials::Basic {
+            user: user.map(str::to_owned),
+            password: "p:w".into(),
+        };
         let cases = [
             (None, None, None),
             (login("http://u:p%40@h"), None, Some("Basic dTpwQA==")),
-            (login("http://u@h"), Some(user(None)), Some("Basic dTpwOnc=")),
+            (
+                login("http://u@h"),
+                Some(user(None)),
+                Some("Basic dTpwOnc="),
+            ),
             (None, Some(user(Some("u"))), Some("Basic dTpwOnc=")),
-            (None, Some(Credentials::ApiKey("id:key".into())), Some("ApiKey aWQ6a2V5")),
-            (None, Some(Credentials::ApiKey("aWQ6a2V5".into())), Some("ApiKey aWQ6a2V5")),
-            (None, Some(Credentials::BearerToken("t.o.k".into())), Some("Bearer t.o.k")),
+            (
+                None,
+                Some(Credentials::ApiKey("id:key".into())),
+                Some("ApiKey aWQ6a2V5"),
+            ),
+            (
+                None,
+                Some(Credentials::ApiKey("aWQ6a2V5".into())),
+                Some("ApiKey aWQ6a2V5"),
+            ),
+            (
+                None,
+                Some(Credentials::BearerToken("t.o.k".into())),
+                Some("Bearer t.o.k"),
+            ),
         ];
         for (in_address, given, expected) in cases {
             let header = header(in_address, given.as_ref(), Wording::PROJECTIONS).unwrap();
             assert!(header.as_ref().is_none_or(HeaderValue::is_sensitive));
-            assert_eq!(header.as_ref().map(|header| header.to_str().unwrap()), expected, "{given:?}");
+            assert_eq!(
+                header.as_ref().map(|header| header.to_str().unwrap()),
+                expected,
+                "{given:?}"
+            );
         }
     }
 
     #[test]
     fn two_ways_to_log_in_and_half_a_way_are_refused() {
-        let password = || Credentials::Basic { user: None, password: "secret".into() };
+        let password = || Credentials::Basic {
+            user: None,
+            password: "secret".into(),
+        };
         let cases = [
             (None, password()),
             (login("http://u:p@h"), password()),
             (login("http://u:p@h"), Credentials::ApiKey("secret".into())),
-            (login("http://u@h"), Credentials::BearerToken("secret".into())),
+            (
+                login("http://u@h"),
+                Credentials::BearerToken("secret".into()),
+            ),
             (None, Credentials::ApiKey("".into())),
             (None, Credentials::BearerToken("sec\nret".into())),
         ];
         for (in_address, given) in cases {
-            let failure = header(in_address, Some(&given), Wording::PROJECTIONS).unwrap_err();
-            assert_eq!(failure.exit(), crate::failure::Exit::Usage, "{given:?}");
-            assert!(!failure.message().contains("sec"), "{failure:?}");
+            let error = header(in_address, Some(&given), Wording::PROJECTIONS).unwrap_err();
+            assert_eq!(error.exit(), crate::error::Exit::Usage, "{given:?}");
+            assert!(!error.message().contains("sec"), "{error:?}");
         }
     }
 }

@@ -4,14 +4,12 @@
 
 pub mod bulk;
 mod credentials;
-pub mod index;
 pub mod multi_get;
 mod no_answer;
 mod nodes;
 mod outcome;
 mod remedy;
 pub mod scroll;
-pub mod template;
 mod transport;
 mod trust;
 mod wording;
@@ -31,7 +29,7 @@ use self::credentials::Login;
 use self::nodes::Nodes;
 use self::remedy::Remedy;
 use self::transport::{Repeat, Request, Setup, Transport};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::printable::one_line;
 
 pub use self::credentials::Credentials;
@@ -108,7 +106,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(10), answer: seconds(120), stall: seconds(30), rounds: ROUNDS }
+        Self {
+            connect: seconds(10),
+            answer: seconds(120),
+            stall: seconds(30),
+            rounds: ROUNDS,
+        }
     }
 }
 
@@ -149,7 +152,7 @@ pub struct Answer {
 
 impl Client {
     /// Makes a client; it connects when it is asked something.
-    pub fn new(options: &ClientOptions) -> Result<Self, Failure> {
+    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         let wording = options.wording;
         let mut urls = Vec::new();
         let mut login = None;
@@ -162,14 +165,27 @@ impl Client {
         }
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("daybook/", env!("CARGO_PKG_VERSION"))));
-        if let Some(credentials) = credentials::header(login, options.credentials.as_ref(), wording)? {
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("daybook/", env!("CARGO_PKG_VERSION"))),
+        );
+        if let Some(credentials) =
+            credentials::header(login, options.credentials.as_ref(), wording)?
+        {
             headers.insert(AUTHORIZATION, credentials);
         }
         let (http, proxy) = through_proxy(options.proxy.as_ref())?;
         let http = encrypt(http, options, &urls)?;
         let limits = options.limits;
-        let setup = Setup { nodes: Nodes::new(urls), http, headers, gzip: options.gzip, proxy, limits, wording };
+        let setup = Setup {
+            nodes: Nodes::new(urls),
+            http,
+            headers,
+            gzip: options.gzip,
+            proxy,
+            limits,
+            wording,
+        };
         Ok(Self {
             transport: Transport::new(setup)?,
             largest_answer: LARGEST_ANSWER,
@@ -180,7 +196,10 @@ impl Client {
     /// The same client for requests whose answers bring documents: those may be larger.
     #[must_use]
     pub fn for_documents(&self) -> Self {
-        Self { largest_answer: self.largest_answer_with_documents, ..self.clone() }
+        Self {
+            largest_answer: self.largest_answer_with_documents,
+            ..self.clone()
+        }
     }
 
     /// The addresses, without passwords.
@@ -194,7 +213,7 @@ impl Client {
     }
 
     /// Refuses a cluster with a node of a version that daybook is not made for.
-    pub async fn check_version(&self) -> Result<(), Failure> {
+    pub async fn check_version(&self) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Nodes {
             #[serde(default)]
@@ -210,15 +229,20 @@ impl Client {
         let answer = sending.await.map_err(|error| error.during(&what))?;
         if answer.status == 403 {
             // A user who may write to the indices need not be allowed to look at the nodes.
-            tracing::debug!("the version of Elasticsearch is not known: the user lacks the privilege monitor");
+            tracing::debug!(
+                "the version of Elasticsearch is not known: the user lacks the privilege monitor"
+            );
             return Ok(());
         }
         if !answer.is_success() {
-            return Err(answer.failure(&what));
+            return Err(answer.error(&what));
         }
         let nodes = answer.read::<Nodes>(&what)?.nodes;
-        match nodes.into_values().find(|node| !version_is_supported(&node.version)) {
-            Some(Node { version }) => Err(Failure::failed(format!(
+        match nodes
+            .into_values()
+            .find(|node| !version_is_supported(&node.version))
+        {
+            Some(Node { version }) => Err(Error::failed(format!(
                 "Elasticsearch ({place}) is of version {version}, which daybook is not made for"
             ))
             .hint("use Elasticsearch 8 or 9, or 7.17")),
@@ -227,14 +251,31 @@ impl Client {
     }
 
     /// Sends a request with a body of JSON, which may be made again: until a node takes it, or for a while in vain.
-    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, NoAnswer> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, NoAnswer> {
         let repeat = Repeat::Rounds(self.transport.limits.rounds);
-        self.deliver(method, path, body.map(|body| body.to_string().into()), repeat).await
+        self.deliver(
+            method,
+            path,
+            body.map(|body| body.to_string().into()),
+            repeat,
+        )
+        .await
     }
 
     /// Sends a request that must not be made again, whatever becomes of it.
-    pub async fn send_once(&self, method: Method, path: &str, body: &Value) -> Result<Answer, NoAnswer> {
-        self.deliver(method, path, Some(body.to_string().into()), Repeat::Never).await
+    pub async fn send_once(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Result<Answer, NoAnswer> {
+        self.deliver(method, path, Some(body.to_string().into()), Repeat::Never)
+            .await
     }
 
     /// Sends a request and expects a success; `what` says what for.
@@ -244,13 +285,19 @@ impl Client {
         path: &str,
         body: Option<&Value>,
         what: &str,
-    ) -> Result<Answer, Failure> {
-        self.send(method, path, body).await.map_err(|error| error.during(what))?.succeeded(what)
+    ) -> Result<Answer, Error> {
+        self.send(method, path, body)
+            .await
+            .map_err(|error| error.during(what))?
+            .succeeded(what)
     }
 
     /// Sends a request whose body is lines of JSON, once to each node until one takes it.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
-        let largest_answer = body.len().saturating_mul(BULK_ANSWER_PER_BYTE).max(LEAST_BULK_ANSWER);
+        let largest_answer = body
+            .len()
+            .saturating_mul(BULK_ANSWER_PER_BYTE)
+            .max(LEAST_BULK_ANSWER);
         let request = Request {
             method: Method::Post,
             path,
@@ -270,7 +317,14 @@ impl Client {
         repeat: Repeat,
     ) -> Result<Answer, NoAnswer> {
         let largest_answer = self.largest_answer;
-        let request = Request { method, path, content_type: "application/json", body, repeat, largest_answer };
+        let request = Request {
+            method,
+            path,
+            content_type: "application/json",
+            body,
+            repeat,
+            largest_answer,
+        };
         self.transport.deliver(&request).await
     }
 }
@@ -286,7 +340,12 @@ impl Answer {
     /// One that points nowhere.
     #[cfg(test)]
     fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), location: None, wording: Wording::PROJECTIONS }
+        Self {
+            status,
+            body: body.into(),
+            location: None,
+            wording: Wording::PROJECTIONS,
+        }
     }
 
     /// Whether it is of the 200s.
@@ -300,22 +359,33 @@ impl Answer {
     }
 
     /// The answer, if it is a success.
-    pub fn succeeded(self, what: &str) -> Result<Self, Failure> {
-        if self.is_success() { Ok(self) } else { Err(self.failure(what)) }
+    pub fn succeeded(self, what: &str) -> Result<Self, Error> {
+        if self.is_success() {
+            Ok(self)
+        } else {
+            Err(self.error(what))
+        }
     }
 
     /// The body as what it should be.
-    pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Failure> {
+    pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Failure::failed(format!("{what}: the answer of Elasticsearch cannot be read: {}", self.excerpt()))
-                .caused_by(error)
+            Error::failed(format!(
+                "{what}: the answer of Elasticsearch cannot be read: {}",
+                self.excerpt()
+            ))
+            .caused_by(error)
         })
     }
 
     /// The failure that an answer of no success means.
-    pub fn failure(&self, what: &str) -> Failure {
+    pub fn error(&self, what: &str) -> Error {
         let is_block = matches!(self.error(), Some(ErrorField::Cause(cause)) if cause.is_block());
-        let remedy = if is_block { Remedy::of_block(self.status) } else { Remedy::of_status(self.status) };
+        let remedy = if is_block {
+            Remedy::of_block(self.status)
+        } else {
+            Remedy::of_status(self.status)
+        };
         let mut message = format!("{what}: Elasticsearch answered {}", self.status);
         match &self.location {
             Some(location) if (300..400).contains(&self.status) => {
@@ -323,7 +393,7 @@ impl Answer {
             }
             _ => message += &format!(": {}", self.reason()),
         }
-        remedy.failure(message, self.wording)
+        remedy.error(message, self.wording)
     }
 
     /// Whether the node is not in a state to answer, where another one may be.
@@ -354,17 +424,24 @@ impl Answer {
         struct Body {
             error: ErrorField,
         }
-        serde_json::from_slice::<Body>(&self.body).ok().map(|body| body.error)
+        serde_json::from_slice::<Body>(&self.body)
+            .ok()
+            .map(|body| body.error)
     }
 
     fn excerpt(&self) -> String {
-        String::from_utf8_lossy(&self.body).chars().take(300).collect()
+        String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(300)
+            .collect()
     }
 }
 
 /// 7.17, 8 and 9.
 fn version_is_supported(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let mut numbers = version
+        .split('.')
+        .map(|number| number.parse::<u32>().unwrap_or(0));
     match (numbers.next(), numbers.next()) {
         (Some(7), Some(minor)) => minor >= 17,
         (Some(major), Some(_)) => (8..=9).contains(&major),
@@ -372,8 +449,10 @@ fn version_is_supported(version: &str) -> bool {
     }
 }
 
-fn parse_address(address: &str, wording: Wording) -> Result<Url, Failure> {
-    let url = Url::parse(address).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+fn parse_address(address: &str, wording: Wording) -> Result<Url, Error> {
+    let url = Url::parse(address)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.map(|mut url| {
         url.set_query(None);
         url.set_fragment(None);
@@ -381,7 +460,7 @@ fn parse_address(address: &str, wording: Wording) -> Result<Url, Failure> {
     });
     // The address is not repeated in the message: it may hold a password.
     url.ok_or_else(|| {
-        Failure::usage("the address of Elasticsearch cannot be read").hint(
+        Error::usage("the address of Elasticsearch cannot be read").hint(
             wording.fill("write {address} as http://USER:PASSWORD@HOST:9200, several addresses separated by commas"),
         )
     })
@@ -389,13 +468,18 @@ fn parse_address(address: &str, wording: Wording) -> Result<Url, Failure> {
 
 /// Goes through the proxy that is given, and never through one of the environment. Gives the proxy's address without
 /// credentials.
-fn through_proxy(proxy: Option<&SecretString>) -> Result<(reqwest::ClientBuilder, Option<String>), Failure> {
+fn through_proxy(
+    proxy: Option<&SecretString>,
+) -> Result<(reqwest::ClientBuilder, Option<String>), Error> {
     let http = reqwest::Client::builder().no_proxy();
-    let Some(address) = proxy else { return Ok((http, None)) };
+    let Some(address) = proxy else {
+        return Ok((http, None));
+    };
     // The address is not repeated in the message: it may hold a password.
     let unreadable = || {
-        Failure::usage("the address of the proxy to Elasticsearch cannot be read")
-            .hint("write DAYBOOK_ELASTICSEARCH_PROXY as http://USER:PASSWORD@HOST:3128, or with https")
+        Error::usage("the address of the proxy to Elasticsearch cannot be read").hint(
+            "write DAYBOOK_ELASTICSEARCH_PROXY as http://USER:PASSWORD@HOST:3128, or with https",
+        )
     };
     let mut url = Url::parse(address.expose_secret().trim()).map_err(|_| unreadable())?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -415,12 +499,12 @@ fn encrypt(
     mut http: reqwest::ClientBuilder,
     options: &ClientOptions,
     urls: &[Url],
-) -> Result<reqwest::ClientBuilder, Failure> {
+) -> Result<reqwest::ClientBuilder, Error> {
     let plain = urls.iter().find(|url| url.scheme() == "http");
     if let Some(plain) = plain
         && (options.authority.is_some() || options.client_certificate.is_some())
     {
-        return Err(Failure::usage(format!(
+        return Err(Error::usage(format!(
             "certificates for Elasticsearch are given, but the connection to {plain} is not encrypted"
         ))
         .hint(options.wording.fill("write https:// in {address}, or leave the certificates out")));
@@ -428,7 +512,10 @@ fn encrypt(
     if urls.iter().any(|url| url.scheme() == "https") {
         http = trust::trust(http, options.authority.as_deref())?;
     }
-    options.client_certificate.iter().try_fold(http, trust::identify)
+    options
+        .client_certificate
+        .iter()
+        .try_fold(http, trust::identify)
 }
 
 #[cfg(test)]
@@ -437,7 +524,14 @@ mod tests {
 
     #[test]
     fn versions_from_7_17_to_9_are_supported() {
-        for version in ["7.17.0", "7.17.29", "8.0.0", "8.19.0", "9.1.0", "9.2.0-SNAPSHOT"] {
+        for version in [
+            "7.17.0",
+            "7.17.29",
+            "8.0.0",
+            "8.19.0",
+            "9.1.0",
+            "9.2.0-SNAPSHOT",
+        ] {
             assert!(version_is_supported(version), "{version}");
         }
         for version in ["7.16.3", "6.8.23", "10.0.0", "2.4.6", "", "8", "nonsense"] {

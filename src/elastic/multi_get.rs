@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::outcome::Cause;
 use super::{Answer, Client, Method};
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 
 /// Documents that were looked up, as they came.
 #[derive(Debug)]
@@ -37,16 +37,24 @@ pub async fn multi_get(
     ids: &[&str],
     options: &str,
     what: String,
-) -> Result<LookedUp, Failure> {
+) -> Result<LookedUp, Error> {
     let path = format!("/{index}/_mget?{options}");
     let mut body = json!({ "ids": ids });
-    let answer = client.for_documents().request(Method::Post, &path, Some(&body), &what).await?;
-    Ok(LookedUp { what, index: index.to_owned(), ids: body["ids"].take(), answer })
+    let answer = client
+        .for_documents()
+        .request(Method::Post, &path, Some(&body), &what)
+        .await?;
+    Ok(LookedUp {
+        what,
+        index: index.to_owned(),
+        ids: body["ids"].take(),
+        answer,
+    })
 }
 
 impl LookedUp {
     /// The documents, in the order of their ids.
-    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Failure> {
+    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Error> {
         #[derive(Deserialize)]
         struct Body<S> {
             docs: Vec<Item<S>>,
@@ -64,27 +72,52 @@ impl LookedUp {
         let items = self.answer.read::<Body<S>>(what)?.docs;
         let ids = self.ids.as_array().map_or(&[][..], Vec::as_slice);
         if items.len() != ids.len() {
-            return Err(Failure::failed(format!("{what}: the answer is about {} documents", items.len())));
+            return Err(Error::failed(format!(
+                "{what}: the answer is about {} documents",
+                items.len()
+            )));
         }
-        let stored = |(Item { found, error, version, source }, id): (Item<S>, &Value)| match found {
-            Some(true) if source.is_none() => Err(without_source(id.as_str().unwrap_or_default(), &self.index)),
-            Some(found) => Ok(Stored { found, version, source }),
-            None => Err(self.failure(error)),
+        let stored = |(
+            Item {
+                found,
+                error,
+                version,
+                source,
+            },
+            id,
+        ): (Item<S>, &Value)| match found {
+            Some(true) if source.is_none() => {
+                Err(without_source(id.as_str().unwrap_or_default(), &self.index))
+            }
+            Some(found) => Ok(Stored {
+                found,
+                version,
+                source,
+            }),
+            None => Err(self.error(error)),
         };
         items.into_iter().zip(ids).map(stored).collect()
     }
 
-    fn failure(&self, error: Option<Cause>) -> Failure {
+    fn error(&self, error: Option<Cause>) -> Error {
         let error = error.map_or_else(|| "no reason given".to_owned(), |cause| cause.to_string());
-        Failure::new(Exit::Unreachable, format!("{}: Elasticsearch could not look one up: {error}", self.what))
-            .hint("see to it that the cluster is not red, then run `daybook project` to catch up")
+        Error::new(
+            Exit::Unreachable,
+            format!(
+                "{}: Elasticsearch could not look one up: {error}",
+                self.what
+            ),
+        )
+        .hint("see to it that the cluster is not red, then run `daybook project` to catch up")
     }
 }
 
 /// A document is there, but not what it says.
-pub(super) fn without_source(id: &str, index: &str) -> Failure {
-    Failure::failed(format!("document {id} of {index} is there without its source"))
-        .hint("the index does not keep sources: `daybook rebuild` makes it anew")
+pub(super) fn without_source(id: &str, index: &str) -> Error {
+    Error::failed(format!(
+        "document {id} of {index} is there without its source"
+    ))
+    .hint("the index does not keep sources: `daybook rebuild` makes it anew")
 }
 
 #[cfg(test)]
@@ -96,20 +129,41 @@ mod tests {
         let read = |item: &str| {
             let answer = Answer::new(200, format!(r#"{{"docs":[{item}]}}"#));
             let (what, index) = ("looking up".to_owned(), "an index".to_owned());
-            let looked_up = LookedUp { what, index, ids: json!(["a-document"]), answer };
-            looked_up.documents::<Value>().map(|mut documents| documents.remove(0))
+            let looked_up = LookedUp {
+                what,
+                index,
+                ids: json!(["a-document"]),
+                answer,
+            };
+            looked_up
+                .documents::<Value>()
+                .map(|mut documents| documents.remove(0))
         };
         let missing = read(r#"{"found":false}"#).unwrap();
         assert!(!missing.found && missing.source.is_none());
-        let there = read(r#"{"found":true,"_version":3,"_source":{"count":2,"entry_id":1}}"#).unwrap();
+        let there =
+            read(r#"{"found":true,"_version":3,"_source":{"count":2,"entry_id":1}}"#).unwrap();
         assert!(there.found && there.version == 3 && there.source.is_some());
         let without = read(r#"{"found":true,"_version":3}"#).unwrap_err();
         assert!(
-            without.message().contains("document a-document of an index is there without its source"),
+            without
+                .message()
+                .contains("document a-document of an index is there without its source"),
             "{without:?}"
         );
-        let failed = read(r#"{"error":{"type":"no_shard_available_action_exception"}}"#).unwrap_err();
-        assert!(failed.message().contains("no_shard_available_action_exception"), "{failed:?}");
-        assert!(read("{}").unwrap_err().message().contains("no reason given"));
+        let failed =
+            read(r#"{"error":{"type":"no_shard_available_action_exception"}}"#).unwrap_err();
+        assert!(
+            failed
+                .message()
+                .contains("no_shard_available_action_exception"),
+            "{failed:?}"
+        );
+        assert!(
+            read("{}")
+                .unwrap_err()
+                .message()
+                .contains("no reason given")
+        );
     }
 }

@@ -9,7 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 
 use super::remedy::Remedy;
 use super::wording::Wording;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// The cluster gave no answer.
 #[derive(Debug)]
@@ -108,9 +108,17 @@ impl fmt::Display for Reason {
             Self::NotConnected(words) => write!(f, "no connection: {words}"),
             Self::ConnectTimedOut(limit) => write!(f, "no connection within {limit:?}"),
             Self::Tls(_, words) => write!(f, "no encrypted connection: {words}"),
-            Self::TimedOut { limit, begun: false } => write!(f, "no answer within {limit:?}"),
-            Self::TimedOut { limit, begun: true } => write!(f, "the answer was not complete within {limit:?}"),
-            Self::Stalled(limit) => write!(f, "the answer stopped in the middle: nothing came for {limit:?}"),
+            Self::TimedOut {
+                limit,
+                begun: false,
+            } => write!(f, "no answer within {limit:?}"),
+            Self::TimedOut { limit, begun: true } => {
+                write!(f, "the answer was not complete within {limit:?}")
+            }
+            Self::Stalled(limit) => write!(
+                f,
+                "the answer stopped in the middle: nothing came for {limit:?}"
+            ),
             Self::TooLarge(limit) => write!(f, "the answer has more than {limit} bytes"),
             Self::Broken(words) => write!(f, "the connection broke: {words}"),
             Self::Unsendable(words) => write!(f, "the request cannot be sent: {words}"),
@@ -126,7 +134,9 @@ impl fmt::Display for NoAnswer {
         }
         match &self.tried[..] {
             [Tried { reason, .. }] => write!(f, ": {reason}"),
-            tried => tried.iter().try_for_each(|Tried { address, reason }| write!(f, "; {address}: {reason}")),
+            tried => tried
+                .iter()
+                .try_for_each(|Tried { address, reason }| write!(f, "; {address}: {reason}")),
         }
     }
 }
@@ -135,17 +145,22 @@ impl StdError for NoAnswer {}
 
 impl NoAnswer {
     /// The failure of what was attempted.
-    pub fn during(self, what: &str) -> Failure {
-        let remedies = self.tried.iter().map(|Tried { reason, .. }| Remedy::of_reason(reason));
+    pub fn during(self, what: &str) -> Error {
+        let remedies = self
+            .tried
+            .iter()
+            .map(|Tried { reason, .. }| Remedy::of_reason(reason));
         // One node that comes back is enough.
-        let remedy = remedies.max_by_key(|remedy| remedy.heals).unwrap_or(Remedy::UNREACHABLE);
+        let remedy = remedies
+            .max_by_key(|remedy| remedy.heals)
+            .unwrap_or(Remedy::UNREACHABLE);
         let mut hint = remedy.hint(self.wording).unwrap_or_default();
         if let (None, Some(variable)) = (&self.proxy, proxy_of_the_environment()) {
             hint += &format!(
                 "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY if the way leads through a proxy"
             );
         }
-        Failure::new(remedy.exit(), what).caused_by(self).hint(hint)
+        Error::new(remedy.exit(), what).caused_by(self).hint(hint)
     }
 
     /// Whether it may be over within seconds.
@@ -157,9 +172,16 @@ impl NoAnswer {
 
 /// The variable by which the environment names a proxy.
 fn proxy_of_the_environment() -> Option<&'static str> {
-    ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]
-        .into_iter()
-        .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ]
+    .into_iter()
+    .find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 impl TlsProblem {
@@ -197,13 +219,18 @@ impl TlsProblem {
 }
 
 /// The error and all beneath it.
-fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+fn chain<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
     std::iter::successors(Some(error), beneath)
 }
 
 fn beneath<'e>(error: &&'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
     let error: &'e (dyn StdError + 'static) = *error;
-    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
         // Its source() would leave out what it wraps.
         Some(wrapped) => Some(wrapped),
         None => error.source(),

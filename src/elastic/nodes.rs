@@ -42,14 +42,20 @@ impl Nodes {
     /// Of addresses without credentials.
     pub(super) fn new(addresses: Vec<Url>) -> Self {
         let nodes = addresses.into_iter().map(Node::new).collect();
-        Self { nodes, next: AtomicUsize::new(0) }
+        Self {
+            nodes,
+            next: AtomicUsize::new(0),
+        }
     }
 
     /// The order in which a request tries them: those that work, each request beginning with another one; then those
     /// that failed, longest ago first.
     pub(super) fn in_order(&self) -> Vec<&Node> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
-        let mut nodes: Vec<&Node> = self.nodes[first..].iter().chain(&self.nodes[..first]).collect();
+        let mut nodes: Vec<&Node> = self.nodes[first..]
+            .iter()
+            .chain(&self.nodes[..first])
+            .collect();
         // The sort is stable.
         nodes.sort_by_key(|node| node.pause_left());
         nodes
@@ -57,7 +63,11 @@ impl Nodes {
 
     /// The addresses, without credentials.
     pub(super) fn place(&self) -> String {
-        self.nodes.iter().map(|node| node.address.as_str()).collect::<Vec<_>>().join(", ")
+        self.nodes
+            .iter()
+            .map(|node| node.address.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 
@@ -67,7 +77,10 @@ impl Node {
         if !address.ends_with('/') {
             address.push('/');
         }
-        Self { address, failures: Mutex::new(None) }
+        Self {
+            address,
+            failures: Mutex::new(None),
+        }
     }
 
     /// Its address, without credentials.
@@ -88,25 +101,38 @@ impl Node {
     /// Notes that it failed.
     pub(super) fn failed(&self) {
         let mut failures = self.failures();
-        let number = failures.map_or(0, |failures| failures.number).saturating_add(1);
-        *failures = Some(Failures { number, since_the_last: Stopwatch::start() });
+        let number = failures
+            .map_or(0, |failures| failures.number)
+            .saturating_add(1);
+        *failures = Some(Failures {
+            number,
+            since_the_last: Stopwatch::start(),
+        });
     }
 
     /// For how much longer it is passed over.
     fn pause_left(&self) -> Duration {
-        self.failures().map_or(Duration::ZERO, |Failures { number, since_the_last }| {
-            pause_after(number).saturating_sub(since_the_last.elapsed())
-        })
+        self.failures().map_or(
+            Duration::ZERO,
+            |Failures {
+                 number,
+                 since_the_last,
+             }| { pause_after(number).saturating_sub(since_the_last.elapsed()) },
+        )
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Option<Failures>> {
         // Nothing that holds the lock can panic half way.
-        self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.failures
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
 fn pause_after(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
+    FIRST_PAUSE
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST_PAUSE)
 }
 
 #[cfg(test)]
@@ -114,7 +140,11 @@ mod tests {
     use super::*;
 
     fn nodes() -> Nodes {
-        Nodes::new(["http://a:1", "http://b:1", "http://c:1/es"].map(|url| url.parse().unwrap()).into())
+        Nodes::new(
+            ["http://a:1", "http://b:1", "http://c:1/es"]
+                .map(|url| url.parse().unwrap())
+                .into(),
+        )
     }
 
     fn order(nodes: &Nodes) -> Vec<&str> {
@@ -124,9 +154,18 @@ mod tests {
     #[test]
     fn requests_go_round_the_nodes() {
         let nodes = nodes();
-        assert_eq!(order(&nodes), ["http://a:1/", "http://b:1/", "http://c:1/es/"]);
-        assert_eq!(order(&nodes), ["http://b:1/", "http://c:1/es/", "http://a:1/"]);
-        assert_eq!(nodes.in_order()[0].url_of("/x/_search?y"), "http://c:1/es/x/_search?y");
+        assert_eq!(
+            order(&nodes),
+            ["http://a:1/", "http://b:1/", "http://c:1/es/"]
+        );
+        assert_eq!(
+            order(&nodes),
+            ["http://b:1/", "http://c:1/es/", "http://a:1/"]
+        );
+        assert_eq!(
+            nodes.in_order()[0].url_of("/x/_search?y"),
+            "http://c:1/es/x/_search?y"
+        );
     }
 
     #[test]

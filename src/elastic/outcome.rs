@@ -14,7 +14,8 @@ pub(super) struct BulkAnswer {
 }
 
 /// Limits the answer to what is read here.
-pub(super) const FILTER: &str = "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by";
+pub(super) const FILTER: &str =
+    "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by";
 
 #[derive(Debug, Deserialize)]
 struct Item {
@@ -94,11 +95,14 @@ impl BulkAnswer {
 pub(super) fn exceeds_limit(reason: &str) -> bool {
     let number_after = |name: &str| {
         let digits = &reason[reason.find(name)? + name.len()..];
-        let end = digits.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(digits.len());
+        let end = digits
+            .find(|digit: char| !digit.is_ascii_digit())
+            .unwrap_or(digits.len());
         digits[..end].parse::<u64>().ok()
     };
     let own = number_after("coordinating_operation_bytes=");
-    let limit = number_after("max_coordinating_bytes=").or_else(|| number_after("max_coordinating_and_primary_bytes="));
+    let limit = number_after("max_coordinating_bytes=")
+        .or_else(|| number_after("max_coordinating_and_primary_bytes="));
     matches!((own, limit), (Some(own), Some(limit)) if own > limit)
 }
 
@@ -130,7 +134,10 @@ mod tests {
                 "es_rejected_execution_exception: rejected execution of coordinating operation [coordinating_and_primary_bytes=9, replica_bytes=0, all_bytes=9, coordinating_operation_bytes={operation}, {limit}=1000]"
             )
         };
-        for limit in ["max_coordinating_and_primary_bytes", "max_coordinating_bytes"] {
+        for limit in [
+            "max_coordinating_and_primary_bytes",
+            "max_coordinating_bytes",
+        ] {
             assert!(exceeds_limit(&rejection(1001, limit)), "{limit}");
             assert!(!exceeds_limit(&rejection(999, limit)), "{limit}");
         }

@@ -3,7 +3,7 @@
 
 use super::no_answer::{Reason, TlsProblem};
 use super::wording::Wording;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 
 /// What helps against a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,8 @@ impl Remedy {
     /// That of a cluster that cannot be reached.
     pub(super) const UNREACHABLE: Self =
         heals("check that Elasticsearch runs and {address} is right, then {afterwards}");
-    const BUSY: Self = heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
+    const BUSY: Self =
+        heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
     const SILENT: Self = heals(
         "check that Elasticsearch is well, then {afterwards}; --elasticsearch-timeout says how long an answer may take",
     );
@@ -55,7 +56,9 @@ impl Remedy {
     /// By the reason why a node gave no answer.
     pub(super) fn of_reason(reason: &Reason) -> Self {
         match reason {
-            Reason::NotConnected(_) | Reason::ConnectTimedOut(_) | Reason::Broken(_) => Self::UNREACHABLE,
+            Reason::NotConnected(_) | Reason::ConnectTimedOut(_) | Reason::Broken(_) => {
+                Self::UNREACHABLE
+            }
             Reason::TimedOut { .. } | Reason::Stalled(_) => Self::SILENT,
             Reason::Tls(problem, _) => Self::of_tls(*problem),
             Reason::TooLarge(_) => needs_a_person(
@@ -71,7 +74,9 @@ impl Remedy {
                 "name the certificate of the authority that signed the cluster's: --elasticsearch-ca FILE, or DAYBOOK_ELASTICSEARCH_CA"
             }
             TlsProblem::WrongHost => "write {address} with a host name that the certificate is for",
-            TlsProblem::OutOfDate => "renew the certificate of the cluster, and check the clock of this machine",
+            TlsProblem::OutOfDate => {
+                "renew the certificate of the cluster, and check the clock of this machine"
+            }
             TlsProblem::ClientCertificate => {
                 "the cluster wants a client certificate that it trusts: {options}-client-cert FILE and {options}-client-key FILE"
             }
@@ -82,7 +87,11 @@ impl Remedy {
 
     /// The exit code.
     pub(super) fn exit(self) -> Exit {
-        if self.heals { Exit::Unreachable } else { Exit::Failed }
+        if self.heals {
+            Exit::Unreachable
+        } else {
+            Exit::Failed
+        }
     }
 
     /// What the operator can do, in the words of those who made the client.
@@ -91,11 +100,11 @@ impl Remedy {
     }
 
     /// The failure that it helps against.
-    pub(super) fn failure(self, what: impl Into<String>, wording: Wording) -> Failure {
-        let failure = Failure::new(self.exit(), what);
+    pub(super) fn error(self, what: impl Into<String>, wording: Wording) -> Error {
+        let error = Error::new(self.exit(), what);
         match self.hint(wording) {
-            Some(hint) => failure.hint(hint),
-            None => failure,
+            Some(hint) => error.hint(hint),
+            None => error,
         }
     }
 }
@@ -117,18 +126,25 @@ mod tests {
     #[test]
     fn time_heals_what_is_busy_and_nothing_that_is_refused() {
         for status in [408, 429, 502, 503, 504] {
-            assert_eq!(Remedy::of_status(status).exit(), Exit::Unreachable, "{status}");
+            assert_eq!(
+                Remedy::of_status(status).exit(),
+                Exit::Unreachable,
+                "{status}"
+            );
         }
-        for status in [301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501] {
+        for status in [
+            301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501,
+        ] {
             assert_eq!(Remedy::of_status(status).exit(), Exit::Failed, "{status}");
         }
     }
 
     #[test]
     fn time_heals_a_full_disk_and_no_block_that_somebody_has_set() {
-        assert_eq!([429, 403, 503].map(|status| Remedy::of_block(status).exit()), {
-            [Exit::Unreachable, Exit::Failed, Exit::Unreachable]
-        });
+        assert_eq!(
+            [429, 403, 503].map(|status| Remedy::of_block(status).exit()),
+            { [Exit::Unreachable, Exit::Failed, Exit::Unreachable] }
+        );
     }
 
     #[test]
@@ -138,13 +154,20 @@ mod tests {
         let healing = [
             Reason::NotConnected(some()),
             Reason::ConnectTimedOut(limit),
-            Reason::TimedOut { limit, begun: false },
+            Reason::TimedOut {
+                limit,
+                begun: false,
+            },
             Reason::TimedOut { limit, begun: true },
             Reason::Stalled(limit),
             Reason::Broken(some()),
         ];
         for reason in healing {
-            assert_eq!(Remedy::of_reason(&reason).exit(), Exit::Unreachable, "{reason:?}");
+            assert_eq!(
+                Remedy::of_reason(&reason).exit(),
+                Exit::Unreachable,
+                "{reason:?}"
+            );
         }
         let problems = [
             TlsProblem::UnknownAuthority,
@@ -155,7 +178,10 @@ mod tests {
             TlsProblem::Other,
         ];
         let lasting = problems.map(|problem| Reason::Tls(problem, some()));
-        for reason in lasting.into_iter().chain([Reason::TooLarge(1), Reason::Unsendable(some())]) {
+        for reason in lasting
+            .into_iter()
+            .chain([Reason::TooLarge(1), Reason::Unsendable(some())])
+        {
             let remedy = Remedy::of_reason(&reason);
             assert_eq!(remedy.exit(), Exit::Failed, "{reason:?}");
             for wording in [Wording::PROJECTIONS, Wording::OLD_INDEX] {

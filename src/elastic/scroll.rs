@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::multi_get::without_source;
 use super::{Answer, Client, Method};
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 
 /// How long Elasticsearch keeps a scroll that nobody asks for its next page.
 const KEPT: &str = "5m";
@@ -40,7 +40,7 @@ pub struct Hit<'a, S> {
 
 impl Page {
     /// Its documents; none behind the last. One without its source is an error.
-    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Hit<'a, S>>, Failure> {
+    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Hit<'a, S>>, Error> {
         #[derive(Deserialize)]
         #[serde(bound = "S: Deserialize<'de>")]
         struct Body<'a, S> {
@@ -66,8 +66,17 @@ impl Page {
             source: Option<S>,
         }
         let items = self.answer.read::<Body<S>>(&self.what)?.hits.hits;
-        let hit = |Item { index, id, version, source }| match source {
-            Some(source) => Ok(Hit { id, version, source }),
+        let hit = |Item {
+                       index,
+                       id,
+                       version,
+                       source,
+                   }| match source {
+            Some(source) => Ok(Hit {
+                id,
+                version,
+                source,
+            }),
             None => Err(without_source(&id, &index)),
         };
         items.into_iter().map(hit).collect()
@@ -95,27 +104,39 @@ impl Scroll {
         physical: &str,
         documents: usize,
         source: Value,
-    ) -> Result<(Self, Page), Failure> {
+    ) -> Result<(Self, Page), Error> {
         let what = format!("reading the documents of {physical}");
-        let body = json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
+        let body =
+            json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
         let path = format!("/{physical}/_search?scroll={KEPT}");
         let client = client.for_documents();
-        let answer = client.request(Method::Post, &path, Some(&body), &what).await?;
-        let mut scroll = Self { client, what, id: String::new() };
+        let answer = client
+            .request(Method::Post, &path, Some(&body), &what)
+            .await?;
+        let mut scroll = Self {
+            client,
+            what,
+            id: String::new(),
+        };
         let first = scroll.turn(answer)?;
         Ok((scroll, first))
     }
 
     /// The next page; an empty one behind the last, however often it is asked for.
-    pub async fn next(&mut self) -> Result<Page, Failure> {
+    pub async fn next(&mut self) -> Result<Page, Error> {
         let body = json!({ "scroll": KEPT, "scroll_id": self.id });
         // Asked for again, the cluster would give the page after the one that was lost.
-        let sending = self.client.send_once(Method::Post, "/_search/scroll", &body);
-        let answer = sending.await.map_err(|error| error.during(&self.what))?.succeeded(&self.what)?;
+        let sending = self
+            .client
+            .send_once(Method::Post, "/_search/scroll", &body);
+        let answer = sending
+            .await
+            .map_err(|error| error.during(&self.what))?
+            .succeeded(&self.what)?;
         self.turn(answer)
     }
 
-    fn turn(&mut self, answer: Answer) -> Result<Page, Failure> {
+    fn turn(&mut self, answer: Answer) -> Result<Page, Error> {
         #[derive(Deserialize)]
         struct Head {
             #[serde(rename = "_scroll_id")]
@@ -127,16 +148,26 @@ impl Scroll {
         self.id = scroll_id;
         let silent = shards.silent();
         if silent > 0 {
-            return Err(Failure::new(Exit::Unreachable, format!("{}: {silent} shards gave no answer", self.what))
-                .hint("see to it that the cluster is green, then run the command again"));
+            return Err(Error::new(
+                Exit::Unreachable,
+                format!("{}: {silent} shards gave no answer", self.what),
+            )
+            .hint("see to it that the cluster is green, then run the command again"));
         }
-        Ok(Page { what: self.what.clone(), answer })
+        Ok(Page {
+            what: self.what.clone(),
+            answer,
+        })
     }
 
     /// Ends the walk, so that Elasticsearch need not keep what is left of it. It would forget it by itself in time.
     pub async fn end(self) {
         let body = json!({ "scroll_id": self.id });
-        if let Err(error) = self.client.request(Method::Delete, "/_search/scroll", Some(&body), &self.what).await {
+        if let Err(error) = self
+            .client
+            .request(Method::Delete, "/_search/scroll", Some(&body), &self.what)
+            .await
+        {
             tracing::debug!(error = error.message(), "a scroll could not be ended");
         }
     }

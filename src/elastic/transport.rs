@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use elasticsearch::http::Method;
-use elasticsearch::http::headers::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use elasticsearch::http::headers::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION,
+};
 use reqwest::redirect::Policy;
 
 use super::no_answer::{NoAnswer, Reason, Tried};
@@ -18,7 +20,7 @@ use super::nodes::{Node, Nodes};
 use super::wording::Wording;
 use super::{Answer, Limits};
 use crate::clock::Stopwatch;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// How long is waited after all nodes have failed once; it doubles from then on.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
@@ -74,8 +76,16 @@ pub(super) enum Repeat {
 }
 
 impl Transport {
-    pub(super) fn new(setup: Setup) -> Result<Self, Failure> {
-        let Setup { nodes, http, headers, gzip, proxy, limits, wording } = setup;
+    pub(super) fn new(setup: Setup) -> Result<Self, Error> {
+        let Setup {
+            nodes,
+            http,
+            headers,
+            gzip,
+            proxy,
+            limits,
+            wording,
+        } = setup;
         let http = http
             .default_headers(headers)
             .gzip(gzip)
@@ -84,10 +94,20 @@ impl Transport {
             .tcp_keepalive(KEEPALIVE)
             .build()
             .map_err(|error| {
-                Failure::usage(format!("cannot set up the connection to Elasticsearch ({})", nodes.place()))
-                    .caused_by(error.without_url())
+                Error::usage(format!(
+                    "cannot set up the connection to Elasticsearch ({})",
+                    nodes.place()
+                ))
+                .caused_by(error.without_url())
             })?;
-        Ok(Self { http, nodes: Arc::new(nodes), gzip, proxy, limits, wording })
+        Ok(Self {
+            http,
+            nodes: Arc::new(nodes),
+            gzip,
+            proxy,
+            limits,
+            wording,
+        })
     }
 
     /// The addresses, without credentials.
@@ -101,7 +121,11 @@ impl Transport {
     /// that is waited for to the end of the limit has cost too much time for that: then one more is tried, and no more.
     pub(super) async fn deliver(&self, request: &Request<'_>) -> Result<Answer, NoAnswer> {
         let body = self.encode(request.body.clone());
-        let rounds = if let Repeat::Rounds(rounds) = request.repeat { rounds } else { 1 };
+        let rounds = if let Repeat::Rounds(rounds) = request.repeat {
+            rounds
+        } else {
+            1
+        };
         let (stopwatch, mut wait, mut silent) = (Stopwatch::start(), FIRST_WAIT, 0);
         let mut round = 1;
         loop {
@@ -124,16 +148,25 @@ impl Transport {
                         silent += u32::from(reason.is_silence());
                         let may_go_on = request.repeat != Repeat::Never || reason.is_undelivered();
                         tracing::debug!(path = request.path, node = node.address(), %reason, "a node gave no answer");
-                        let is_lasting = matches!(reason, Reason::TooLarge(_) | Reason::Unsendable(_));
-                        tried.push(Tried { address: node.address().to_owned(), reason });
+                        let is_lasting =
+                            matches!(reason, Reason::TooLarge(_) | Reason::Unsendable(_));
+                        tried.push(Tried {
+                            address: node.address().to_owned(),
+                            reason,
+                        });
                         if !may_go_on || is_lasting || silent >= MOST_SILENT_NODES {
                             return Err(self.no_answer(tried));
                         }
                     }
                 }
             }
-            let may_pass = unavailable.is_some() || tried.iter().any(|tried| tried.reason.is_brief());
-            if round == rounds || silent > 0 || !may_pass || stopwatch.elapsed() >= self.limits.answer {
+            let may_pass =
+                unavailable.is_some() || tried.iter().any(|tried| tried.reason.is_brief());
+            if round == rounds
+                || silent > 0
+                || !may_pass
+                || stopwatch.elapsed() >= self.limits.answer
+            {
                 return unavailable.ok_or_else(|| self.no_answer(tried));
             }
             tracing::debug!(path = request.path, round, "a request is made again");
@@ -144,7 +177,12 @@ impl Transport {
     }
 
     fn no_answer(&self, tried: Vec<Tried>) -> NoAnswer {
-        NoAnswer { place: self.place(), proxy: self.proxy.clone(), tried, wording: self.wording }
+        NoAnswer {
+            place: self.place(),
+            proxy: self.proxy.clone(),
+            tried,
+            wording: self.wording,
+        }
     }
 
     /// The body as it is sent.
@@ -159,7 +197,12 @@ impl Transport {
     }
 
     /// Sends a request to one node and reads its answer.
-    async fn attempt(&self, node: &Node, request: &Request<'_>, body: Option<Bytes>) -> Result<Answer, Reason> {
+    async fn attempt(
+        &self,
+        node: &Node,
+        request: &Request<'_>,
+        body: Option<Bytes>,
+    ) -> Result<Answer, Reason> {
         let limit = self.limits.answer;
         let mut begun = false;
         let exchange = self.exchange(node, request, body, &mut begun);
@@ -177,9 +220,13 @@ impl Transport {
         begun: &mut bool,
     ) -> Result<Answer, Reason> {
         let why = |error: reqwest::Error| Reason::of(&error, self.limits.connect);
-        let mut sending = self.http.request(method(request.method), node.url_of(request.path));
+        let mut sending = self
+            .http
+            .request(method(request.method), node.url_of(request.path));
         if let Some(body) = body {
-            sending = sending.header(CONTENT_TYPE, request.content_type).body(body);
+            sending = sending
+                .header(CONTENT_TYPE, request.content_type)
+                .body(body);
             if self.gzip {
                 sending = sending.header(CONTENT_ENCODING, "gzip");
             }
@@ -187,24 +234,39 @@ impl Transport {
         let mut response = sending.send().await.map_err(why)?;
         *begun = true;
         let status = response.status().as_u16();
-        let location = response.headers().get(LOCATION).map(|place| String::from_utf8_lossy(place.as_bytes()).into());
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .map(|place| String::from_utf8_lossy(place.as_bytes()).into());
         let largest = request.largest_answer;
         // Of a compressed answer the length is not that of what comes out.
-        let announced = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let announced = response
+            .headers()
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
         if announced.is_some_and(|announced: u64| announced > largest as u64) {
             return Err(Reason::TooLarge(largest));
         }
         let mut body = Vec::new();
         loop {
             let stall = self.limits.stall;
-            let chunk = tokio::time::timeout(stall, response.chunk()).await.map_err(|_| Reason::Stalled(stall))?;
-            let Some(chunk) = chunk.map_err(why)? else { break };
+            let chunk = tokio::time::timeout(stall, response.chunk())
+                .await
+                .map_err(|_| Reason::Stalled(stall))?;
+            let Some(chunk) = chunk.map_err(why)? else {
+                break;
+            };
             if body.len() + chunk.len() > largest {
                 return Err(Reason::TooLarge(largest));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body: body.into(), location, wording: self.wording })
+        Ok(Answer {
+            status,
+            body: body.into(),
+            location,
+            wording: self.wording,
+        })
     }
 }
 

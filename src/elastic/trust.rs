@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls_native_certs::CertificateResult;
 
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// A certificate that a client logs in with, and its key: files in PEM.
 #[derive(Clone, Debug)]
@@ -21,22 +21,27 @@ pub struct ClientCertificate {
 
 /// Trusts the authorities of a file and nobody else; without a file those of the system, beside those that the client
 /// brings along.
-pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Failure> {
+pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Error> {
     let (http, certificates) = match authority {
         Some(file) => (http.tls_built_in_root_certs(false), of_file(file)?),
         None => (http, of_the_system()),
     };
-    Ok(certificates.into_iter().fold(http, ClientBuilder::add_root_certificate))
+    Ok(certificates
+        .into_iter()
+        .fold(http, ClientBuilder::add_root_certificate))
 }
 
 /// Logs in with a certificate.
-pub(super) fn identify(http: ClientBuilder, with: &ClientCertificate) -> Result<ClientBuilder, Failure> {
+pub(super) fn identify(
+    http: ClientBuilder,
+    with: &ClientCertificate,
+) -> Result<ClientBuilder, Error> {
     let ClientCertificate { certificate, key } = with;
     let mut pem = read(key)?;
     pem.push(b'\n');
     pem.extend(read(certificate)?);
     let identity = Identity::from_pem(&pem).map_err(|error| {
-        Failure::usage(format!(
+        Error::usage(format!(
             "the client certificate {} and its key {} cannot be used",
             certificate.display(),
             key.display()
@@ -47,15 +52,19 @@ pub(super) fn identify(http: ClientBuilder, with: &ClientCertificate) -> Result<
     Ok(http.identity(identity))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+fn read(file: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(file).map_err(|error| {
-        Failure::usage(format!("the certificate file {} cannot be read", file.display())).caused_by(error)
+        Error::usage(format!(
+            "the certificate file {} cannot be read",
+            file.display()
+        ))
+        .caused_by(error)
     })
 }
 
-fn of_file(file: &Path) -> Result<Vec<Certificate>, Failure> {
+fn of_file(file: &Path) -> Result<Vec<Certificate>, Error> {
     let unusable = || {
-        Failure::usage(format!("{} is not a file of certificates", file.display()))
+        Error::usage(format!("{} is not a file of certificates", file.display()))
             .hint("--elasticsearch-ca takes the certificates of authorities in PEM: -----BEGIN CERTIFICATE-----")
     };
     let pem = read(file)?;
@@ -68,7 +77,9 @@ fn of_file(file: &Path) -> Result<Vec<Certificate>, Failure> {
     certificates
         .into_iter()
         .map(|certificate| {
-            RootCertStore::empty().add(certificate.clone()).map_err(|error| unusable().caused_by(error))?;
+            RootCertStore::empty()
+                .add(certificate.clone())
+                .map_err(|error| unusable().caused_by(error))?;
             Certificate::from_der(&certificate).map_err(|error| unusable().caused_by(error))
         })
         .collect()
@@ -80,9 +91,16 @@ fn of_file(file: &Path) -> Result<Vec<Certificate>, Failure> {
 fn of_the_system() -> Vec<Certificate> {
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
     for error in errors {
-        tracing::warn!(error = &error as &dyn std::error::Error, "certificates of the system cannot be read");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "certificates of the system cannot be read"
+        );
     }
     // The client refuses to start with one that it cannot use, and systems keep ancient ones.
-    let usable = certs.into_iter().filter(|cert| RootCertStore::empty().add(cert.clone()).is_ok());
-    usable.filter_map(|cert| Certificate::from_der(&cert).ok()).collect()
+    let usable = certs
+        .into_iter()
+        .filter(|cert| RootCertStore::empty().add(cert.clone()).is_ok());
+    usable
+        .filter_map(|cert| Certificate::from_der(&cert).ok())
+        .collect()
 }

@@ -36,7 +36,13 @@ impl Wording {
 
     /// A hint with these words in place of the names in braces.
     pub(super) fn fill(self, hint: &str) -> String {
-        let Self { address, options, variables, privileges, afterwards } = self;
+        let Self {
+            address,
+            options,
+            variables,
+            privileges,
+            afterwards,
+        } = self;
         hint.replace("{address}", address)
             .replace("{options}", options)
             .replace("{variables}", variables)

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::database::{Attempt as _, Connection, Database};
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::postgres::{Connection, Context as _, Database};
 
 /// The server's names of two encodings.
 const UTF8: &str = "UTF8";
@@ -46,7 +46,9 @@ impl Characters {
     pub(super) fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, str>, usize> {
         match self {
             Self::Other(_) if !bytes.is_ascii() => self.convert(bytes).map(Cow::Owned),
-            _ => str::from_utf8(bytes).map(Cow::Borrowed).map_err(|error| error.valid_up_to()),
+            _ => str::from_utf8(bytes)
+                .map(Cow::Borrowed)
+                .map_err(|error| error.valid_up_to()),
         }
     }
 
@@ -64,7 +66,10 @@ impl Characters {
 
     /// The bytes, part by part.
     pub(super) fn pieces<'a>(&'a self, bytes: &'a [u8]) -> Pieces<'a> {
-        Pieces { characters: self, rest: bytes }
+        Pieces {
+            characters: self,
+            rest: bytes,
+        }
     }
 
     /// What is wrong with bytes that are no text, in words.
@@ -112,20 +117,32 @@ impl<'a> Iterator for Pieces<'a> {
 
 impl Encoding {
     fn new(name: String) -> Self {
-        Self { name, known: HashMap::new() }
+        Self {
+            name,
+            known: HashMap::new(),
+        }
     }
 
     /// What bytes begin with, and its length.
     fn first_piece<'a>(&'a self, bytes: &'a [u8]) -> Option<(Piece<'a>, usize)> {
-        let end = bytes.iter().position(|byte| !byte.is_ascii()).unwrap_or(bytes.len());
+        let end = bytes
+            .iter()
+            .position(|byte| !byte.is_ascii())
+            .unwrap_or(bytes.len());
         let (character, text) = match str::from_utf8(&bytes[..end]) {
             Ok("") | Err(_) => {
                 let character = self.first_character(bytes)?;
-                (character, self.known.get(character).and_then(Option::as_deref))
+                (
+                    character,
+                    self.known.get(character).and_then(Option::as_deref),
+                )
             }
             ascii => (&bytes[..end], ascii.ok()),
         };
-        Some((text.map_or(Piece::Bytes(character), Piece::Text), character.len()))
+        Some((
+            text.map_or(Piece::Bytes(character), Piece::Text),
+            character.len(),
+        ))
     }
 
     /// The character that bytes begin with.
@@ -170,15 +187,29 @@ pub(super) struct Converter {
 
 impl Converter {
     /// Of the database that a connection leads to.
-    pub(super) async fn of(connection: &mut Connection, database: &Database) -> Result<Self, Failure> {
-        let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text").fetch_one(connection).await;
-        let encoding: String = encoding.attempt("asking for the encoding of the source's database")?;
+    pub(super) async fn of(
+        connection: &mut Connection,
+        database: &Database,
+    ) -> Result<Self, Error> {
+        let encoding = sqlx::query_scalar("SELECT getdatabaseencoding()::text")
+            .fetch_one(connection)
+            .await;
+        let encoding: String =
+            encoding.context("asking for the encoding of the source's database")?;
         if matches!(encoding.as_str(), UTF8 | SQL_ASCII) {
-            return Ok(Self { encoding, characters: Characters::Utf8, connection: None });
+            return Ok(Self {
+                encoding,
+                characters: Characters::Utf8,
+                connection: None,
+            });
         }
         let connection = Some(database.connect("daybook source characters").await?);
         let characters = Characters::Other(Arc::new(Encoding::new(encoding.clone())));
-        Ok(Self { encoding, characters, connection })
+        Ok(Self {
+            encoding,
+            characters,
+            connection,
+        })
     }
 
     /// SQL for the bytes of a text as they are stored.
@@ -201,8 +232,13 @@ impl Converter {
     }
 
     /// Asks the server for the characters of these texts.
-    pub(super) async fn learn<'t>(&mut self, texts: impl Iterator<Item = &'t [u8]>) -> Result<(), Failure> {
-        let (Characters::Other(encoding), Some(connection)) = (&mut self.characters, &mut self.connection) else {
+    pub(super) async fn learn<'t>(
+        &mut self,
+        texts: impl Iterator<Item = &'t [u8]>,
+    ) -> Result<(), Error> {
+        let (Characters::Other(encoding), Some(connection)) =
+            (&mut self.characters, &mut self.connection)
+        else {
             return Ok(());
         };
         let unknown: BTreeSet<&[u8]> = texts.flat_map(|text| encoding.unknown_in(text)).collect();
@@ -214,7 +250,12 @@ impl Converter {
         while let Some(group) = groups.pop() {
             match (ask(connection, name, &group).await?, &group[..]) {
                 (Some(texts), _) => {
-                    known.extend(group.iter().map(|character| character.to_vec()).zip(texts.into_iter().map(Some)));
+                    known.extend(
+                        group
+                            .iter()
+                            .map(|character| character.to_vec())
+                            .zip(texts.into_iter().map(Some)),
+                    );
                 }
                 (None, [character]) => drop(known.insert(character.to_vec(), None)),
                 // One of them cannot be converted.
@@ -240,21 +281,31 @@ async fn ask(
     connection: &mut Connection,
     encoding: &str,
     characters: &[&[u8]],
-) -> Result<Option<Vec<String>>, Failure> {
+) -> Result<Option<Vec<String>>, Error> {
     const UNTRANSLATABLE: &str = "22P05";
     const NOT_IN_REPERTOIRE: &str = "22021";
     let what = format!("converting characters of the source from {encoding}");
     let sql = "SELECT convert_from(c.bytes, $2::name) FROM unnest($1::bytea[]) WITH ORDINALITY AS c (bytes, place)
                ORDER BY c.place";
-    let asked = sqlx::query_scalar(sql).bind(characters).bind(encoding).fetch_all(connection).await;
+    let asked = sqlx::query_scalar(sql)
+        .bind(characters)
+        .bind(encoding)
+        .fetch_all(connection)
+        .await;
     match asked {
         Ok(texts) if texts.len() == characters.len() => Ok(Some(texts)),
-        Ok(texts) => Err(Failure::failed(format!("{what}: {} of {} came back", texts.len(), characters.len()))),
+        Ok(texts) => Err(Error::failed(format!(
+            "{what}: {} of {} came back",
+            texts.len(),
+            characters.len()
+        ))),
         Err(error) => {
-            let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
             match code.as_deref() {
                 Some(UNTRANSLATABLE | NOT_IN_REPERTOIRE) => Ok(None),
-                _ => Err(error).attempt(what),
+                _ => Err(error).context(what),
             }
         }
     }
@@ -265,26 +316,46 @@ mod tests {
     use super::*;
 
     fn characters(name: &str, known: &[(&[u8], Option<&str>)]) -> Characters {
-        let known = known.iter().map(|(bytes, text)| (bytes.to_vec(), text.map(str::to_owned))).collect();
-        Characters::Other(Arc::new(Encoding { name: name.to_owned(), known }))
+        let known = known
+            .iter()
+            .map(|(bytes, text)| (bytes.to_vec(), text.map(str::to_owned)))
+            .collect();
+        Characters::Other(Arc::new(Encoding {
+            name: name.to_owned(),
+            known,
+        }))
     }
 
     #[test]
     fn texts_are_converted_character_by_character_and_the_first_bad_byte_is_told() {
-        let latin = characters("WIN1252", &[(b"\xe9", Some("é")), (b"\x80", Some("€")), (b"\x81", None)]);
+        let latin = characters(
+            "WIN1252",
+            &[(b"\xe9", Some("é")), (b"\x80", Some("€")), (b"\x81", None)],
+        );
         assert_eq!(latin.decode(b"plain").unwrap(), "plain");
         assert_eq!(latin.decode(b"caf\xe9 5\x80").unwrap(), "café 5€");
         // What would be UTF-8 by itself is not taken for it.
         assert_eq!(latin.decode(b"caf\xe9\x81").unwrap_err(), 4);
         let pieces: Vec<Piece<'_>> = latin.pieces(b"a\xe9\x81b").collect();
-        assert_eq!(pieces, [Piece::Text("a"), Piece::Text("é"), Piece::Bytes(b"\x81"), Piece::Text("b")]);
+        assert_eq!(
+            pieces,
+            [
+                Piece::Text("a"),
+                Piece::Text("é"),
+                Piece::Bytes(b"\x81"),
+                Piece::Text("b")
+            ]
+        );
         assert_eq!(Characters::Utf8.decode(b"Oc\xc3\xa4 \xff").unwrap_err(), 5);
     }
 
     #[test]
     fn characters_of_several_bytes_are_told_apart() {
         let of = |name: &str, text: &'static [u8]| {
-            Encoding::new(name.to_owned()).unknown_in(text).map(<[u8]>::to_vec).collect::<Vec<_>>()
+            Encoding::new(name.to_owned())
+                .unknown_in(text)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>()
         };
         assert_eq!(of("LATIN1", b"a\xe9\xe8b"), [b"\xe9", b"\xe8"]);
         let japanese: [&[u8]; 3] = [b"\xc6\xfc", b"\x8e\xb1", b"\x8f\xb0\xa1"];

@@ -30,7 +30,12 @@ pub(crate) fn canonical(text: &str) -> Result<String, GeocodeDefect> {
 const DEEPEST: usize = 128;
 
 /// Appends a value in its canonical form.
-fn write(out: &mut String, text: &str, depth: usize, holds_nul: &mut bool) -> Result<(), Unreadable> {
+fn write(
+    out: &mut String,
+    text: &str,
+    depth: usize,
+    holds_nul: &mut bool,
+) -> Result<(), Unreadable> {
     let text = text.trim_ascii();
     if depth > DEEPEST {
         return Err(Unreadable::TooDeep);
@@ -81,7 +86,11 @@ fn separate(out: &mut String, place: usize) {
     }
 }
 
-fn write_string(out: &mut String, string: &str, holds_nul: &mut bool) -> Result<(), serde_json::Error> {
+fn write_string(
+    out: &mut String,
+    string: &str,
+    holds_nul: &mut bool,
+) -> Result<(), serde_json::Error> {
     *holds_nul |= string.contains('\0');
     out.push_str(&serde_json::to_string(string)?);
     Ok(())
@@ -99,6 +108,10 @@ impl GeocodeDefect {
 
     /// The rejection of the event that carries it.
     pub(crate) fn reject(self, source_id: i64) -> super::Rejection {
-        super::Rejection { source_id, reason: self.0.reason, message: self.0.message }
+        super::Rejection {
+            source_id,
+            reason: self.0.reason,
+            message: self.0.message,
+        }
     }
 }

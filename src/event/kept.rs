@@ -14,13 +14,16 @@ use super::payload::{Member, Members};
 const DEEPEST: usize = 1000;
 
 /// The row in the form in which it is kept.
-pub(super) fn row(json: Pieces<'_>) -> String {
+pub(crate) fn row(json: Pieces<'_>) -> String {
     let text = escaped(json, r"\\x");
     if depth(&text) <= DEEPEST {
         return text;
     }
     // Nothing but an object of columns is asked for; were it something else, it would be kept as one string.
-    serde_json::from_str(&text).map_or_else(|_| string(&text), |Members(columns)| with_flat_columns(&columns))
+    serde_json::from_str(&text).map_or_else(
+        |_| string(&text),
+        |Members(columns)| with_flat_columns(&columns),
+    )
 }
 
 /// The text, each byte that is none as two hexadecimal digits behind a mark.
@@ -41,7 +44,7 @@ fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
 }
 
 /// The first characters of a text from outside, printable, for use in a message.
-pub(super) fn excerpt(pieces: Pieces<'_>) -> String {
+pub(crate) fn excerpt(pieces: Pieces<'_>) -> String {
     const SHOWN: usize = 60;
     let mut shown = String::new();
     let mut left = SHOWN;
@@ -69,7 +72,8 @@ pub(super) fn excerpt(pieces: Pieces<'_>) -> String {
 
 /// How deep the arrays and objects of a JSON text are nested.
 fn depth(json: &str) -> usize {
-    let (mut deepest, mut depth, mut in_string, mut bytes) = (0_usize, 0_usize, false, json.bytes());
+    let (mut deepest, mut depth, mut in_string, mut bytes) =
+        (0_usize, 0_usize, false, json.bytes());
     while let Some(byte) = bytes.next() {
         match byte {
             // Whatever it is that the backslash escapes.
@@ -121,18 +125,28 @@ mod tests {
 
     #[test]
     fn what_the_ledger_takes_is_kept_to_the_letter() {
-        for json in [r#"{ "a":  1e400, "b": "\u0000", "a": "\ud800\\" }"#, "{}", r#"{"é":"[[["}"#] {
+        for json in [
+            r#"{ "a":  1e400, "b": "\u0000", "a": "\ud800\\" }"#,
+            "{}",
+            r#"{"é":"[[["}"#,
+        ] {
             assert_eq!(row(json.as_bytes()), json);
         }
     }
 
     #[test]
     fn bytes_that_are_not_utf8_are_escaped() {
-        assert_eq!(row(b"{\"a\":\"\xc3\xa9\xff\xc3\"}"), r#"{"a":"é\\xff\\xc3"}"#);
+        assert_eq!(
+            row(b"{\"a\":\"\xc3\xa9\xff\xc3\"}"),
+            r#"{"a":"é\\xff\\xc3"}"#
+        );
         let value: serde_json::Value = serde_json::from_str(&row(b"{\"a\":\"\xff\"}")).unwrap();
         assert_eq!(value["a"], r"\xff");
         assert_eq!(excerpt(Characters::Utf8.pieces(b"a\n\xff")), r"a\n\xff");
-        assert_eq!(excerpt(Characters::Utf8.pieces(&[0xff; 61])), r"\xff".repeat(60) + "…");
+        assert_eq!(
+            excerpt(Characters::Utf8.pieces(&[0xff; 61])),
+            r"\xff".repeat(60) + "…"
+        );
     }
 
     #[test]

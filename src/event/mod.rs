@@ -1,15 +1,13 @@
 //! An event: one row of the source table, and what it means under the counting rules.
 //!
 //! `read` is the counting table of the design, version 1. It does no IO, it never fails: every row is counted, ignored
-//! or rejected, as a whole. Reading the rows from Postgres is [`source`]'s part.
+//! or rejected, as a whole. [`crate::source`] reads the rows from Postgres.
 
 mod characters;
-mod copy;
 pub mod geocode;
-mod kept;
+pub(crate) mod kept;
 mod number;
 mod payload;
-pub mod source;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -51,7 +49,9 @@ impl RecordType {
 
     /// The record type of a name.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|record_type| record_type.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|record_type| record_type.name() == name)
     }
 }
 
@@ -74,7 +74,13 @@ pub enum StatType {
 
 impl StatType {
     /// All stat types, in order.
-    pub const ALL: [Self; 5] = [Self::Download, Self::Mapping, Self::Search, Self::Seen, Self::View];
+    pub const ALL: [Self; 5] = [
+        Self::Download,
+        Self::Mapping,
+        Self::Search,
+        Self::Seen,
+        Self::View,
+    ];
 
     /// The name in source, ledger and documents.
     pub fn name(self) -> &'static str {
@@ -89,7 +95,9 @@ impl StatType {
 
     /// The stat type of a name.
     pub fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stat_type| stat_type.name() == name)
+        Self::ALL
+            .into_iter()
+            .find(|stat_type| stat_type.name() == name)
     }
 
     /// Whether the payload names single records (each counted as an item) rather than recordsets with numbers.
@@ -170,7 +178,8 @@ impl<'a> Item<'a> {
     /// The record id of a text.
     pub fn of(text: Cow<'a, str>) -> Self {
         const USUAL_LENGTH: usize = 36;
-        let is_usual = text.len() == USUAL_LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+        let is_usual =
+            text.len() == USUAL_LENGTH && !text.bytes().any(|byte| byte.is_ascii_uppercase());
         match is_usual.then(|| Uuid::try_parse_ascii(text.as_bytes())) {
             Some(Ok(id)) => Self::Uuid(id),
             _ => Self::Text(text),
@@ -239,7 +248,10 @@ struct Defect {
 
 impl Defect {
     fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -250,21 +262,36 @@ pub fn read(row: SourceRow<'_>) -> Reading<'_> {
     };
     match read_event(row, record_type) {
         Ok(event) => Reading::Counted(event),
-        Err(Defect { reason, message }) => Reading::Rejected(Rejection { source_id: row.id, reason, message }),
+        Err(Defect { reason, message }) => Reading::Rejected(Rejection {
+            source_id: row.id,
+            reason,
+            message,
+        }),
     }
 }
 
 fn read_event(row: SourceRow<'_>, record_type: RecordType) -> Result<Event<'_>, Defect> {
     let stat_type = row.stat_type.and_then(StatType::of).ok_or_else(|| {
-        let found = row.stat_type.map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
-        Defect::new(Reason::UnknownType, format!("type is {found}: expected search, view, seen, mapping or download"))
+        let found = row
+            .stat_type
+            .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
+        Defect::new(
+            Reason::UnknownType,
+            format!("type is {found}: expected search, view, seen, mapping or download"),
+        )
     })?;
     let interactions = payload::read(row.payload, stat_type)?;
     let query_hash = row.query_hash.unwrap_or("");
     if stat_type.counts_queries() {
         check_term("query hash", query_hash)?;
     }
-    Ok(Event { record_type, stat_type, interactions, geocode: row.geocode.unwrap_or("null"), query_hash })
+    Ok(Event {
+        record_type,
+        stat_type,
+        interactions,
+        geocode: row.geocode.unwrap_or("null"),
+        query_hash,
+    })
 }
 
 /// A term must fit the ledger.
@@ -273,11 +300,16 @@ fn check_term(what: &str, term: &str) -> Result<(), Defect> {
         let (bytes, start) = (term.len(), excerpt(term));
         return Err(Defect::new(
             Reason::TermTooLong,
-            format!("{what} of {bytes} bytes, the longest taken is {MAX_TERM_BYTES}: it starts '{start}'"),
+            format!(
+                "{what} of {bytes} bytes, the longest taken is {MAX_TERM_BYTES}: it starts '{start}'"
+            ),
         ));
     }
     if term.contains('\0') {
-        return Err(Defect::new(Reason::TermHoldsNul, format!("{what} holds the character NUL: '{}'", excerpt(term))));
+        return Err(Defect::new(
+            Reason::TermHoldsNul,
+            format!("{what} holds the character NUL: '{}'", excerpt(term)),
+        ));
     }
     Ok(())
 }
@@ -296,7 +328,11 @@ pub(crate) fn check_term_of(what: &str, term: &str) -> Result<(), String> {
 /// The first characters of a text from outside, printable, for use in a message.
 pub(crate) fn excerpt(text: &str) -> impl fmt::Display {
     const SHOWN: usize = 60;
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().nth(SHOWN).is_some() {
         shown.push('…');
     }

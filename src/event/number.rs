@@ -10,8 +10,14 @@ pub(super) fn read(token: &str, most: i64) -> Result<i64, Defect> {
     if !token.starts_with(|c: char| c == '-' || c.is_ascii_digit()) {
         return Err(not_natural(token));
     }
-    let number = if token.bytes().all(|b| b.is_ascii_digit()) { token.parse().ok() } else { read_decimal(token)? };
-    number.filter(|number| *number <= most).ok_or_else(|| too_large(token, most))
+    let number = if token.bytes().all(|b| b.is_ascii_digit()) {
+        token.parse().ok()
+    } else {
+        read_decimal(token)?
+    };
+    number
+        .filter(|number| *number <= most)
+        .ok_or_else(|| too_large(token, most))
 }
 
 /// Reads a JSON number with a sign, a fraction or an exponent; none if it is beyond an i64.
@@ -19,12 +25,23 @@ fn read_decimal(token: &str) -> Result<Option<i64>, Defect> {
     let (mantissa, exponent) = match token.split_once(['e', 'E']) {
         // An exponent beyond an i64 is as good as infinite.
         Some((mantissa, digits)) => {
-            let limit = if digits.starts_with('-') { i64::MIN / 2 } else { i64::MAX / 2 };
-            (mantissa, digits.parse::<i64>().map_or(limit, |exponent| exponent.clamp(i64::MIN / 2, i64::MAX / 2)))
+            let limit = if digits.starts_with('-') {
+                i64::MIN / 2
+            } else {
+                i64::MAX / 2
+            };
+            (
+                mantissa,
+                digits
+                    .parse::<i64>()
+                    .map_or(limit, |exponent| exponent.clamp(i64::MIN / 2, i64::MAX / 2)),
+            )
         }
         None => (token, 0),
     };
-    let (negative, magnitude) = mantissa.strip_prefix('-').map_or((false, mantissa), |rest| (true, rest));
+    let (negative, magnitude) = mantissa
+        .strip_prefix('-')
+        .map_or((false, mantissa), |rest| (true, rest));
     let (whole, fraction) = magnitude.split_once('.').unwrap_or((magnitude, ""));
 
     let digits: Vec<u8> = whole.bytes().chain(fraction.bytes()).collect();
@@ -36,23 +53,36 @@ fn read_decimal(token: &str) -> Result<Option<i64>, Defect> {
     }
     // The value is the digits up to the last that is not 0, times ten to the power of `zeros`.
     let length = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let zeros = exponent.saturating_sub(length(fraction.len())).saturating_add(length(digits.len() - 1 - last));
+    let zeros = exponent
+        .saturating_sub(length(fraction.len()))
+        .saturating_add(length(digits.len() - 1 - last));
     if zeros < 0 {
         return Err(not_natural(token));
     }
-    let Ok(zeros) = u32::try_from(zeros) else { return Ok(None) };
-    let significant = digits[..=last]
-        .iter()
-        .try_fold(0_i64, |value, digit| value.checked_mul(10)?.checked_add(i64::from(digit - b'0')));
+    let Ok(zeros) = u32::try_from(zeros) else {
+        return Ok(None);
+    };
+    let significant = digits[..=last].iter().try_fold(0_i64, |value, digit| {
+        value.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+    });
     Ok(significant.and_then(|value| 10_i64.checked_pow(zeros)?.checked_mul(value)))
 }
 
 fn not_natural(token: &str) -> Defect {
-    Defect::new(Reason::NotANaturalNumber, format!("{} is not a non-negative integer", excerpt(token)))
+    Defect::new(
+        Reason::NotANaturalNumber,
+        format!("{} is not a non-negative integer", excerpt(token)),
+    )
 }
 
 fn too_large(token: &str, most: i64) -> Defect {
-    Defect::new(Reason::NumberTooLarge, format!("{} is more than {most}, the largest number taken", excerpt(token)))
+    Defect::new(
+        Reason::NumberTooLarge,
+        format!(
+            "{} is more than {most}, the largest number taken",
+            excerpt(token)
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -98,7 +128,11 @@ mod tests {
             ("1e19", Reason::NumberTooLarge),
             ("1e99999999999", Reason::NumberTooLarge),
         ] {
-            assert_eq!(read(token, i64::MAX).map_err(|defect| defect.reason), Err(reason), "{token}");
+            assert_eq!(
+                read(token, i64::MAX).map_err(|defect| defect.reason),
+                Err(reason),
+                "{token}"
+            );
         }
     }
 
@@ -106,7 +140,11 @@ mod tests {
     fn a_number_beyond_the_limit_is_too_large_however_it_is_written() {
         for token in ["1000", "1000.0", "1e3", "10.00e2"] {
             assert_eq!(read(token, 1000), Ok(1000), "{token}");
-            assert_eq!(read(token, 999).map_err(|defect| defect.reason), Err(Reason::NumberTooLarge), "{token}");
+            assert_eq!(
+                read(token, 999).map_err(|defect| defect.reason),
+                Err(Reason::NumberTooLarge),
+                "{token}"
+            );
         }
     }
 }

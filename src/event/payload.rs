@@ -15,11 +15,22 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Defect, Interaction, Item, MAX_RECORDS, MAX_TERM_BYTES, Reason, StatType, check_term, excerpt, number};
+use super::{
+    Defect, Interaction, Item, MAX_RECORDS, MAX_TERM_BYTES, Reason, StatType, check_term, excerpt,
+    number,
+};
 
 /// Reads a payload into its interactions.
-pub(super) fn read(payload: Option<&str>, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
-    let text = payload.ok_or_else(|| Defect::new(Reason::PayloadNotAnObject, "payload is NULL, expected an object"))?;
+pub(super) fn read(
+    payload: Option<&str>,
+    stat_type: StatType,
+) -> Result<Vec<Interaction<'_>>, Defect> {
+    let text = payload.ok_or_else(|| {
+        Defect::new(
+            Reason::PayloadNotAnObject,
+            "payload is NULL, expected an object",
+        )
+    })?;
     let plain = if stat_type.counts_items() {
         serde_json::from_str(text).map(|PlainItems(interactions)| interactions)
     } else {
@@ -37,12 +48,21 @@ fn read_carefully(text: &str, stat_type: StatType) -> Result<Vec<Interaction<'_>
         } else {
             format!("cannot be read: {error}")
         };
-        Defect::new(Reason::PayloadNotAnObject, format!("payload {what}: it starts '{}'", excerpt(text)))
+        Defect::new(
+            Reason::PayloadNotAnObject,
+            format!("payload {what}: it starts '{}'", excerpt(text)),
+        )
     })?;
     keep_last_of_each_key(&mut members);
     members
         .into_iter()
-        .map(|member| if stat_type.counts_items() { read_item(member) } else { read_number(&member) })
+        .map(|member| {
+            if stat_type.counts_items() {
+                read_item(member)
+            } else {
+                read_number(&member)
+            }
+        })
         .collect()
 }
 
@@ -64,17 +84,28 @@ fn read_item(member: Member<'_>) -> Result<Interaction<'_>, Defect> {
     let recordset = serde_json::from_str::<Text<'_>>(token).map_err(|_| not_a_uuid(token))?;
     let recordset_id = read_recordset(&recordset.0)?;
     check_term("record id", &member.key)?;
-    Ok(Interaction { recordset_id, item: Some(Item::of(member.key)), records: 1 })
+    Ok(Interaction {
+        recordset_id,
+        item: Some(Item::of(member.key)),
+        records: 1,
+    })
 }
 
 /// `recordset id → n`
 fn read_number<'a>(member: &Member<'a>) -> Result<Interaction<'a>, Defect> {
     let recordset_id = read_recordset(&member.key)?;
     let records = number::read(member.value.get(), MAX_RECORDS).map_err(|defect| Defect {
-        message: format!("number of records of recordset {recordset_id}: {}", defect.message),
+        message: format!(
+            "number of records of recordset {recordset_id}: {}",
+            defect.message
+        ),
         ..defect
     })?;
-    Ok(Interaction { recordset_id, item: None, records })
+    Ok(Interaction {
+        recordset_id,
+        item: None,
+        records,
+    })
 }
 
 /// The forms that Postgres reads as a uuid as well: hyphenated, or 32 hexadecimal digits.
@@ -85,7 +116,10 @@ fn read_recordset(text: &str) -> Result<Uuid, Defect> {
 }
 
 fn not_a_uuid(found: &str) -> Defect {
-    Defect::new(Reason::RecordsetNotAUuid, format!("recordset id {} is not a UUID", excerpt(found)))
+    Defect::new(
+        Reason::RecordsetNotAUuid,
+        format!("recordset id {} is not a UUID", excerpt(found)),
+    )
 }
 
 /// A plain `{record id: recordset id}`.
@@ -98,27 +132,45 @@ impl<'de> Deserialize<'de> for PlainItems<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let interaction = |key: &'de str, recordset: &'de str| {
             // What is borrowed holds no escape, so no NUL either.
-            let recordset_id = read_recordset(recordset).ok().filter(|_| key.len() <= MAX_TERM_BYTES)?;
-            Some(Interaction { recordset_id, item: Some(Item::of(Cow::Borrowed(key))), records: 1 })
+            let recordset_id = read_recordset(recordset)
+                .ok()
+                .filter(|_| key.len() <= MAX_TERM_BYTES)?;
+            Some(Interaction {
+                recordset_id,
+                item: Some(Item::of(Cow::Borrowed(key))),
+                records: 1,
+            })
         };
-        deserializer.deserialize_map(PlainVisitor(interaction, PhantomData)).map(Self)
+        deserializer
+            .deserialize_map(PlainVisitor(interaction, PhantomData))
+            .map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for PlainNumbers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let interaction = |key: &'de str, n: u64| {
-            let records = i64::try_from(n).ok().filter(|records| *records <= MAX_RECORDS)?;
-            Some(Interaction { recordset_id: read_recordset(key).ok()?, item: None, records })
+            let records = i64::try_from(n)
+                .ok()
+                .filter(|records| *records <= MAX_RECORDS)?;
+            Some(Interaction {
+                recordset_id: read_recordset(key).ok()?,
+                item: None,
+                records,
+            })
         };
-        deserializer.deserialize_map(PlainVisitor(interaction, PhantomData)).map(Self)
+        deserializer
+            .deserialize_map(PlainVisitor(interaction, PhantomData))
+            .map(Self)
     }
 }
 
 /// Makes an interaction of each member, or gives up.
 struct PlainVisitor<F, V>(F, PhantomData<V>);
 
-impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> Visitor<'de> for PlainVisitor<F, V> {
+impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> Visitor<'de>
+    for PlainVisitor<F, V>
+{
     type Value = Vec<Interaction<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

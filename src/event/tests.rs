@@ -33,68 +33,128 @@ fn a_view_names_records_and_a_search_numbers() {
     for stat_type in ["view", "seen"] {
         assert_eq!(
             interactions(stat_type, &format!(r#"{{"rec": "{RECORDSET}"}}"#)),
-            [Interaction { recordset_id, item: Some(Item::of("rec".into())), records: 1 }]
+            [Interaction {
+                recordset_id,
+                item: Some(Item::of("rec".into())),
+                records: 1
+            }]
         );
     }
     for stat_type in ["search", "mapping", "download"] {
         assert_eq!(
             interactions(stat_type, &format!(r#"{{"{RECORDSET}": 12.0}}"#)),
-            [Interaction { recordset_id, item: None, records: 12 }]
+            [Interaction {
+                recordset_id,
+                item: None,
+                records: 12
+            }]
         );
     }
 }
 
 #[test]
 fn the_largest_number_of_records_is_taken_however_it_is_written() {
-    for number in [MAX_RECORDS.to_string(), format!("{MAX_RECORDS}.0"), "1e12".to_owned()] {
+    for number in [
+        MAX_RECORDS.to_string(),
+        format!("{MAX_RECORDS}.0"),
+        "1e12".to_owned(),
+    ] {
         let payload = format!(r#"{{"{RECORDSET}": {number}}}"#);
         let found = interactions("search", &payload).into_iter();
-        assert_eq!(found.map(|interaction| interaction.records).collect::<Vec<_>>(), [MAX_RECORDS], "{number}");
+        assert_eq!(
+            found
+                .map(|interaction| interaction.records)
+                .collect::<Vec<_>>(),
+            [MAX_RECORDS],
+            "{number}"
+        );
     }
 }
 
 #[test]
 fn the_last_of_a_repeated_key_wins() {
-    let payload = format!(r#"{{"{RECORDSET}": "never looked at", "{RECORDSET}": 1, "{RECORDSET}": 2}}"#);
+    let payload =
+        format!(r#"{{"{RECORDSET}": "never looked at", "{RECORDSET}": 1, "{RECORDSET}": 2}}"#);
     let found = interactions("search", &payload);
-    assert_eq!(found.iter().map(|interaction| interaction.records).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        found
+            .iter()
+            .map(|interaction| interaction.records)
+            .collect::<Vec<_>>(),
+        [2]
+    );
 
     let payload = format!(r#"{{"a": 1, "b": "{RECORDSET}", "\u0061": "{RECORDSET}"}}"#);
-    let items: Vec<_> = interactions("view", &payload).into_iter().filter_map(|interaction| interaction.item).collect();
+    let items: Vec<_> = interactions("view", &payload)
+        .into_iter()
+        .filter_map(|interaction| interaction.item)
+        .collect();
     assert_eq!(items, ["b", "a"].map(|id| Item::of(id.into())));
 }
 
 #[test]
 fn other_record_types_are_ignored_before_anything_else_is_looked_at() {
     for record_type in [None, Some("recordsets"), Some("Records"), Some("")] {
-        let row = SourceRow { record_type, stat_type: Some("nonsense"), ..row("view", "[") };
+        let row = SourceRow {
+            record_type,
+            stat_type: Some("nonsense"),
+            ..row("view", "[")
+        };
         assert!(matches!(read(row), Reading::Ignored));
     }
 }
 
 #[test]
 fn an_event_is_rejected_as_a_whole_with_the_reason() {
-    let bad_second = format!(r#"{{"{RECORDSET}": 1, "f9f1b2c4-0000-4000-8000-000000000000": 1.5}}"#);
+    let bad_second =
+        format!(r#"{{"{RECORDSET}": 1, "f9f1b2c4-0000-4000-8000-000000000000": 1.5}}"#);
     let too_many = format!(r#"{{"{RECORDSET}": {}}}"#, MAX_RECORDS + 1);
     let long = "x".repeat(MAX_TERM_BYTES + 1);
     let long_item = format!(r#"{{"{long}": "{RECORDSET}"}}"#);
     let nul_item = format!(r#"{{"a\u0000b": "{RECORDSET}"}}"#);
     for (row, reason) in [
         (row("viewed", "{}"), Reason::UnknownType),
-        (SourceRow { stat_type: None, ..row("", "{}") }, Reason::UnknownType),
-        (SourceRow { payload: None, ..row("view", "") }, Reason::PayloadNotAnObject),
+        (
+            SourceRow {
+                stat_type: None,
+                ..row("", "{}")
+            },
+            Reason::UnknownType,
+        ),
+        (
+            SourceRow {
+                payload: None,
+                ..row("view", "")
+            },
+            Reason::PayloadNotAnObject,
+        ),
         (row("view", "null"), Reason::PayloadNotAnObject),
         (row("view", "[]"), Reason::PayloadNotAnObject),
         (row("view", "\"text\""), Reason::PayloadNotAnObject),
-        (row("view", r#"{"\ud800": "x"}"#), Reason::PayloadNotAnObject),
-        (row("view", r#"{"rec": "not a uuid"}"#), Reason::RecordsetNotAUuid),
+        (
+            row("view", r#"{"\ud800": "x"}"#),
+            Reason::PayloadNotAnObject,
+        ),
+        (
+            row("view", r#"{"rec": "not a uuid"}"#),
+            Reason::RecordsetNotAUuid,
+        ),
         (row("view", r#"{"rec": 5}"#), Reason::RecordsetNotAUuid),
-        (row("search", r#"{"not a uuid": 5}"#), Reason::RecordsetNotAUuid),
+        (
+            row("search", r#"{"not a uuid": 5}"#),
+            Reason::RecordsetNotAUuid,
+        ),
         (row("search", &bad_second), Reason::NotANaturalNumber),
         (row("search", &too_many), Reason::NumberTooLarge),
         (row("view", &long_item), Reason::TermTooLong),
         (row("view", &nul_item), Reason::TermHoldsNul),
-        (SourceRow { query_hash: Some(&long), ..row("search", "{}") }, Reason::TermTooLong),
+        (
+            SourceRow {
+                query_hash: Some(&long),
+                ..row("search", "{}")
+            },
+            Reason::TermTooLong,
+        ),
     ] {
         let rejection = rejection(row);
         assert_eq!(rejection.reason, reason, "{row:?}");
@@ -112,17 +172,29 @@ fn terms_of_exactly_the_longest_length_are_taken() {
 
 #[test]
 fn geocodes_are_the_same_term_however_they_are_spelled() {
-    let spelled = [r#"{"country":"US","city":"Ocala"}"#, " {\"city\" : \"Oc\\u0061la\", \"country\":\"US\" }"];
+    let spelled = [
+        r#"{"country":"US","city":"Ocala"}"#,
+        " {\"city\" : \"Oc\\u0061la\", \"country\":\"US\" }",
+    ];
     for text in spelled {
-        assert_eq!(geocode::canonical(text).unwrap(), r#"{"city":"Ocala","country":"US"}"#);
+        assert_eq!(
+            geocode::canonical(text).unwrap(),
+            r#"{"city":"Ocala","country":"US"}"#
+        );
     }
     assert_eq!(geocode::canonical("null").unwrap(), "null");
     assert_eq!(geocode::canonical("{}").unwrap(), "{}");
     for (text, reason) in [
         (r#"{"city":"\u0000"}"#.to_owned(), Reason::TermHoldsNul),
-        (format!(r#"{{"city":"{}"}}"#, "x".repeat(MAX_TERM_BYTES)), Reason::TermTooLong),
+        (
+            format!(r#"{{"city":"{}"}}"#, "x".repeat(MAX_TERM_BYTES)),
+            Reason::TermTooLong,
+        ),
         ("{".to_owned(), Reason::GeocodeUnreadable),
     ] {
-        assert_eq!(geocode::canonical(&text).unwrap_err().reject(1).reason, reason);
+        assert_eq!(
+            geocode::canonical(&text).unwrap_err().reject(1).reason,
+            reason
+        );
     }
 }

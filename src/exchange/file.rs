@@ -25,15 +25,17 @@ impl Unfinished {
     /// Opens the file for writing.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, Destination::create(path)?);
-        Ok(match path.extension().and_then(|extension| extension.to_str()) {
-            Some("gz") => Self::Gzip(GzEncoder::new(file, Compression::default())),
-            Some("zst") => {
-                let mut encoder = zstd::Encoder::new(file, ZSTD_LEVEL)?;
-                encoder.include_checksum(true)?;
-                Self::Zstd(encoder)
-            }
-            _ => Self::Plain(file),
-        })
+        Ok(
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some("gz") => Self::Gzip(GzEncoder::new(file, Compression::default())),
+                Some("zst") => {
+                    let mut encoder = zstd::Encoder::new(file, ZSTD_LEVEL)?;
+                    encoder.include_checksum(true)?;
+                    Self::Zstd(encoder)
+                }
+                _ => Self::Plain(file),
+            },
+        )
     }
 
     /// Ends the file: it is there, and whole.
@@ -43,7 +45,9 @@ impl Unfinished {
             Self::Gzip(encoder) => encoder.finish()?,
             Self::Zstd(encoder) => encoder.finish()?,
         };
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
+        file.into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .finish()
     }
 }
 

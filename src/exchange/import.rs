@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Header;
 use super::read::{Export, Piece};
 use crate::day::TimeZone;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::copy_in::CopyIn;
 use crate::ledger::copy_out::{Identity, Snapshot};
 use crate::ledger::lock::Run;
@@ -41,21 +41,28 @@ pub struct Incoming<'p> {
 
 impl<'p> Incoming<'p> {
     /// Opens it and checks its header.
-    pub fn open(path: &'p Path) -> Result<Self, Failure> {
+    pub fn open(path: &'p Path) -> Result<Self, Error> {
         let export = Export::open(path)?;
         check_header(path, &export.header)?;
         Ok(Self { path, export })
     }
 
     /// Makes the ledger the copy of the one that was exported. One that has its entries already is left as it is.
-    pub async fn import_into(self, ledger: &Ledger, run: &mut Run, output: Output) -> Result<Imported, Failure> {
+    pub async fn import_into(
+        self,
+        ledger: &Ledger,
+        run: &mut Run,
+        output: Output,
+    ) -> Result<Imported, Error> {
         let Self { path, export } = self;
         let header = export.header.clone();
         if is_there_already(ledger, &header).await? {
             let last = header.last_entry.unwrap_or(EntryId::NONE);
-            let text =
-                format!("ledger {} has the entries up to {last} already: nothing was imported", header.ledger_id);
-            output.tell(
+            let text = format!(
+                "ledger {} has the entries up to {last} already: nothing was imported",
+                header.ledger_id
+            );
+            output.report(
                 "already_imported",
                 serde_json::json!({ "ledger_id": header.ledger_id, "last_entry": last }),
                 text,
@@ -69,26 +76,38 @@ impl<'p> Incoming<'p> {
         // What was found while writing is about an earlier place of the file than where the reader is.
         let (copy, imported) = copied?;
         read.map_err(|error| broken_off(path).caused_by(error))??;
-        let Some(copy) = copy else { return Err(broken_off(path)) };
+        let Some(copy) = copy else {
+            return Err(broken_off(path));
+        };
         copy.commit(run).await?;
         let text = format!(
             "ledger {}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
             imported.ledger_id,
-            counted(i64::try_from(imported.entries).unwrap_or(i64::MAX), "entry", "entries"),
+            counted(
+                i64::try_from(imported.entries).unwrap_or(i64::MAX),
+                "entry",
+                "entries"
+            ),
             counted(imported.delta_rows, "row", "rows"),
-            counted(i64::try_from(imported.rejected_events).unwrap_or(i64::MAX), "rejected event", "rejected events"),
+            counted(
+                i64::try_from(imported.rejected_events).unwrap_or(i64::MAX),
+                "rejected event",
+                "rejected events"
+            ),
         );
         let last = imported.last_entry.zip(imported.last_hash.as_ref());
-        let witness = last.map(|(entry, hash)| format!("; entry {entry}, entry_hash {hash}")).unwrap_or_default();
-        output.tell("imported", &imported, text + &witness);
+        let witness = last
+            .map(|(entry, hash)| format!("; entry {entry}, entry_hash {hash}"))
+            .unwrap_or_default();
+        output.report("imported", &imported, text + &witness);
         Ok(imported)
     }
 }
 
-fn check_header(path: &Path, header: &Header) -> Result<(), Failure> {
+fn check_header(path: &Path, header: &Header) -> Result<(), Error> {
     let (name, known) = (path.display(), migrate::embedded_version());
     if !header.whole {
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "{name} is refused, nothing was imported: it has only some of ledger {}'s days",
             header.ledger_id
         ))
@@ -96,37 +115,49 @@ fn check_header(path: &Path, header: &Header) -> Result<(), Failure> {
     }
     if header.schema_version > known {
         let version = header.schema_version;
-        return Err(Failure::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger whose schema is of version {version}, this program knows {known}"))
+        return Err(Error::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger whose schema is of version {version}, this program knows {known}"))
             .hint("import it with the daybook that exported it, or a later one"));
     }
     let zone: Result<TimeZone, _> = header.time_zone.parse();
     zone.map(drop).map_err(|error| {
-        Failure::failed(format!("{name} is refused, nothing was imported: its time zone is unknown to this program"))
-            .caused_by(error)
+        Error::failed(format!(
+            "{name} is refused, nothing was imported: its time zone is unknown to this program"
+        ))
+        .caused_by(error)
     })
 }
 
-fn broken_off(path: &Path) -> Failure {
-    Failure::failed(format!("reading {} was broken off; nothing was imported", path.display()))
+fn broken_off(path: &Path) -> Error {
+    Error::failed(format!(
+        "reading {} was broken off; nothing was imported",
+        path.display()
+    ))
 }
 
 /// Whether the ledger has all entries of the export. One that has others is refused.
-async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Failure> {
+async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Error> {
     let mut reader = Reader::open(ledger, "daybook reading").await?;
     let head = reader.head().await?;
     if head == EntryId::NONE {
         return Ok(false);
     }
-    let identity = Snapshot::take(ledger, None, "daybook reading").await?.identity().await?;
+    let identity = Snapshot::take(ledger, None, "daybook reading")
+        .await?
+        .identity()
+        .await?;
     let last = header.last_entry.unwrap_or(EntryId::NONE);
     if identity.ledger_id == header.ledger_id
         && (last == EntryId::NONE || reader.entry_hash(last).await? == header.last_hash)
     {
         return Ok(true);
     }
-    let (ledger_id, entries) = (identity.ledger_id, counted(head.number(), "entry", "entries"));
-    let hint = "make a database of its own for the copy, run `daybook migrate` there and import into that";
-    Err(Failure::failed(format!(
+    let (ledger_id, entries) = (
+        identity.ledger_id,
+        counted(head.number(), "entry", "entries"),
+    );
+    let hint =
+        "make a database of its own for the copy, run `daybook migrate` there and import into that";
+    Err(Error::failed(format!(
         "this ledger ({ledger_id}) has {entries} already: an export is imported into an empty one"
     ))
     .hint(hint))
@@ -138,14 +169,32 @@ async fn copy(
     run: &Run,
     header: &Header,
     mut pieces: mpsc::Receiver<Piece>,
-) -> Result<(Option<CopyIn>, Imported), Failure> {
-    let Header { ledger_id, time_zone, last_entry, last_hash, .. } = header.clone();
-    let other = Identity { ledger_id, time_zone: time_zone.clone(), created_at: header.ledger_created_at };
+) -> Result<(Option<CopyIn>, Imported), Error> {
+    let Header {
+        ledger_id,
+        time_zone,
+        last_entry,
+        last_hash,
+        ..
+    } = header.clone();
+    let other = Identity {
+        ledger_id,
+        time_zone: time_zone.clone(),
+        created_at: header.ledger_created_at,
+    };
     let mut copy = CopyIn::begin(ledger, run, &other).await?;
-    let mut imported = Imported { ledger_id, time_zone, last_entry, last_hash, ..Imported::default() };
+    let mut imported = Imported {
+        ledger_id,
+        time_zone,
+        last_entry,
+        last_hash,
+        ..Imported::default()
+    };
     let mut current: Option<Box<Entry>> = None;
     while let Some(piece) = pieces.recv().await {
-        let entry_id = current.as_ref().map_or(EntryId::NONE, |entry| entry.entry_id);
+        let entry_id = current
+            .as_ref()
+            .map_or(EntryId::NONE, |entry| entry.entry_id);
         match piece {
             Piece::Run(run) => copy.add_run(&run).await?,
             Piece::Entry(entry) => {
@@ -174,12 +223,12 @@ async fn copy(
     Ok((None, imported))
 }
 
-async fn check_genesis(copy: &mut CopyIn, previous_hash: &str) -> Result<(), Failure> {
+async fn check_genesis(copy: &mut CopyIn, previous_hash: &str) -> Result<(), Error> {
     let genesis = copy.genesis_hash().await?;
     if genesis == previous_hash {
         return Ok(());
     }
-    Err(Failure::failed(format!(
+    Err(Error::failed(format!(
         "the first entry carries the hash {previous_hash}, but this ledger id and time zone give {genesis}: it is of another ledger; nothing was imported"
     ))
     .hint("its header is not the one that was exported: get a whole copy of the file, or export it again"))

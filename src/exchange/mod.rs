@@ -197,17 +197,38 @@ impl Delta<'_> {
 
 impl<'a> From<&'a RejectedRow> for Rejected<'a> {
     fn from(row: &'a RejectedRow) -> Self {
-        let RejectedRow { source_id, reason, message, event } = row;
-        let [reason, message, event] = [reason, message, event].map(|text| Cow::Borrowed(text.as_str()));
-        Self { source_id: *source_id, reason, message, event }
+        let RejectedRow {
+            source_id,
+            reason,
+            message,
+            event,
+        } = row;
+        let [reason, message, event] =
+            [reason, message, event].map(|text| Cow::Borrowed(text.as_str()));
+        Self {
+            source_id: *source_id,
+            reason,
+            message,
+            event,
+        }
     }
 }
 
 impl From<Rejected<'_>> for RejectedRow {
     fn from(rejected: Rejected<'_>) -> Self {
-        let Rejected { source_id, reason, message, event } = rejected;
+        let Rejected {
+            source_id,
+            reason,
+            message,
+            event,
+        } = rejected;
         let [reason, message, event] = [reason, message, event].map(Cow::into_owned);
-        Self { source_id, reason, message, event }
+        Self {
+            source_id,
+            reason,
+            message,
+            event,
+        }
     }
 }
 
@@ -236,14 +257,19 @@ mod micros {
     use serde::de::Error as _;
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(instant: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        instant: &DateTime<Utc>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&instant.format("%Y-%m-%dT%H:%M:%S%.6fZ"))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<DateTime<Utc>, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let instant =
-            DateTime::parse_from_rfc3339(&text).map_err(|_| D::Error::custom(format!("'{text}' is no instant")))?;
+        let instant = DateTime::parse_from_rfc3339(&text)
+            .map_err(|_| D::Error::custom(format!("'{text}' is no instant")))?;
         Ok(instant.to_utc())
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::sequence::{self, Sequence};
 use super::{Header, Line, START};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::ledger::copy_in::Rows;
 use crate::ledger::copy_out::{RejectedRow, RunRow};
@@ -33,9 +33,10 @@ pub(super) enum Piece {
 }
 
 /// Whether a file says of itself that it is an export of daybook.
-pub fn is_export(path: &Path) -> Result<bool, Failure> {
+pub fn is_export(path: &Path) -> Result<bool, Error> {
     let mut start = Vec::new();
-    let reading = unpack::open(path).and_then(|file| file.take(START.len() as u64).read_to_end(&mut start));
+    let reading =
+        unpack::open(path).and_then(|file| file.take(START.len() as u64).read_to_end(&mut start));
     reading.map_err(|error| unreadable(path, error))?;
     Ok(start == START.as_bytes())
 }
@@ -49,21 +50,36 @@ pub(super) struct Export {
 
 impl Export {
     /// Opens a file and reads its header.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = unpack::open(path).map_err(|error| unreadable(path, error))?;
         let mut lines = Lines::new(file, LONGEST_LINE);
         let first = lines.next().map_err(|error| unreadable(path, error))?;
-        let header = first.ok_or_else(|| "it is empty".to_owned()).and_then(sequence::header);
+        let header = first
+            .ok_or_else(|| "it is empty".to_owned())
+            .and_then(sequence::header);
         let header = header.map_err(|wrong| refused(path, &wrong))?;
-        Ok(Self { path: path.to_owned(), lines, header })
+        Ok(Self {
+            path: path.to_owned(),
+            lines,
+            header,
+        })
     }
 
     /// Hands on what is in the file. Stops early, without a word, if nobody listens any more.
-    pub(super) fn read(self, sender: &mpsc::Sender<Piece>) -> Result<(), Failure> {
-        let Self { path, mut lines, header } = self;
+    pub(super) fn read(self, sender: &mpsc::Sender<Piece>) -> Result<(), Error> {
+        let Self {
+            path,
+            mut lines,
+            header,
+        } = self;
         let path = path.as_path();
         let mut sequence = Sequence::new(header);
-        let mut pieces = Pieces { sender, entry_id: EntryId::NONE, rows: Rows::new(), events: Vec::new() };
+        let mut pieces = Pieces {
+            sender,
+            entry_id: EntryId::NONE,
+            rows: Rows::new(),
+            events: Vec::new(),
+        };
         loop {
             let digest = lines.digest.clone();
             let number = lines.number + 1;
@@ -72,14 +88,20 @@ impl Export {
                 Ok(None) => {
                     return Err(refused(
                         path,
-                        &format!("it ends after line {}, without its last line: it is not whole", lines.number),
+                        &format!(
+                            "it ends after line {}, without its last line: it is not whole",
+                            lines.number
+                        ),
                     ));
                 }
                 Err(error) => return Err(unreadable(path, error)),
             };
             let wrong = |what: String| refused(path, &format!("line {number}: {what}"));
-            let line: Line<'_> = serde_json::from_str(text).map_err(|error| wrong(unlike_a_line(&error)))?;
-            sequence.take(&line, || format!("{:x}", digest.finalize())).map_err(wrong)?;
+            let line: Line<'_> =
+                serde_json::from_str(text).map_err(|error| wrong(unlike_a_line(&error)))?;
+            sequence
+                .take(&line, || format!("{:x}", digest.finalize()))
+                .map_err(wrong)?;
             let is_end = matches!(line, Line::End(_));
             if pieces.hand_on(line).is_none() {
                 return Ok(());
@@ -101,7 +123,9 @@ impl Export {
 
 /// What is wrong with a line, which is all that its parser sees of the file.
 fn unlike_a_line(error: &serde_json::Error) -> String {
-    error.to_string().replace(" at line 1 column ", " at column ")
+    error
+        .to_string()
+        .replace(" at line 1 column ", " at column ")
 }
 
 /// Pieces while they are put together.
@@ -124,11 +148,19 @@ impl Pieces<'_> {
             }
             Line::Delta(delta) => {
                 self.rows.add(self.entry_id, &delta.fields());
-                if self.rows.are_many() { self.flush() } else { Some(()) }
+                if self.rows.are_many() {
+                    self.flush()
+                } else {
+                    Some(())
+                }
             }
             Line::Rejected(event) => {
                 self.events.push(event.into());
-                if self.events.len() >= EVENTS { self.flush() } else { Some(()) }
+                if self.events.len() >= EVENTS {
+                    self.flush()
+                } else {
+                    Some(())
+                }
             }
             Line::End(_) => self.flush(),
         }
@@ -162,7 +194,13 @@ struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     fn new(file: R, longest: u64) -> Self {
-        Self { file, longest, line: String::new(), number: 0, digest: Sha256::new() }
+        Self {
+            file,
+            longest,
+            line: String::new(),
+            number: 0,
+            digest: Sha256::new(),
+        }
     }
 
     /// The next line, without its end; none at the end of the file.
@@ -170,7 +208,9 @@ impl<R: BufRead> Lines<R> {
         self.line.clear();
         let mut limited = (&mut self.file).take(self.longest);
         let number = self.number + 1;
-        let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("line {number} {what}"));
+        let wrong = |what: &str| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("line {number} {what}"))
+        };
         if limited
             .read_line(&mut self.line)
             .map_err(|error| io::Error::new(error.kind(), format!("line {number}: {error}")))?
@@ -182,27 +222,33 @@ impl<R: BufRead> Lines<R> {
         self.digest.update(&self.line);
         match self.line.strip_suffix('\n') {
             Some(line) => Ok(Some(line)),
-            None if self.line.len() as u64 >= self.longest => Err(wrong("is longer than a line can be")),
+            None if self.line.len() as u64 >= self.longest => {
+                Err(wrong("is longer than a line can be"))
+            }
             None => Err(wrong("has no end: the file is not whole")),
         }
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Failure {
+fn unreadable(path: &Path, error: io::Error) -> Error {
     let what = format!("{} cannot be read; nothing was imported", path.display());
     let failure = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
-            Failure::usage(what).hint("check the name of the file, and that it may be read")
+            Error::usage(what).hint("check the name of the file, and that it may be read")
         }
-        _ => Failure::failed(what).hint(WHOLE_COPY),
+        _ => Error::failed(what).hint(WHOLE_COPY),
     };
     failure.caused_by(error)
 }
 
 const WHOLE_COPY: &str = "get a whole copy of the file, or export it again";
 
-fn refused(path: &Path, wrong: &str) -> Failure {
-    Failure::failed(format!("{} is refused, nothing was imported: {wrong}", path.display())).hint(WHOLE_COPY)
+fn refused(path: &Path, wrong: &str) -> Error {
+    Error::failed(format!(
+        "{} is refused, nothing was imported: {wrong}",
+        path.display()
+    ))
+    .hint(WHOLE_COPY)
 }
 
 #[cfg(test)]
@@ -214,11 +260,20 @@ mod tests {
         let next = |text: &'static str| {
             let mut lines = Lines::new(text.as_bytes(), 4);
             assert_eq!(lines.next().unwrap(), Some("one"));
-            lines.next().map(|line| line.map(str::to_owned)).map_err(|error| error.to_string())
+            lines
+                .next()
+                .map(|line| line.map(str::to_owned))
+                .map_err(|error| error.to_string())
         };
         assert_eq!(next("one\ntwo\n"), Ok(Some("two".to_owned())));
         assert_eq!(next("one\n"), Ok(None));
-        assert_eq!(next("one\nthree\n"), Err("line 2 is longer than a line can be".to_owned()));
-        assert_eq!(next("one\ntw"), Err("line 2 has no end: the file is not whole".to_owned()));
+        assert_eq!(
+            next("one\nthree\n"),
+            Err("line 2 is longer than a line can be".to_owned())
+        );
+        assert_eq!(
+            next("one\ntw"),
+            Err("line 2 has no end: the file is not whole".to_owned())
+        );
     }
 }

@@ -35,8 +35,8 @@ struct Current {
 
 /// Reads the first line.
 pub(super) fn header(line: &str) -> Result<Header, String> {
-    let version: Version =
-        serde_json::from_str(line).map_err(|_| "it does not start as an export of daybook does".to_owned())?;
+    let version: Version = serde_json::from_str(line)
+        .map_err(|_| "it does not start as an export of daybook does".to_owned())?;
     if version.daybook_export != VERSION {
         let version = version.daybook_export;
         return Err(format!(
@@ -48,14 +48,27 @@ pub(super) fn header(line: &str) -> Result<Header, String> {
 
 impl Sequence {
     pub(super) fn new(header: Header) -> Self {
-        Self { header, runs: HashSet::new(), entry: None, sums: End::default() }
+        Self {
+            header,
+            runs: HashSet::new(),
+            entry: None,
+            sums: End::default(),
+        }
     }
 
     /// Takes the next line; says what is wrong with it. `digest` is that of all bytes before it.
-    pub(super) fn take(&mut self, line: &Line<'_>, digest: impl FnOnce() -> String) -> Result<(), String> {
+    pub(super) fn take(
+        &mut self,
+        line: &Line<'_>,
+        digest: impl FnOnce() -> String,
+    ) -> Result<(), String> {
         match line {
-            Line::Run(run) if self.entry.is_some() => Err(format!("run {} comes after an entry", run.run_id)),
-            Line::Run(run) if !self.runs.insert(run.run_id) => Err(format!("run {} comes twice", run.run_id)),
+            Line::Run(run) if self.entry.is_some() => {
+                Err(format!("run {} comes after an entry", run.run_id))
+            }
+            Line::Run(run) if !self.runs.insert(run.run_id) => {
+                Err(format!("run {} comes twice", run.run_id))
+            }
             Line::Run(_) => Ok(()),
             Line::Entry(entry) => self.take_entry(entry),
             Line::Delta(delta) => self.take_delta(delta),
@@ -67,40 +80,83 @@ impl Sequence {
     fn take_entry(&mut self, entry: &Entry) -> Result<(), String> {
         self.end_entry()?;
         let Entry { entry_id, .. } = entry;
-        let before = self.entry.as_ref().map_or(EntryId::NONE, |before| before.entry_id);
+        let before = self
+            .entry
+            .as_ref()
+            .map_or(EntryId::NONE, |before| before.entry_id);
         if *entry_id != before.next() {
-            return Err(format!("entry {entry_id} follows entry {before}: entries have no gaps"));
+            return Err(format!(
+                "entry {entry_id} follows entry {before}: entries have no gaps"
+            ));
         }
-        let of_entry_before =
-            self.entry.as_ref().map(|before| &before.entry_hash).or(self.header.previous_hash.as_ref());
+        let of_entry_before = self
+            .entry
+            .as_ref()
+            .map(|before| &before.entry_hash)
+            .or(self.header.previous_hash.as_ref());
         if of_entry_before.is_some_and(|hash| *hash != entry.previous_hash) {
-            return Err(format!("entry {entry_id} does not carry the hash of entry {before}"));
+            return Err(format!(
+                "entry {entry_id} does not carry the hash of entry {before}"
+            ));
         }
-        for hash in [&entry.content_hash, &entry.rejected_hash, &entry.previous_hash, &entry.entry_hash] {
-            if hash.len() != 64 || !hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-                return Err(format!("entry {entry_id} carries '{hash}', which is no hash"));
+        for hash in [
+            &entry.content_hash,
+            &entry.rejected_hash,
+            &entry.previous_hash,
+            &entry.entry_hash,
+        ] {
+            if hash.len() != 64
+                || !hash
+                    .bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+            {
+                return Err(format!(
+                    "entry {entry_id} carries '{hash}', which is no hash"
+                ));
             }
         }
         if !self.runs.contains(&entry.run_id) {
-            return Err(format!("entry {entry_id} is of run {}, which the file does not have", entry.run_id));
+            return Err(format!(
+                "entry {entry_id} is of run {}, which the file does not have",
+                entry.run_id
+            ));
         }
-        let delta_rows =
-            u64::try_from(entry.delta_rows).map_err(|_| format!("entry {entry_id} has fewer rows than none"))?;
+        let delta_rows = u64::try_from(entry.delta_rows)
+            .map_err(|_| format!("entry {entry_id} has fewer rows than none"))?;
         let entry_hash = entry.entry_hash.clone();
-        self.entry = Some(Current { entry_id: *entry_id, entry_hash, delta_rows, rows: 0, row: None, rejected: None });
+        self.entry = Some(Current {
+            entry_id: *entry_id,
+            entry_hash,
+            delta_rows,
+            rows: 0,
+            row: None,
+            rejected: None,
+        });
         self.sums.entries += 1;
         Ok(())
     }
 
     fn take_delta(&mut self, delta: &Delta<'_>) -> Result<(), String> {
-        let Some(current) = &mut self.entry else { return Err("a row comes before the first entry".to_owned()) };
+        let Some(current) = &mut self.entry else {
+            return Err("a row comes before the first entry".to_owned());
+        };
         let entry_id = current.entry_id;
-        let row = (delta.recordset_id, delta.record_type.clone().into_owned(), delta.stat_type.clone().into_owned());
+        let row = (
+            delta.recordset_id,
+            delta.record_type.clone().into_owned(),
+            delta.stat_type.clone().into_owned(),
+        );
         if current.rejected.is_some() || current.row.as_ref().is_some_and(|before| *before >= row) {
-            return Err(format!("a row of entry {entry_id} is out of order ({}, {}, {})", row.0, row.1, row.2));
+            return Err(format!(
+                "a row of entry {entry_id} is out of order ({}, {}, {})",
+                row.0, row.1, row.2
+            ));
         }
         if current.rows == current.delta_rows {
-            return Err(format!("entry {entry_id} has more rows than the {} of its header", current.delta_rows));
+            return Err(format!(
+                "entry {entry_id} has more rows than the {} of its header",
+                current.delta_rows
+            ));
         }
         current.row = Some(row);
         current.rows += 1;
@@ -113,7 +169,10 @@ impl Sequence {
             return Err("a rejected event comes before the first entry".to_owned());
         };
         if current.rejected.is_some_and(|before| before >= source_id) {
-            return Err(format!("rejected event {source_id} of entry {} is out of order", current.entry_id));
+            return Err(format!(
+                "rejected event {source_id} of entry {} is out of order",
+                current.entry_id
+            ));
         }
         current.rejected = Some(source_id);
         self.sums.rejected_events += 1;
@@ -122,21 +181,36 @@ impl Sequence {
 
     fn take_end(&mut self, end: &End, sha256: String) -> Result<(), String> {
         self.end_entry()?;
-        let found = End { sha256, ..self.sums.clone() };
+        let found = End {
+            sha256,
+            ..self.sums.clone()
+        };
         for (what, found, said) in [
             ("entries", found.entries, end.entries),
             ("rows", found.delta_rows, end.delta_rows),
-            ("rejected events", found.rejected_events, end.rejected_events),
+            (
+                "rejected events",
+                found.rejected_events,
+                end.rejected_events,
+            ),
         ] {
             if found != said {
-                return Err(format!("it has {found} {what}, but its last line says {said}"));
+                return Err(format!(
+                    "it has {found} {what}, but its last line says {said}"
+                ));
             }
         }
         if found.sha256 != end.sha256 {
-            return Err(format!("its bytes give the SHA-256 {}, but its last line says {}", found.sha256, end.sha256));
+            return Err(format!(
+                "its bytes give the SHA-256 {}, but its last line says {}",
+                found.sha256, end.sha256
+            ));
         }
         let last = self.entry.as_ref();
-        let (last_entry, last_hash) = (last.map(|entry| entry.entry_id), last.map(|entry| &entry.entry_hash));
+        let (last_entry, last_hash) = (
+            last.map(|entry| entry.entry_id),
+            last.map(|entry| &entry.entry_hash),
+        );
         if self.header.last_entry != last_entry || self.header.last_hash.as_ref() != last_hash {
             return Err("its last entry is not the one that its header names".to_owned());
         }
@@ -146,9 +220,14 @@ impl Sequence {
     /// Makes sure that the rows of the entry are complete.
     fn end_entry(&self) -> Result<(), String> {
         match &self.entry {
-            Some(Current { entry_id, delta_rows, rows, .. }) if rows != delta_rows => {
-                Err(format!("entry {entry_id} has {rows} rows, but its header says {delta_rows}"))
-            }
+            Some(Current {
+                entry_id,
+                delta_rows,
+                rows,
+                ..
+            }) if rows != delta_rows => Err(format!(
+                "entry {entry_id} has {rows} rows, but its header says {delta_rows}"
+            )),
             _ => Ok(()),
         }
     }

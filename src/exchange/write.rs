@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use super::file::Unfinished;
 use super::{Delta, End, Ended, Header, Line, Run, VERSION};
 use crate::day::Period;
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::copy_out::{CopiedRow, RejectedRow, RunRow, Snapshot};
 use crate::ledger::lock::TOOL_VERSION;
@@ -63,7 +63,11 @@ enum Message {
 }
 
 /// Writes the entries of a period, or all. Nothing of the name is there until all of it is.
-pub async fn export(ledger: &Ledger, period: Option<Period>, target: &Target) -> Result<Exported, Failure> {
+pub async fn export(
+    ledger: &Ledger,
+    period: Option<Period>,
+    target: &Target,
+) -> Result<Exported, Error> {
     let to = match target {
         Target::Stdout => "stdout".to_owned(),
         Target::File(path) => path.display().to_string(),
@@ -74,22 +78,31 @@ pub async fn export(ledger: &Ledger, period: Option<Period>, target: &Target) ->
         tokio::task::spawn_blocking(move || write_all(&target, messages))
     };
     let made = unless_interrupted(make(ledger, period, sender)).await;
-    let is_replaced_whole =
-        matches!(target, Target::File(path) if std::fs::metadata(path).map_or(true, |found| found.is_file()));
-    let remains = if is_replaced_whole { "; nothing of that name was written" } else { "" };
+    let is_replaced_whole = matches!(target, Target::File(path) if std::fs::metadata(path).map_or(true, |found| found.is_file()));
+    let remains = if is_replaced_whole {
+        "; nothing of that name was written"
+    } else {
+        ""
+    };
     let cannot = format!("writing the export to {to} failed{remains}");
-    let writing = async { writing.await.map_err(|error| Failure::failed(cannot.as_str()).caused_by(error)) };
+    let writing = async {
+        writing
+            .await
+            .map_err(|error| Error::failed(cannot.as_str()).caused_by(error))
+    };
     // A pipe may have nobody at its other end, for as long as it likes.
     let written = if made.is_ok() {
         unless_interrupted(writing).await?
     } else {
-        tokio::time::timeout(LAST_WRITE, writing).await.unwrap_or(Ok(Ok(())))?
+        tokio::time::timeout(LAST_WRITE, writing)
+            .await
+            .unwrap_or(Ok(Ok(())))?
     };
     // Whoever makes the lines only knows that nobody takes them any more.
     if let Err(error) = written {
-        return Err(Failure::failed(cannot)
-            .caused_by(error)
-            .hint("check that the folder is there and may be written to, and that the disk has room"));
+        return Err(Error::failed(cannot).caused_by(error).hint(
+            "check that the folder is there and may be written to, and that the disk has room",
+        ));
     }
     made
 }
@@ -121,11 +134,20 @@ fn write_all(target: &Target, mut messages: mpsc::Receiver<Message>) -> io::Resu
     }
 }
 
-async fn make(ledger: &Ledger, period: Option<Period>, sender: mpsc::Sender<Message>) -> Result<Exported, Failure> {
+async fn make(
+    ledger: &Ledger,
+    period: Option<Period>,
+    sender: mpsc::Sender<Message>,
+) -> Result<Exported, Error> {
     let mut snapshot = Snapshot::take(ledger, period, "daybook export").await?;
     let identity = snapshot.identity().await?;
     let extent = snapshot.extent().await?;
-    let mut lines = Lines { sender, chunk: Vec::new(), digest: Sha256::new(), bytes: 0 };
+    let mut lines = Lines {
+        sender,
+        chunk: Vec::new(),
+        digest: Sha256::new(),
+        bytes: 0,
+    };
     let header = Header {
         daybook_export: VERSION,
         ledger_id: identity.ledger_id,
@@ -190,7 +212,7 @@ struct Lines {
 }
 
 impl Lines {
-    async fn put(&mut self, line: &impl Serialize) -> Result<(), Failure> {
+    async fn put(&mut self, line: &impl Serialize) -> Result<(), Error> {
         let start = self.chunk.len();
         serde_json::to_writer(&mut self.chunk, line).map_err(unwritable)?;
         self.chunk.push(b'\n');
@@ -201,8 +223,8 @@ impl Lines {
         Ok(())
     }
 
-    async fn put_run(&mut self, run: &RunRow) -> Result<(), Failure> {
-        let ended = run.end.as_ref().map(|end| -> Result<Ended<'_>, Failure> {
+    async fn put_run(&mut self, run: &RunRow) -> Result<(), Error> {
+        let ended = run.end.as_ref().map(|end| -> Result<Ended<'_>, Error> {
             Ok(Ended {
                 finished_at: end.finished_at,
                 exit_code: end.exit_code,
@@ -213,11 +235,21 @@ impl Lines {
         let end = ended.transpose()?;
         let [command, version, started_by] =
             [&run.command, &run.version, &run.started_by].map(|text| Cow::Borrowed(text.as_str()));
-        let RunRow { run_id, started_at, .. } = *run;
-        self.put(&Line::Run(Run { run_id, command, version, started_by, started_at, end })).await
+        let RunRow {
+            run_id, started_at, ..
+        } = *run;
+        self.put(&Line::Run(Run {
+            run_id,
+            command,
+            version,
+            started_by,
+            started_at,
+            end,
+        }))
+        .await
     }
 
-    async fn put_delta(&mut self, row: &CopiedRow) -> Result<(), Failure> {
+    async fn put_delta(&mut self, row: &CopiedRow) -> Result<(), Error> {
         let fields = row.fields();
         let [items, queries, geocodes] = row.maps();
         self.put(&Line::Delta(Delta {
@@ -239,28 +271,34 @@ impl Lines {
     }
 
     /// Sends what is left; returns how many bytes there were.
-    async fn complete(mut self) -> Result<u64, Failure> {
+    async fn complete(mut self) -> Result<u64, Error> {
         self.send().await?;
-        self.sender.send(Message::Complete).await.map_err(|_| hung_up())?;
+        self.sender
+            .send(Message::Complete)
+            .await
+            .map_err(|_| hung_up())?;
         Ok(self.bytes)
     }
 
-    async fn send(&mut self) -> Result<(), Failure> {
+    async fn send(&mut self) -> Result<(), Error> {
         let chunk = std::mem::take(&mut self.chunk);
         self.bytes += chunk.len() as u64;
-        self.sender.send(Message::Chunk(chunk)).await.map_err(|_| hung_up())
+        self.sender
+            .send(Message::Chunk(chunk))
+            .await
+            .map_err(|_| hung_up())
     }
 }
 
-fn raw(json: &str) -> Result<&RawValue, Failure> {
+fn raw(json: &str) -> Result<&RawValue, Error> {
     serde_json::from_str(json).map_err(unwritable)
 }
 
-fn unwritable(error: serde_json::Error) -> Failure {
-    Failure::failed("writing a part of the ledger as JSON failed").caused_by(error)
+fn unwritable(error: serde_json::Error) -> Error {
+    Error::failed("writing a part of the ledger as JSON failed").caused_by(error)
 }
 
 /// Told only if the one that hung up has nothing to say.
-fn hung_up() -> Failure {
-    Failure::failed("writing the export was broken off")
+fn hung_up() -> Error {
+    Error::failed("writing the export was broken off")
 }

@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use super::difference::Difference;
-use super::tell::{Read, Stretch, Teller};
+use super::report::{DateRange, ImportReporter, Read};
 use crate::aggregate::Sums;
 use crate::day::{Bounds, Day};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::read::Reader;
 use crate::output::{Grouped, Output, counted};
 
@@ -26,7 +26,10 @@ pub(super) enum DayComparison {
 
 /// The verdict on all that was compared.
 #[derive(Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "the names say it, docs/reference.md lists them")]
+#[expect(
+    missing_docs,
+    reason = "the names say it, docs/reference.md lists them"
+)]
 pub struct Comparison {
     #[serde(flatten)]
     pub read: Read,
@@ -57,13 +60,19 @@ impl Comparison {
         &mut self,
         reader: &mut Reader,
         days: Bounds,
-        teller: &mut Teller,
-    ) -> Result<(), Failure> {
-        let (Some(first), Some(last)) = (self.read.first_day, self.read.last_day) else { return Ok(()) };
-        let within = Bounds { from: days.from.or(Some(first)), to: days.to.or(Some(last)) };
+        reporter: &mut ImportReporter,
+    ) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (self.read.first_day, self.read.last_day) else {
+            return Ok(());
+        };
+        let within = Bounds {
+            from: days.from.or(Some(first)),
+            to: days.to.or(Some(last)),
+        };
         let missing = &self.read.days_missing;
-        let is_missing =
-            |day: Day| day < first || day > last || missing.iter().any(|gap| gap.from <= day && day <= gap.to);
+        let is_missing = |day: Day| {
+            day < first || day > last || missing.iter().any(|gap| gap.from <= day && day <= gap.to)
+        };
         for day in reader.days_with_entries().await? {
             if !within.contains(day) {
                 self.days_beyond += 1;
@@ -71,7 +80,7 @@ impl Comparison {
                 let net = reader.net_of_day(day).await?;
                 if net != Sums::default() {
                     self.days_not_in_documents.push(day);
-                    teller.not_in_documents(day, net);
+                    reporter.not_in_documents(day, net);
                 }
             }
         }
@@ -80,23 +89,31 @@ impl Comparison {
 
     /// Whether anything differs.
     pub fn differs(&self) -> bool {
-        let days =
-            [&self.days_different, &self.days_not_in_ledger, &self.days_not_in_documents, &self.days_not_compared];
+        let days = [
+            &self.days_different,
+            &self.days_not_in_ledger,
+            &self.days_not_in_documents,
+            &self.days_not_compared,
+        ];
         self.read.unreadable > 0 || days.iter().any(|days| !days.is_empty())
     }
 
     /// The failure of a comparison that found nothing to compare.
-    pub fn nothing_found(&self) -> Option<Failure> {
+    pub fn nothing_found(&self) -> Option<Error> {
         self.read.nothing_found()
     }
 
     /// Tells it.
-    pub fn tell(&self, output: Output) {
-        output.tell("compare_summary", self, self.text());
+    pub fn report(&self, output: Output) {
+        output.report("compare_summary", self, self.text());
     }
 
     fn text(&self) -> String {
-        let mut days = format!("{}: {} the same", self.read.period(), Grouped(self.days_same));
+        let mut days = format!(
+            "{}: {} the same",
+            self.read.period(),
+            Grouped(self.days_same)
+        );
         let mut lines = Vec::new();
         for (some, what) in [
             (&self.days_different, "different"),
@@ -106,15 +123,29 @@ impl Comparison {
         ] {
             days += &format!(", {} {what}", Grouped(some.len()));
             if !some.is_empty() {
-                lines.push(format!("{what}: {}", Stretch::list(&Stretch::of_days(some))));
+                lines.push(format!(
+                    "{what}: {}",
+                    DateRange::list(&DateRange::of_days(some))
+                ));
             }
         }
         if self.days_beyond > 0 {
             let days = counted(self.days_beyond, "day", "days");
-            lines.push(format!("not compared: {days} of the ledger before or after"));
+            lines.push(format!(
+                "not compared: {days} of the ledger before or after"
+            ));
         }
-        let verdict = if self.differs() { "the documents and the ledger differ" } else { "the same" };
+        let verdict = if self.differs() {
+            "the documents and the ledger differ"
+        } else {
+            "the same"
+        };
         let first = [self.read.line_of_documents(), days];
-        first.into_iter().chain(lines).chain([verdict.to_owned()]).collect::<Vec<_>>().join("\n")
+        first
+            .into_iter()
+            .chain(lines)
+            .chain([verdict.to_owned()])
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }

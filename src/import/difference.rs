@@ -11,7 +11,7 @@ use crate::aggregate::{Aggregation, DayDeltas, Overflow, PostedRow, Sums};
 use crate::apply::subtract_posted;
 use crate::config::Memory;
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::ledger::read::{Entry, Reader};
 
@@ -65,9 +65,24 @@ enum NotAdded {
 
 impl Parts {
     /// The documents of a day of which the ledger has these entries, the newest of all being `head`.
-    pub(super) fn new(day: Day, rule: Option<OnConflict>, entries: &[Entry], head: EntryId, memory: Memory) -> Self {
-        let posted_through = entries.iter().any(|entry| entry.delta_rows > 0).then_some(head);
-        Self { day, rule, posted_through, memory, next: Some(Uuid::nil()) }
+    pub(super) fn new(
+        day: Day,
+        rule: Option<OnConflict>,
+        entries: &[Entry],
+        head: EntryId,
+        memory: Memory,
+    ) -> Self {
+        let posted_through = entries
+            .iter()
+            .any(|entry| entry.delta_rows > 0)
+            .then_some(head);
+        Self {
+            day,
+            rule,
+            posted_through,
+            memory,
+            next: Some(Uuid::nil()),
+        }
     }
 
     /// Whether something is taken off.
@@ -80,26 +95,32 @@ impl Parts {
         &mut self,
         reader: &mut Reader,
         staging: &mut Staging,
-    ) -> Result<Option<DayDeltas>, Failure> {
-        let Some(from) = self.next else { return Ok(None) };
+    ) -> Result<Option<DayDeltas>, Error> {
+        let Some(from) = self.next else {
+            return Ok(None);
+        };
         let day = self.day;
         let mut aggregation = self.add_documents(staging, from).await?;
         if let Some(through) = self.posted_through {
             aggregation = subtract_posted(reader, day, through, aggregation).await?;
         }
         let finishing = tokio::task::spawn_blocking(move || aggregation.finish());
-        let finished = finishing.map_err(|error| adding_up(day).caused_by(error)).await?;
+        let finished = finishing
+            .map_err(|error| adding_up(day).caused_by(error))
+            .await?;
         let part = finished.map_err(|error| adding_up(day).caused_by(error))?;
         self.next = part.next;
         Ok(Some(part.deltas))
     }
 
     /// Adds the documents that count, from a recordset on.
-    async fn add_documents(&self, staging: &mut Staging, from: Uuid) -> Result<Aggregation, Failure> {
+    async fn add_documents(&self, staging: &mut Staging, from: Uuid) -> Result<Aggregation, Error> {
         let mut aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let add = |recordset_id, body: &str| {
-            let add_cell = |cell: PostedRow<'_>| aggregation.add_counted(cell).map_err(NotAdded::from);
-            document::for_each_cell(recordset_id, body, add_cell).map_err(|error| adding_up(self.day).caused_by(error))
+            let add_cell =
+                |cell: PostedRow<'_>| aggregation.add_counted(cell).map_err(NotAdded::from);
+            document::for_each_cell(recordset_id, body, add_cell)
+                .map_err(|error| adding_up(self.day).caused_by(error))
         };
         staging.bodies(self.day, self.rule, from, add).await?;
         Ok(aggregation)
@@ -108,7 +129,11 @@ impl Parts {
 
 impl Difference {
     /// Reads all parts.
-    pub(super) async fn find(mut parts: Parts, reader: &mut Reader, staging: &mut Staging) -> Result<Self, Failure> {
+    pub(super) async fn find(
+        mut parts: Parts,
+        reader: &mut Reader,
+        staging: &mut Staging,
+    ) -> Result<Self, Error> {
         let mut found = Self::default();
         while let Some(deltas) = parts.next(reader, staging).await? {
             let Sums { count, total } = deltas.sums();
@@ -116,12 +141,19 @@ impl Difference {
             found.total += total;
             found.cells += deltas.rows().len() as u64;
             // The rows of a recordset follow each other, and are all in one part.
-            for rows in deltas.rows().chunk_by(|a, b| a.cell.recordset_id == b.cell.recordset_id) {
+            for rows in deltas
+                .rows()
+                .chunk_by(|a, b| a.cell.recordset_id == b.cell.recordset_id)
+            {
                 found.recordsets += 1;
                 if found.differing.len() < NAMED {
-                    let sums =
-                        |of: fn(&crate::aggregate::DeltaRow) -> i64| rows.iter().map(|row| i128::from(of(row))).sum();
-                    let more = Sums { count: sums(|row| row.count), total: sums(|row| row.total) };
+                    let sums = |of: fn(&crate::aggregate::DeltaRow) -> i64| {
+                        rows.iter().map(|row| i128::from(of(row))).sum()
+                    };
+                    let more = Sums {
+                        count: sums(|row| row.count),
+                        total: sums(|row| row.total),
+                    };
                     found.differing.push(Differing {
                         recordset_id: rows[0].cell.recordset_id,
                         documents: more,
@@ -131,12 +163,22 @@ impl Difference {
             }
         }
         // Until here they hold what the documents have more.
-        let ids: Vec<Uuid> = found.differing.iter().map(|differing| differing.recordset_id).collect();
+        let ids: Vec<Uuid> = found
+            .differing
+            .iter()
+            .map(|differing| differing.recordset_id)
+            .collect();
         let documents = staging.sums_of(parts.day, parts.rule, &ids).await?;
         for differing in &mut found.differing {
-            let Sums { count, total } = documents.get(&differing.recordset_id).copied().unwrap_or_default();
+            let Sums { count, total } = documents
+                .get(&differing.recordset_id)
+                .copied()
+                .unwrap_or_default();
             let more = differing.documents;
-            differing.ledger = Sums { count: count - more.count, total: total - more.total };
+            differing.ledger = Sums {
+                count: count - more.count,
+                total: total - more.total,
+            };
             differing.documents = Sums { count, total };
         }
         Ok(found)
@@ -148,6 +190,8 @@ impl Difference {
     }
 }
 
-fn adding_up(day: Day) -> Failure {
-    Failure::failed(format!("adding up the documents of {day} failed, nothing was posted"))
+fn adding_up(day: Day) -> Error {
+    Error::failed(format!(
+        "adding up the documents of {day} failed, nothing was posted"
+    ))
 }

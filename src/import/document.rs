@@ -88,14 +88,26 @@ struct ReadCell<'a> {
 impl Document {
     fn new(day: Day, recordset_id: Uuid, mut cells: Vec<CellCounts>) -> Result<Self, Defect> {
         let lacks_numbers = cells.iter().any(|cell| cell.lacks_number);
-        cells.retain(|cell| cell.count != 0 || cell.total != 0 || cell.maps.iter().any(|map| !map.is_empty()));
+        cells.retain(|cell| {
+            cell.count != 0 || cell.total != 0 || cell.maps.iter().any(|map| !map.is_empty())
+        });
         cells.sort_by_key(|cell| (cell.record_type, cell.stat_type));
         let sum = |of: fn(&CellCounts) -> i64| cells.iter().map(of).try_fold(0, i64::checked_add);
         let (Some(count), Some(total)) = (sum(|cell| cell.count), sum(|cell| cell.total)) else {
             let message = "the sums of its cells exceed what a bigint holds".to_owned();
-            return Err(Defect { day: Some(day), message });
+            return Err(Defect {
+                day: Some(day),
+                message,
+            });
         };
-        Ok(Self { day, recordset_id, cells, lacks_numbers, count, total })
+        Ok(Self {
+            day,
+            recordset_id,
+            cells,
+            lacks_numbers,
+            count,
+            total,
+        })
     }
 
     /// All that it says of its recordset and day, in one form.
@@ -106,7 +118,11 @@ impl Document {
 
     /// So many terms, in all its cells.
     pub fn terms(&self) -> usize {
-        self.cells.iter().flat_map(|cell| &cell.maps).map(BTreeMap::len).sum()
+        self.cells
+            .iter()
+            .flat_map(|cell| &cell.maps)
+            .map(BTreeMap::len)
+            .sum()
     }
 
     /// Whether every cell has both its numbers, and its terms sum to its total.
@@ -130,10 +146,17 @@ pub fn for_each_cell<E: From<serde_json::Error>>(
     for cell in serde_json::from_str::<Vec<ReadCell<'_>>>(body)? {
         let record_type = RecordType::of(cell.record_type).ok_or_else(unknown)?;
         let stat_type = StatType::of(cell.stat_type).ok_or_else(unknown)?;
-        let (items, queries, geocodes) =
-            (map::read(cell.items.get())?, map::read(cell.queries.get())?, map::read(cell.geocodes.get())?);
+        let (items, queries, geocodes) = (
+            map::read(cell.items.get())?,
+            map::read(cell.queries.get())?,
+            map::read(cell.geocodes.get())?,
+        );
         take(PostedRow {
-            cell: Cell { recordset_id, record_type, stat_type },
+            cell: Cell {
+                recordset_id,
+                record_type,
+                stat_type,
+            },
             count: cell.count,
             total: cell.total,
             maps: [&items.0, &queries.0, &geocodes.0],
@@ -146,18 +169,33 @@ impl CellCounts {
     fn written(&self) -> WrittenCell<'_> {
         let [items, queries, geocodes] = &self.maps;
         let (record_type, stat_type) = (self.record_type.name(), self.stat_type.name());
-        WrittenCell { record_type, stat_type, count: self.count, total: self.total, items, queries, geocodes }
+        WrittenCell {
+            record_type,
+            stat_type,
+            count: self.count,
+            total: self.total,
+            items,
+            queries,
+            geocodes,
+        }
     }
 
     /// The control sums of a delta row.
     fn control_sums_hold(&self) -> bool {
-        let [items, queries, geocodes] =
-            self.maps.each_ref().map(|map| map.values().map(|n| i128::from(*n)).sum::<i128>());
+        let [items, queries, geocodes] = self
+            .maps
+            .each_ref()
+            .map(|map| map.values().map(|n| i128::from(*n)).sum::<i128>());
         let total = i128::from(self.total);
         let counts_items = self.stat_type.counts_items();
         geocodes == total
             && items == if counts_items { total } else { 0 }
-            && queries == if self.stat_type.counts_queries() { total } else { 0 }
+            && queries
+                == if self.stat_type.counts_queries() {
+                    total
+                } else {
+                    0
+                }
             && (!counts_items || self.total == self.count)
     }
 }
@@ -194,7 +232,8 @@ pub fn is_other_kind(kind: &str) -> bool {
 pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     let of_no_day = |message| Defect { day: None, message };
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let text = std::str::from_utf8(text).map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
+    let text = std::str::from_utf8(text)
+        .map_err(|error| of_no_day(format!("it is not UTF-8: {error}")))?;
     let outer = written(text).map_err(of_no_day)?;
     if outer.kind.as_deref().is_some_and(is_other_kind) {
         return Ok(None);
@@ -203,13 +242,23 @@ pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
         Some(source) => written(source.get()).map_err(of_no_day)?,
         None => outer,
     };
-    if document.records_count.is_some() && document.records.is_none() && document.mediarecords.is_none() {
+    if document.records_count.is_some()
+        && document.records.is_none()
+        && document.mediarecords.is_none()
+    {
         return Ok(None);
     }
     let day = read_day(document.harvest_date).map_err(of_no_day)?;
-    let of_day = |message| Defect { day: Some(day), message };
-    let recordset_id = document.recordset_id.ok_or_else(|| of_day("it has no recordset_id".to_owned()))?;
-    let recordset_id = read_text(recordset_id).and_then(|text| read_recordset(&text)).map_err(of_day)?;
+    let of_day = |message| Defect {
+        day: Some(day),
+        message,
+    };
+    let recordset_id = document
+        .recordset_id
+        .ok_or_else(|| of_day("it has no recordset_id".to_owned()))?;
+    let recordset_id = read_text(recordset_id)
+        .and_then(|text| read_recordset(&text))
+        .map_err(of_day)?;
     let cells = read_record_types(document.records, document.mediarecords).map_err(of_day)?;
     Document::new(day, recordset_id, cells).map(Some)
 }
@@ -223,22 +272,31 @@ pub fn read_member(day: Day, recordset: &str, text: &[u8]) -> Result<Document, D
         #[serde(borrow, default)]
         mediarecords: Option<&'a RawValue>,
     }
-    let defect = |message| Defect { day: Some(day), message };
-    if matches!(recordset, "recordset_id" | "harvest_date" | "_source" | "hits") {
+    let defect = |message| Defect {
+        day: Some(day),
+        message,
+    };
+    if matches!(
+        recordset,
+        "recordset_id" | "harvest_date" | "_source" | "hits"
+    ) {
         return Err(defect(
             "it is no aggregation object but a document, which says itself of which day it is: import it without --day"
                 .to_owned(),
         ));
     }
     let recordset_id = read_recordset(recordset).map_err(defect)?;
-    let text = std::str::from_utf8(text).map_err(|error| defect(format!("it is not UTF-8: {error}")))?;
-    let of_types: RecordTypes<'_> = object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
+    let text =
+        std::str::from_utf8(text).map_err(|error| defect(format!("it is not UTF-8: {error}")))?;
+    let of_types: RecordTypes<'_> =
+        object(text).map_err(|error| defect(format!("it cannot be read: {error}")))?;
     let cells = read_record_types(of_types.records, of_types.mediarecords).map_err(defect)?;
     Document::new(day, recordset_id, cells)
 }
 
 fn written(text: &str) -> Result<Written<'_>, String> {
-    object(text).map_err(|error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text)))
+    object(text)
+        .map_err(|error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text)))
 }
 
 /// Reads an object; an array, which would do as well for the parser, is none.
@@ -251,44 +309,69 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error>
 
 /// The day before the one that it was harvested on.
 fn read_day(harvest_date: Option<&RawValue>) -> Result<Day, String> {
-    let token = harvest_date
-        .ok_or("it has no harvest_date (an aggregation object of a whole day is imported with --day)".to_owned())?;
+    let token = harvest_date.ok_or(
+        "it has no harvest_date (an aggregation object of a whole day is imported with --day)"
+            .to_owned(),
+    )?;
     let text = read_text(token)?;
     // Elasticsearch takes a midnight for a date as well, and clients that serialise dates write them so.
-    let date = text.split_once('T').filter(|(_, time)| is_midnight(time)).map_or(text.as_str(), |(date, _)| date);
-    let harvested: Day = date.parse().map_err(|error| format!("harvest_date: {error}"))?;
+    let date = text
+        .split_once('T')
+        .filter(|(_, time)| is_midnight(time))
+        .map_or(text.as_str(), |(date, _)| date);
+    let harvested: Day = date
+        .parse()
+        .map_err(|error| format!("harvest_date: {error}"))?;
     Day::new(harvested.previous().date()).map_err(|error| format!("harvest_date: {error}"))
 }
 
 /// Whether a time of day in UTC is its start, however many digits say so.
 fn is_midnight(time: &str) -> bool {
-    let time = time.strip_suffix('Z').or_else(|| time.strip_suffix("+00:00")).unwrap_or(time);
-    time.strip_prefix("00:00:00").is_some_and(|fraction| fraction.chars().all(|c| matches!(c, '.' | '0')))
+    let time = time
+        .strip_suffix('Z')
+        .or_else(|| time.strip_suffix("+00:00"))
+        .unwrap_or(time);
+    time.strip_prefix("00:00:00")
+        .is_some_and(|fraction| fraction.chars().all(|c| matches!(c, '.' | '0')))
 }
 
 fn read_text(token: &RawValue) -> Result<String, String> {
-    serde_json::from_str(token.get()).map_err(|_| format!("{} is not a string", excerpt(token.get())))
+    serde_json::from_str(token.get())
+        .map_err(|_| format!("{} is not a string", excerpt(token.get())))
 }
 
 /// The forms that the counting rules take.
 fn read_recordset(text: &str) -> Result<Uuid, String> {
-    let id = matches!(text.len(), 32 | 36).then(|| Uuid::try_parse(text).ok()).flatten();
+    let id = matches!(text.len(), 32 | 36)
+        .then(|| Uuid::try_parse(text).ok())
+        .flatten();
     id.ok_or_else(|| format!("recordset id '{}' is not a UUID", excerpt(text)))
 }
 
-fn read_record_types(records: Option<&RawValue>, mediarecords: Option<&RawValue>) -> Result<Vec<CellCounts>, String> {
+fn read_record_types(
+    records: Option<&RawValue>,
+    mediarecords: Option<&RawValue>,
+) -> Result<Vec<CellCounts>, String> {
     if records.is_none() && mediarecords.is_none() {
         return Err("it has neither records nor mediarecords".to_owned());
     }
     let mut cells = Vec::new();
-    for (record_type, token) in [(RecordType::Records, records), (RecordType::Mediarecords, mediarecords)] {
+    for (record_type, token) in [
+        (RecordType::Records, records),
+        (RecordType::Mediarecords, mediarecords),
+    ] {
         let Some(token) = token else { continue };
         let name = record_type.name();
-        let Members(members) = serde_json::from_str(token.get()).map_err(|error| format!("{name}: {error}"))?;
+        let Members(members) =
+            serde_json::from_str(token.get()).map_err(|error| format!("{name}: {error}"))?;
         for (stat_type, token) in members {
             let what = format!("{name}.{}", excerpt(&stat_type));
-            let known = StatType::of(&stat_type).ok_or_else(|| format!("{what} is not a stat type"))?;
-            cells.push(read_cell(record_type, known, token).map_err(|message| format!("{what}: {message}"))?);
+            let known =
+                StatType::of(&stat_type).ok_or_else(|| format!("{what} is not a stat type"))?;
+            cells.push(
+                read_cell(record_type, known, token)
+                    .map_err(|message| format!("{what}: {message}"))?,
+            );
         }
     }
     Ok(cells)
@@ -308,7 +391,11 @@ struct WrittenCounts<'a> {
     geocodes: Option<&'a RawValue>,
 }
 
-fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> Result<CellCounts, String> {
+fn read_cell(
+    record_type: RecordType,
+    stat_type: StatType,
+    token: &RawValue,
+) -> Result<CellCounts, String> {
     let written: WrittenCounts<'_> = object(token.get()).map_err(|error| error.to_string())?;
     let number = |name, token: Option<&RawValue>| match token {
         Some(token) => read_number(token.get()).map_err(|message| format!("{name}: {message}")),
@@ -323,12 +410,24 @@ fn read_cell(record_type: RecordType, stat_type: StatType, token: &RawValue) -> 
     for (map, (dimension, token)) in maps.iter_mut().zip(lists) {
         // Days that were averaged by hand have no lists.
         if let Some(token) = token {
-            *map = dimension.read(token.get()).map_err(|message| format!("{}: {message}", dimension.name()))?;
+            *map = dimension
+                .read(token.get())
+                .map_err(|message| format!("{}: {message}", dimension.name()))?;
         }
     }
-    let (count, total) = (number("count", written.count)?, number("total", written.total)?);
+    let (count, total) = (
+        number("count", written.count)?,
+        number("total", written.total)?,
+    );
     let lacks_number = written.count.is_some() != written.total.is_some();
-    Ok(CellCounts { record_type, stat_type, count, total, lacks_number, maps })
+    Ok(CellCounts {
+        record_type,
+        stat_type,
+        count,
+        total,
+        lacks_number,
+        maps,
+    })
 }
 
 /// What a total is broken down by.
@@ -363,15 +462,22 @@ impl Dimension {
     fn read(self, token: &str) -> Result<Terms, String> {
         let mut terms = Terms::new();
         if token.starts_with('[') {
-            let listed: Vec<&RawValue> = serde_json::from_str(token).map_err(|error| error.to_string())?;
+            let listed: Vec<&RawValue> =
+                serde_json::from_str(token).map_err(|error| error.to_string())?;
             for token in listed {
-                let Listed { term, geo, count } = object(token.get()).map_err(|error| error.to_string())?;
+                let Listed { term, geo, count } =
+                    object(token.get()).map_err(|error| error.to_string())?;
                 let geo = geo.map(|geo| Cow::Borrowed(geo.get()));
-                let spelled = if self == Self::Geocodes { geo } else { term.map(Cow::Owned) };
+                let spelled = if self == Self::Geocodes {
+                    geo
+                } else {
+                    term.map(Cow::Owned)
+                };
                 self.put(&mut terms, spelled, count)?;
             }
         } else {
-            let Members(members) = serde_json::from_str(token).map_err(|error| error.to_string())?;
+            let Members(members) =
+                serde_json::from_str(token).map_err(|error| error.to_string())?;
             for (key, count) in members {
                 // The keys of an object are strings: where the old system had no query it wrote one of these.
                 let is_no_query = self == Self::Queries && matches!(key.as_str(), "null" | "None");
@@ -382,7 +488,12 @@ impl Dimension {
     }
 
     /// Puts a term with its number. The old system listed terms of 0, the ledger never does.
-    fn put(self, terms: &mut Terms, spelled: Option<Cow<'_, str>>, count: &RawValue) -> Result<(), String> {
+    fn put(
+        self,
+        terms: &mut Terms,
+        spelled: Option<Cow<'_, str>>,
+        count: &RawValue,
+    ) -> Result<(), String> {
         let n = read_number(count.get())?;
         if n == 0 {
             return Ok(());
@@ -392,9 +503,8 @@ impl Dimension {
             (Self::Items, None) => return Err("a record without an id".to_owned()),
             (Self::Items | Self::Queries, Some(term)) => term.into_owned(),
             (Self::Queries, None) => String::new(),
-            (Self::Geocodes, geo) => {
-                geocode::canonical(geo.as_deref().unwrap_or("null")).map_err(geocode::GeocodeDefect::message)?
-            }
+            (Self::Geocodes, geo) => geocode::canonical(geo.as_deref().unwrap_or("null"))
+                .map_err(geocode::GeocodeDefect::message)?,
         };
         check_term_of("a term", &term)?;
         match terms.get_mut(&term) {
@@ -403,7 +513,9 @@ impl Dimension {
             }
             // No query and the empty query were two terms in the old system, and are one in the ledger.
             Some(sum) if self == Self::Queries && (is_nothing || term.is_empty()) => {
-                *sum = sum.checked_add(n).ok_or("the sum of no query exceeds what a bigint holds")?;
+                *sum = sum
+                    .checked_add(n)
+                    .ok_or("the sum of no query exceeds what a bigint holds")?;
             }
             Some(_) => return Err(format!("'{}' is listed twice", excerpt(&term))),
         }
@@ -428,7 +540,10 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 let mut members = BTreeMap::<String, &RawValue>::new();
                 while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
                     if members.contains_key(&key) {
-                        return Err(A::Error::custom(format!("the key '{}' stands twice", excerpt(&key))));
+                        return Err(A::Error::custom(format!(
+                            "the key '{}' stands twice",
+                            excerpt(&key)
+                        )));
                     }
                     members.insert(key, value);
                 }

@@ -15,25 +15,35 @@ use super::document::{self, Defect, Document};
 use super::values::{Content, LONGEST, Piece, Shape, Values};
 use super::{Found, FoundAt};
 use crate::day::Day;
+use crate::error::Error;
 use crate::event::excerpt;
-use crate::failure::Failure;
 use crate::unpack::{self, Packing};
 
 /// Hands what a file holds to `take`, which says whether it wants more. With a day, the file is an aggregation object of it.
-pub(super) fn read(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> bool) -> Result<(), Failure> {
+pub(super) fn read(
+    path: &Path,
+    day: Option<Day>,
+    take: &mut dyn FnMut(FoundAt) -> bool,
+) -> Result<(), Error> {
     let done = match unpack::packing(path) {
         Ok(Packing::Zip) => read_archive(path, day, take),
-        Ok(_) => unpack::open(path).and_then(|text| read_text(&path.display().to_string(), text, day, take).map(drop)),
+        Ok(_) => unpack::open(path)
+            .and_then(|text| read_text(&path.display().to_string(), text, day, take).map(drop)),
         Err(error) => Err(error),
     };
-    done.map_err(|error| Failure::failed(format!("reading {} failed", path.display())).caused_by(error))
+    done.map_err(|error| {
+        Error::failed(format!("reading {} failed", path.display())).caused_by(error)
+    })
 }
 
 /// The SHA-256 of a file, in hexadecimal. What can be read only once is refused.
-pub(super) fn digest(path: &Path) -> Result<String, Failure> {
-    let unreadable = || Failure::usage(format!("{} cannot be read", path.display()));
+pub(super) fn digest(path: &Path) -> Result<String, Error> {
+    let unreadable = || Error::usage(format!("{} cannot be read", path.display()));
     let mut file = File::open(path).map_err(|error| unreadable().caused_by(error))?;
-    let is_file = file.metadata().map_err(|error| unreadable().caused_by(error))?.is_file();
+    let is_file = file
+        .metadata()
+        .map_err(|error| unreadable().caused_by(error))?
+        .is_file();
     if !is_file {
         return Err(unreadable()
             .caused_by("it is no file")
@@ -51,9 +61,19 @@ fn read_text(
     day: Option<Day>,
     take: &mut dyn FnMut(FoundAt) -> bool,
 ) -> io::Result<bool> {
-    let shape = if day.is_some() { Shape::Members } else { Shape::Documents };
+    let shape = if day.is_some() {
+        Shape::Members
+    } else {
+        Shape::Documents
+    };
     let mut values = Values::new(text, shape)?;
-    while let Some(Piece { line, column, key, content }) = values.next()? {
+    while let Some(Piece {
+        line,
+        column,
+        key,
+        content,
+    }) = values.next()?
+    {
         let unreadable = |message| Found::Unreadable(Defect { day, message });
         let found = match content {
             Content::Whole(text) => of_document(match day {
@@ -62,9 +82,16 @@ fn read_text(
             }),
             Content::TooLong => unreadable(too_long(day)),
             Content::Broken { start, why } => {
-                let kind = if day.is_some() { "an aggregation object" } else { "JSON" };
+                let kind = if day.is_some() {
+                    "an aggregation object"
+                } else {
+                    "JSON"
+                };
                 let start = String::from_utf8_lossy(start);
-                unreadable(format!("it is not {kind} ({why}): it starts '{}'", excerpt(&start)))
+                unreadable(format!(
+                    "it is not {kind} ({why}): it starts '{}'",
+                    excerpt(&start)
+                ))
             }
             Content::Incomplete(what) => unreadable(what),
         };
@@ -90,16 +117,29 @@ fn of_document(read: Result<Option<Document>, Defect>) -> Found {
 }
 
 fn too_long(day: Option<Day>) -> String {
-    let way_out = if day.is_none() { " (an aggregation object of a whole day is imported with --day)" } else { "" };
-    format!("it is longer than {} MiB{way_out}", LONGEST >> 20)
+    let remedy = if day.is_none() {
+        " (an aggregation object of a whole day is imported with --day)"
+    } else {
+        ""
+    };
+    format!("it is longer than {} MiB{remedy}", LONGEST >> 20)
 }
 
 /// What an archive holds: members `…/search/RECORDSET/DATE.json.gz` are daily documents of the old backup, whose other
 /// kinds are counted; of the others those that look like JSON are read as files are.
-fn read_archive(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> bool) -> io::Result<()> {
-    let mut archive = ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
+fn read_archive(
+    path: &Path,
+    day: Option<Day>,
+    take: &mut dyn FnMut(FoundAt) -> bool,
+) -> io::Result<()> {
+    let mut archive =
+        ZipArchive::new(BufReader::new(File::open(path)?)).map_err(io::Error::other)?;
     for index in 0..archive.len() {
-        let name = archive.name_for_index(index).and_then(Result::ok).map(Cow::into_owned).unwrap_or_default();
+        let name = archive
+            .name_for_index(index)
+            .and_then(Result::ok)
+            .map(Cow::into_owned)
+            .unwrap_or_default();
         if name.ends_with('/') {
             continue;
         }
@@ -110,7 +150,10 @@ fn read_archive(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> 
             Some(named) if named.kind == "search" && day.is_none() => {
                 named.checked(match member(&mut archive, index) {
                     Ok(Some(text)) => of_document(document::read(&text)),
-                    Ok(None) => Found::Unreadable(Defect { day: None, message: too_long(None) }),
+                    Ok(None) => Found::Unreadable(Defect {
+                        day: None,
+                        message: too_long(None),
+                    }),
                     // One member that is damaged does not keep the others back.
                     Err(error) => Found::Unreadable(damaged(None, &error)),
                 })
@@ -130,7 +173,10 @@ fn read_archive(path: &Path, day: Option<Day>, take: &mut dyn FnMut(FoundAt) -> 
 }
 
 fn damaged(day: Option<Day>, error: &io::Error) -> Defect {
-    Defect { day, message: format!("it cannot be unpacked: {error}") }
+    Defect {
+        day,
+        message: format!("it cannot be unpacked: {error}"),
+    }
 }
 
 /// Reads a member as a file is read; none if it does not look like JSON.
@@ -143,7 +189,9 @@ fn read_member(
 ) -> io::Result<Option<bool>> {
     let member = archive.by_index(index).map_err(io::Error::other)?;
     let mut text = unpack::unpacked(BufReader::new(member))?;
-    let is_blank = |byte: &&u8| byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0);
+    let is_blank = |byte: &&u8| {
+        byte.is_ascii_whitespace() || matches!(byte, 0xef | 0xbb | 0xbf | 0xfe | 0xff | 0)
+    };
     match text.fill_buf()?.iter().find(|byte| !is_blank(byte)) {
         Some(b'{' | b'[') => read_text(place, text, day, take).map(Some),
         _ => Ok(None),
@@ -154,7 +202,9 @@ fn read_member(
 fn member(archive: &mut ZipArchive<BufReader<File>>, index: usize) -> io::Result<Option<Vec<u8>>> {
     let member = archive.by_index(index).map_err(io::Error::other)?;
     let mut text = Vec::new();
-    unpack::unpacked(BufReader::new(member))?.take(LONGEST as u64 + 1).read_to_end(&mut text)?;
+    unpack::unpacked(BufReader::new(member))?
+        .take(LONGEST as u64 + 1)
+        .read_to_end(&mut text)?;
     Ok((text.len() <= LONGEST).then_some(text))
 }
 
@@ -170,8 +220,15 @@ impl<'a> MemberName<'a> {
     fn of(name: &'a str) -> Option<Self> {
         let mut parts = name.rsplit('/');
         let (file, recordset, kind) = (parts.next()?, parts.next()?, parts.next()?);
-        let harvest_date = file.strip_suffix(".gz").unwrap_or(file).strip_suffix(".json")?;
-        Some(Self { kind, recordset, harvest_date })
+        let harvest_date = file
+            .strip_suffix(".gz")
+            .unwrap_or(file)
+            .strip_suffix(".json")?;
+        Some(Self {
+            kind,
+            recordset,
+            harvest_date,
+        })
     }
 
     fn day(&self) -> Option<Day> {
@@ -182,14 +239,23 @@ impl<'a> MemberName<'a> {
     fn checked(&self, found: Found) -> Found {
         match found {
             Found::Document(document)
-                if self.recordset.parse() != Ok(document.recordset_id) || self.day() != Some(document.day) =>
+                if self.recordset.parse() != Ok(document.recordset_id)
+                    || self.day() != Some(document.day) =>
             {
-                let Document { day, recordset_id, .. } = document;
+                let Document {
+                    day, recordset_id, ..
+                } = document;
                 let holds = format!("recordset {recordset_id}, harvest_date {}", day.next());
                 let message = format!("its name does not fit what it holds: {holds}");
-                Found::Unreadable(Defect { day: Some(day), message })
+                Found::Unreadable(Defect {
+                    day: Some(day),
+                    message,
+                })
             }
-            Found::Unreadable(defect) => Found::Unreadable(Defect { day: defect.day.or(self.day()), ..defect }),
+            Found::Unreadable(defect) => Found::Unreadable(Defect {
+                day: defect.day.or(self.day()),
+                ..defect
+            }),
             found => found,
         }
     }

@@ -15,7 +15,7 @@ use super::{Found, FoundAt};
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// How long the cluster keeps the state that is read, from one page to the next.
 const KEEP_ALIVE: &str = "5m";
@@ -90,9 +90,13 @@ impl OldIndex {
     /// The index that an address ends with; the options say how its cluster is reached.
     ///
     /// It is looked at before it is opened, for it may be misspelt, and an old cluster makes an index of whatever it is sent.
-    pub(super) async fn open(address: &SecretString, days: Bounds, options: ClientOptions) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        address: &SecretString,
+        days: Bounds,
+        options: ClientOptions,
+    ) -> Result<Self, Error> {
         let unreadable = || {
-            Failure::usage("the address of --from-index cannot be read")
+            Error::usage("the address of --from-index cannot be read")
                 .hint("write it as http://USER:PASSWORD@HOST:9200/INDEX")
         };
         let mut url = Url::parse(address.expose_secret()).map_err(|_| unreadable())?;
@@ -102,13 +106,29 @@ impl OldIndex {
             return Err(unreadable());
         }
         url.set_path(before);
-        let options = ClientOptions { addresses: String::from(url).into(), ..options };
+        let options = ClientOptions {
+            addresses: String::from(url).into(),
+            ..options
+        };
         let client = Client::new(&options)?.for_documents();
-        let bound = |bound: &str, day: Option<Day>| day.map(|day| (bound.to_owned(), json!(day.next())));
-        let bounds: serde_json::Map<_, _> = bound("gte", days.from).into_iter().chain(bound("lte", days.to)).collect();
-        let query =
-            if bounds.is_empty() { json!({ "match_all": {} }) } else { json!({ "range": { "harvest_date": bounds } }) };
-        let mut opened = Self { client, index: index.to_owned(), query, cursor: Cursor::Beginning, page: PAGE };
+        let bound =
+            |bound: &str, day: Option<Day>| day.map(|day| (bound.to_owned(), json!(day.next())));
+        let bounds: serde_json::Map<_, _> = bound("gte", days.from)
+            .into_iter()
+            .chain(bound("lte", days.to))
+            .collect();
+        let query = if bounds.is_empty() {
+            json!({ "match_all": {} })
+        } else {
+            json!({ "range": { "harvest_date": bounds } })
+        };
+        let mut opened = Self {
+            client,
+            index: index.to_owned(),
+            query,
+            cursor: Cursor::Beginning,
+            page: PAGE,
+        };
         let what = format!("looking at {}", opened.name());
         opened.check_mapping(&what).await?;
         opened.check_count(&what).await?;
@@ -121,10 +141,12 @@ impl OldIndex {
     }
 
     /// Refuses what is not there, and what no collector has written.
-    async fn check_mapping(&self, what: &str) -> Result<(), Failure> {
+    async fn check_mapping(&self, what: &str) -> Result<(), Error> {
         let answer = self.get(&format!("/{}/_mapping", self.index), what).await?;
         if answer.status == 403 {
-            tracing::debug!("the mapping of the old index is not known: the user lacks view_index_metadata");
+            tracing::debug!(
+                "the mapping of the old index is not known: the user lacks view_index_metadata"
+            );
             return Ok(());
         }
         if !answer.is_success() {
@@ -132,15 +154,24 @@ impl OldIndex {
         }
         let indices: Map<String, Value> = answer.read(what)?;
         if indices.is_empty() {
-            return Err(Failure::failed(format!("{what}: no index of that name is there")).hint(WAY_OUT));
+            return Err(
+                Error::failed(format!("{what}: no index of that name is there")).hint(WAY_OUT),
+            );
         }
-        let fields: BTreeSet<&str> = indices.values().flat_map(|index| fields_of(&index["mappings"])).collect();
+        let fields: BTreeSet<&str> = indices
+            .values()
+            .flat_map(|index| fields_of(&index["mappings"]))
+            .collect();
         if NEEDED.iter().all(|field| fields.contains(field)) {
             return Ok(());
         }
         let has: Vec<&str> = fields.into_iter().take(10).collect();
-        let has = if has.is_empty() { "no fields at all".to_owned() } else { format!("the fields {}", has.join(", ")) };
-        Err(Failure::failed(format!(
+        let has = if has.is_empty() {
+            "no fields at all".to_owned()
+        } else {
+            format!("the fields {}", has.join(", "))
+        };
+        Err(Error::failed(format!(
             "{what}: it holds no documents of the old system, which have {}: it has {has}",
             NEEDED.join(" and ")
         ))
@@ -148,7 +179,7 @@ impl OldIndex {
     }
 
     /// Refuses an index without documents of the days that are asked for.
-    async fn check_count(&self, what: &str) -> Result<(), Failure> {
+    async fn check_count(&self, what: &str) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Count {
             count: u64,
@@ -156,31 +187,56 @@ impl OldIndex {
         let body = json!({ "query": self.query });
         // Every version takes this for a question, whether the index is there or not.
         let path = format!("/{}/_count", self.index);
-        let answer = self.client.send(Method::Post, &path, Some(&body)).await.map_err(|error| error.during(what))?;
+        let answer = self
+            .client
+            .send(Method::Post, &path, Some(&body))
+            .await
+            .map_err(|error| error.during(what))?;
         if !answer.is_success() {
             return Err(refused(&answer, what));
         }
         let Count { count } = answer.read(what)?;
         if count > 0 {
-            tracing::info!(documents = count, index = self.index, "reading the old index");
+            tracing::info!(
+                documents = count,
+                index = self.index,
+                "reading the old index"
+            );
             return Ok(());
         }
         let looked_for = match self.query.get("range") {
             Some(range) => format!("documents with {range}"),
             None => "documents".to_owned(),
         };
-        Err(Failure::failed(format!("{what}: nothing to import was found: it holds no {looked_for}")).hint(WAY_OUT))
+        Err(Error::failed(format!(
+            "{what}: nothing to import was found: it holds no {looked_for}"
+        ))
+        .hint(WAY_OUT))
     }
 
     /// Whether every node knows points in time. An older one would take the request for one as a document, and store it.
-    async fn has_points_in_time(&self, what: &str) -> Result<bool, Failure> {
+    async fn has_points_in_time(&self, what: &str) -> Result<bool, Error> {
         const SINCE: (u32, u32) = (7, 10);
         let answer = self.get("/", what).await?;
-        let found: Value = if answer.is_success() { answer.read(what)? } else { Value::Null };
-        let mut versions: Vec<String> = found["version"]["number"].as_str().map(str::to_owned).into_iter().collect();
+        let found: Value = if answer.is_success() {
+            answer.read(what)?
+        } else {
+            Value::Null
+        };
+        let mut versions: Vec<String> = found["version"]["number"]
+            .as_str()
+            .map(str::to_owned)
+            .into_iter()
+            .collect();
         if versions.is_empty() {
-            let answer = self.get("/_nodes?filter_path=nodes.*.version", what).await?;
-            let found: Value = if answer.is_success() { answer.read(what)? } else { Value::Null };
+            let answer = self
+                .get("/_nodes?filter_path=nodes.*.version", what)
+                .await?;
+            let found: Value = if answer.is_success() {
+                answer.read(what)?
+            } else {
+                Value::Null
+            };
             let nodes = found["nodes"].as_object().into_iter().flat_map(Map::values);
             versions.extend(nodes.filter_map(|node| node["version"].as_str().map(str::to_owned)));
         }
@@ -195,10 +251,18 @@ impl OldIndex {
     }
 
     /// Asks for something that only reads.
-    async fn get(&self, path: &str, what: &str) -> Result<Answer, Failure> {
-        let answer = self.client.send(Method::Get, path, None).await.map_err(|error| error.during(what))?;
+    async fn get(&self, path: &str, what: &str) -> Result<Answer, Error> {
+        let answer = self
+            .client
+            .send(Method::Get, path, None)
+            .await
+            .map_err(|error| error.during(what))?;
         // Without a login nothing else will be answered either.
-        if answer.status == 401 { Err(refused(&answer, what)) } else { Ok(answer) }
+        if answer.status == 401 {
+            Err(refused(&answer, what))
+        } else {
+            Ok(answer)
+        }
     }
 
     /// What it is, in words, without the password.
@@ -207,7 +271,7 @@ impl OldIndex {
     }
 
     /// Reads on.
-    pub(super) async fn next_page(&mut self) -> Result<Page, Failure> {
+    pub(super) async fn next_page(&mut self) -> Result<Page, Error> {
         let what = format!("reading {}", self.name());
         let answer = self.search(&what).await?;
         let bytes = answer.body.len();
@@ -215,16 +279,24 @@ impl OldIndex {
         // What a shard keeps back would be missing in silence.
         let shards = answer.shards.silent();
         if answer.timed_out || shards > 0 {
-            return Err(Failure::failed(format!("{what}: {shards} shards gave no answer"))
+            return Err(Error::failed(format!("{what}: {shards} shards gave no answer"))
                 .hint("run the command again when the old index is whole: days that are imported are passed over"));
         }
         let hits = answer.hits.hits;
         self.cursor = match (answer.pit_id, answer.scroll_id) {
-            (Some(id), _) => Cursor::PointInTime { id, after: hits.last().map(|hit| hit.sort.clone()) },
+            (Some(id), _) => Cursor::PointInTime {
+                id,
+                after: hits.last().map(|hit| hit.sort.clone()),
+            },
             (None, Some(id)) => Cursor::Scroll { id },
-            (None, None) => return Err(Failure::failed(format!("{what}: the answer has no cursor to go on with"))),
+            (None, None) => {
+                return Err(Error::failed(format!(
+                    "{what}: the answer has no cursor to go on with"
+                )));
+            }
         };
-        self.page = (self.page * PAGE_BYTES / bytes.max(1)).clamp(1, (2 * self.page).min(MOST_A_PAGE));
+        self.page =
+            (self.page * PAGE_BYTES / bytes.max(1)).clamp(1, (2 * self.page).min(MOST_A_PAGE));
         let mut reached = None;
         let found: Vec<FoundAt> = hits.iter().map(|hit| found_at(hit, &mut reached)).collect();
         if found.is_empty() {
@@ -235,13 +307,17 @@ impl OldIndex {
     }
 
     /// Opens a point in time; none where the cluster has no such thing.
-    async fn open_point_in_time(&self, what: &str) -> Result<Option<String>, Failure> {
+    async fn open_point_in_time(&self, what: &str) -> Result<Option<String>, Error> {
         #[derive(Deserialize)]
         struct Opened {
             id: String,
         }
         let path = format!("/{}/_pit?keep_alive={KEEP_ALIVE}", self.index);
-        let answer = self.client.send(Method::Post, &path, None).await.map_err(|error| error.during(what))?;
+        let answer = self
+            .client
+            .send(Method::Post, &path, None)
+            .await
+            .map_err(|error| error.during(what))?;
         match answer.status {
             // What calls itself a version that has them need not have them.
             400 | 404 | 405 => Ok(None),
@@ -250,14 +326,17 @@ impl OldIndex {
         }
     }
 
-    async fn search(&self, what: &str) -> Result<Answer, Failure> {
+    async fn search(&self, what: &str) -> Result<Answer, Error> {
         let by_day = json!({ "harvest_date": { "order": "asc", "unmapped_type": "date" } });
         let (path, body) = match &self.cursor {
             Cursor::Beginning => {
                 let body = json!({ "size": self.page, "query": self.query, "sort": [by_day] });
                 (format!("/{}/_search?scroll={KEEP_ALIVE}", self.index), body)
             }
-            Cursor::Scroll { id } => ("/_search/scroll".to_owned(), json!({ "scroll": KEEP_ALIVE, "scroll_id": id })),
+            Cursor::Scroll { id } => (
+                "/_search/scroll".to_owned(),
+                json!({ "scroll": KEEP_ALIVE, "scroll_id": id }),
+            ),
             Cursor::PointInTime { id, after } => {
                 let mut body = json!({
                     "size": self.page, "query": self.query, "track_total_hits": false,
@@ -275,7 +354,11 @@ impl OldIndex {
             _ => self.client.send(Method::Post, &path, Some(&body)).await,
         };
         let answer = answer.map_err(|error| error.during(what))?;
-        if answer.is_success() { Ok(answer) } else { Err(refused(&answer, what)) }
+        if answer.is_success() {
+            Ok(answer)
+        } else {
+            Err(refused(&answer, what))
+        }
     }
 
     /// Lets the cluster forget the state that was read; it does so by itself after a while.
@@ -297,7 +380,11 @@ fn fields_of(mapping: &Value) -> Vec<&str> {
         return fields.keys().map(String::as_str).collect();
     }
     let types = mapping.as_object().into_iter().flat_map(Map::values);
-    types.filter_map(|of| of["properties"].as_object()).flat_map(Map::keys).map(String::as_str).collect()
+    types
+        .filter_map(|of| of["properties"].as_object())
+        .flat_map(Map::keys)
+        .map(String::as_str)
+        .collect()
 }
 
 fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
@@ -305,7 +392,10 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
     let read = match &hit.source {
         _ if hit.kind.as_deref().is_some_and(document::is_other_kind) => Ok(None),
         Some(source) => document::read(source.get().as_bytes()),
-        None => Err(Defect { day: None, message: "the index keeps no _source of it".to_owned() }),
+        None => Err(Defect {
+            day: None,
+            message: "the index keeps no _source of it".to_owned(),
+        }),
     };
     let found = match read {
         Ok(Some(document)) => {
@@ -318,10 +408,13 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
     FoundAt { place, found }
 }
 
-const WAY_OUT: &str =
-    "check the address of --from-index, then run the command again: days that are imported are passed over";
+const WAY_OUT: &str = "check the address of --from-index, then run the command again: days that are imported are passed over";
 
-fn refused(answer: &Answer, what: &str) -> Failure {
-    let failure = answer.failure(what);
-    if failure.way_out().is_some() { failure } else { failure.hint(WAY_OUT) }
+fn refused(answer: &Answer, what: &str) -> Error {
+    let error = answer.error(what);
+    if error.hint_text().is_some() {
+        error
+    } else {
+        error.hint(WAY_OUT)
+    }
 }

@@ -11,8 +11,8 @@ pub mod document;
 mod file;
 mod index;
 mod post;
+mod report;
 mod staging;
-mod tell;
 mod values;
 mod verdict;
 
@@ -26,24 +26,24 @@ use difference::{Difference, Parts};
 use document::{Defect, Document};
 use index::OldIndex;
 use post::ToPost;
+use report::ImportReporter;
 use secrecy::SecretString;
 use staging::{StagedDay, Staging};
-use tell::Teller;
 use verdict::{Candidate, Holders, Standing, Verdict, judge};
 
 use crate::clock;
 use crate::config::Memory;
 use crate::day::{Bounds, Day};
 use crate::elastic::ClientOptions;
-use crate::event::source::Source;
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
 use crate::output::Output;
+use crate::source::Source;
 
 pub use comparison::Comparison;
-pub use tell::Summary;
+pub use report::Summary;
 pub use verdict::{OnConflict, Rules};
 
 /// Where the documents come from.
@@ -104,7 +104,7 @@ pub struct Import<'a> {
     rules: Rules,
     memory: Memory,
     task: Task<'a>,
-    teller: Teller,
+    reporter: ImportReporter,
     /// What the documents come from, by number.
     inputs: Vec<String>,
     /// How many documents of a day cannot be read.
@@ -123,7 +123,7 @@ impl<'a> Import<'a> {
         task: Task<'a>,
         memory: Memory,
         output: Output,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, Error> {
         Ok(Self {
             ledger,
             reader: Reader::open(ledger, "daybook reading").await?,
@@ -133,7 +133,7 @@ impl<'a> Import<'a> {
             rules,
             memory,
             task,
-            teller: Teller::new(output),
+            reporter: ImportReporter::new(output),
             inputs: Vec::new(),
             unreadable: BTreeMap::new(),
             settled: None,
@@ -143,12 +143,14 @@ impl<'a> Import<'a> {
     }
 
     /// Looks at the source as well. It may be gone for good: that does not keep the old documents from the ledger.
-    pub fn look_at(&mut self, source: Result<Source, Failure>) {
-        self.source = source.map_err(|failure| self.summary.source_not_looked_at = Some(failure.message())).ok();
+    pub fn look_at(&mut self, source: Result<Source, Error>) {
+        self.source = source
+            .map_err(|error| self.summary.source_not_looked_at = Some(error.message()))
+            .ok();
     }
 
     /// Reads all documents and posts each day that may be, or says what it would do.
-    pub async fn import(mut self, origin: Origin) -> Result<Summary, Failure> {
+    pub async fn import(mut self, origin: Origin) -> Result<Summary, Error> {
         self.read(origin).await?;
         if let Some(source) = self.source {
             source.close().await;
@@ -157,16 +159,18 @@ impl<'a> Import<'a> {
     }
 
     /// Reads all documents and compares each day with the ledger, then looks for those that the ledger alone has.
-    pub async fn compare(mut self, origin: Origin) -> Result<Comparison, Failure> {
+    pub async fn compare(mut self, origin: Origin) -> Result<Comparison, Error> {
         self.read(origin).await?;
         let mut comparison = self.comparison;
         comparison.read = self.summary.read;
-        comparison.find_extra(&mut self.reader, self.days, &mut self.teller).await?;
+        comparison
+            .find_extra(&mut self.reader, self.days, &mut self.reporter)
+            .await?;
         Ok(comparison)
     }
 
     /// Reads all documents, and deals with each day as soon as it is complete.
-    async fn read(&mut self, origin: Origin) -> Result<(), Failure> {
+    async fn read(&mut self, origin: Origin) -> Result<(), Error> {
         match origin {
             Origin::Files { paths, day } => {
                 for path in paths {
@@ -190,18 +194,22 @@ impl<'a> Import<'a> {
                 }
             }
         }
-        self.teller.tell_rest();
+        self.reporter.tell_rest();
         self.summary.read.inputs.clone_from(&self.inputs);
         Ok(())
     }
 
     /// Reads a file on a thread of its own.
-    async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Failure> {
+    async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Error> {
         const BATCHES_IN_FLIGHT: usize = 2;
-        let broken_off = |error| Failure::failed("reading a file was broken off").caused_by(error);
+        let broken_off = |error| Error::failed("reading a file was broken off").caused_by(error);
         let digesting = path.clone();
-        let digest = tokio::task::spawn_blocking(move || file::digest(&digesting)).await.map_err(broken_off)??;
-        let name = path.file_name().map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
+        let digest = tokio::task::spawn_blocking(move || file::digest(&digesting))
+            .await
+            .map_err(broken_off)??;
+        let name = path
+            .file_name()
+            .map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
         self.inputs.push(format!("{name} (sha256 {digest})"));
         let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let reading = tokio::task::spawn_blocking(move || send_found(&path, day, &sender));
@@ -212,24 +220,28 @@ impl<'a> Import<'a> {
     }
 
     /// Puts documents where they wait, and tells of those that cannot be read.
-    async fn take(&mut self, batch: Vec<FoundAt>) -> Result<(), Failure> {
+    async fn take(&mut self, batch: Vec<FoundAt>) -> Result<(), Error> {
         let input = i32::try_from(self.inputs.len().saturating_sub(1)).unwrap_or(i32::MAX);
         for FoundAt { place, found } in batch {
             match found {
-                Found::Document(document) if !self.wants(document.day) => self.summary.read.left_out += 1,
+                Found::Document(document) if !self.wants(document.day) => {
+                    self.summary.read.left_out += 1
+                }
                 Found::Document(document) => {
                     self.check_order(document.day, &place)?;
                     self.summary.read.documents += 1;
                     self.staging.add(input, &place, &document).await?;
                 }
-                Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => self.summary.read.left_out += 1,
+                Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => {
+                    self.summary.read.left_out += 1
+                }
                 Found::Unreadable(defect) => {
                     if let Some(day) = defect.day {
                         self.check_order(day, &place)?;
                         *self.unreadable.entry(day).or_default() += 1;
                     }
                     self.summary.read.unreadable += 1;
-                    self.teller.unreadable(&place, &defect);
+                    self.reporter.unreadable(&place, &defect);
                 }
                 Found::OtherKind => self.summary.read.of_other_kinds += 1,
             }
@@ -242,31 +254,34 @@ impl<'a> Import<'a> {
     }
 
     /// An index that does not keep the order of days would have days posted that are not complete.
-    fn check_order(&self, day: Day, place: &str) -> Result<(), Failure> {
+    fn check_order(&self, day: Day, place: &str) -> Result<(), Error> {
         if self.settled.is_none_or(|settled| settled < day) {
             return Ok(());
         }
-        Err(Failure::failed(format!(
+        Err(Error::failed(format!(
             "{place} is of {day}, but comes after days that are later: the index is out of order"
         ))
         .hint("its harvest_date must be mapped as a date; write its documents to a file, one a line, and import that"))
     }
 
     /// Does with each day before another what is to be done with it. One that is refused does not stop the others.
-    async fn settle(&mut self, before: Option<Day>) -> Result<(), Failure> {
+    async fn settle(&mut self, before: Option<Day>) -> Result<(), Error> {
         self.staging.flush().await?;
         let mut days = BTreeSet::from_iter(self.staging.days(self.settled, before).await?);
         let is_due = |day: &&Day| {
-            self.settled.is_none_or(|settled| settled < **day) && before.is_none_or(|before| **day < before)
+            self.settled.is_none_or(|settled| settled < **day)
+                && before.is_none_or(|before| **day < before)
         };
         days.extend(self.unreadable.keys().filter(is_due));
         for day in days {
             let staged = self.staging.day(day, self.rules.on_conflict).await?;
             self.summary.read.add_day(day, &staged);
             if staged.contradicting > 0 {
-                let teller = &mut self.teller;
-                self.staging.conflicts(day, |conflict| teller.conflict(conflict)).await?;
-                self.teller.more_conflicts(day);
+                let reporter = &mut self.reporter;
+                self.staging
+                    .conflicts(day, |conflict| reporter.conflict(conflict))
+                    .await?;
+                self.reporter.more_conflicts(day);
             }
             if matches!(self.task, Task::Compare) {
                 self.compare_day(day, &staged).await?;
@@ -274,12 +289,12 @@ impl<'a> Import<'a> {
                 match self.settle_day(day, &staged).await {
                     Ok(outcome) => {
                         self.summary.add_outcome(&staged, &outcome);
-                        self.teller.day(day, &staged, &outcome);
+                        self.reporter.day(day, &staged, &outcome);
                     }
-                    Err(failure) if failure.exit() != Exit::Failed => return Err(failure),
-                    Err(failure) => {
+                    Err(error) if error.exit() != Exit::Failed => return Err(error),
+                    Err(error) => {
                         self.summary.days_refused.push(day);
-                        self.teller.refused(day, &staged, &failure);
+                        self.reporter.refused(day, &staged, &error);
                     }
                 }
             }
@@ -298,10 +313,10 @@ impl<'a> Import<'a> {
         }
     }
 
-    async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<tell::Outcome, Failure> {
+    async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<report::Outcome, Error> {
         let candidate = self.candidate(day, staged);
-        if let Some((what, way_out)) = verdict::unusable(candidate, self.rules) {
-            return Err(Failure::failed(format!("{day} is refused: {what}")).hint(way_out));
+        if let Some((what, remedy)) = verdict::unusable(candidate, self.rules) {
+            return Err(Error::failed(format!("{day} is refused: {what}")).hint(remedy));
         }
         // All that is decided below is decided as of this entry: the posting is refused if another came in between.
         let head = self.reader.head().await?;
@@ -313,7 +328,9 @@ impl<'a> Import<'a> {
             today: self.ledger.zone.day_of(clock::now()),
         };
         let holders = match judge(candidate, standing)? {
-            Verdict::AlreadyImported { entry_id } => return Ok(tell::Outcome::AlreadyImported { entry_id }),
+            Verdict::AlreadyImported { entry_id } => {
+                return Ok(report::Outcome::AlreadyImported { entry_id });
+            }
             Verdict::Compare(holders) => Some(holders),
             Verdict::Post => None,
         };
@@ -322,34 +339,62 @@ impl<'a> Import<'a> {
             let parts = Parts::new(day, rule, &entries, head, self.memory);
             let difference = Difference::find(parts, &mut self.reader, &mut self.staging).await?;
             match holders {
-                Some(Holders { ledger: Some(_), .. }) if difference.is_none() => return Ok(tell::Outcome::Equal),
+                Some(Holders {
+                    ledger: Some(_), ..
+                }) if difference.is_none() => return Ok(report::Outcome::Equal),
                 Some(holders) if !self.rules.replace => {
                     if holders.ledger.is_some() {
-                        self.teller.difference(day, &difference);
+                        self.reporter.difference(day, &difference);
                     }
                     return Err(holders.refusal(day, staged.sums));
                 }
-                Some(_) => self.teller.difference(day, &difference),
+                Some(_) => self.reporter.difference(day, &difference),
                 None => {}
             }
-            let Difference { cells, count, total, .. } = difference;
-            return Ok(tell::Outcome::WouldPost { cells, count_difference: count, total_difference: total });
+            let Difference {
+                cells,
+                count,
+                total,
+                ..
+            } = difference;
+            return Ok(report::Outcome::WouldPost {
+                cells,
+                count_difference: count,
+                total_difference: total,
+            });
         }
         let Task::Post(run) = &mut self.task else {
-            return Err(Failure::failed("a day was to be posted without a run"));
+            return Err(Error::failed("a day was to be posted without a run"));
         };
         let reason = reason(&self.inputs, staged);
-        let to_post = ToPost { day, staged, rule, head, entries: &entries, reason, memory: self.memory };
-        let posted = Box::pin(post::post_day(self.ledger, &mut self.reader, &mut self.staging, run, to_post)).await?;
+        let to_post = ToPost {
+            day,
+            staged,
+            rule,
+            head,
+            entries: &entries,
+            reason,
+            memory: self.memory,
+        };
+        let posted = Box::pin(post::post_day(
+            self.ledger,
+            &mut self.reader,
+            &mut self.staging,
+            run,
+            to_post,
+        ))
+        .await?;
         Ok(match posted {
-            Some(posted) => {
-                tell::Outcome::Posted { entry_id: posted.entry_id, entry_hash: posted.entry_hash, cells: posted.cells }
-            }
-            None => tell::Outcome::Equal,
+            Some(posted) => report::Outcome::Posted {
+                entry_id: posted.entry_id,
+                entry_hash: posted.entry_hash,
+                cells: posted.cells,
+            },
+            None => report::Outcome::Equal,
         })
     }
 
-    async fn compare_day(&mut self, day: Day, staged: &StagedDay) -> Result<(), Failure> {
+    async fn compare_day(&mut self, day: Day, staged: &StagedDay) -> Result<(), Error> {
         let unusable = verdict::unusable(self.candidate(day, staged), self.rules);
         let entries = self.reader.entries_of(day).await?;
         let outcome = match unusable {
@@ -358,17 +403,22 @@ impl<'a> Import<'a> {
             None => {
                 let head = self.reader.head().await?;
                 let parts = Parts::new(day, self.rules.on_conflict, &entries, head, self.memory);
-                let difference = Difference::find(parts, &mut self.reader, &mut self.staging).await?;
-                if difference.is_none() { DayComparison::Same } else { DayComparison::Different(difference) }
+                let difference =
+                    Difference::find(parts, &mut self.reader, &mut self.staging).await?;
+                if difference.is_none() {
+                    DayComparison::Same
+                } else {
+                    DayComparison::Different(difference)
+                }
             }
         };
         let net = self.reader.net_of_day(day).await?;
         self.comparison.add(day, &outcome);
-        self.teller.comparison(day, staged, net, &outcome);
+        self.reporter.comparison(day, staged, net, &outcome);
         Ok(())
     }
 
-    async fn source_events(&mut self, day: Day) -> Result<Option<i64>, Failure> {
+    async fn source_events(&mut self, day: Day) -> Result<Option<i64>, Error> {
         match &mut self.source {
             Some(source) => Ok(Some(source.day(day).await?.fingerprint().await?.rows)),
             None => Ok(None),
@@ -378,12 +428,22 @@ impl<'a> Import<'a> {
 
 /// What the entry says of where it comes from.
 fn reason(inputs: &[String], staged: &StagedDay) -> String {
-    let inputs = staged.inputs.iter().filter_map(|input| inputs.get(usize::try_from(*input).ok()?));
-    format!("imported from {}", inputs.map(String::as_str).collect::<Vec<_>>().join(", "))
+    let inputs = staged
+        .inputs
+        .iter()
+        .filter_map(|input| inputs.get(usize::try_from(*input).ok()?));
+    format!(
+        "imported from {}",
+        inputs.map(String::as_str).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// Sends what a file holds, in batches.
-fn send_found(path: &std::path::Path, day: Option<Day>, sender: &mpsc::Sender<Vec<FoundAt>>) -> Result<(), Failure> {
+fn send_found(
+    path: &std::path::Path,
+    day: Option<Day>,
+    sender: &mpsc::Sender<Vec<FoundAt>>,
+) -> Result<(), Error> {
     const BATCH: usize = 100;
     const BATCH_TERMS: usize = 100_000;
     let (mut batch, mut terms) = (Vec::new(), 0);

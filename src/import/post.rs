@@ -6,7 +6,7 @@ use super::verdict::OnConflict;
 use crate::aggregate::Figures;
 use crate::config::Memory;
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::read::{Entry, Reader};
@@ -41,8 +41,16 @@ pub(super) async fn post_day(
     staging: &mut Staging,
     run: &mut Run,
     to_post: ToPost<'_>,
-) -> Result<Option<Posted>, Failure> {
-    let ToPost { day, staged, rule, head, entries, reason, memory } = to_post;
+) -> Result<Option<Posted>, Error> {
+    let ToPost {
+        day,
+        staged,
+        rule,
+        head,
+        entries,
+        reason,
+        memory,
+    } = to_post;
     let mut parts = Parts::new(day, rule, entries, head, memory);
     let mut posting = None;
     while let Some(deltas) = parts.next(reader, staging).await? {
@@ -70,7 +78,11 @@ pub(super) async fn post_day(
     };
     posting.write_header(run, header).await?;
     let posted = posting.commit(run).await?;
-    Ok(Some(Posted { entry_id: posted.entry_id, entry_hash: posted.entry_hash, cells: posted.delta_rows }))
+    Ok(Some(Posted {
+        entry_id: posted.entry_id,
+        entry_hash: posted.entry_hash,
+        cells: posted.delta_rows,
+    }))
 }
 
 async fn begin(
@@ -80,7 +92,7 @@ async fn begin(
     day: Day,
     staged: &StagedDay,
     entries: &[Entry],
-) -> Result<Posting, Failure> {
+) -> Result<Posting, Error> {
     let mut posting = Posting::begin(ledger, run, head, day).await?;
     if staged.incomplete > 0 || entries.iter().any(|entry| !entry.terms_complete) {
         posting.take_incomplete_terms();

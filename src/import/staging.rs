@@ -13,10 +13,10 @@ use uuid::Uuid;
 use super::document::{self, Document};
 use super::verdict::OnConflict;
 use crate::aggregate::Sums;
-use crate::database::{Attempt as _, Connection, failure};
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::postgres::{Connection, Context as _, query_error};
 
 /// The documents that were read.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(super) struct Version {
 
 impl Staging {
     /// Opens the connection and makes the table.
-    pub(super) async fn open(ledger: &Ledger) -> Result<Self, Failure> {
+    pub(super) async fn open(ledger: &Ledger) -> Result<Self, Error> {
         let mut connection = ledger.database.connect("daybook importing").await?;
         sqlx::raw_sql(
             "CREATE TEMP TABLE import_document (
@@ -82,15 +82,30 @@ impl Staging {
         )
         .execute(&mut connection)
         .await
-        .attempt("making a temporary table for the documents")?;
-        Ok(Self { connection, seq: 0, rows: String::new() })
+        .context("making a temporary table for the documents")?;
+        Ok(Self {
+            connection,
+            seq: 0,
+            rows: String::new(),
+        })
     }
 
     /// Adds a document.
-    pub(super) async fn add(&mut self, input: i32, place: &str, document: &Document) -> Result<(), Failure> {
+    pub(super) async fn add(
+        &mut self,
+        input: i32,
+        place: &str,
+        document: &Document,
+    ) -> Result<(), Error> {
         let body = document.body();
         let digest = document::digest(&body);
-        let Document { day, recordset_id, count, total, .. } = document;
+        let Document {
+            day,
+            recordset_id,
+            count,
+            total,
+            ..
+        } = document;
         let (is_empty, complete) = (body == "[]", document.terms_are_complete());
         self.seq += 1;
         let seq = self.seq;
@@ -101,27 +116,42 @@ impl Staging {
         self.rows.push('\t');
         append_escaped(&mut self.rows, &body);
         self.rows.push('\n');
-        if self.rows.len() >= CHUNK_BYTES { self.flush().await } else { Ok(()) }
+        if self.rows.len() >= CHUNK_BYTES {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Sends what was collected.
-    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
         const WHAT: &str = "putting documents into the temporary table";
         if self.rows.is_empty() {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);
-        let mut copy = self.connection.copy_in_raw("COPY pg_temp.import_document FROM STDIN").await.attempt(WHAT)?;
+        let mut copy = self
+            .connection
+            .copy_in_raw("COPY pg_temp.import_document FROM STDIN")
+            .await
+            .context(WHAT)?;
         if let Err(error) = copy.send(rows.as_bytes()).await {
-            return Err(failure(error, WHAT));
+            return Err(query_error(error, WHAT));
         }
-        copy.finish().await.map(drop).attempt(WHAT)
+        copy.finish().await.map(drop).context(WHAT)
     }
 
     /// The days after one and before another of which there are documents, earliest first.
-    pub(super) async fn days(&mut self, after: Option<Day>, before: Option<Day>) -> Result<Vec<Day>, Failure> {
+    pub(super) async fn days(
+        &mut self,
+        after: Option<Day>,
+        before: Option<Day>,
+    ) -> Result<Vec<Day>, Error> {
         const WHAT: &str = "looking for the days of the documents";
-        sqlx::raw_sql("ANALYZE pg_temp.import_document").execute(&mut self.connection).await.attempt(WHAT)?;
+        sqlx::raw_sql("ANALYZE pg_temp.import_document")
+            .execute(&mut self.connection)
+            .await
+            .context(WHAT)?;
         sqlx::query_scalar(
             "SELECT DISTINCT day FROM pg_temp.import_document
              WHERE day > coalesce($1, '-infinity'::date) AND day < coalesce($2, 'infinity'::date) ORDER BY day",
@@ -130,11 +160,15 @@ impl Staging {
         .bind(before)
         .fetch_all(&mut self.connection)
         .await
-        .attempt(WHAT)
+        .context(WHAT)
     }
 
     /// What there is of a day.
-    pub(super) async fn day(&mut self, day: Day, rule: Option<OnConflict>) -> Result<StagedDay, Failure> {
+    pub(super) async fn day(
+        &mut self,
+        day: Day,
+        rule: Option<OnConflict>,
+    ) -> Result<StagedDay, Error> {
         let what = format!("adding up the documents of {day}");
         let sql = format!(
             "WITH chosen AS ({}),
@@ -153,26 +187,51 @@ impl Staging {
                  FROM chosen JOIN pg_temp.import_document d USING (seq)) c",
             chosen(rule)
         );
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(day).fetch_one(&mut self.connection).await.attempt(&what)?;
-        let number = |column| -> Result<i128, Failure> {
-            let text: Option<String> = row.try_get(column).attempt(&what)?;
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .bind(day)
+            .fetch_one(&mut self.connection)
+            .await
+            .context(&what)?;
+        let number = |column| -> Result<i128, Error> {
+            let text: Option<String> = row.try_get(column).context(&what)?;
             let text = text.unwrap_or_else(|| "0".to_owned());
-            text.parse().map_err(|error| Failure::failed(format!("{what}: {text} is no sum")).caused_by(error))
+            text.parse().map_err(|error| {
+                Error::failed(format!("{what}: {text} is no sum")).caused_by(error)
+            })
         };
         Ok(StagedDay {
-            documents: row.try_get::<Option<i64>, _>("documents").attempt(&what)?.unwrap_or(0),
-            recordsets: row.try_get("recordsets").attempt(&what)?,
-            doubled: row.try_get::<Option<i64>, _>("doubled").attempt(&what)?.unwrap_or(0),
-            contradicting: row.try_get("contradicting").attempt(&what)?,
-            incomplete: row.try_get("incomplete").attempt(&what)?,
-            sums: Sums { count: number("count_sum")?, total: number("total_sum")? },
-            fingerprint: format!("import:{}", row.try_get::<String, _>("fingerprint").attempt(&what)?),
-            inputs: row.try_get::<Option<_>, _>("inputs").attempt(&what)?.unwrap_or_default(),
+            documents: row
+                .try_get::<Option<i64>, _>("documents")
+                .context(&what)?
+                .unwrap_or(0),
+            recordsets: row.try_get("recordsets").context(&what)?,
+            doubled: row
+                .try_get::<Option<i64>, _>("doubled")
+                .context(&what)?
+                .unwrap_or(0),
+            contradicting: row.try_get("contradicting").context(&what)?,
+            incomplete: row.try_get("incomplete").context(&what)?,
+            sums: Sums {
+                count: number("count_sum")?,
+                total: number("total_sum")?,
+            },
+            fingerprint: format!(
+                "import:{}",
+                row.try_get::<String, _>("fingerprint").context(&what)?
+            ),
+            inputs: row
+                .try_get::<Option<_>, _>("inputs")
+                .context(&what)?
+                .unwrap_or_default(),
         })
     }
 
     /// Hands each recordset of a day on which documents contradict each other to `take`, with all versions.
-    pub(super) async fn conflicts(&mut self, day: Day, mut take: impl FnMut(&Conflict)) -> Result<(), Failure> {
+    pub(super) async fn conflicts(
+        &mut self,
+        day: Day,
+        mut take: impl FnMut(&Conflict),
+    ) -> Result<(), Error> {
         let what = format!("looking for contradicting documents of {day}");
         let mut rows = sqlx::query(
             "SELECT recordset_id, json_agg(json_build_object('place', place, 'count', count, 'total', total,
@@ -184,10 +243,15 @@ impl Staging {
         )
         .bind(day)
         .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(&what)? {
-            let versions: &str = row.try_get("versions").attempt(&what)?;
-            let versions = serde_json::from_str(versions).map_err(|error| Failure::failed(&what).caused_by(error))?;
-            take(&Conflict { day, recordset_id: row.try_get("recordset_id").attempt(&what)?, versions });
+        while let Some(row) = rows.try_next().await.context(&what)? {
+            let versions: &str = row.try_get("versions").context(&what)?;
+            let versions = serde_json::from_str(versions)
+                .map_err(|error| Error::failed(&what).caused_by(error))?;
+            take(&Conflict {
+                day,
+                recordset_id: row.try_get("recordset_id").context(&what)?,
+                versions,
+            });
         }
         Ok(())
     }
@@ -198,17 +262,29 @@ impl Staging {
         day: Day,
         rule: Option<OnConflict>,
         recordsets: &[Uuid],
-    ) -> Result<HashMap<Uuid, Sums>, Failure> {
+    ) -> Result<HashMap<Uuid, Sums>, Error> {
         let sql = format!(
             "WITH chosen AS ({})
              SELECT d.recordset_id, d.count, d.total FROM chosen JOIN pg_temp.import_document d USING (seq)
              WHERE d.recordset_id = ANY ($2)",
             chosen(rule)
         );
-        let query = sqlx::query_as(AssertSqlSafe(sql)).bind(day).bind(recordsets);
-        let rows: Vec<(Uuid, i64, i64)> =
-            query.fetch_all(&mut self.connection).await.attempt(format!("adding up the documents of {day}"))?;
-        let sums = |(id, count, total): (Uuid, i64, i64)| (id, Sums { count: count.into(), total: total.into() });
+        let query = sqlx::query_as(AssertSqlSafe(sql))
+            .bind(day)
+            .bind(recordsets);
+        let rows: Vec<(Uuid, i64, i64)> = query
+            .fetch_all(&mut self.connection)
+            .await
+            .context(format!("adding up the documents of {day}"))?;
+        let sums = |(id, count, total): (Uuid, i64, i64)| {
+            (
+                id,
+                Sums {
+                    count: count.into(),
+                    total: total.into(),
+                },
+            )
+        };
         Ok(rows.into_iter().map(sums).collect())
     }
 
@@ -218,8 +294,8 @@ impl Staging {
         day: Day,
         rule: Option<OnConflict>,
         from: Uuid,
-        mut take: impl FnMut(Uuid, &str) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl FnMut(Uuid, &str) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = format!("reading the documents of {day} back");
         let sql = format!(
             "WITH chosen AS ({})
@@ -227,9 +303,15 @@ impl Staging {
              WHERE d.recordset_id >= $2 AND NOT d.is_empty ORDER BY d.recordset_id",
             chosen(rule)
         );
-        let mut rows = sqlx::query(AssertSqlSafe(sql)).bind(day).bind(from).fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(&what)? {
-            take(row.try_get("recordset_id").attempt(&what)?, row.try_get("body").attempt(&what)?)?;
+        let mut rows = sqlx::query(AssertSqlSafe(sql))
+            .bind(day)
+            .bind(from)
+            .fetch(&mut self.connection);
+        while let Some(row) = rows.try_next().await.context(&what)? {
+            take(
+                row.try_get("recordset_id").context(&what)?,
+                row.try_get("body").context(&what)?,
+            )?;
         }
         Ok(())
     }

@@ -171,7 +171,9 @@ impl<R: Read> Values<R> {
             kept: Kept::Nothing,
         };
         values.fill()?;
-        if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] = values.buffer[..values.end] {
+        if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] =
+            values.buffer[..values.end]
+        {
             let what = "it is in UTF-16 or UTF-32: convert it, for example with `iconv -f UTF-16 -t UTF-8`";
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
@@ -188,7 +190,11 @@ impl<R: Read> Values<R> {
                 (None, _) => {
                     self.within = Within::Text;
                     self.value.clear();
-                    return Ok(Some(self.broken(line, column, "the file ends before the list of documents does")));
+                    return Ok(Some(self.broken(
+                        line,
+                        column,
+                        "the file ends before the list of documents does",
+                    )));
                 }
                 (Some(b'['), Within::Text) if self.shape == Shape::Documents => {
                     self.bump();
@@ -206,7 +212,12 @@ impl<R: Read> Values<R> {
                     if let Some(incomplete) = self.end_hits()? {
                         let (line, column, what) = incomplete;
                         let content = Content::Incomplete(what);
-                        return Ok(Some(Piece { line, column, key: String::new(), content }));
+                        return Ok(Some(Piece {
+                            line,
+                            column,
+                            key: String::new(),
+                            content,
+                        }));
                     }
                 }
                 (Some(_), Within::Hits { seen, .. }) => {
@@ -219,7 +230,12 @@ impl<R: Read> Values<R> {
                     Scanned::Broken(why) => return self.resume(line, column, why).map(Some),
                     Scanned::Hits => {
                         let envelope = std::mem::take(&mut self.value);
-                        self.within = Within::Hits { envelope, line, column, seen: 0 };
+                        self.within = Within::Hits {
+                            envelope,
+                            line,
+                            column,
+                            seen: 0,
+                        };
                     }
                 },
                 (Some(_), Within::Text) => {
@@ -270,7 +286,12 @@ impl<R: Read> Values<R> {
             Kept::TooMany => Content::TooLong,
             Kept::All | Kept::Nothing => Content::Whole(&self.value),
         };
-        Piece { line, column, key, content }
+        Piece {
+            line,
+            column,
+            key,
+            content,
+        }
     }
 
     /// Passes over what comes after a broken place, up to the next line that starts with an object.
@@ -287,21 +308,42 @@ impl<R: Read> Values<R> {
             }
             self.skip_line()?;
         }
-        let through = if self.column == 1 { self.line - 1 } else { self.line };
+        let through = if self.column == 1 {
+            self.line - 1
+        } else {
+            self.line
+        };
         if through > line {
-            return Ok(self.broken(line, column, &format!("{why}; passed over up to line {through}")));
+            return Ok(self.broken(
+                line,
+                column,
+                &format!("{why}; passed over up to line {through}"),
+            ));
         }
         Ok(self.broken(line, column, why))
     }
 
     fn broken(&mut self, line: u64, column: u64, why: &str) -> Piece<'_> {
-        let content = Content::Broken { start: &self.value, why: why.to_owned() };
-        Piece { line, column, key: String::new(), content }
+        let content = Content::Broken {
+            start: &self.value,
+            why: why.to_owned(),
+        };
+        Piece {
+            line,
+            column,
+            key: String::new(),
+            content,
+        }
     }
 
     /// Ends a search answer; what is missing in it, if something is.
     fn end_hits(&mut self) -> io::Result<Option<(u64, u64, String)>> {
-        let Within::Hits { mut envelope, line, column, seen } = std::mem::replace(&mut self.within, Within::Text)
+        let Within::Hits {
+            mut envelope,
+            line,
+            column,
+            seen,
+        } = std::mem::replace(&mut self.within, Within::Text)
         else {
             return Ok(None);
         };
@@ -310,7 +352,11 @@ impl<R: Read> Values<R> {
         let outer = vec![Container::Object, Container::Object];
         if let Scanned::Broken(_) = self.scan(outer, Expected::CommaOrEnd, false)? {
             let _ = self.resume(self.line, self.column, OUT_OF_PLACE)?;
-            return Ok(Some((line, column, "the search answer is broken after its hits".to_owned())));
+            return Ok(Some((
+                line,
+                column,
+                "the search answer is broken after its hits".to_owned(),
+            )));
         }
         envelope.extend_from_slice(&self.value);
         // What cannot be read of it is not known: its documents are there all the same.
@@ -321,7 +367,11 @@ impl<R: Read> Values<R> {
         };
         let failed = answer.shards.failed;
         Ok(if answer.timed_out || failed > 0 {
-            Some((line, column, format!("the search answer is incomplete: {failed} shards failed or it timed out")))
+            Some((
+                line,
+                column,
+                format!("the search answer is incomplete: {failed} shards failed or it timed out"),
+            ))
         } else if seen < total {
             let what = format!(
                 "the search answer holds {seen} of {total} documents: save the others as well, or use --from-index"
@@ -333,13 +383,20 @@ impl<R: Read> Values<R> {
     }
 
     /// Reads on to the end of a value, or of what `open` has begun.
-    fn scan(&mut self, mut open: Vec<Container>, mut expected: Expected, search: bool) -> io::Result<Scanned> {
+    fn scan(
+        &mut self,
+        mut open: Vec<Container>,
+        mut expected: Expected,
+        search: bool,
+    ) -> io::Result<Scanned> {
         use Container::{Array, Object};
         use Expected::{Colon, CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
         // How many containers were open at the newest key if that was "hits", and whether the value is within the first such.
         let (mut hits_key_at, mut is_in_hits) = (0, false);
         loop {
-            let Some(byte) = self.peek()? else { return Ok(Scanned::Broken(CUT_SHORT)) };
+            let Some(byte) = self.peek()? else {
+                return Ok(Scanned::Broken(CUT_SHORT));
+            };
             match (byte, expected) {
                 (b' ' | b'\t' | b'\r' | b'\n', _) => {
                     self.bump();
@@ -367,7 +424,11 @@ impl<R: Read> Values<R> {
                 }
                 (b',', CommaOrEnd) => {
                     self.bump();
-                    expected = if open.last() == Some(&Object) { Key } else { Value };
+                    expected = if open.last() == Some(&Object) {
+                        Key
+                    } else {
+                        Value
+                    };
                     continue;
                 }
                 (b'{', Value | ValueOrEnd) if open.len() < DEEPEST => {
@@ -398,8 +459,14 @@ impl<R: Read> Values<R> {
                     open.pop();
                 }
                 (b'{' | b'[', Value | ValueOrEnd) => return Ok(Scanned::Broken("nested too deep")),
-                (b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z', Value | ValueOrEnd) => {
-                    while matches!(self.peek()?, Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')) {
+                (
+                    b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z',
+                    Value | ValueOrEnd,
+                ) => {
+                    while matches!(
+                        self.peek()?,
+                        Some(b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z')
+                    ) {
                         self.bump();
                     }
                 }
@@ -448,7 +515,11 @@ impl<R: Read> Values<R> {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.bump(),
                 Some(b',') if !matches!(self.within, Within::Text) => self.bump(),
                 // At the start of a file, also of one that others were appended to.
-                Some(byte) if BYTE_ORDER_MARK.contains(&byte) && matches!(self.within, Within::Text) => self.bump(),
+                Some(byte)
+                    if BYTE_ORDER_MARK.contains(&byte) && matches!(self.within, Within::Text) =>
+                {
+                    self.bump()
+                }
                 other => return Ok(other),
             }
         }
@@ -524,7 +595,8 @@ impl<R: Read> Values<R> {
     /// Goes on by so many bytes of the buffer, none of them the end of a line.
     fn take(&mut self, bytes: usize) {
         if self.kept == Kept::All {
-            self.value.extend_from_slice(&self.buffer[self.at..self.at + bytes]);
+            self.value
+                .extend_from_slice(&self.buffer[self.at..self.at + bytes]);
             self.forget_what_is_too_long();
         }
         self.at += bytes;

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::aggregate::Sums;
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::read::Entry;
 use crate::ledger::{EntryId, EntryKind};
 use crate::output::counted;
@@ -75,10 +75,14 @@ pub(super) struct Holders {
 
 impl Holders {
     /// Why the documents are not posted, with the figures of all.
-    pub(super) fn refusal(self, day: Day, sums: Sums) -> Failure {
+    pub(super) fn refusal(self, day: Day, sums: Sums) -> Error {
         let has: Vec<String> = self.ledger.into_iter().chain(self.source).collect();
-        Failure::failed(format!("{day} is refused: {}, and the documents have {}", has.join(", "), figures(sums)))
-            .hint("the day stays as it is; if the documents are right, --replace posts the difference")
+        Error::failed(format!(
+            "{day} is refused: {}, and the documents have {}",
+            has.join(", "),
+            figures(sums)
+        ))
+        .hint("the day stays as it is; if the documents are right, --replace posts the difference")
     }
 }
 
@@ -86,22 +90,31 @@ impl Holders {
 pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String, &'static str)> {
     if candidate.unreadable > 0 {
         let documents = counted(candidate.unreadable, "document", "documents");
-        let what = format!("{documents} of it cannot be read, the others have {}", figures(candidate.sums));
-        return Some((what, "put right or take out what is listed above by its place, then run the command again"));
+        let what = format!(
+            "{documents} of it cannot be read, the others have {}",
+            figures(candidate.sums)
+        );
+        return Some((
+            what,
+            "put right or take out what is listed above by its place, then run the command again",
+        ));
     }
     if candidate.contradicting > 0 && rules.on_conflict.is_none() {
         let recordsets = counted(candidate.contradicting, "recordset", "recordsets");
         let what = format!("its documents contradict each other on {recordsets}");
-        return Some((what, "look at both versions above; --on-conflict first, last or max says which of them counts"));
+        return Some((
+            what,
+            "look at both versions above; --on-conflict first, last or max says which of them counts",
+        ));
     }
     None
 }
 
 /// Decides what there is to do, or refuses.
-pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<Verdict, Failure> {
+pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<Verdict, Error> {
     let Candidate { day, sums, .. } = candidate;
     if day >= standing.today {
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "{day} is refused: it is not over yet, its documents have {}",
             figures(sums)
         ))
@@ -111,27 +124,53 @@ pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<
     if let Some(entry_id) = imported_as(candidate.fingerprint, &in_effect) {
         return Ok(Verdict::AlreadyImported { entry_id });
     }
-    let newest = in_effect.iter().rev().find(|entry| entry.kind != EntryKind::Reversal.name());
+    let newest = in_effect
+        .iter()
+        .rev()
+        .find(|entry| entry.kind != EntryKind::Reversal.name());
     let is_quiet = sums == Sums::default();
     let of_ledger = newest
         .filter(|_| standing.net != Sums::default() || is_quiet)
-        .map(|newest| format!("the ledger has {} of it ({} {})", figures(standing.net), newest.kind, newest.entry_id));
+        .map(|newest| {
+            format!(
+                "the ledger has {} of it ({} {})",
+                figures(standing.net),
+                newest.kind,
+                newest.entry_id
+            )
+        });
     let of_source = standing
         .source_events
         .filter(|events| *events > 0)
-        .map(|events| format!("the source has {} of it", counted(events, "event", "events")));
+        .map(|events| {
+            format!(
+                "the source has {} of it",
+                counted(events, "event", "events")
+            )
+        });
     if of_ledger.is_none() && of_source.is_none() {
         return Ok(Verdict::Post);
     }
-    Ok(Verdict::Compare(Holders { ledger: of_ledger, source: of_source }))
+    Ok(Verdict::Compare(Holders {
+        ledger: of_ledger,
+        source: of_source,
+    }))
 }
 
 /// Sums in words.
 pub(super) fn figures(sums: Sums) -> String {
     format!(
         "{}, {}",
-        counted(i64::try_from(sums.count).unwrap_or(i64::MAX), "interaction", "interactions"),
-        counted(i64::try_from(sums.total).unwrap_or(i64::MAX), "record", "records")
+        counted(
+            i64::try_from(sums.count).unwrap_or(i64::MAX),
+            "interaction",
+            "interactions"
+        ),
+        counted(
+            i64::try_from(sums.total).unwrap_or(i64::MAX),
+            "record",
+            "records"
+        )
     )
 }
 
@@ -152,10 +191,16 @@ fn in_effect(entries: &[Entry]) -> Vec<&Entry> {
 /// The import with this fingerprint whose content the ledger still has: nothing was posted on top, nothing beneath was
 /// taken away.
 fn imported_as(fingerprint: &str, in_effect: &[&Entry]) -> Option<EntryId> {
-    let newest = in_effect.iter().rev().find(|entry| entry.kind != EntryKind::Reversal.name())?;
+    let newest = in_effect
+        .iter()
+        .rev()
+        .find(|entry| entry.kind != EntryKind::Reversal.name())?;
     let is_it = newest.kind == EntryKind::Import.name() && newest.source_fingerprint == fingerprint;
     let undermined = in_effect.iter().any(|entry| {
-        entry.entry_id > newest.entry_id && entry.reverses.is_some_and(|reversed| reversed <= newest.entry_id)
+        entry.entry_id > newest.entry_id
+            && entry
+                .reverses
+                .is_some_and(|reversed| reversed <= newest.entry_id)
     });
     (is_it && !undermined).then_some(newest.entry_id)
 }

@@ -11,9 +11,9 @@ use super::read::Entry;
 use super::row_bytes;
 use super::row_hash::RowFields;
 use super::{EntryId, Ledger};
-use crate::database::{Attempt as _, Connection, failure};
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
+use crate::postgres::{Connection, Context as _, query_error};
 
 /// A copy while it is being made. Dropped before it is committed, it leaves nothing.
 #[derive(Debug)]
@@ -31,7 +31,10 @@ pub struct Rows {
 impl Rows {
     /// Without rows yet.
     pub fn new() -> Self {
-        Self { stream: row_bytes::begin_stream(), rows: 0 }
+        Self {
+            stream: row_bytes::begin_stream(),
+            rows: 0,
+        }
     }
 
     /// Adds a row of an entry.
@@ -59,20 +62,28 @@ impl Default for Rows {
 
 impl CopyIn {
     /// Begins to make an empty ledger the copy of another.
-    pub async fn begin(ledger: &Ledger, run: &Run, other: &Identity) -> Result<Self, Failure> {
-        let mut connection = ledger.database.connect(&format!("daybook import {}", run.run_id())).await?;
-        sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt("starting to copy")?;
-        let updated = sqlx::query("UPDATE daybook.ledger SET ledger_id = $1, time_zone = $2, created_at = $3")
-            .bind(other.ledger_id)
-            .bind(&other.time_zone)
-            .bind(other.created_at)
+    pub async fn begin(ledger: &Ledger, run: &Run, other: &Identity) -> Result<Self, Error> {
+        let mut connection = ledger
+            .database
+            .connect(&format!("daybook import {}", run.run_id()))
+            .await?;
+        sqlx::raw_sql("BEGIN")
             .execute(&mut connection)
-            .await;
+            .await
+            .context("starting to copy")?;
+        let updated = sqlx::query(
+            "UPDATE daybook.ledger SET ledger_id = $1, time_zone = $2, created_at = $3",
+        )
+        .bind(other.ledger_id)
+        .bind(&other.time_zone)
+        .bind(other.created_at)
+        .execute(&mut connection)
+        .await;
         let what = format!("making this ledger the copy of ledger {}", other.ledger_id);
         let updated = updated.map_err(|error| match error.as_database_error().and_then(DatabaseError::code) {
-            Some(code) if code == "42501" => failure(error, what)
+            Some(code) if code == "42501" => query_error(error, what)
                 .hint("only the owner of the ledger may do that: import as the login that ran `daybook migrate`"),
-            _ => failure(error, what),
+            _ => query_error(error, what),
         })?;
         debug_assert_eq!(updated.rows_affected(), 1);
         failpoint::reach("copy.begun");
@@ -80,15 +91,15 @@ impl CopyIn {
     }
 
     /// The hash that the first entry must carry.
-    pub async fn genesis_hash(&mut self) -> Result<String, Failure> {
+    pub async fn genesis_hash(&mut self) -> Result<String, Error> {
         sqlx::query_scalar("SELECT encode(daybook.genesis_hash(), 'hex')")
             .fetch_one(&mut self.connection)
             .await
-            .attempt("computing the hash that the first entry carries")
+            .context("computing the hash that the first entry carries")
     }
 
     /// Adds a run.
-    pub async fn add_run(&mut self, run: &RunRow) -> Result<(), Failure> {
+    pub async fn add_run(&mut self, run: &RunRow) -> Result<(), Error> {
         let what = format!("copying run {}", run.run_id);
         sqlx::query(
             "INSERT INTO daybook.run_start (run_id, command, version, started_by, started_at) VALUES ($1, $2, $3, $4, $5)",
@@ -100,7 +111,7 @@ impl CopyIn {
         .bind(run.started_at)
         .execute(&mut self.connection)
         .await
-        .attempt(what.as_str())?;
+        .context(what.as_str())?;
         let Some(end) = &run.end else { return Ok(()) };
         sqlx::query(
             "INSERT INTO daybook.run_end (run_id, finished_at, exit_code, outcome, figures) VALUES ($1, $2, $3, $4, $5::text::jsonb)",
@@ -113,11 +124,11 @@ impl CopyIn {
         .execute(&mut self.connection)
         .await
         .map(drop)
-        .attempt(what)
+        .context(what)
     }
 
     /// Adds the header of an entry; the server's hash of it must be the one that it carries.
-    pub async fn add_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
+    pub async fn add_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         let entry_id = entry.entry_id;
         let hash: String = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
@@ -149,28 +160,43 @@ impl CopyIn {
         .bind(entry.posted_at)
         .fetch_one(&mut self.connection)
         .await
-        .attempt(format!("copying entry {entry_id}"))?;
-        differs(entry_id, "header gives the entry_hash", &hash, &entry.entry_hash)
+        .context(format!("copying entry {entry_id}"))?;
+        differs(
+            entry_id,
+            "header gives the entry_hash",
+            &hash,
+            &entry.entry_hash,
+        )
     }
 
     /// Adds rows of an entry whose header is there.
-    pub async fn add_rows(&mut self, entry_id: EntryId, rows: Rows) -> Result<(), Failure> {
+    pub async fn add_rows(&mut self, entry_id: EntryId, rows: Rows) -> Result<(), Error> {
         let what = format!("copying the rows of entry {entry_id}");
         let Rows { mut stream, rows } = rows;
         row_bytes::end_stream(&mut stream);
-        let mut copy = self.connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
+        let mut copy = self
+            .connection
+            .copy_in_raw(row_bytes::COPY_STATEMENT)
+            .await
+            .context(what.as_str())?;
         if let Err(error) = copy.send(&stream).await {
-            return Err(failure(error, what));
+            return Err(query_error(error, what));
         }
-        let arrived = copy.finish().await.attempt(what.as_str())?;
+        let arrived = copy.finish().await.context(what.as_str())?;
         if arrived != rows {
-            return Err(Failure::failed(format!("{what}: {arrived} of {rows} rows arrived")));
+            return Err(Error::failed(format!(
+                "{what}: {arrived} of {rows} rows arrived"
+            )));
         }
         Ok(())
     }
 
     /// Adds rejected events of an entry whose header is there.
-    pub async fn add_rejected(&mut self, entry_id: EntryId, events: &[RejectedRow]) -> Result<(), Failure> {
+    pub async fn add_rejected(
+        &mut self,
+        entry_id: EntryId,
+        events: &[RejectedRow],
+    ) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
              SELECT $1, source_id, reason, message, event::json
@@ -184,29 +210,47 @@ impl CopyIn {
         .execute(&mut self.connection)
         .await
         .map(drop)
-        .attempt(format!("copying the rejected events of entry {entry_id}"))
+        .context(format!("copying the rejected events of entry {entry_id}"))
     }
 
     /// Ends an entry whose rows and rejected events are all there; their hashes must be those that it carries.
-    pub async fn end_entry(&mut self, entry: &Entry) -> Result<(), Failure> {
-        let Entry { entry_id, content_hash, rejected_hash, .. } = entry;
+    pub async fn end_entry(&mut self, entry: &Entry) -> Result<(), Error> {
+        let Entry {
+            entry_id,
+            content_hash,
+            rejected_hash,
+            ..
+        } = entry;
         let (content, rejected): (String, String) = sqlx::query_as(
             "SELECT encode(daybook.content_hash_of($1), 'hex'), encode(daybook.rejected_hash_of($1), 'hex')",
         )
         .bind(entry_id)
         .fetch_one(&mut self.connection)
         .await
-        .attempt(format!("recomputing the hash of the rows of entry {entry_id}"))?;
+        .context(format!("recomputing the hash of the rows of entry {entry_id}"))?;
         failpoint::reach("copy.entry_written");
-        differs(*entry_id, "rows give the content_hash", &content, content_hash)?;
-        differs(*entry_id, "rejected events give the rejected_hash", &rejected, rejected_hash)
+        differs(
+            *entry_id,
+            "rows give the content_hash",
+            &content,
+            content_hash,
+        )?;
+        differs(
+            *entry_id,
+            "rejected events give the rejected_hash",
+            &rejected,
+            rejected_hash,
+        )
     }
 
     /// Makes the copy the ledger.
-    pub async fn commit(mut self, run: &mut Run) -> Result<(), Failure> {
+    pub async fn commit(mut self, run: &mut Run) -> Result<(), Error> {
         run.check_lock().await?;
         failpoint::reach("copy.before_commit");
-        sqlx::raw_sql("COMMIT").execute(&mut self.connection).await.attempt("committing the copy")?;
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut self.connection)
+            .await
+            .context("committing the copy")?;
         failpoint::reach("copy.committed");
         // What is committed is committed, whether or not the server hears the goodbye.
         self.connection.close().await;
@@ -215,11 +259,11 @@ impl CopyIn {
 }
 
 /// The failure where a hash that was recomputed is not the one that is said.
-fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Result<(), Failure> {
+fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Result<(), Error> {
     if recomputed == said {
         return Ok(());
     }
-    Err(Failure::failed(format!(
+    Err(Error::failed(format!(
         "entry {entry_id}: its {what} {recomputed}, but it carries {said}; nothing was imported"
     ))
     .hint("get a whole copy of the file; if it is, verify the ledger that it was exported from"))

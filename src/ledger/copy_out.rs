@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::read::{Entry, jsonb_text, select_entries};
 use super::row_hash::RowFields;
 use super::{EntryId, Ledger};
-use crate::database::{Attempt as _, Connection};
 use crate::day::{Day, Period};
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::postgres::{Connection, Context as _};
 
 /// The ledger as it was at one moment.
 #[derive(Debug)]
@@ -22,7 +22,10 @@ pub struct Snapshot {
 
 /// Which ledger it is.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-#[expect(missing_docs, reason = "the columns of daybook.ledger, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.ledger, commented in the schema"
+)]
 pub struct Identity {
     pub ledger_id: Uuid,
     pub time_zone: String,
@@ -46,7 +49,10 @@ pub struct Extent {
 
 /// A run of the program that posted, and how it ended.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of daybook.run_start and daybook.run_end, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.run_start and daybook.run_end, commented in the schema"
+)]
 pub struct RunRow {
     pub run_id: Uuid,
     pub command: String,
@@ -58,7 +64,10 @@ pub struct RunRow {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "the columns of daybook.run_end, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.run_end, commented in the schema"
+)]
 pub struct RunEnd {
     pub finished_at: DateTime<Utc>,
     pub exit_code: i32,
@@ -82,7 +91,10 @@ pub struct CopiedRow {
 
 /// An event that could not be counted.
 #[derive(Clone, Debug, sqlx::FromRow)]
-#[expect(missing_docs, reason = "the columns of daybook.rejected_event, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.rejected_event, commented in the schema"
+)]
 pub struct RejectedRow {
     pub source_id: i64,
     pub reason: String,
@@ -96,25 +108,25 @@ const OF_PERIOD: &str = "($1::date IS NULL OR day >= $1) AND ($2::date IS NULL O
 
 impl Snapshot {
     /// Takes a snapshot, for the entries of a period or for all.
-    pub async fn take(ledger: &Ledger, period: Option<Period>, name: &str) -> Result<Self, Failure> {
+    pub async fn take(ledger: &Ledger, period: Option<Period>, name: &str) -> Result<Self, Error> {
         let mut connection = ledger.database.connect(name).await?;
         sqlx::raw_sql("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             .execute(&mut connection)
             .await
-            .attempt("preparing to copy the ledger")?;
+            .context("preparing to copy the ledger")?;
         Ok(Self { connection, period })
     }
 
     /// Which ledger it is.
-    pub async fn identity(&mut self) -> Result<Identity, Failure> {
+    pub async fn identity(&mut self) -> Result<Identity, Error> {
         sqlx::query_as("SELECT ledger_id, time_zone, created_at FROM daybook.ledger")
             .fetch_one(&mut self.connection)
             .await
-            .attempt("reading which ledger this is")
+            .context("reading which ledger this is")
     }
 
     /// What there is to copy.
-    pub async fn extent(&mut self) -> Result<Extent, Failure> {
+    pub async fn extent(&mut self) -> Result<Extent, Error> {
         let sql = format!(
             "SELECT a.entries, a.first_entry, a.last_entry, encode(f.previous_hash, 'hex') AS previous_hash,
                     encode(l.entry_hash, 'hex') AS last_hash
@@ -128,11 +140,14 @@ impl Snapshot {
             .bind(self.period.map(Period::to))
             .fetch_one(&mut self.connection)
             .await
-            .attempt("reading which entries there are")
+            .context("reading which entries there are")
     }
 
     /// Hands the runs that posted the entries to `take`, in the order in which they started.
-    pub async fn runs(&mut self, mut take: impl AsyncFnMut(RunRow) -> Result<(), Failure>) -> Result<(), Failure> {
+    pub async fn runs(
+        &mut self,
+        mut take: impl AsyncFnMut(RunRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = "reading the runs";
         let sql = format!(
             "SELECT s.run_id, s.command, s.version, s.started_by, s.started_at, e.finished_at, e.exit_code, e.outcome, e.figures
@@ -143,14 +158,14 @@ impl Snapshot {
             .bind(self.period.map(Period::from))
             .bind(self.period.map(Period::to))
             .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(what)? {
-            take(run_row(&row).attempt(what)?).await?;
+        while let Some(row) = rows.try_next().await.context(what)? {
+            take(run_row(&row).context(what)?).await?;
         }
         Ok(())
     }
 
     /// The entry after another one; none after the last.
-    pub async fn entry_after(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Failure> {
+    pub async fn entry_after(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
         let sql = format!(" WHERE {OF_PERIOD} AND entry_id > $3 ORDER BY entry_id LIMIT 1");
         sqlx::query_as(select_entries(&sql))
             .bind(self.period.map(Period::from))
@@ -158,15 +173,15 @@ impl Snapshot {
             .bind(entry_id)
             .fetch_optional(&mut self.connection)
             .await
-            .attempt(format!("reading the entry after {entry_id}"))
+            .context(format!("reading the entry after {entry_id}"))
     }
 
     /// Hands the rows of an entry to `take`, in the order of its content hash.
     pub async fn rows(
         &mut self,
         entry_id: EntryId,
-        mut take: impl AsyncFnMut(CopiedRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(CopiedRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = format!("reading the rows of entry {entry_id}");
         let mut rows = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, day, count, total, items, queries, geocodes, count_balance,
@@ -175,8 +190,8 @@ impl Snapshot {
         )
         .bind(entry_id)
         .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
-            take(copied_row(&row).attempt(what.as_str())?).await?;
+        while let Some(row) = rows.try_next().await.context(what.as_str())? {
+            take(copied_row(&row).context(what.as_str())?).await?;
         }
         Ok(())
     }
@@ -185,15 +200,15 @@ impl Snapshot {
     pub async fn rejected(
         &mut self,
         entry_id: EntryId,
-        mut take: impl AsyncFnMut(RejectedRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(RejectedRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = format!("reading the rejected events of entry {entry_id}");
         let mut rows = sqlx::query_as(
             "SELECT source_id, reason, message, event::text AS event FROM daybook.rejected_event WHERE entry_id = $1 ORDER BY source_id",
         )
         .bind(entry_id)
         .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
+        while let Some(row) = rows.try_next().await.context(what.as_str())? {
             take(row).await?;
         }
         Ok(())
@@ -234,7 +249,11 @@ fn copied_row(row: &PgRow) -> Result<CopiedRow, sqlx::Error> {
         stat_type: row.try_get("stat_type")?,
         day: row.try_get("day")?,
         sums: [row.try_get("count")?, row.try_get("total")?],
-        maps: [owned_text(row, "items")?, owned_text(row, "queries")?, owned_text(row, "geocodes")?],
+        maps: [
+            owned_text(row, "items")?,
+            owned_text(row, "queries")?,
+            owned_text(row, "geocodes")?,
+        ],
         balances: [row.try_get("count_balance")?, row.try_get("total_balance")?],
         days: [row.try_get("first_day")?, row.try_get("last_day")?],
     })

@@ -42,7 +42,9 @@ impl Definition {
     pub fn as_temporary(&self) -> String {
         match self.kind {
             // A temporary table can refer to temporary tables only.
-            DefinitionKind::Table | DefinitionKind::Index => self.sql.replace("daybook.", "pg_temp."),
+            DefinitionKind::Table | DefinitionKind::Index => {
+                self.sql.replace("daybook.", "pg_temp.")
+            }
             _ => self.sql.replacen("daybook.", "pg_temp.", 1),
         }
     }
@@ -54,7 +56,12 @@ impl Definition {
 
     /// The statements that create it or put it back as it was.
     fn restore(&self) -> String {
-        let Self { kind, name, table, sql } = self;
+        let Self {
+            kind,
+            name,
+            table,
+            sql,
+        } = self;
         match (kind, table) {
             (DefinitionKind::Trigger, Some(table)) => {
                 let on = format!("daybook.{table}");
@@ -89,7 +96,10 @@ impl Definition {
 /// The SQL that puts functions, views, triggers and the record of the migrations back as they were migrated.
 pub fn restoring_sql() -> String {
     let mut sql = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n\n".to_owned();
-    for definition in definitions().into_iter().filter(Definition::can_be_restored) {
+    for definition in definitions()
+        .into_iter()
+        .filter(Definition::can_be_restored)
+    {
         sql += &definition.restore();
         sql.push('\n');
     }
@@ -99,7 +109,8 @@ pub fn restoring_sql() -> String {
         "CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version int4 PRIMARY KEY, name varchar(255), applied_on varchar(255), checksum varchar(255));"
     );
     for migration in migrations() {
-        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum());
+        let (version, name, checksum) =
+            (migration.version(), migration.name(), migration.checksum());
         let _ = writeln!(
             sql,
             "INSERT INTO {VERSION_TABLE} (version, name, applied_on, checksum)
@@ -115,7 +126,10 @@ fn taken_from(sql: &str) -> Vec<Definition> {
     let mut found = Vec::new();
     let mut lines = sql.lines();
     while let Some(line) = lines.next() {
-        let Some(words) = line.strip_prefix("CREATE OR REPLACE ").or_else(|| line.strip_prefix("CREATE ")) else {
+        let Some(words) = line
+            .strip_prefix("CREATE OR REPLACE ")
+            .or_else(|| line.strip_prefix("CREATE "))
+        else {
             continue;
         };
         let (kind, named) = match words.split_once(' ') {
@@ -125,7 +139,10 @@ fn taken_from(sql: &str) -> Vec<Definition> {
             Some(("FUNCTION", named)) => (DefinitionKind::Function, named),
             Some(("VIEW", named)) => (DefinitionKind::View, named),
             Some(("TRIGGER", named)) => (DefinitionKind::Trigger, named),
-            Some(("CONSTRAINT", named)) => (DefinitionKind::Trigger, named.trim_start_matches("TRIGGER ")),
+            Some(("CONSTRAINT", named)) => (
+                DefinitionKind::Trigger,
+                named.trim_start_matches("TRIGGER "),
+            ),
             _ => continue,
         };
         let mut sql = format!("CREATE {words}");
@@ -136,9 +153,18 @@ fn taken_from(sql: &str) -> Vec<Definition> {
         }
         let name = up_to(named.trim_start_matches("daybook."), &[' ', '(']);
         let table = matches!(kind, DefinitionKind::Trigger | DefinitionKind::Index)
-            .then(|| words.split_once(" ON daybook.").map(|(_, rest)| up_to(rest, &[' '])))
+            .then(|| {
+                words
+                    .split_once(" ON daybook.")
+                    .map(|(_, rest)| up_to(rest, &[' ']))
+            })
             .flatten();
-        found.push(Definition { kind, name, table, sql: sql.trim_end_matches(';').to_owned() });
+        found.push(Definition {
+            kind,
+            name,
+            table,
+            sql: sql.trim_end_matches(';').to_owned(),
+        });
     }
     found
 }
@@ -147,7 +173,9 @@ fn is_complete(kind: DefinitionKind, sql: &str) -> bool {
     match kind {
         DefinitionKind::Function => sql.ends_with("\nEND;") || sql.ends_with("\n$$;"),
         DefinitionKind::Table => sql.ends_with(");"),
-        DefinitionKind::View | DefinitionKind::Trigger | DefinitionKind::Index => sql.ends_with(';'),
+        DefinitionKind::View | DefinitionKind::Trigger | DefinitionKind::Index => {
+            sql.ends_with(';')
+        }
     }
 }
 
@@ -166,18 +194,47 @@ mod tests {
              COMMENT ON FUNCTION daybook.f(int) IS '';\nCREATE OR REPLACE FUNCTION daybook.g() RETURNS trigger AS $$\nBEGIN\n    a;\nEND\n$$;\n\
              CREATE VIEW daybook.v AS\n    SELECT 1\n    FROM t;\nCREATE CONSTRAINT TRIGGER c AFTER INSERT ON daybook.t EXECUTE FUNCTION daybook.g();\n",
         );
-        let told: Vec<_> = found.iter().map(|d| (d.name.as_str(), d.table.as_deref(), d.sql.lines().count())).collect();
+        let told: Vec<_> = found
+            .iter()
+            .map(|d| (d.name.as_str(), d.table.as_deref(), d.sql.lines().count()))
+            .collect();
         let of_table = [("t", None, 3), ("i", Some("t"), 1)];
         assert_eq!(told[..2], of_table);
-        assert_eq!(told[2..], [("f", None, 5), ("g", None, 5), ("v", None, 3), ("c", Some("t"), 1)]);
-        assert_eq!(found[0].as_temporary(), "CREATE TABLE pg_temp.t (\n    a int REFERENCES pg_temp.u\n)");
-        assert_eq!(found[1].as_temporary(), "CREATE UNIQUE INDEX i ON pg_temp.t (a)");
-        assert!(found[2].as_temporary().starts_with("CREATE FUNCTION pg_temp.f(a int)"));
-        assert!(found[3].restore().starts_with("CREATE OR REPLACE FUNCTION daybook.g()"));
-        assert!(found[4].sql.ends_with("FROM t"));
-        let names: Vec<String> = definitions().into_iter().map(|definition| definition.name).collect();
+        assert_eq!(
+            told[2..],
+            [
+                ("f", None, 5),
+                ("g", None, 5),
+                ("v", None, 3),
+                ("c", Some("t"), 1)
+            ]
+        );
+        assert_eq!(
+            found[0].as_temporary(),
+            "CREATE TABLE pg_temp.t (\n    a int REFERENCES pg_temp.u\n)"
+        );
+        assert_eq!(
+            found[1].as_temporary(),
+            "CREATE UNIQUE INDEX i ON pg_temp.t (a)"
+        );
         assert!(
-            names.iter().any(|name| name == "entry_follows_head") && names.iter().any(|name| name == "entry_check")
+            found[2]
+                .as_temporary()
+                .starts_with("CREATE FUNCTION pg_temp.f(a int)")
+        );
+        assert!(
+            found[3]
+                .restore()
+                .starts_with("CREATE OR REPLACE FUNCTION daybook.g()")
+        );
+        assert!(found[4].sql.ends_with("FROM t"));
+        let names: Vec<String> = definitions()
+            .into_iter()
+            .map(|definition| definition.name)
+            .collect();
+        assert!(
+            names.iter().any(|name| name == "entry_follows_head")
+                && names.iter().any(|name| name == "entry_check")
         );
     }
 }

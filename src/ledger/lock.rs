@@ -12,14 +12,14 @@ use uuid::Uuid;
 use super::Ledger;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
-use crate::database::{Attempt as _, Connection, Database};
+use crate::error::{Error, Exit};
 use crate::failpoint;
-use crate::failure::{Exit, Failure};
+use crate::postgres::{Connection, Context as _, Database};
 
 /// What a lock is for. Its number is the key of the advisory lock, which is per database: "daybook" in ASCII and one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
-pub enum Purpose {
+pub enum LockKind {
     /// Posting: of one run, for all of its length.
     Posting = 0x64_61_79_62_6f_6f_6b,
     /// Writing to the indices behind the aliases: for as long as that takes. Others wait.
@@ -28,7 +28,7 @@ pub enum Purpose {
     Rebuilding = 0x64_61_79_62_6f_6f_6d,
 }
 
-impl Purpose {
+impl LockKind {
     fn key(self) -> i64 {
         self as i64
     }
@@ -52,19 +52,29 @@ pub struct Lock {
 
 impl Lock {
     /// Takes the lock for a command, or fails with who holds it.
-    pub async fn take(database: &Database, purpose: Purpose, command: &str) -> Result<Self, Failure> {
+    pub async fn take(
+        database: &Database,
+        purpose: LockKind,
+        command: &str,
+    ) -> Result<Self, Error> {
         let run_id = Uuid::new_v4();
         let mut connection = database.connect(&session_name(command, run_id)).await?;
         let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
             .bind(purpose.key())
             .fetch_one(&mut connection)
             .await
-            .attempt("taking the ledger's lock")?;
+            .context("taking the ledger's lock")?;
         if !taken {
-            let holder =
-                holder(&mut connection, purpose).await?.unwrap_or_else(|| "a run that has just ended".to_owned());
-            return Err(Failure::new(Exit::Locked, format!("another run holds the ledger's lock: {holder}"))
-                .hint("let it finish, then run the command again; `daybook status` shows how it went"));
+            let holder = holder(&mut connection, purpose)
+                .await?
+                .unwrap_or_else(|| "a run that has just ended".to_owned());
+            return Err(Error::new(
+                Exit::Locked,
+                format!("another run holds the ledger's lock: {holder}"),
+            )
+            .hint(
+                "let it finish, then run the command again; `daybook status` shows how it went",
+            ));
         }
         Ok(Self { connection, run_id })
     }
@@ -75,12 +85,12 @@ impl Lock {
     }
 
     /// Makes sure that the lock is still held.
-    pub async fn check(&mut self) -> Result<(), Failure> {
+    pub async fn check(&mut self) -> Result<(), Error> {
         sqlx::query("SELECT 1")
             .execute(&mut self.connection)
             .await
             .map(drop)
-            .attempt("the connection that holds the ledger's lock is lost; nothing was posted")
+            .context("the connection that holds the ledger's lock is lost; nothing was posted")
     }
 }
 
@@ -88,36 +98,46 @@ impl Lock {
 #[derive(Debug)]
 pub struct Run {
     lock: Lock,
-    purpose: Purpose,
+    purpose: LockKind,
     /// Where the last posting was committed, for the next one.
     posting: Option<Connection>,
 }
 
 impl Run {
     /// Takes the lock and records the start.
-    pub async fn start(ledger: &Ledger, purpose: Purpose, command: &str) -> Result<Self, Failure> {
+    pub async fn start(ledger: &Ledger, purpose: LockKind, command: &str) -> Result<Self, Error> {
         let lock = Lock::take(&ledger.database, purpose, command).await?;
         Self::record_start(lock, purpose, command).await
     }
 
-    async fn record_start(mut lock: Lock, purpose: Purpose, command: &str) -> Result<Self, Failure> {
+    async fn record_start(mut lock: Lock, purpose: LockKind, command: &str) -> Result<Self, Error> {
         sqlx::query("INSERT INTO daybook.run_start (run_id, command, version) VALUES ($1, $2, $3)")
             .bind(lock.run_id)
             .bind(command)
             .bind(TOOL_VERSION)
             .execute(&mut lock.connection)
             .await
-            .attempt("recording the start of the run")?;
+            .context("recording the start of the run")?;
         failpoint::reach("run.started");
-        Ok(Self { lock, purpose, posting: None })
+        Ok(Self {
+            lock,
+            purpose,
+            posting: None,
+        })
     }
 
     /// Takes the lock for a command that posts, unless this machine's clock and the server's disagree by more than that, and
     /// records the start.
-    pub async fn start_posting(ledger: &Ledger, command: &str, max_clock_skew: Duration) -> Result<Self, Failure> {
-        let mut lock = Lock::take(&ledger.database, Purpose::Posting, command).await?;
-        Clocks::read(lock.connection()).await?.check(max_clock_skew, &ledger.database)?;
-        Self::record_start(lock, Purpose::Posting, command).await
+    pub async fn start_posting(
+        ledger: &Ledger,
+        command: &str,
+        max_clock_skew: Duration,
+    ) -> Result<Self, Error> {
+        let mut lock = Lock::take(&ledger.database, LockKind::Posting, command).await?;
+        Clocks::read(lock.connection())
+            .await?
+            .check(max_clock_skew, &ledger.database)?;
+        Self::record_start(lock, LockKind::Posting, command).await
     }
 
     /// Which run this is.
@@ -126,7 +146,7 @@ impl Run {
     }
 
     /// Makes sure that the lock is still held.
-    pub async fn check_lock(&mut self) -> Result<(), Failure> {
+    pub async fn check_lock(&mut self) -> Result<(), Error> {
         self.lock.check().await
     }
 
@@ -154,29 +174,32 @@ impl Run {
     ///
     /// Asks again and again: a session that waits in the server does not notice that its process is gone, and would keep
     /// the locks that it has.
-    pub async fn lock_projections(&mut self) -> Result<(), Failure> {
+    pub async fn lock_projections(&mut self) -> Result<(), Error> {
         // Projecting comes after posting, and needs connections of its own.
         self.close_posting_connection().await;
         let waiting = Stopwatch::start();
         let mut warned = Duration::ZERO;
         loop {
             let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-                .bind(Purpose::Projecting.key())
+                .bind(LockKind::Projecting.key())
                 .fetch_one(&mut self.lock.connection)
                 .await
-                .attempt("waiting for another run's projecting")?;
+                .context("waiting for another run's projecting")?;
             if taken {
                 return Ok(());
             }
             let waited = waiting.elapsed();
-            let gives_up = self.purpose == Purpose::Posting && waited > LONGEST_WAIT;
+            let gives_up = self.purpose == LockKind::Posting && waited > LONGEST_WAIT;
             if gives_up || waited > warned + BETWEEN_WARNINGS {
                 warned = waited;
-                let holder = holder(&mut self.lock.connection, Purpose::Projecting).await?.unwrap_or_default();
+                let holder = holder(&mut self.lock.connection, LockKind::Projecting)
+                    .await?
+                    .unwrap_or_default();
                 let seconds = waited.as_secs();
                 if gives_up {
                     let what = format!("another run has been projecting for {seconds} s: {holder}");
-                    return Err(Failure::new(Exit::Locked, what).hint("let it finish, then run the command again"));
+                    return Err(Error::new(Exit::Locked, what)
+                        .hint("let it finish, then run the command again"));
                 }
                 tracing::warn!(holder, seconds, "waiting for another run's projecting");
             }
@@ -185,17 +208,17 @@ impl Run {
     }
 
     /// Lets others project.
-    pub async fn unlock_projections(&mut self) -> Result<(), Failure> {
+    pub async fn unlock_projections(&mut self) -> Result<(), Error> {
         sqlx::query("SELECT pg_advisory_unlock($1)")
-            .bind(Purpose::Projecting.key())
+            .bind(LockKind::Projecting.key())
             .execute(&mut self.lock.connection)
             .await
             .map(drop)
-            .attempt("letting others project")
+            .context("letting others project")
     }
 
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
-    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Failure> {
+    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Error> {
         failpoint::reach("run.ending");
         self.close_posting_connection().await;
         sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")
@@ -205,7 +228,7 @@ impl Run {
             .bind(figures)
             .execute(&mut self.lock.connection)
             .await
-            .attempt("recording the end of the run")?;
+            .context("recording the end of the run")?;
         // Closing the session gives the lock back; a session that breaks here has given it back already.
         self.lock.connection.close().await;
         Ok(())
@@ -218,7 +241,10 @@ fn session_name(command: &str, run_id: Uuid) -> String {
 }
 
 /// Who holds a lock, in words; nobody, if it is free.
-pub async fn holder(connection: &mut Connection, purpose: Purpose) -> Result<Option<String>, Failure> {
+pub async fn holder(
+    connection: &mut Connection,
+    purpose: LockKind,
+) -> Result<Option<String>, Error> {
     let (high, low) = (purpose.key() >> 32, purpose.key() & 0xffff_ffff);
     sqlx::query_scalar(
         "SELECT format('%s, server process %s%s', coalesce(nullif(a.application_name, ''), 'a session without a name'), l.pid,
@@ -231,5 +257,5 @@ pub async fn holder(connection: &mut Connection, purpose: Purpose) -> Result<Opt
     .bind(low)
     .fetch_optional(connection)
     .await
-    .attempt("looking up who holds the ledger's lock")
+    .context("looking up who holds the ledger's lock")
 }

@@ -20,7 +20,10 @@ impl<'a> Writer<'a> {
     /// Begins the map.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
-        Self { out, is_empty: true }
+        Self {
+            out,
+            is_empty: true,
+        }
     }
 
     /// Puts a term with its number.
@@ -30,7 +33,8 @@ impl<'a> Writer<'a> {
         }
         put_string(self.out, term);
         self.out.extend_from_slice(b": ");
-        self.out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+        self.out
+            .extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     }
 
     /// Ends the map.
@@ -45,7 +49,11 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
     let is_escaped = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
     // Record ids and hashes of queries have nothing to escape, which is found out many bytes at a time; geocodes have.
-    if rest.iter().fold(0, |any, byte| any | u8::from(is_escaped(byte))) == 0 {
+    if rest
+        .iter()
+        .fold(0, |any, byte| any | u8::from(is_escaped(byte)))
+        == 0
+    {
         out.extend_from_slice(rest);
         out.push(b'"');
         return;
@@ -116,9 +124,16 @@ mod tests {
         }
         map.finish();
         let text = String::from_utf8(text).unwrap();
-        assert_eq!(text, "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}");
-        let read: Vec<(String, i64)> =
-            read(&text).unwrap().0.into_iter().map(|(term, n)| (term.into_owned(), n)).collect();
+        assert_eq!(
+            text,
+            "{\"\": 1, \"a\\\"\\\\\\b\\f\\n\\r\\t\\u0001\u{7f}é😀\": -2}"
+        );
+        let read: Vec<(String, i64)> = read(&text)
+            .unwrap()
+            .0
+            .into_iter()
+            .map(|(term, n)| (term.into_owned(), n))
+            .collect();
         assert_eq!(read, terms.map(|(term, n)| (term.to_owned(), n)));
     }
 }

@@ -11,9 +11,9 @@ use uuid::Uuid;
 
 use super::definitions::{DefinitionKind, definitions};
 use crate::clock;
-use crate::database::{Attempt as _, Connection, Database};
 use crate::day::TimeZone;
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::postgres::{Connection, Context as _, Database};
 
 mod embedded {
     #![allow(clippy::pedantic, missing_docs)]
@@ -43,12 +43,15 @@ pub struct Migrated {
 /// Brings the schema to this program's version. Repeats safely.
 ///
 /// `zone` is taken on creation; later it must be absent or the same.
-pub async fn migrate(connection: &mut Connection, zone: Option<TimeZone>) -> Result<Migrated, Failure> {
+pub async fn migrate(
+    connection: &mut Connection,
+    zone: Option<TimeZone>,
+) -> Result<Migrated, Error> {
     check_encoding(connection).await?;
     sqlx::raw_sql("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS daybook")
         .execute(&mut *connection)
         .await
-        .attempt("creating the schema daybook")?;
+        .context("creating the schema daybook")?;
     match version(connection).await? {
         Some(found) if found > embedded_version() => return Err(newer(found)),
         Some(found) if found < embedded_version() && has_lost_its_record(connection).await? => {
@@ -57,13 +60,21 @@ pub async fn migrate(connection: &mut Connection, zone: Option<TimeZone>) -> Res
         Some(_) => {}
         None => check_schema_is_empty(connection).await?,
     }
-    let report = runner().run_async(&mut Migrating(connection)).await.map_err(|error| {
-        Failure::failed("migrating the ledger's schema failed; no migration is half-done").caused_by(error)
-    })?;
+    let report = runner()
+        .run_async(&mut Migrating(connection))
+        .await
+        .map_err(|error| {
+            Error::failed("migrating the ledger's schema failed; no migration is half-done")
+                .caused_by(error)
+        })?;
     let (ledger_id, zone) = create_ledger(connection, zone).await?;
     let roles = create_roles(connection).await;
     Ok(Migrated {
-        applied: report.applied_migrations().iter().map(ToString::to_string).collect(),
+        applied: report
+            .applied_migrations()
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         version: embedded_version(),
         ledger_id,
         zone,
@@ -72,20 +83,23 @@ pub async fn migrate(connection: &mut Connection, zone: Option<TimeZone>) -> Res
 }
 
 /// Texts come in every language: a database that cannot hold them is refused before anything is made in it.
-async fn check_encoding(connection: &mut Connection) -> Result<(), Failure> {
+async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     let what = "asking for the encoding of the ledger's database";
-    let encoding: String = sqlx::query_scalar("SHOW server_encoding").fetch_one(connection).await.attempt(what)?;
+    let encoding: String = sqlx::query_scalar("SHOW server_encoding")
+        .fetch_one(connection)
+        .await
+        .context(what)?;
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(Failure::failed(format!("the ledger's database is in {encoding}: the ledger needs UTF8")).hint(
+    Err(Error::failed(format!("the ledger's database is in {encoding}: the ledger needs UTF8")).hint(
         "create another database for it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LOCALE 'C.UTF-8'; nothing was created in this one",
     ))
 }
 
 /// A schema that is not daybook's own yet must have nothing in it, and nobody else may create something in it: what is in
 /// it runs in the name of whoever uses the ledger.
-async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Failure> {
+async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Error> {
     if has_lost_its_record(connection).await? {
         return Err(lost_record());
     }
@@ -96,26 +110,28 @@ async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Failur
     )
     .fetch_one(&mut *connection)
     .await
-    .attempt("looking at the schema daybook")?;
+    .context("looking at the schema daybook")?;
     if objects > 0 {
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "the schema daybook is there already, with {objects} objects that are not daybook's"
         ))
         .hint("find out whose they are; then drop the schema, or give the ledger a database of its own"));
     }
     if !is_own {
-        return Err(Failure::failed(format!("the schema daybook is there already and belongs to {owner}"))
+        return Err(Error::failed(format!("the schema daybook is there already and belongs to {owner}"))
             .hint("run `daybook migrate` as that login, or make the schema yours: ALTER SCHEMA daybook OWNER TO …"));
     }
     match creators(connection).await? {
-        Some(others) => Err(Failure::failed(format!("others may create objects in the schema daybook: {others}"))
-            .hint(format!("REVOKE CREATE ON SCHEMA daybook FROM {others}"))),
+        Some(others) => Err(Error::failed(format!(
+            "others may create objects in the schema daybook: {others}"
+        ))
+        .hint(format!("REVOKE CREATE ON SCHEMA daybook FROM {others}"))),
         None => Ok(()),
     }
 }
 
 /// Who may create objects in the schema daybook besides its owner, as SQL names them.
-pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Failure> {
+pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Error> {
     sqlx::query_scalar(
         "SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
          FROM pg_namespace n CROSS JOIN aclexplode(n.nspacl) a
@@ -123,16 +139,22 @@ pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Fai
     )
     .fetch_one(connection)
     .await
-    .attempt("looking up who may create objects in the schema daybook")
+    .context("looking up who may create objects in the schema daybook")
 }
 
 /// Whether all that this program's migrations define is there, although their record says otherwise.
-pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Failure> {
+pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Error> {
     let found = version(connection).await?;
     if found.is_some_and(|found| found >= embedded_version()) {
         return Ok(false);
     }
-    let of_kind = |kind| definitions().into_iter().filter(move |d| d.kind == kind).map(|d| d.name).collect::<Vec<_>>();
+    let of_kind = |kind| {
+        definitions()
+            .into_iter()
+            .filter(move |d| d.kind == kind)
+            .map(|d| d.name)
+            .collect::<Vec<_>>()
+    };
     sqlx::query_scalar(
         "SELECT to_regclass('daybook.entry') IS NOT NULL
             AND ($3 OR (SELECT bool_and(EXISTS (SELECT FROM pg_proc p WHERE p.proname = f AND p.pronamespace = n.oid))
@@ -144,53 +166,65 @@ pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Fa
     .bind(found.is_none())
     .fetch_one(connection)
     .await
-    .attempt("comparing the schema daybook with the record of its migrations")
+    .context("comparing the schema daybook with the record of its migrations")
 }
 
-fn lost_record() -> Failure {
-    Failure::failed("the schema daybook is there, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
+fn lost_record() -> Error {
+    Error::failed("the schema daybook is there, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
         "`daybook verify --ledger` says what else is; restore the table from a backup, or run what `daybook migrate --print-definitions` prints",
     )
 }
 
 /// What is wrong with the record of the migrations, one thing each.
-pub async fn check_record(connection: &mut Connection) -> Result<Vec<String>, Failure> {
+pub async fn check_record(connection: &mut Connection) -> Result<Vec<String>, Error> {
     let what = "reading the record of the migrations";
     if version(connection).await?.is_none() {
         return Ok(vec!["the table is missing".to_owned()]);
     }
-    let rows: Vec<(i32, Option<String>, Option<String>)> =
-        sqlx::query_as("SELECT version, name, checksum FROM daybook.schema_version ORDER BY version")
-            .fetch_all(connection)
-            .await
-            .attempt(what)?;
+    let rows: Vec<(i32, Option<String>, Option<String>)> = sqlx::query_as(
+        "SELECT version, name, checksum FROM daybook.schema_version ORDER BY version",
+    )
+    .fetch_all(connection)
+    .await
+    .context(what)?;
     let mut wrong = Vec::new();
     for migration in migrations() {
-        let (version, name, checksum) = (migration.version(), migration.name(), migration.checksum().to_string());
+        let (version, name, checksum) = (
+            migration.version(),
+            migration.name(),
+            migration.checksum().to_string(),
+        );
         match rows.iter().find(|row| row.0 == version) {
             None => wrong.push(format!("migration {version} ({name}) is not in it")),
             Some((_, found_name, found))
                 if (found_name.as_deref(), found.as_deref()) != (Some(name), Some(&checksum)) =>
             {
-                wrong.push(format!("migration {version} is in it with another name or checksum than this program's"));
+                wrong.push(format!(
+                    "migration {version} is in it with another name or checksum than this program's"
+                ));
             }
             Some(_) => {}
         }
     }
-    let unknown = rows.iter().filter(|row| migrations().iter().all(|migration| migration.version() != row.0));
-    wrong.extend(unknown.map(|row| format!("migration {} in it is unknown to this program", row.0)));
+    let unknown = rows.iter().filter(|row| {
+        migrations()
+            .iter()
+            .all(|migration| migration.version() != row.0)
+    });
+    wrong
+        .extend(unknown.map(|row| format!("migration {} in it is unknown to this program", row.0)));
     Ok(wrong)
 }
 
 /// Makes sure that the schema is there and of this program's version.
-pub async fn check_version(connection: &mut Connection, database: &Database) -> Result<(), Failure> {
+pub async fn check_version(connection: &mut Connection, database: &Database) -> Result<(), Error> {
     let (Some(found), expected) = (version(connection).await?, embedded_version()) else {
         return Err(not_migrated(database));
     };
     match found.cmp(&expected) {
         Ordering::Equal => Ok(()),
         Ordering::Greater => Err(newer(found)),
-        Ordering::Less => Err(Failure::failed(format!(
+        Ordering::Less => Err(Error::failed(format!(
             "the ledger's schema is of version {found}, this program needs {expected} ({})",
             database.place()
         ))
@@ -199,36 +233,42 @@ pub async fn check_version(connection: &mut Connection, database: &Database) -> 
 }
 
 /// The version of the schema that is there; none if there is no schema.
-async fn version(connection: &mut Connection) -> Result<Option<i32>, Failure> {
+async fn version(connection: &mut Connection) -> Result<Option<i32>, Error> {
     let what = "reading the version of the ledger's schema";
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('daybook.schema_version') IS NOT NULL")
-        .fetch_one(&mut *connection)
-        .await
-        .attempt(what)?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('daybook.schema_version') IS NOT NULL")
+            .fetch_one(&mut *connection)
+            .await
+            .context(what)?;
     if !exists {
         return Ok(None);
     }
-    let version: Option<i32> = sqlx::query_scalar("SELECT max(version) FROM daybook.schema_version")
-        .fetch_one(connection)
-        .await
-        .attempt(what)?;
+    let version: Option<i32> =
+        sqlx::query_scalar("SELECT max(version) FROM daybook.schema_version")
+            .fetch_one(connection)
+            .await
+            .context(what)?;
     Ok(Some(version.unwrap_or(0)))
 }
 
-fn newer(found: i32) -> Failure {
+fn newer(found: i32) -> Error {
     let known = embedded_version();
-    Failure::failed(format!("the ledger's schema is of version {found}, this program knows {known}"))
-        .hint("it was migrated by a newer daybook: use that one, or a later one")
+    Error::failed(format!(
+        "the ledger's schema is of version {found}, this program knows {known}"
+    ))
+    .hint("it was migrated by a newer daybook: use that one, or a later one")
 }
 
 /// The failure for a database without a ledger.
-pub fn not_migrated(database: &Database) -> Failure {
-    Failure::failed(format!("there is no ledger yet ({})", database.place()))
+pub fn not_migrated(database: &Database) -> Error {
+    Error::failed(format!("there is no ledger yet ({})", database.place()))
         .hint("run `daybook migrate` once to create it, or check DAYBOOK_LEDGER_URL")
 }
 
 fn runner() -> Runner {
-    let mut runner = embedded::migrations::runner().set_abort_divergent(true).set_abort_missing(true);
+    let mut runner = embedded::migrations::runner()
+        .set_abort_divergent(true)
+        .set_abort_missing(true);
     runner.set_migration_table_name(VERSION_TABLE);
     runner
 }
@@ -242,10 +282,18 @@ pub(super) fn migrations() -> Vec<Migration> {
 
 /// The version of the schema that this program knows.
 pub fn embedded_version() -> i32 {
-    runner().get_migrations().iter().map(Migration::version).max().unwrap_or(0)
+    runner()
+        .get_migrations()
+        .iter()
+        .map(Migration::version)
+        .max()
+        .unwrap_or(0)
 }
 
-async fn create_ledger(connection: &mut Connection, zone: Option<TimeZone>) -> Result<(Uuid, TimeZone), Failure> {
+async fn create_ledger(
+    connection: &mut Connection,
+    zone: Option<TimeZone>,
+) -> Result<(Uuid, TimeZone), Error> {
     let what = "creating the ledger";
     let wanted = zone.unwrap_or(TimeZone::UTC);
     sqlx::query(
@@ -257,14 +305,17 @@ async fn create_ledger(connection: &mut Connection, zone: Option<TimeZone>) -> R
     .bind(clock::now())
     .execute(&mut *connection)
     .await
-    .attempt(what)?;
+    .context(what)?;
     let (ledger_id, found): (Uuid, String) =
-        sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger").fetch_one(connection).await.attempt(what)?;
-    let found: TimeZone = found
-        .parse()
-        .map_err(|error| Failure::failed("the ledger's time zone is unknown to this program").caused_by(error))?;
+        sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
+            .fetch_one(connection)
+            .await
+            .context(what)?;
+    let found: TimeZone = found.parse().map_err(|error| {
+        Error::failed("the ledger's time zone is unknown to this program").caused_by(error)
+    })?;
     if zone.is_some_and(|zone| zone != found) {
-        return Err(Failure::usage(format!("the ledger's time zone is {found}, not {wanted}"))
+        return Err(Error::usage(format!("the ledger's time zone is {found}, not {wanted}"))
             .hint("a ledger keeps the zone it was created with: leave --time-zone out, or create another ledger in a database of its own"));
     }
     Ok((ledger_id, found))
@@ -280,7 +331,10 @@ async fn create_roles(connection: &mut Connection) -> Result<(), String> {
         match sqlx::raw_sql(ROLES_SQL).execute(&mut *connection).await {
             Ok(_) => return Ok(()),
             Err(error) => {
-                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default();
+                let code = error
+                    .as_database_error()
+                    .and_then(sqlx::error::DatabaseError::code)
+                    .unwrap_or_default();
                 refused = error.to_string();
                 if !matches!(code.as_ref(), "23505" | "42710" | "XX000") {
                     break;
@@ -305,7 +359,9 @@ impl AsyncTransaction for Migrating<'_> {
         sqlx::raw_sql("BEGIN").execute(&mut *self.0).await?;
         let mut done = 0;
         for query in queries {
-            sqlx::raw_sql(AssertSqlSafe(query)).execute(&mut *self.0).await?;
+            sqlx::raw_sql(AssertSqlSafe(query))
+                .execute(&mut *self.0)
+                .await?;
             done += 1;
         }
         sqlx::raw_sql("COMMIT").execute(&mut *self.0).await?;
@@ -315,7 +371,9 @@ impl AsyncTransaction for Migrating<'_> {
 
 impl AsyncQuery<Vec<Migration>> for Migrating<'_> {
     async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, sqlx::Error> {
-        let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(&mut *self.0).await?;
+        let rows = sqlx::query(AssertSqlSafe(query))
+            .fetch_all(&mut *self.0)
+            .await?;
         rows.iter().map(applied_migration).collect()
     }
 }
@@ -325,8 +383,16 @@ impl AsyncMigrate for Migrating<'_> {}
 fn applied_migration(row: &sqlx::postgres::PgRow) -> Result<Migration, sqlx::Error> {
     let applied_on: String = row.try_get("applied_on")?;
     let checksum: String = row.try_get("checksum")?;
-    let applied_on = time::OffsetDateTime::parse(&applied_on, &time::format_description::well_known::Rfc3339)
-        .map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let checksum = checksum.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-    Ok(Migration::applied(row.try_get("version")?, row.try_get("name")?, applied_on, checksum))
+    let applied_on =
+        time::OffsetDateTime::parse(&applied_on, &time::format_description::well_known::Rfc3339)
+            .map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let checksum = checksum
+        .parse()
+        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    Ok(Migration::applied(
+        row.try_get("version")?,
+        row.try_get("name")?,
+        applied_on,
+        checksum,
+    ))
 }

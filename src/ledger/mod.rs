@@ -4,19 +4,19 @@
 
 pub mod copy_in;
 pub mod copy_out;
+pub mod current_entry;
 pub mod day_read;
 pub mod definitions;
-mod just_posted;
 pub mod lock;
 pub mod map;
 pub mod migrate;
 pub mod post;
+mod posted_rows;
 pub mod read;
 pub mod rejected_hash;
 mod row_bytes;
 pub mod row_hash;
 pub mod server_clock;
-pub mod standing;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,14 +24,26 @@ use std::str::FromStr;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::database::{Attempt as _, Connection, Database};
 use crate::day::TimeZone;
-use crate::failure::Failure;
-pub use just_posted::JustPosted;
+use crate::error::Error;
+use crate::postgres::{Connection, Context as _, Database};
+pub use posted_rows::PostedRows;
 use read::Reader;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps. A day a posting, 64 bits outlast the sun.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize, sqlx::Type)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    serde::Deserialize,
+    sqlx::Type,
+)]
 #[sqlx(transparent)]
 #[serde(transparent)]
 pub struct EntryId(i64);
@@ -64,7 +76,9 @@ impl FromStr for EntryId {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
             Ok(number) if number > 0 => Ok(Self(number)),
-            _ => Err(format!("'{text}' is not an entry id: give a number from 1, `daybook log` lists them")),
+            _ => Err(format!(
+                "'{text}' is not an entry id: give a number from 1, `daybook log` lists them"
+            )),
         }
     }
 }
@@ -109,44 +123,58 @@ pub struct Ledger {
 
 impl Ledger {
     /// Finds the ledger and checks its schema version.
-    pub async fn open(database: &Database) -> Result<Self, Failure> {
+    pub async fn open(database: &Database) -> Result<Self, Error> {
         Self::at(&mut database.connect("daybook").await?, database).await
     }
 
     /// The same, and goes on reading it over that connection.
-    pub async fn open_for_reading(database: &Database, name: &str) -> Result<(Self, Reader), Failure> {
+    pub async fn open_for_reading(
+        database: &Database,
+        name: &str,
+    ) -> Result<(Self, Reader), Error> {
         let mut connection = database.connect(name).await?;
         let ledger = Self::at(&mut connection, database).await?;
         Ok((ledger, Reader::over(connection).await?))
     }
 
     /// The same for whoever verifies: that the record of the migrations is lost or changed is then one of the findings.
-    pub async fn open_for_verifying(database: &Database, name: &str) -> Result<(Self, Reader), Failure> {
+    pub async fn open_for_verifying(
+        database: &Database,
+        name: &str,
+    ) -> Result<(Self, Reader), Error> {
         let mut connection = database.connect(name).await?;
-        if let Err(failure) = migrate::check_version(&mut connection, database).await
+        if let Err(error) = migrate::check_version(&mut connection, database).await
             && !migrate::has_lost_its_record(&mut connection).await?
         {
-            return Err(failure);
+            return Err(error);
         }
         let ledger = Self::identify(&mut connection, database).await?;
         Ok((ledger, Reader::over(connection).await?))
     }
 
-    async fn at(connection: &mut Connection, database: &Database) -> Result<Self, Failure> {
+    async fn at(connection: &mut Connection, database: &Database) -> Result<Self, Error> {
         migrate::check_version(connection, database).await?;
         Self::identify(connection, database).await
     }
 
-    async fn identify(connection: &mut Connection, database: &Database) -> Result<Self, Failure> {
-        let row: Option<(Uuid, String)> = sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
-            .fetch_optional(connection)
-            .await
-            .attempt("reading which ledger this is")?;
+    async fn identify(connection: &mut Connection, database: &Database) -> Result<Self, Error> {
+        let row: Option<(Uuid, String)> =
+            sqlx::query_as("SELECT ledger_id, time_zone FROM daybook.ledger")
+                .fetch_optional(connection)
+                .await
+                .context("reading which ledger this is")?;
         let (ledger_id, zone) = row.ok_or_else(|| migrate::not_migrated(database))?;
         let zone = zone.parse().map_err(|error| {
-            Failure::failed(format!("the ledger's time zone is unknown to this program ({})", database.place()))
-                .caused_by(error)
+            Error::failed(format!(
+                "the ledger's time zone is unknown to this program ({})",
+                database.place()
+            ))
+            .caused_by(error)
         })?;
-        Ok(Self { database: database.clone(), ledger_id, zone })
+        Ok(Self {
+            database: database.clone(),
+            ledger_id,
+            zone,
+        })
     }
 }

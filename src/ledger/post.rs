@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::lock::{Run, TOOL_VERSION};
 use super::row_bytes::{self, Balance};
-use super::{EntryId, EntryKind, JustPosted, Ledger};
+use super::{EntryId, EntryKind, Ledger, PostedRows};
 use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
-use crate::database::{Attempt as _, Connection, failure};
 use crate::day::Day;
+use crate::error::Error;
 use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
-use crate::failure::Failure;
+use crate::postgres::{Connection, Context as _, query_error};
 
 /// Chunks of rows that may wait to be sent.
 const CHUNKS_IN_FLIGHT: usize = 4;
@@ -90,21 +90,26 @@ pub struct Posted {
     /// Its rows.
     pub delta_rows: u64,
     /// The entry with its rows, if they were kept.
-    pub just_posted: Option<JustPosted>,
+    pub posted_rows: Option<PostedRows>,
 }
 
 impl Posting {
     /// Begins to post the entry after `after`, which was the newest when it was decided what to post.
-    pub async fn begin(ledger: &Ledger, run: &mut Run, after: EntryId, day: Day) -> Result<Self, Failure> {
+    pub async fn begin(
+        ledger: &Ledger,
+        run: &mut Run,
+        after: EntryId,
+        day: Day,
+    ) -> Result<Self, Error> {
         let what = format!("starting to post {day}");
         let mut connection = begin_transaction(ledger, run, &what).await?;
         let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
             .fetch_one(&mut connection)
             .await
-            .attempt(what)?;
+            .context(what)?;
         let head = head.unwrap_or(EntryId::NONE);
         if head != after {
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "posting {day}: entry {head} was posted meanwhile by another run: nothing was posted"
             ))
             .hint("run the command again: it will take that entry into account"));
@@ -131,53 +136,70 @@ impl Posting {
     }
 
     /// Adds all rows of an entry, the first of its day, and keeps them in memory: documents are made of them.
-    pub async fn add_all_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
+    pub async fn add_all_rows(&mut self, deltas: DayDeltas) -> Result<(), Error> {
         let deltas = Arc::new(deltas);
         self.kept = (self.delta_rows == 0).then(|| Arc::clone(&deltas));
         self.add(deltas).await
     }
 
     /// Adds rows to the entry. They must come after those that were added before.
-    pub async fn add_rows(&mut self, deltas: DayDeltas) -> Result<(), Failure> {
+    pub async fn add_rows(&mut self, deltas: DayDeltas) -> Result<(), Error> {
         self.kept = None;
         self.add(Arc::new(deltas)).await
     }
 
-    async fn add(&mut self, deltas: Arc<DayDeltas>) -> Result<(), Failure> {
+    async fn add(&mut self, deltas: Arc<DayDeltas>) -> Result<(), Error> {
         let Self { entry_id, day, .. } = *self;
         let what = format!("posting {day}");
         if let Some(cell) = deltas.control_sum_violation() {
             if self.terms == Terms::MustBeComplete {
-                let what = format!("the control sums of {day} do not hold for {cell}: nothing was posted");
-                return Err(
-                    Failure::failed(what).hint("this is a defect of daybook: please report it with the day's events")
-                );
+                let what =
+                    format!("the control sums of {day} do not hold for {cell}: nothing was posted");
+                return Err(Error::failed(what)
+                    .hint("this is a defect of daybook: please report it with the day's events"));
             }
             self.terms = Terms::Incomplete;
         }
-        let (Some(first), Some(last)) = (deltas.rows().first(), deltas.rows().last()) else { return Ok(()) };
+        let (Some(first), Some(last)) = (deltas.rows().first(), deltas.rows().last()) else {
+            return Ok(());
+        };
         if self.last.is_some_and(|before| before >= first.cell) {
-            return Err(Failure::failed(format!("{what}: {} is out of order: nothing was posted", first.cell))
-                .hint("this is a defect of daybook: please report it"));
+            return Err(Error::failed(format!(
+                "{what}: {} is out of order: nothing was posted",
+                first.cell
+            ))
+            .hint("this is a defect of daybook: please report it"));
         }
         self.last = Some(last.cell);
         let delta_rows = deltas.rows().len() as u64;
         tracing::info!(%day, entry_id = entry_id.number(), delta_rows, "posting rows");
-        let balances = balances(&mut self.connection, &deltas).await.attempt(format!("{what}: looking up balances"))?;
+        let balances = balances(&mut self.connection, &deltas)
+            .await
+            .context(format!("{what}: looking up balances"))?;
         let content = std::mem::take(&mut self.content);
-        let (copied, content) = copy_rows(&mut self.connection, entry_id, day, deltas, balances, content).await?;
+        let (copied, content) = copy_rows(
+            &mut self.connection,
+            entry_id,
+            day,
+            deltas,
+            balances,
+            content,
+        )
+        .await?;
         self.content = content;
         self.delta_rows += delta_rows;
         failpoint::reach("post.rows_written");
         if copied != delta_rows {
-            return Err(Failure::failed(format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted")));
+            return Err(Error::failed(format!(
+                "{what}: {copied} of {delta_rows} rows arrived: nothing was posted"
+            )));
         }
         Ok(())
     }
 
     /// Writes the header, once all rows and rejected events are there. Who posts it and when, and its hashes, are set by the
     /// database.
-    pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Failure> {
+    pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Error> {
         let Self { entry_id, day, .. } = *self;
         let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
         self.entry_hash = sqlx::query_scalar(
@@ -205,13 +227,13 @@ impl Posting {
         .bind(&header.reason)
         .fetch_one(&mut self.connection)
         .await
-        .attempt(format!("posting {day}: writing the header of entry {entry_id}"))?;
+        .context(format!("posting {day}: writing the header of entry {entry_id}"))?;
         failpoint::reach("post.header_written");
         Ok(())
     }
 
     /// Keeps events that could not be counted, before the header, which carries a hash of them.
-    pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Failure> {
+    pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
              SELECT $1, source_id, reason, message, event::json
@@ -225,34 +247,60 @@ impl Posting {
         .execute(&mut self.connection)
         .await
         .map(drop)
-        .attempt(format!("posting {}: keeping rejected events", self.day))
+        .context(format!("posting {}: keeping rejected events", self.day))
     }
 
     /// Makes it part of the ledger.
-    pub async fn commit(mut self, run: &mut Run) -> Result<Posted, Failure> {
+    pub async fn commit(mut self, run: &mut Run) -> Result<Posted, Error> {
         // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
         run.check_lock().await?;
         failpoint::reach("post.before_commit");
         let committing = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
-        committing.attempt(format!("committing the posting of {}", self.day))?;
+        committing.context(format!("committing the posting of {}", self.day))?;
         failpoint::reach("post.committed");
-        let Self { connection, entry_id, day, delta_rows, kept, entry_hash, .. } = self;
+        let Self {
+            connection,
+            entry_id,
+            day,
+            delta_rows,
+            kept,
+            entry_hash,
+            ..
+        } = self;
         run.keep_posting_connection(connection);
-        let just_posted = kept.map(|deltas| JustPosted::new(entry_id, day, deltas));
-        Ok(Posted { entry_id, entry_hash, delta_rows, just_posted })
+        let posted_rows = kept.map(|deltas| PostedRows::new(entry_id, day, deltas));
+        Ok(Posted {
+            entry_id,
+            entry_hash,
+            delta_rows,
+            posted_rows,
+        })
     }
 }
 
 /// Begins a transaction on the connection that the run's last posting has left, or else on a new one.
-async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result<Connection, Failure> {
+async fn begin_transaction(
+    ledger: &Ledger,
+    run: &mut Run,
+    what: &str,
+) -> Result<Connection, Error> {
     if let Some(mut connection) = run.take_posting_connection()
-        && sqlx::raw_sql("BEGIN").execute(&mut connection).await.is_ok()
+        && sqlx::raw_sql("BEGIN")
+            .execute(&mut connection)
+            .await
+            .is_ok()
     {
         return Ok(connection);
     }
     // There was none, or its server has ended it while it was idle: nothing had been sent over it.
-    let mut connection = ledger.database.connect(&format!("daybook posting {}", run.run_id())).await?;
-    sqlx::raw_sql("BEGIN").execute(&mut connection).await.attempt(what)?;
+    let mut connection = ledger
+        .database
+        .connect(&format!("daybook posting {}", run.run_id()))
+        .await?;
+    sqlx::raw_sql("BEGIN")
+        .execute(&mut connection)
+        .await
+        .context(what)?;
     Ok(connection)
 }
 
@@ -260,7 +308,10 @@ async fn begin_transaction(ledger: &Ledger, run: &mut Run, what: &str) -> Result
 const LOOKED_UP_AT_ONCE: usize = 1 << 14;
 
 /// What each of the rows' cells stands at.
-async fn balances(connection: &mut Connection, deltas: &DayDeltas) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+async fn balances(
+    connection: &mut Connection,
+    deltas: &DayDeltas,
+) -> Result<Vec<Option<Balance>>, sqlx::Error> {
     let mut balances = Vec::with_capacity(deltas.rows().len());
     for rows in deltas.rows().chunks(LOOKED_UP_AT_ONCE) {
         balances.extend(balances_of(connection, rows).await?);
@@ -268,7 +319,10 @@ async fn balances(connection: &mut Connection, deltas: &DayDeltas) -> Result<Vec
     Ok(balances)
 }
 
-async fn balances_of(connection: &mut Connection, deltas: &[DeltaRow]) -> Result<Vec<Option<Balance>>, sqlx::Error> {
+async fn balances_of(
+    connection: &mut Connection,
+    deltas: &[DeltaRow],
+) -> Result<Vec<Option<Balance>>, sqlx::Error> {
     let cells = || deltas.iter().map(|row| row.cell);
     let rows = sqlx::query(
         "SELECT k.place, b.count_balance, b.total_balance, b.first_day, b.last_day
@@ -293,7 +347,10 @@ async fn balances_of(connection: &mut Connection, deltas: &[DeltaRow]) -> Result
             last_day: row.try_get("last_day")?,
         };
         // Ordinality counts from 1.
-        if let Some(slot) = usize::try_from(place - 1).ok().and_then(|place| balances.get_mut(place)) {
+        if let Some(slot) = usize::try_from(place - 1)
+            .ok()
+            .and_then(|place| balances.get_mut(place))
+        {
             *slot = Some(balance);
         }
     }
@@ -308,23 +365,31 @@ async fn copy_rows(
     deltas: Arc<DayDeltas>,
     balances: Vec<Option<Balance>>,
     content: Sha256,
-) -> Result<(u64, Sha256), Failure> {
+) -> Result<(u64, Sha256), Error> {
     let what = format!("posting {day}: writing the rows of entry {entry_id}");
     let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
     let encoding = tokio::task::spawn_blocking(move || -> Result<Sha256, Overflow> {
-        row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| sender.blocking_send(chunk).is_ok())
+        row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| {
+            sender.blocking_send(chunk).is_ok()
+        })
     });
-    let mut copy = connection.copy_in_raw(row_bytes::COPY_STATEMENT).await.attempt(what.as_str())?;
+    let mut copy = connection
+        .copy_in_raw(row_bytes::COPY_STATEMENT)
+        .await
+        .context(what.as_str())?;
     while let Some(chunk) = chunks.recv().await {
         if let Err(error) = copy.send(&chunk).await {
-            return Err(failure(error, what));
+            return Err(query_error(error, what));
         }
     }
     // The encoder has hung up: it is done, or it met an overflow.
-    let content =
-        encoding.await.map_err(|error| Failure::failed(what.as_str()).caused_by(error))?.map_err(|error| {
-            Failure::failed(format!("{what}: a balance overflows, nothing was posted")).caused_by(error)
+    let content = encoding
+        .await
+        .map_err(|error| Error::failed(what.as_str()).caused_by(error))?
+        .map_err(|error| {
+            Error::failed(format!("{what}: a balance overflows, nothing was posted"))
+                .caused_by(error)
         })?;
-    let arrived = copy.finish().await.attempt(what)?;
+    let arrived = copy.finish().await.context(what)?;
     Ok((arrived, content))
 }

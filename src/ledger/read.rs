@@ -14,16 +14,21 @@ use uuid::Uuid;
 use super::day_read::DayRead;
 use super::map::{self, TermMap};
 use super::server_clock::Clocks;
-use super::{EntryId, JustPosted, Ledger, standing};
-use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, Sums, TermCounts};
-use crate::database::{Attempt as _, Connection};
+use super::{EntryId, Ledger, PostedRows, current_entry};
+use crate::aggregate::{
+    Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, Sums, TermCounts,
+};
 use crate::day::{Day, Period};
+use crate::error::Error;
 use crate::event::{RecordType, StatType};
-use crate::failure::Failure;
+use crate::postgres::{Connection, Context as _};
 
 /// The header of an entry.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow)]
-#[expect(missing_docs, reason = "the columns of daybook.entry, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.entry, commented in the schema"
+)]
 pub struct Entry {
     pub entry_id: EntryId,
     pub day: Day,
@@ -105,53 +110,78 @@ impl<'a> StoredTerms<'a> {
 
 impl StoredRow {
     /// The row at a place of those that were just posted.
-    pub(super) fn just_posted(entry_id: EntryId, deltas: &Arc<DayDeltas>, place: usize) -> Self {
-        let DeltaRow { cell, count, total, .. } = deltas.rows()[place];
-        Self { cell, entry_id, count, total, maps: Maps::Posted(Arc::clone(deltas), place) }
+    pub(super) fn posted_rows(entry_id: EntryId, deltas: &Arc<DayDeltas>, place: usize) -> Self {
+        let DeltaRow {
+            cell, count, total, ..
+        } = deltas.rows()[place];
+        Self {
+            cell,
+            entry_id,
+            count,
+            total,
+            maps: Maps::Posted(Arc::clone(deltas), place),
+        }
     }
 
     /// Takes the row off what is counted; `failed` says what a sum that overflows means.
     pub fn subtract_from(
         &self,
         aggregation: &mut Aggregation,
-        failed: impl FnOnce(Overflow) -> Failure,
-    ) -> Result<(), Failure> {
+        failed: impl FnOnce(Overflow) -> Error,
+    ) -> Result<(), Error> {
         let [items, queries, geocodes] = self.maps()?;
         let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
-        let posted = PostedRow { cell: self.cell, count: self.count, total: self.total, maps };
+        let posted = PostedRow {
+            cell: self.cell,
+            count: self.count,
+            total: self.total,
+            maps,
+        };
         aggregation.subtract(posted).map_err(failed)
     }
 
     /// The terms by dimension, in the order items, queries, geocodes.
-    pub fn maps(&self) -> Result<[TermMap<'_>; 3], Failure> {
+    pub fn maps(&self) -> Result<[TermMap<'_>; 3], Error> {
         let [items, queries, geocodes] = self.terms()?;
         Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
     }
 
     /// Reads terms that [`terms`](Self::terms) gave; a failure names the row.
-    pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Failure> {
-        terms.read().map_err(|error| self.unreadable().caused_by(error))
+    pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Error> {
+        terms
+            .read()
+            .map_err(|error| self.unreadable().caused_by(error))
     }
 
     /// The same terms as they are, not read yet.
-    pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Failure> {
+    pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Error> {
         match &self.maps {
             Maps::Received(row) => {
-                let text = |column| jsonb_text(row, column).map_err(|error| self.unreadable().caused_by(error));
+                let text = |column| {
+                    jsonb_text(row, column).map_err(|error| self.unreadable().caused_by(error))
+                };
                 Ok([text("items")?, text("queries")?, text("geocodes")?].map(StoredTerms::Text))
             }
-            Maps::Posted(deltas, place) => Ok(deltas.maps(&deltas.rows()[*place]).map(StoredTerms::Counted)),
+            Maps::Posted(deltas, place) => Ok(deltas
+                .maps(&deltas.rows()[*place])
+                .map(StoredTerms::Counted)),
         }
     }
 
-    fn unreadable(&self) -> Failure {
-        Failure::failed(format!("a term map of entry {} ({}) cannot be read", self.entry_id, self.cell))
+    fn unreadable(&self) -> Error {
+        Error::failed(format!(
+            "a term map of entry {} ({}) cannot be read",
+            self.entry_id, self.cell
+        ))
     }
 }
 
 /// What a recordset's cell stands at after some entry.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the columns of daybook.recordset_total, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.recordset_total, commented in the schema"
+)]
 pub struct CellTotal {
     pub cell: Cell,
     pub count: i64,
@@ -165,28 +195,31 @@ pub struct CellTotal {
 #[derive(Debug)]
 pub struct Reader {
     connection: Connection,
-    just_posted: Option<JustPosted>,
+    posted_rows: Option<PostedRows>,
 }
 
 impl Reader {
     /// Opens a connection for reading.
-    pub async fn open(ledger: &Ledger, name: &str) -> Result<Self, Failure> {
+    pub async fn open(ledger: &Ledger, name: &str) -> Result<Self, Error> {
         Self::over(ledger.database.connect(name).await?).await
     }
 
-    pub(super) async fn over(mut connection: Connection) -> Result<Self, Failure> {
+    pub(super) async fn over(mut connection: Connection) -> Result<Self, Error> {
         // No query here is worth compiling, which takes the server up to a second for each of its workers.
         sqlx::raw_sql("SET default_transaction_read_only = on; SET jit = off")
             .execute(&mut connection)
             .await
-            .attempt("preparing to read the ledger")?;
-        Ok(Self { connection, just_posted: None })
+            .context("preparing to read the ledger")?;
+        Ok(Self {
+            connection,
+            posted_rows: None,
+        })
     }
 
     /// From now on, asked for the rows of this entry, or for those of its day up to this entry, it gives them from memory.
     /// For readers that documents are made with.
-    pub fn remember(&mut self, just_posted: Option<JustPosted>) {
-        self.just_posted = just_posted;
+    pub fn remember(&mut self, posted_rows: Option<PostedRows>) {
+        self.posted_rows = posted_rows;
     }
 
     /// The connection itself, for the queries of one command alone.
@@ -195,59 +228,70 @@ impl Reader {
     }
 
     /// What this machine's clock says, and that of the server.
-    pub async fn clocks(&mut self) -> Result<Clocks, Failure> {
+    pub async fn clocks(&mut self) -> Result<Clocks, Error> {
         Clocks::read(&mut self.connection).await
     }
 
     /// The days that have entries and have not begun yet, where a person has not decided about them.
-    pub async fn days_to_come(&mut self, today: Day) -> Result<Vec<Day>, Failure> {
-        let days: Vec<Day> = sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry WHERE day > $1 ORDER BY day")
-            .bind(today)
-            .fetch_all(&mut self.connection)
-            .await
-            .attempt("looking for days that have not begun yet")?;
+    pub async fn days_to_come(&mut self, today: Day) -> Result<Vec<Day>, Error> {
+        let days: Vec<Day> = sqlx::query_scalar(
+            "SELECT DISTINCT day FROM daybook.entry WHERE day > $1 ORDER BY day",
+        )
+        .bind(today)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("looking for days that have not begun yet")?;
         self.undecided(&days).await
     }
 
     /// The newest entry; [`EntryId::NONE`] in an empty ledger.
-    pub async fn head(&mut self) -> Result<EntryId, Failure> {
+    pub async fn head(&mut self) -> Result<EntryId, Error> {
         let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
             .fetch_one(&mut self.connection)
             .await
-            .attempt("reading the ledger's newest entry")?;
+            .context("reading the ledger's newest entry")?;
         Ok(head.unwrap_or(EntryId::NONE))
     }
 
     /// The hash of an entry, in hexadecimal; none if there is no such entry.
-    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<String>, Failure> {
-        sqlx::query_scalar("SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = $1")
-            .bind(entry_id)
-            .fetch_optional(&mut self.connection)
-            .await
-            .attempt(format!("reading the hash of entry {entry_id}"))
+    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<String>, Error> {
+        sqlx::query_scalar(
+            "SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = $1",
+        )
+        .bind(entry_id)
+        .fetch_optional(&mut self.connection)
+        .await
+        .context(format!("reading the hash of entry {entry_id}"))
     }
 
     /// The days from the ledger's first to its last; none in an empty ledger.
-    pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
-        let (first, last): (Option<Day>, Option<Day>) = sqlx::query_as("SELECT min(day), max(day) FROM daybook.entry")
-            .fetch_one(&mut self.connection)
-            .await
-            .attempt("reading the ledger's last day")?;
-        Ok(first.zip(last).and_then(|(first, last)| Period::new(first, last)))
+    pub async fn period(&mut self) -> Result<Option<Period>, Error> {
+        let (first, last): (Option<Day>, Option<Day>) =
+            sqlx::query_as("SELECT min(day), max(day) FROM daybook.entry")
+                .fetch_one(&mut self.connection)
+                .await
+                .context("reading the ledger's last day")?;
+        Ok(first
+            .zip(last)
+            .and_then(|(first, last)| Period::new(first, last)))
     }
 
     /// The last day with an entry, up to one.
-    pub async fn last_day(&mut self, through: Day) -> Result<Option<Day>, Failure> {
+    pub async fn last_day(&mut self, through: Day) -> Result<Option<Day>, Error> {
         sqlx::query_scalar("SELECT max(day) FROM daybook.entry WHERE day <= $1")
             .bind(through)
             .fetch_one(&mut self.connection)
             .await
-            .attempt("reading the ledger's last closed day")
+            .context("reading the ledger's last closed day")
     }
 
     /// When each day with entries, up to one, was posted and last read. Times that lie in the future are left out: a clock was
     /// wrong, and nobody knows when that was.
-    pub async fn days_read(&mut self, through: Day, now: DateTime<Utc>) -> Result<Vec<DayRead>, Failure> {
+    pub async fn days_read(
+        &mut self,
+        through: Day,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DayRead>, Error> {
         const WHAT: &str = "reading when the days were last compared with their source";
         // Each run has read a few ranges of days.
         let reads: Vec<(DateTime<Utc>, Day, Day)> = sqlx::query_as(
@@ -259,7 +303,7 @@ impl Reader {
         .bind(now)
         .fetch_all(&mut self.connection)
         .await
-        .attempt(WHAT)?;
+        .context(WHAT)?;
         let posted: Vec<(Day, Option<DateTime<Utc>>)> = sqlx::query_as(
             "SELECT day, max(posted_at) FILTER (WHERE posted_at <= $2) FROM daybook.entry WHERE day <= $1
              GROUP BY day ORDER BY day",
@@ -268,11 +312,15 @@ impl Reader {
         .bind(now)
         .fetch_all(&mut self.connection)
         .await
-        .attempt(WHAT)?;
+        .context(WHAT)?;
         let never = DateTime::UNIX_EPOCH;
         let mut days: Vec<DayRead> = posted
             .into_iter()
-            .map(|(day, posted_at)| DayRead { day, posted_at: posted_at.unwrap_or(never), read_at: None })
+            .map(|(day, posted_at)| DayRead {
+                day,
+                posted_at: posted_at.unwrap_or(never),
+                read_at: None,
+            })
             .collect();
         for (started_at, first, last) in reads {
             let from = days.partition_point(|read| read.day < first);
@@ -285,18 +333,25 @@ impl Reader {
 
     /// Those of some days whose fate is not decided: not those that were imported, nor those that were taken back. What a
     /// person decided about a day stays until a person decides otherwise.
-    pub async fn undecided(&mut self, days: &[Day]) -> Result<Vec<Day>, Failure> {
-        let entries: Vec<Entry> = sqlx::query_as(select_entries(" WHERE day = ANY ($1) ORDER BY day, entry_id"))
-            .bind(days)
-            .fetch_all(&mut self.connection)
-            .await
-            .attempt("reading the entries of the last applied days")?;
-        let days = entries.chunk_by(|a, b| a.day == b.day).filter(|entries| !standing::is_decided(entries));
-        Ok(days.filter_map(|entries| entries.first()).map(|entry| entry.day).collect())
+    pub async fn undecided(&mut self, days: &[Day]) -> Result<Vec<Day>, Error> {
+        let entries: Vec<Entry> = sqlx::query_as(select_entries(
+            " WHERE day = ANY ($1) ORDER BY day, entry_id",
+        ))
+        .bind(days)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("reading the entries of the last applied days")?;
+        let days = entries
+            .chunk_by(|a, b| a.day == b.day)
+            .filter(|entries| !standing::is_decided(entries));
+        Ok(days
+            .filter_map(|entries| entries.first())
+            .map(|entry| entry.day)
+            .collect())
     }
 
     /// What all entries of a day add up to.
-    pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Failure> {
+    pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Error> {
         let what = format!("adding up the entries of {day}");
         let (count, total): (String, String) = sqlx::query_as(
             "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.interaction_delta WHERE day = $1",
@@ -304,57 +359,63 @@ impl Reader {
         .bind(day)
         .fetch_one(&mut self.connection)
         .await
-        .attempt(what.as_str())?;
+        .context(what.as_str())?;
         // A sum of bigints is a numeric, which the driver has no type for.
         let number = |text: String| {
-            text.parse().map_err(|error| Failure::failed(format!("{what}: {text} is no sum")).caused_by(error))
+            text.parse().map_err(|error| {
+                Error::failed(format!("{what}: {text} is no sum")).caused_by(error)
+            })
         };
-        Ok(Sums { count: number(count)?, total: number(total)? })
+        Ok(Sums {
+            count: number(count)?,
+            total: number(total)?,
+        })
     }
 
     /// All days that have entries, earliest first.
-    pub async fn days_with_entries(&mut self) -> Result<Vec<Day>, Failure> {
+    pub async fn days_with_entries(&mut self) -> Result<Vec<Day>, Error> {
         sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry ORDER BY day")
             .fetch_all(&mut self.connection)
             .await
-            .attempt("reading the days of the ledger")
+            .context("reading the days of the ledger")
     }
 
     /// The days of a period that have no entry.
-    pub async fn days_without_entry(&mut self, period: Period) -> Result<Vec<Day>, Failure> {
-        let posted: Vec<Day> = sqlx::query_scalar("SELECT day FROM daybook.entry WHERE day BETWEEN $1 AND $2")
-            .bind(period.from())
-            .bind(period.to())
-            .fetch_all(&mut self.connection)
-            .await
-            .attempt("looking for days without an entry")?;
+    pub async fn days_without_entry(&mut self, period: Period) -> Result<Vec<Day>, Error> {
+        let posted: Vec<Day> =
+            sqlx::query_scalar("SELECT day FROM daybook.entry WHERE day BETWEEN $1 AND $2")
+                .bind(period.from())
+                .bind(period.to())
+                .fetch_all(&mut self.connection)
+                .await
+                .context("looking for days without an entry")?;
         let posted: HashSet<Day> = posted.into_iter().collect();
         Ok(period.days().filter(|day| !posted.contains(day)).collect())
     }
 
     /// The entries of a day, oldest first.
-    pub async fn entries_of(&mut self, day: Day) -> Result<Vec<Entry>, Failure> {
+    pub async fn entries_of(&mut self, day: Day) -> Result<Vec<Entry>, Error> {
         sqlx::query_as(select_entries(" WHERE day = $1 ORDER BY entry_id"))
             .bind(day)
             .fetch_all(&mut self.connection)
             .await
-            .attempt(format!("reading the entries of {day}"))
+            .context(format!("reading the entries of {day}"))
     }
 
     /// The source ids of the events that entries of a day keep as rejected.
-    pub async fn rejected_of(&mut self, day: Day) -> Result<HashSet<i64>, Failure> {
+    pub async fn rejected_of(&mut self, day: Day) -> Result<HashSet<i64>, Error> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT r.source_id FROM daybook.rejected_event r JOIN daybook.entry e USING (entry_id) WHERE e.day = $1",
         )
         .bind(day)
         .fetch_all(&mut self.connection)
         .await
-        .attempt(format!("reading the rejected events of {day}"))?;
+        .context(format!("reading the rejected events of {day}"))?;
         Ok(ids.into_iter().collect())
     }
 
     /// How many rows the entries after one have, by their headers, and how many all have.
-    pub async fn delta_rows_after(&mut self, after: EntryId) -> Result<DeltaRows, Failure> {
+    pub async fn delta_rows_after(&mut self, after: EntryId) -> Result<DeltaRows, Error> {
         let (after, all) = sqlx::query_as(
             "SELECT coalesce(sum(delta_rows) FILTER (WHERE entry_id > $1), 0)::bigint, coalesce(sum(delta_rows), 0)::bigint
              FROM daybook.entry",
@@ -362,26 +423,26 @@ impl Reader {
         .bind(after)
         .fetch_one(&mut self.connection)
         .await
-        .attempt("adding up the rows of the entries")?;
+        .context("adding up the rows of the entries")?;
         Ok(DeltaRows { after, all })
     }
 
     /// One entry.
-    pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Failure> {
+    pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
         sqlx::query_as(select_entries(" WHERE entry_id = $1"))
             .bind(entry_id)
             .fetch_optional(&mut self.connection)
             .await
-            .attempt(format!("reading entry {entry_id}"))
+            .context(format!("reading entry {entry_id}"))
     }
 
     /// The newest entries, newest first.
-    pub async fn newest_entries(&mut self, limit: i64) -> Result<Vec<Entry>, Failure> {
+    pub async fn newest_entries(&mut self, limit: i64) -> Result<Vec<Entry>, Error> {
         sqlx::query_as(select_entries(" ORDER BY entry_id DESC LIMIT $1"))
             .bind(limit)
             .fetch_all(&mut self.connection)
             .await
-            .attempt("reading the journal")
+            .context("reading the journal")
     }
 
     /// Hands the rows of a day to `take`, up to an entry, by recordset; only those of recordsets that an entry after
@@ -391,10 +452,14 @@ impl Reader {
         day: Day,
         after: EntryId,
         through: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        if let Some(just_posted) = self.just_posted.as_ref().filter(|posted| posted.is_all_of(day, after, through)) {
-            return just_posted.rows(take).await;
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(posted_rows) = self
+            .posted_rows
+            .as_ref()
+            .filter(|posted| posted.is_all_of(day, after, through))
+        {
+            return posted_rows.rows(take).await;
         }
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
@@ -407,24 +472,40 @@ impl Reader {
         .bind(day)
         .bind(after)
         .bind(through);
-        for_each_row(&mut self.connection, query, format!("reading the rows of {day}"), take).await
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of {day}"),
+            take,
+        )
+        .await
     }
 
     /// Hands the rows of an entry to `take`, in no particular order.
     pub async fn rows_of_entry(
         &mut self,
         entry_id: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        if let Some(just_posted) = self.just_posted.as_ref().filter(|posted| posted.is_entry(entry_id)) {
-            return just_posted.rows(take).await;
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(posted_rows) = self
+            .posted_rows
+            .as_ref()
+            .filter(|posted| posted.is_entry(entry_id))
+        {
+            return posted_rows.rows(take).await;
         }
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta WHERE entry_id = $1",
         )
         .bind(entry_id);
-        for_each_row(&mut self.connection, query, format!("reading the rows of entry {entry_id}"), take).await
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of entry {entry_id}"),
+            take,
+        )
+        .await
     }
 
     /// Hands the rows of a recordset to `take`, in no particular order.
@@ -432,8 +513,8 @@ impl Reader {
         &mut self,
         recordset_id: Uuid,
         period: Option<Period>,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta
@@ -442,11 +523,21 @@ impl Reader {
         .bind(recordset_id)
         .bind(period.map(Period::from))
         .bind(period.map(Period::to));
-        for_each_row(&mut self.connection, query, format!("reading the rows of recordset {recordset_id}"), take).await
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of recordset {recordset_id}"),
+            take,
+        )
+        .await
     }
 
     /// The entries after one and up to another that have rows.
-    pub async fn entries_with_rows(&mut self, after: EntryId, through: EntryId) -> Result<Vec<EntryId>, Failure> {
+    pub async fn entries_with_rows(
+        &mut self,
+        after: EntryId,
+        through: EntryId,
+    ) -> Result<Vec<EntryId>, Error> {
         sqlx::query_scalar(
             "SELECT entry_id FROM daybook.entry WHERE entry_id > $1 AND entry_id <= $2 AND delta_rows > 0 ORDER BY entry_id",
         )
@@ -454,11 +545,15 @@ impl Reader {
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
-        .attempt("reading which new entries have rows")
+        .context("reading which new entries have rows")
     }
 
     /// The days of which entries after one and up to another have rows.
-    pub async fn days_touched(&mut self, after: EntryId, through: EntryId) -> Result<Vec<DayTouched>, Failure> {
+    pub async fn days_touched(
+        &mut self,
+        after: EntryId,
+        through: EntryId,
+    ) -> Result<Vec<DayTouched>, Error> {
         sqlx::query_as(
             "SELECT e.day, EXISTS (SELECT FROM daybook.entry o WHERE o.day = e.day AND o.entry_id <= $1) AS posted_before
              FROM daybook.entry e WHERE e.entry_id > $1 AND e.entry_id <= $2 AND e.delta_rows > 0 GROUP BY e.day ORDER BY e.day",
@@ -467,7 +562,7 @@ impl Reader {
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
-        .attempt("reading which days have new entries")
+        .context("reading which days have new entries")
     }
 
     /// Hands the totals of all cells of each recordset that entries after one and up to another touch to `take`, by
@@ -476,8 +571,8 @@ impl Reader {
         &mut self,
         after: EntryId,
         through: EntryId,
-        mut take: impl AsyncFnMut(CellTotal) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(CellTotal) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = "reading the recordsets' totals";
         let mut rows = sqlx::query(
             "SELECT r.recordset_id, c.record_type, c.stat_type, b.count_balance, b.total_balance, b.first_day, b.last_day,
@@ -497,8 +592,8 @@ impl Reader {
         .bind(RecordType::ALL.map(RecordType::name).as_slice())
         .bind(StatType::ALL.map(StatType::name).as_slice())
         .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.attempt(what)? {
-            take(cell_total(&row).attempt(what)?).await?;
+        while let Some(row) = rows.try_next().await.context(what)? {
+            take(cell_total(&row).context(what)?).await?;
         }
         Ok(())
     }
@@ -510,8 +605,8 @@ impl Reader {
         wanted: [bool; 3],
         stat_types: &[String],
         through: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let [items, queries, geocodes] = wanted;
         let query = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total,
@@ -525,7 +620,13 @@ impl Reader {
         .bind(geocodes)
         .bind(stat_types)
         .bind(through);
-        for_each_row(&mut self.connection, query, "reading the rows of all cells".to_owned(), take).await
+        for_each_row(
+            &mut self.connection,
+            query,
+            "reading the rows of all cells".to_owned(),
+            take,
+        )
+        .await
     }
 
     /// Hands the all-time count of each term of a cell and a dimension to `take`, in no particular order. The server does
@@ -535,8 +636,8 @@ impl Reader {
         cell: Cell,
         dimension: &str,
         through: EntryId,
-        mut take: impl AsyncFnMut(TermTotal) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(TermTotal) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = format!("reading the all-time counts of {dimension} of {cell}");
         let mut rows = sqlx::query_as(
             "SELECT term, sum(n)::bigint AS count, max(entry_id) AS entry_id
@@ -550,7 +651,7 @@ impl Reader {
         .bind(dimension)
         .bind(through)
         .fetch(&mut self.connection);
-        while let Some(total) = rows.try_next().await.attempt(what.as_str())? {
+        while let Some(total) = rows.try_next().await.context(what.as_str())? {
             take(total).await?;
         }
         Ok(())
@@ -561,7 +662,7 @@ impl Reader {
         &mut self,
         named: &[(&str, Day, Uuid)],
         through: EntryId,
-    ) -> Result<HashSet<String>, Failure> {
+    ) -> Result<HashSet<String>, Error> {
         let ids: Vec<String> = sqlx::query_scalar(
             "SELECT k.id FROM unnest($1::text[], $2::date[], $3::uuid[]) AS k (id, day, recordset_id)
              WHERE EXISTS (SELECT FROM daybook.interaction_delta d
@@ -573,7 +674,7 @@ impl Reader {
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
-        .attempt("looking for days of documents in the ledger")?;
+        .context("looking for days of documents in the ledger")?;
         Ok(ids.into_iter().collect())
     }
 
@@ -582,23 +683,32 @@ impl Reader {
         &mut self,
         named: &[(&str, Uuid)],
         through: EntryId,
-    ) -> Result<HashSet<String>, Failure> {
+    ) -> Result<HashSet<String>, Error> {
         let ids: Vec<String> = sqlx::query_scalar(
             "SELECT k.id FROM unnest($1::text[], $2::uuid[]) AS k (id, recordset_id)
              WHERE EXISTS (SELECT FROM daybook.interaction_delta d
                            WHERE d.recordset_id = k.recordset_id AND d.entry_id <= $3)",
         )
         .bind(named.iter().map(|(id, _)| *id).collect::<Vec<_>>())
-        .bind(named.iter().map(|(_, recordset_id)| *recordset_id).collect::<Vec<_>>())
+        .bind(
+            named
+                .iter()
+                .map(|(_, recordset_id)| *recordset_id)
+                .collect::<Vec<_>>(),
+        )
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
-        .attempt("looking for recordsets of documents in the ledger")?;
+        .context("looking for recordsets of documents in the ledger")?;
         Ok(ids.into_iter().collect())
     }
 
     /// The ids of those terms that the ledger lists.
-    pub async fn existing_terms(&mut self, named: &[NamedTerm], through: EntryId) -> Result<HashSet<String>, Failure> {
+    pub async fn existing_terms(
+        &mut self,
+        named: &[NamedTerm],
+        through: EntryId,
+    ) -> Result<HashSet<String>, Error> {
         let cells = || named.iter().map(|named| named.cell);
         let ids: Vec<String> = sqlx::query_scalar(
             "SELECT k.id FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[])
@@ -618,7 +728,7 @@ impl Reader {
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
-        .attempt("looking for terms of documents in the ledger")?;
+        .context("looking for terms of documents in the ledger")?;
         Ok(ids.into_iter().collect())
     }
 }
@@ -670,11 +780,11 @@ async fn for_each_row(
     connection: &mut Connection,
     query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
     what: String,
-    mut take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+    mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut rows = query.fetch(connection);
-    while let Some(row) = rows.try_next().await.attempt(what.as_str())? {
-        take(stored_row(row).attempt(what.as_str())?).await?;
+    while let Some(row) = rows.try_next().await.context(what.as_str())? {
+        take(stored_row(row).context(what.as_str())?).await?;
     }
     Ok(())
 }
@@ -701,11 +811,14 @@ fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
 }
 
 fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
-    let unknown = |what: &str, name: &str| sqlx::Error::Decode(format!("{what} '{name}' is unknown").into());
-    let (record_type, stat_type): (&str, &str) = (row.try_get("record_type")?, row.try_get("stat_type")?);
+    let unknown =
+        |what: &str, name: &str| sqlx::Error::Decode(format!("{what} '{name}' is unknown").into());
+    let (record_type, stat_type): (&str, &str) =
+        (row.try_get("record_type")?, row.try_get("stat_type")?);
     Ok(Cell {
         recordset_id: row.try_get("recordset_id")?,
-        record_type: RecordType::of(record_type).ok_or_else(|| unknown("record type", record_type))?,
+        record_type: RecordType::of(record_type)
+            .ok_or_else(|| unknown("record type", record_type))?,
         stat_type: StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
     })
 }
@@ -714,10 +827,14 @@ fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
 pub(super) fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
     let value = row.try_get_raw(column)?;
     let format = value.format();
-    let bytes = <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
+    let bytes =
+        <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
     // In binary, jsonb is its text behind a byte with the version of the form.
-    let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes) else {
-        return Err(sqlx::Error::Decode("jsonb of an unknown binary form".into()));
+    let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes)
+    else {
+        return Err(sqlx::Error::Decode(
+            "jsonb of an unknown binary form".into(),
+        ));
     };
     str::from_utf8(text).map_err(|error| sqlx::Error::Decode(error.into()))
 }

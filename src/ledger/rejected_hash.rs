@@ -5,5 +5,7 @@ use sha2::{Digest as _, Sha256};
 /// Adds an event to the hash of its entry. They must come in the order of their ids.
 pub fn add(of_entry: &mut Sha256, source_id: i64, reason: &str, message: &str, event: &str) {
     let (message, event) = (Sha256::digest(message), Sha256::digest(event));
-    of_entry.update(Sha256::digest(format!("{source_id}\n{reason}\n{message:x}\n{event:x}")));
+    of_entry.update(Sha256::digest(format!(
+        "{source_id}\n{reason}\n{message:x}\n{event:x}"
+    )));
 }

@@ -89,7 +89,12 @@ pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowF
 
 /// The balance after a row; nothing where it overflows.
 fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance> {
-    let before = before.unwrap_or(Balance { count: 0, total: 0, first_day: day, last_day: day });
+    let before = before.unwrap_or(Balance {
+        count: 0,
+        total: 0,
+        first_day: day,
+        last_day: day,
+    });
     Some(Balance {
         count: before.count.checked_add(row.count)?,
         total: before.total.checked_add(row.total)?,

@@ -11,7 +11,10 @@ use crate::day::Day;
 
 /// The fields that the hash covers.
 #[derive(Clone, Copy, Debug)]
-#[expect(missing_docs, reason = "the columns of daybook.interaction_delta, commented in the schema")]
+#[expect(
+    missing_docs,
+    reason = "the columns of daybook.interaction_delta, commented in the schema"
+)]
 pub struct RowFields<'a> {
     pub recordset_id: Uuid,
     pub record_type: &'a str,
@@ -33,18 +36,37 @@ impl RowFields<'_> {
         const FAILS_NEVER: &str = "writing to memory does not fail";
         let mut hash = Sha256::new();
         line.clear();
-        let Self { recordset_id, record_type, stat_type, count, total, .. } = self;
+        let Self {
+            recordset_id,
+            record_type,
+            stat_type,
+            count,
+            total,
+            ..
+        } = self;
         let day = self.day.date();
-        write!(line, "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}").expect(FAILS_NEVER);
+        write!(
+            line,
+            "{recordset_id}\n{record_type}\n{stat_type}\n{day}\n{count}\n{total}"
+        )
+        .expect(FAILS_NEVER);
         hash.update(&line);
         for text in self.maps {
             hash.update(b"\n");
             hash.update(text);
         }
         line.clear();
-        let Self { count_balance, total_balance, .. } = self;
+        let Self {
+            count_balance,
+            total_balance,
+            ..
+        } = self;
         let (first_day, last_day) = (self.first_day.date(), self.last_day.date());
-        write!(line, "\n{count_balance}\n{total_balance}\n{first_day}\n{last_day}").expect(FAILS_NEVER);
+        write!(
+            line,
+            "\n{count_balance}\n{total_balance}\n{first_day}\n{last_day}"
+        )
+        .expect(FAILS_NEVER);
         hash.update(&line);
         hash.finalize().into()
     }

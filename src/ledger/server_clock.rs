@@ -9,8 +9,8 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::clock;
-use crate::database::{Attempt as _, Connection, Database};
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
+use crate::postgres::{Connection, Context as _, Database};
 
 /// What the two clocks say.
 #[derive(Clone, Copy, Debug)]
@@ -25,12 +25,12 @@ pub struct Clocks {
 
 impl Clocks {
     /// Looks at both.
-    pub async fn read(connection: &mut Connection) -> Result<Self, Failure> {
+    pub async fn read(connection: &mut Connection) -> Result<Self, Error> {
         let before = clock::now();
         let server = sqlx::query_scalar("SELECT clock_timestamp()")
             .fetch_one(connection)
             .await
-            .attempt("asking the ledger's server what time it is")?;
+            .context("asking the ledger's server what time it is")?;
         Ok(Self::new(before, server, clock::now()))
     }
 
@@ -43,7 +43,11 @@ impl Clocks {
         } else {
             (server, TimeDelta::zero())
         };
-        Self { here, server, apart }
+        Self {
+            here,
+            server,
+            apart,
+        }
     }
 
     /// Whether they differ by no more than that.
@@ -52,11 +56,11 @@ impl Clocks {
     }
 
     /// Fails unless they agree. That is worth trying again: a machine that has just started may not have set its clock yet.
-    pub fn check(&self, within: Duration, database: &Database) -> Result<(), Failure> {
+    pub fn check(&self, within: Duration, database: &Database) -> Result<(), Error> {
         if self.agree(within) {
             return Ok(());
         }
-        Err(Failure::new(Exit::Unreachable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
+        Err(Error::new(Exit::Unreachable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
             "set the clock that is wrong (`timedatectl` says whether this machine's is synchronized), then run the command again; --max-clock-skew says how much they may disagree",
         ))
     }
@@ -74,7 +78,11 @@ impl Clocks {
 }
 
 fn duration_text(duration: TimeDelta) -> String {
-    match (duration.num_days(), duration.num_hours(), duration.num_minutes()) {
+    match (
+        duration.num_days(),
+        duration.num_hours(),
+        duration.num_minutes(),
+    ) {
         (0, 0, 0) => format!("{} s", duration.num_seconds()),
         (0, 0, minutes) => format!("{minutes} min"),
         (0, hours, minutes) => format!("{hours} h {} min", minutes % 60),
@@ -92,21 +100,38 @@ mod tests {
 
     #[test]
     fn what_the_answer_was_under_way_for_is_no_difference() {
-        let apart = |before, server, after| Clocks::new(at(before), at(server), at(after)).apart.num_seconds();
-        assert_eq!([apart(0, 0, 0), apart(0, 7, 10), apart(0, 12, 10), apart(0, -3, 10)], [0, 0, 2, 3]);
+        let apart = |before, server, after| {
+            Clocks::new(at(before), at(server), at(after))
+                .apart
+                .num_seconds()
+        };
+        assert_eq!(
+            [
+                apart(0, 0, 0),
+                apart(0, 7, 10),
+                apart(0, 12, 10),
+                apart(0, -3, 10)
+            ],
+            [0, 0, 2, 3]
+        );
     }
 
     #[test]
     fn clocks_agree_up_to_the_bound_in_either_direction() {
         for server in [300, -300] {
             let clocks = Clocks::new(at(0), at(server), at(0));
-            assert!(clocks.agree(Duration::from_secs(300)) && !clocks.agree(Duration::from_secs(299)));
+            assert!(
+                clocks.agree(Duration::from_secs(300)) && !clocks.agree(Duration::from_secs(299))
+            );
         }
     }
 
     #[test]
     fn the_difference_is_told_in_units_that_fit() {
         let text = |seconds| duration_text(TimeDelta::seconds(seconds));
-        assert_eq!([59, 61, 7_260, 90_000].map(text), ["59 s", "1 min", "2 h 1 min", "1 d 1 h"]);
+        assert_eq!(
+            [59, 61, 7_260, 90_000].map(text),
+            ["59 s", "1 min", "2 h 1 min", "1 d 1 h"]
+        );
     }
 }

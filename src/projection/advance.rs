@@ -9,23 +9,23 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::documents::{Entries, Sink, stream};
-use super::fold::{Fold, LookedUp};
+use super::fold::{Fold, LookupStats};
 use super::oversize::Oversize;
-use super::{Kind, Plan};
+use super::{Plan, Projection};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::{Batch, BulkWriter, Written};
-use crate::elastic::index::{self, Checkpoint, Index};
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
+use crate::projection::index::{self, Checkpoint, Index};
 
 /// What an advance did.
 #[derive(Clone, Debug, Serialize)]
 pub struct Advanced {
     /// The projection.
-    pub projection: Kind,
+    pub projection: Projection,
     /// The name that readers use.
     pub alias: String,
     /// The index behind it.
@@ -39,7 +39,7 @@ pub struct Advanced {
     pub written: Written,
     /// What it cost to know how the documents stood, where they are added to.
     #[serde(flatten)]
-    pub looked_up: LookedUp,
+    pub looked_up: LookupStats,
     /// How long it took.
     #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
     pub duration: Duration,
@@ -50,7 +50,7 @@ impl Sink for BulkWriter {
         BulkWriter::batch(self)
     }
 
-    async fn take(&mut self) -> Result<(), Failure> {
+    async fn take(&mut self) -> Result<(), Error> {
         self.send_if_full().await
     }
 }
@@ -73,20 +73,22 @@ pub enum IfLackingMost {
 
 /// Advances a projection to the head of the ledger; nothing if it was left to a rebuild.
 pub async fn advance(
-    kind: Kind,
+    kind: Projection,
     plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
     client: &Client,
     if_lacking_most: IfLackingMost,
-) -> Result<Option<Advanced>, Failure> {
+) -> Result<Option<Advanced>, Error> {
     let stopwatch = Stopwatch::start();
     let alias = plan.alias(kind);
     let found = index::find(client, &alias).await?;
     if let Some(index) = &found {
         check_index(index, kind, plan, ledger, reader).await?;
     }
-    let from = found.as_ref().map_or(EntryId::NONE, |index| index.checkpoint.applied_through);
+    let from = found
+        .as_ref()
+        .map_or(EntryId::NONE, |index| index.checkpoint.applied_through);
     if if_lacking_most == IfLackingMost::Leave && lacks_most(from, reader).await? {
         return Ok(None);
     }
@@ -102,13 +104,25 @@ pub async fn advance(
     };
     if index.checkpoint.applied_through == EntryId::NONE {
         // Whatever a template says; given when the index is created, it would not be the default.
-        index.set(client, &json!({ "index.refresh_interval": null })).await?;
+        index
+            .set(client, &json!({ "index.refresh_interval": null }))
+            .await?;
     }
     failpoint::reach("advance.opened");
     let oversize = Oversize::of(kind);
-    let mut writer = BulkWriter::to_alias(client, &alias).shortening(Oversize::shortening(oversize.as_ref()));
-    let mut looked_up = LookedUp::default();
-    let written = advance_index(kind, plan, reader, client, &mut index, &mut writer, &mut looked_up).await?;
+    let mut writer =
+        BulkWriter::to_alias(client, &alias).shortening(Oversize::shortening(oversize.as_ref()));
+    let mut looked_up = LookupStats::default();
+    let written = advance_index(
+        kind,
+        plan,
+        reader,
+        client,
+        &mut index,
+        &mut writer,
+        &mut looked_up,
+    )
+    .await?;
     let through = index.checkpoint.applied_through;
     Ok(Some(Advanced {
         projection: kind,
@@ -126,7 +140,7 @@ pub async fn advance(
 ///
 /// With few entries a rebuild gains nothing: of 29 days that the indices lacked, an advance took 8.1 s and a rebuild 10.0 s,
 /// comparing included; with as many days in them already the advance took 8.5 s and a rebuild of all 58 18.9 s.
-async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Failure> {
+async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Error> {
     if reader.head().await?.number() - through.number() < MANY_ENTRIES {
         return Ok(false);
     }
@@ -136,25 +150,36 @@ async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Failu
 
 /// Advances an index to the head of the ledger, through a writer that leads to it.
 pub(super) async fn advance_index(
-    kind: Kind,
+    kind: Projection,
     plan: &Plan,
     reader: &mut Reader,
     client: &Client,
     index: &mut Index,
     writer: &mut BulkWriter,
-    looked_up: &mut LookedUp,
-) -> Result<Written, Failure> {
+    looked_up: &mut LookupStats,
+) -> Result<Written, Error> {
     let from = index.checkpoint.applied_through;
     let head = reader.head().await?;
     if from >= head {
         return Ok(Written::default());
     }
-    tracing::info!(index = index.physical, from = from.number(), through = head.number(), "advancing");
-    if kind == Kind::Terms {
+    tracing::info!(
+        index = index.physical,
+        from = from.number(),
+        through = head.number(),
+        "advancing"
+    );
+    if kind == Projection::Terms {
         // To record where it stands makes a new cluster state: worth it only if much would be looked up again after a crash.
         let mut recorded = Stopwatch::start();
         for entry_id in reader.entries_with_rows(from, head).await? {
-            let mut fold = Fold { scope: &plan.terms, client, index: &index.physical, writer, looked_up };
+            let mut fold = Fold {
+                scope: &plan.terms,
+                client,
+                index: &index.physical,
+                writer,
+                looked_up,
+            };
             fold.add_entry(reader, entry_id).await?;
             failpoint::reach("advance.entry_folded");
             if recorded.elapsed() >= BETWEEN_RECORDS {
@@ -163,10 +188,22 @@ pub(super) async fn advance_index(
             }
         }
     } else {
-        stream(kind, &plan.terms, reader, Entries { after: from, through: head }, writer).await?;
+        stream(
+            kind,
+            &plan.terms,
+            reader,
+            Entries {
+                after: from,
+                through: head,
+            },
+            writer,
+        )
+        .await?;
     }
     let written = writer.flush().await?;
-    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
+    index
+        .checkpoint
+        .note_lists_omitted(written.lists_omitted_from);
     failpoint::reach("advance.documents_written");
     if written.bytes > 0 {
         index.refresh(client).await?;
@@ -182,14 +219,20 @@ pub(super) async fn record(
     reader: &mut Reader,
     client: &Client,
     applied_through: EntryId,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     index.checkpoint.entry_hash = reader.entry_hash(applied_through).await?;
     index.checkpoint.applied_through = applied_through;
     index.record(client).await
 }
 
 /// Creates the index behind the alias.
-async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias: &str) -> Result<Index, Failure> {
+async fn create(
+    kind: Projection,
+    plan: &Plan,
+    ledger: &Ledger,
+    client: &Client,
+    alias: &str,
+) -> Result<Index, Error> {
     let checkpoint = Checkpoint {
         ledger_id: ledger.ledger_id,
         generation: index::next_generation(client, alias).await?,
@@ -205,32 +248,37 @@ async fn create(kind: Kind, plan: &Plan, ledger: &Ledger, client: &Client, alias
 /// Refuses an index that is not one of this ledger, or not of the shape that the settings ask for.
 pub async fn check_index(
     index: &Index,
-    kind: Kind,
+    kind: Projection,
     plan: &Plan,
     ledger: &Ledger,
     reader: &mut Reader,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     index.check_ledger(ledger.ledger_id)?;
     plan.check_shape(kind, index)?;
     check_history(index, reader).await
 }
 
 /// Refuses an index that contains entries which this ledger does not have.
-async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Failure> {
+async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> {
     const HINT: &str = "the ledger was restored to an older state: restore the newer one, or make the index anew from this one with `daybook rebuild`";
-    let Checkpoint { applied_through, ref entry_hash, .. } = index.checkpoint;
+    let Checkpoint {
+        applied_through,
+        ref entry_hash,
+        ..
+    } = index.checkpoint;
     let head = reader.head().await?;
     let (physical, alias) = (&index.physical, &index.alias);
     if applied_through > head {
         let what = format!(
             "the index {physical} behind {alias} contains entries up to {applied_through}, the ledger ends at {head}"
         );
-        return Err(Failure::failed(what).hint(HINT));
+        return Err(Error::failed(what).hint(HINT));
     }
     if entry_hash.is_some() && *entry_hash != reader.entry_hash(applied_through).await? {
-        let what =
-            format!("the index {physical} behind {alias} contains another entry {applied_through} than the ledger");
-        return Err(Failure::failed(what).hint(HINT));
+        let what = format!(
+            "the index {physical} behind {alias} contains another entry {applied_through} than the ledger"
+        );
+        return Err(Error::failed(what).hint(HINT));
     }
     Ok(())
 }

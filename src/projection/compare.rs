@@ -13,16 +13,16 @@ use tokio::task::JoinSet;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::oversize::{Oversize, without_lists};
 use super::terms::Key;
-use super::{Kind, Plan, daily};
+use super::{Plan, Projection, daily};
 use crate::day::{Day, Period};
 use crate::elastic::bulk::{Batch, BulkWriter};
-use crate::elastic::index::Index;
 use crate::elastic::multi_get::multi_get;
 use crate::elastic::scroll::{Hit, Scroll};
 use crate::elastic::{Client, Method};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::ledger::read::{NamedTerm, Reader};
+use crate::projection::index::Index;
 
 /// What a comparison came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -91,7 +91,11 @@ impl Comparison {
             Defect::Extra => self.extra += 1,
         }
         if self.findings.len() < FINDINGS_KEPT {
-            self.findings.push(Finding { defect, index: index.to_owned(), id: id.to_owned() });
+            self.findings.push(Finding {
+                defect,
+                index: index.to_owned(),
+                id: id.to_owned(),
+            });
         }
     }
 }
@@ -107,9 +111,12 @@ pub struct Part {
 
 /// Compares an index with what the ledger was after an entry; puts it right, if asked to. `at` hears of how many documents
 /// were looked at.
-#[expect(clippy::too_many_arguments, reason = "what to compare with what, and how")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what to compare with what, and how"
+)]
 pub async fn compare_index(
-    kind: Kind,
+    kind: Projection,
     plan: &Plan,
     reader: &mut Reader,
     client: &Client,
@@ -118,7 +125,7 @@ pub async fn compare_index(
     part: Option<Part>,
     repair: bool,
     at: &mut (dyn FnMut(u64) + Send),
-) -> Result<Comparison, Failure> {
+) -> Result<Comparison, Error> {
     let part = part.unwrap_or_default();
     let mut comparer = Comparer {
         client,
@@ -130,14 +137,18 @@ pub async fn compare_index(
         found: 0,
         repairs: repair.then(|| {
             let oversize = Oversize::of(kind);
-            BulkWriter::to_index(client, &index.physical, 2).shortening(Oversize::shortening(oversize.as_ref()))
+            BulkWriter::to_index(client, &index.physical, 2)
+                .shortening(Oversize::shortening(oversize.as_ref()))
         }),
         comparison: Comparison::default(),
         at,
     };
-    let entries = Entries { after: EntryId::NONE, through };
+    let entries = Entries {
+        after: EntryId::NONE,
+        through,
+    };
     match (kind, part.period) {
-        (Kind::Daily, Some(period)) => {
+        (Projection::Daily, Some(period)) => {
             for touched in reader.days_touched(entries.after, through).await? {
                 if period.contains(touched.day) {
                     stream_day(reader, touched, entries, &mut comparer).await?;
@@ -147,8 +158,10 @@ pub async fn compare_index(
         _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
     }
     // Only daily documents are of days.
-    let whole = comparer.every == 1 && (kind != Kind::Daily || part.period.is_none());
-    let mut comparison = comparer.finish(whole.then_some((kind, plan, reader, through))).await?;
+    let whole = comparer.every == 1 && (kind != Projection::Daily || part.period.is_none());
+    let mut comparison = comparer
+        .finish(whole.then_some((kind, plan, reader, through)))
+        .await?;
     if comparison.repaired > 0 {
         index.refresh(client).await?;
     }
@@ -166,7 +179,7 @@ struct Comparer<'a> {
     passed: u64,
     batch: Batch,
     /// Batches that are being looked up, while the documents of the next one are made.
-    looking: JoinSet<Result<Looked, Failure>>,
+    looking: JoinSet<Result<Looked, Error>>,
     /// Expected documents that are there.
     found: u64,
     repairs: Option<BulkWriter>,
@@ -179,7 +192,7 @@ impl Sink for Comparer<'_> {
         &mut self.batch
     }
 
-    async fn take(&mut self) -> Result<(), Failure> {
+    async fn take(&mut self) -> Result<(), Error> {
         const BATCH: usize = 1000;
         const BATCH_BYTES: usize = 8 << 20;
         self.passed += 1;
@@ -210,14 +223,17 @@ struct Wrong {
 }
 
 /// Looks a batch's documents up and compares them.
-async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked, Failure> {
+async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked, Error> {
     let documents = batch.documents();
     let physical = &index.physical;
     let what = format!("looking up {} documents of {physical}", documents.len());
     let ids: Vec<&str> = batch.documents().map(|document| document.id).collect();
     let looked_up = multi_get(client, physical, &ids, "", what).await?;
     let (mut found, mut wrong) = (0, Vec::new());
-    for (place, (expected, stored)) in documents.zip(looked_up.documents::<&RawValue>()?).enumerate() {
+    for (place, (expected, stored)) in documents
+        .zip(looked_up.documents::<&RawValue>()?)
+        .enumerate()
+    {
         found += u64::from(stored.found);
         let defect = match stored.source {
             Some(source) if is_same(expected.source, source) => continue,
@@ -225,37 +241,62 @@ async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked,
             Some(_) => Defect::Different,
             None => Defect::Missing,
         };
-        wrong.push(Wrong { place, defect, stored_version: stored.version });
+        wrong.push(Wrong {
+            place,
+            defect,
+            stored_version: stored.version,
+        });
     }
-    Ok(Looked { batch, found, wrong })
+    Ok(Looked {
+        batch,
+        found,
+        wrong,
+    })
 }
 
 impl Comparer<'_> {
     /// Lets the batch be looked at.
-    async fn send_off(&mut self) -> Result<(), Failure> {
+    async fn send_off(&mut self) -> Result<(), Error> {
         while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
             self.note_one().await?;
         }
         let batch = std::mem::take(&mut self.batch);
         let (client, index) = (self.client.clone(), self.index.clone());
-        self.looking.spawn(async move { look_at(&client, &index, batch).await });
+        self.looking
+            .spawn(async move { look_at(&client, &index, batch).await });
         Ok(())
     }
 
     /// Notes what one of the batches came to.
-    async fn note_one(&mut self) -> Result<(), Failure> {
-        let Some(looked) = self.looking.join_next().await else { return Ok(()) };
-        let Looked { batch, found, wrong } =
-            looked.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error))??;
+    async fn note_one(&mut self) -> Result<(), Error> {
+        let Some(looked) = self.looking.join_next().await else {
+            return Ok(());
+        };
+        let Looked {
+            batch,
+            found,
+            wrong,
+        } = looked
+            .map_err(|error| Error::failed("a comparison was broken off").caused_by(error))??;
         self.comparison.compared += batch.documents().len() as u64;
         (self.at)(self.comparison.compared);
         self.found += found;
-        for Wrong { place, defect, stored_version } in wrong {
-            let Some(expected) = batch.documents().nth(place) else { continue };
-            self.comparison.note(defect, &self.index.physical, expected.id);
+        for Wrong {
+            place,
+            defect,
+            stored_version,
+        } in wrong
+        {
+            let Some(expected) = batch.documents().nth(place) else {
+                continue;
+            };
+            self.comparison
+                .note(defect, &self.index.physical, expected.id);
             if let Some(repairs) = &mut self.repairs {
                 let version = expected.version.max(stored_version);
-                repairs.batch().push(expected.id, version, |out| out.extend_from_slice(expected.source));
+                repairs.batch().push(expected.id, version, |out| {
+                    out.extend_from_slice(expected.source)
+                });
                 repairs.send_if_full().await?;
                 self.comparison.repaired += 1;
             }
@@ -264,7 +305,10 @@ impl Comparer<'_> {
     }
 
     /// Looks for what should not be there, if every expected document was looked at.
-    async fn finish(mut self, whole: Option<(Kind, &Plan, &mut Reader, EntryId)>) -> Result<Comparison, Failure> {
+    async fn finish(
+        mut self,
+        whole: Option<(Projection, &Plan, &mut Reader, EntryId)>,
+    ) -> Result<Comparison, Error> {
         if self.batch.documents().len() > 0 {
             self.send_off().await?;
         }
@@ -279,7 +323,7 @@ impl Comparer<'_> {
                 self.find_extra(kind, plan, reader, through).await?;
                 let extra = self.comparison.extra;
                 if self.found + extra < there {
-                    return Err(Failure::failed(format!(
+                    return Err(Error::failed(format!(
                         "{} holds {there} documents; of them {} are expected and {extra} were found to be extra",
                         self.index.physical, self.found
                     ))
@@ -290,7 +334,10 @@ impl Comparer<'_> {
         if let Some(repairs) = &mut self.repairs {
             let written = repairs.flush().await?;
             let mut index = self.index.clone();
-            if index.checkpoint.note_lists_omitted(written.lists_omitted_from) {
+            if index
+                .checkpoint
+                .note_lists_omitted(written.lists_omitted_from)
+            {
                 index.record(self.client).await?;
             }
         }
@@ -300,14 +347,20 @@ impl Comparer<'_> {
     /// Goes through the ids of the index and asks the ledger about each.
     async fn find_extra(
         &mut self,
-        kind: Kind,
+        kind: Projection,
         plan: &Plan,
         reader: &mut Reader,
         through: EntryId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let physical = self.index.physical.clone();
         // What says what a document is about.
-        let fields = json!(["recordset_id", "record_type", "stat_type", "dimension", "term"]);
+        let fields = json!([
+            "recordset_id",
+            "record_type",
+            "stat_type",
+            "dimension",
+            "term"
+        ]);
         let (mut scroll, mut page) = Scroll::begin(self.client, &physical, 2000, fields).await?;
         loop {
             let hits = page.documents::<Value>()?;
@@ -351,26 +404,30 @@ fn is_same(expected: &[u8], stored: &RawValue) -> bool {
 
 /// Which of these documents the ledger makes.
 async fn expected_among(
-    kind: Kind,
+    kind: Projection,
     plan: &Plan,
     reader: &mut Reader,
     hits: &[Hit<'_, Value>],
     through: EntryId,
-) -> Result<HashSet<String>, Failure> {
+) -> Result<HashSet<String>, Error> {
     match kind {
-        Kind::Daily => {
+        Projection::Daily => {
             let named: Vec<(&str, Day, uuid::Uuid)> = hits
                 .iter()
                 .filter_map(|hit| {
                     let (day, recordset_id) = hit.id.split_once(':')?;
                     let (day, recordset_id) = (day.parse().ok()?, recordset_id.parse().ok()?);
                     // The same day and recordset in another spelling are another document.
-                    (daily::id(recordset_id, day) == hit.id).then_some((&*hit.id, day, recordset_id))
+                    (daily::id(recordset_id, day) == hit.id).then_some((
+                        &*hit.id,
+                        day,
+                        recordset_id,
+                    ))
                 })
                 .collect();
             reader.existing_days(&named, through).await
         }
-        Kind::Totals => {
+        Projection::Totals => {
             let named: Vec<(&str, uuid::Uuid)> = hits
                 .iter()
                 .filter_map(|hit| {
@@ -380,22 +437,43 @@ async fn expected_among(
                 .collect();
             reader.existing_recordsets(&named, through).await
         }
-        Kind::Terms => {
+        Projection::Terms => {
             let keys = hits.iter().filter_map(|hit| {
                 let key = Key::of_source(&hit.source)?;
-                let ours = key.id() == hit.id && plan.terms.covers(key.dimension, key.cell.stat_type);
-                let Key { cell, dimension, term } = key;
-                ours.then(|| NamedTerm { id: hit.id.to_string(), cell, dimension: dimension.name(), term })
+                let ours =
+                    key.id() == hit.id && plan.terms.covers(key.dimension, key.cell.stat_type);
+                let Key {
+                    cell,
+                    dimension,
+                    term,
+                } = key;
+                ours.then(|| NamedTerm {
+                    id: hit.id.to_string(),
+                    cell,
+                    dimension: dimension.name(),
+                    term,
+                })
             });
-            reader.existing_terms(&keys.collect::<Vec<_>>(), through).await
+            reader
+                .existing_terms(&keys.collect::<Vec<_>>(), through)
+                .await
         }
     }
 }
 
-async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Failure> {
+async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Error> {
     let what = format!("deleting document {id} of {physical}, which the ledger does not make");
-    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes()).collect::<String>().replace('+', "%20");
+    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20");
     let path = format!("/{physical}/_doc/{id}");
-    let answer = client.send(Method::Delete, &path, None).await.map_err(|error| error.during(&what))?;
-    if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
+    let answer = client
+        .send(Method::Delete, &path, None)
+        .await
+        .map_err(|error| error.during(&what))?;
+    if answer.is_success() || answer.status == 404 {
+        Ok(())
+    } else {
+        Err(answer.error(&what))
+    }
 }

@@ -87,7 +87,10 @@ fn put_unescaped<'a>(out: &mut Vec<u8>, mut text: &'a [u8]) -> Option<&'a [u8]> 
 /// Appends the whole number that begins here. Gives back what follows.
 fn put_number<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> Option<&'a [u8]> {
     let sign = usize::from(text.first() == Some(&b'-'));
-    let digits = text[sign..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let digits = text[sign..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     // So many digits cannot exceed a bigint; a zero is never listed.
     if !(1..=18).contains(&digits) || text[sign] == b'0' {
         return None;
@@ -118,9 +121,16 @@ mod tests {
             list(r#"{"": 3, "hash": 999999999999999999}"#, Dimension::Queries).unwrap(),
             r#"[{"term":null,"count":3},{"term":"hash","count":999999999999999999}]"#
         );
-        assert_eq!(list(r#"{"": 3}"#, Dimension::Items).unwrap(), r#"[{"term":"","count":3}]"#);
         assert_eq!(
-            list(r#"{"null": 1, "{\"city\":\"A \\\"B\\\" \\n\"}": 2}"#, Dimension::Geocodes).unwrap(),
+            list(r#"{"": 3}"#, Dimension::Items).unwrap(),
+            r#"[{"term":"","count":3}]"#
+        );
+        assert_eq!(
+            list(
+                r#"{"null": 1, "{\"city\":\"A \\\"B\\\" \\n\"}": 2}"#,
+                Dimension::Geocodes
+            )
+            .unwrap(),
             r#"[{"geo":null,"count":1},{"geo":{"city":"A \"B\" \n"},"count":2}]"#
         );
     }

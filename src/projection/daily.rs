@@ -11,7 +11,7 @@ use super::totals::{CELLS, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::ledger::map::TermMap;
 use crate::ledger::read::{StoredRow, StoredTerms};
@@ -24,16 +24,26 @@ pub fn id(recordset_id: Uuid, day: Day) -> String {
 /// Writes the document of a recordset and a day, from all of its rows of that day: their net.
 ///
 /// Its version is the last entry among them.
-pub fn write(batch: &mut Batch, recordset_id: Uuid, day: Day, rows: &[StoredRow]) -> Result<(), Failure> {
-    let entry_id = rows.iter().map(|row| row.entry_id).max().unwrap_or(EntryId::NONE);
+pub fn write(
+    batch: &mut Batch,
+    recordset_id: Uuid,
+    day: Day,
+    rows: &[StoredRow],
+) -> Result<(), Error> {
+    let entry_id = rows
+        .iter()
+        .map(|row| row.entry_id)
+        .max()
+        .unwrap_or(EntryId::NONE);
     batch.try_push(&id(recordset_id, day), entry_id.number(), |out| {
         put_head(out, recordset_id, day, entry_id);
         for (record_type, stat_types) in CELLS {
             put_name(out, ",", record_type.name());
             for (place, stat_type) in stat_types.into_iter().enumerate() {
                 put_name(out, if place > 0 { "," } else { "{" }, stat_type.name());
-                let rows =
-                    rows.iter().filter(|row| row.cell.record_type == record_type && row.cell.stat_type == stat_type);
+                let rows = rows.iter().filter(|row| {
+                    row.cell.record_type == record_type && row.cell.stat_type == stat_type
+                });
                 put_cell(out, recordset_id, day, rows)?;
             }
             out.push(b'}');
@@ -60,7 +70,7 @@ fn put_cell<'a>(
     recordset_id: Uuid,
     day: Day,
     rows: impl Iterator<Item = &'a StoredRow> + Clone,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut several = rows.clone();
     if let (Some(only), None) = (several.next(), several.next()) {
         let begin = out.len();
@@ -100,11 +110,19 @@ struct Net<'a> {
 }
 
 impl<'a> Net<'a> {
-    fn of(rows: impl Iterator<Item = &'a StoredRow>, recordset_id: Uuid, day: Day) -> Result<Self, Failure> {
+    fn of(
+        rows: impl Iterator<Item = &'a StoredRow>,
+        recordset_id: Uuid,
+        day: Day,
+    ) -> Result<Self, Error> {
         let mut net = Self::default();
         let mut rows_seen = 0;
         for row in rows {
-            let overflow = || Failure::failed(format!("the net of recordset {recordset_id} on {day} exceeds a bigint"));
+            let overflow = || {
+                Error::failed(format!(
+                    "the net of recordset {recordset_id} on {day} exceeds a bigint"
+                ))
+            };
             net.count = net.count.checked_add(row.count).ok_or_else(overflow)?;
             net.total = net.total.checked_add(row.total).ok_or_else(overflow)?;
             for (terms, more) in net.maps.iter_mut().zip(row.maps()?) {
@@ -159,11 +177,19 @@ struct List<'a> {
 
 impl<'a> List<'a> {
     fn begin(out: &'a mut Vec<u8>, dimension: Dimension) -> Self {
-        Self { out, dimension, before: "[" }
+        Self {
+            out,
+            dimension,
+            before: "[",
+        }
     }
 
     fn put(&mut self, term: &str, n: i64) {
-        let Self { out, dimension, before } = self;
+        let Self {
+            out,
+            dimension,
+            before,
+        } = self;
         put(out, std::mem::replace(before, ","));
         match (dimension, term) {
             // A geocode's term is JSON already.

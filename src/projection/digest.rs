@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::elastic::Client;
 use crate::elastic::bulk::Document;
-use crate::elastic::index::Index;
 use crate::elastic::scroll::{Hit, Scroll};
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::projection::index::Index;
 
 /// What a page of documents takes in memory, usually and at most; two are there at once.
 const PAGE_BYTES: u64 = 8 << 20;
@@ -19,7 +19,7 @@ const PAGE_DOCUMENTS: u64 = if cfg!(debug_assertions) { 16 } else { 10_000 };
 
 /// Documents that were sent to an index.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sent {
+pub(super) struct SentDigest {
     digest: Digest,
     bytes: u64,
     longest: u64,
@@ -45,7 +45,13 @@ impl Digest {
     }
 }
 
-fn hash(Document { id, version, source }: Document<'_>) -> [u64; 4] {
+fn hash(
+    Document {
+        id,
+        version,
+        source,
+    }: Document<'_>,
+) -> [u64; 4] {
     let mut hash = Sha256::new();
     hash.update((id.len() as u64).to_be_bytes());
     hash.update(id);
@@ -53,7 +59,9 @@ fn hash(Document { id, version, source }: Document<'_>) -> [u64; 4] {
     hash.update(source);
     let mut parts = [0; 4];
     for (part, bytes) in parts.iter_mut().zip(hash.finalize().chunks_exact(8)) {
-        *part = bytes.iter().fold(0, |part, byte| part << 8 | u64::from(*byte));
+        *part = bytes
+            .iter()
+            .fold(0, |part, byte| part << 8 | u64::from(*byte));
     }
     parts
 }
@@ -75,7 +83,7 @@ impl Replaced {
     }
 }
 
-impl Sent {
+impl SentDigest {
     /// Takes another document in.
     pub(super) fn add(&mut self, document: Document<'_>) {
         let bytes = document.source.len() as u64;
@@ -102,8 +110,9 @@ impl Sent {
         index: &Index,
         client: &Client,
         mut at: impl FnMut(u64),
-    ) -> Result<bool, Failure> {
-        let (mut scroll, mut page) = Scroll::begin(client, &index.physical, self.page(), json!(true)).await?;
+    ) -> Result<bool, Error> {
+        let (mut scroll, mut page) =
+            Scroll::begin(client, &index.physical, self.page(), json!(true)).await?;
         let mut held = Digest::default();
         loop {
             // The next page is on its way while this one is read.
@@ -113,11 +122,22 @@ impl Sent {
             });
             let documents = page.documents::<&RawValue>()?;
             let is_last = documents.is_empty();
-            for Hit { id, version, source } in documents {
-                held.add(Document { id: &id, version, source: source.get().as_bytes() });
+            for Hit {
+                id,
+                version,
+                source,
+            } in documents
+            {
+                held.add(Document {
+                    id: &id,
+                    version,
+                    source: source.get().as_bytes(),
+                });
             }
             at(held.documents);
-            let turned = turning.await.map_err(|error| Failure::failed("a comparison was broken off").caused_by(error));
+            let turned = turning
+                .await
+                .map_err(|error| Error::failed("a comparison was broken off").caused_by(error));
             let (left, next) = turned?;
             (scroll, page) = (left, next?);
             if is_last || held.documents > self.digest.documents {
@@ -131,7 +151,9 @@ impl Sent {
     /// Documents of a page: as many as usually fit, and never more than fit if all are as long as the longest.
     fn page(&self) -> usize {
         let usual = PAGE_BYTES * self.digest.documents / self.bytes.max(1);
-        let documents = usual.min(LARGEST_PAGE_BYTES / self.longest.max(1)).clamp(1, PAGE_DOCUMENTS);
+        let documents = usual
+            .min(LARGEST_PAGE_BYTES / self.longest.max(1))
+            .clamp(1, PAGE_DOCUMENTS);
         usize::try_from(documents).unwrap_or(1)
     }
 }
@@ -143,7 +165,11 @@ mod tests {
     fn digest(documents: &[(&str, i64, &str)]) -> Digest {
         let mut digest = Digest::default();
         for (id, version, source) in documents {
-            digest.add(Document { id, version: *version, source: source.as_bytes() });
+            digest.add(Document {
+                id,
+                version: *version,
+                source: source.as_bytes(),
+            });
         }
         digest
     }
@@ -169,10 +195,17 @@ mod tests {
     #[test]
     fn what_was_sent_in_place_of_a_document_counts_instead_of_it() {
         let (whole, short) = ("{\"list\":[1]}", "{\"list\":[]}");
-        let document = |source: &'static str| Document { id: "b", version: 2, source: source.as_bytes() };
+        let document = |source: &'static str| Document {
+            id: "b",
+            version: 2,
+            source: source.as_bytes(),
+        };
         let mut replaced = Replaced::default();
         replaced.note(document(whole), document(short));
-        let mut sent = Sent { digest: digest(&[("a", 1, "{}"), ("b", 2, whole)]), ..Sent::default() };
+        let mut sent = SentDigest {
+            digest: digest(&[("a", 1, "{}"), ("b", 2, whole)]),
+            ..SentDigest::default()
+        };
         sent.replace(replaced);
         assert_eq!(sent.digest, digest(&[("a", 1, "{}"), ("b", 2, short)]));
     }
@@ -180,9 +213,13 @@ mod tests {
     #[test]
     fn a_page_fits_into_memory_whatever_the_documents() {
         let page = |sizes: &[usize]| {
-            let mut sent = Sent::default();
+            let mut sent = SentDigest::default();
             for size in sizes {
-                sent.add(Document { id: "a", version: 1, source: &vec![b' '; *size] });
+                sent.add(Document {
+                    id: "a",
+                    version: 1,
+                    source: &vec![b' '; *size],
+                });
             }
             sent.page()
         };

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::cell_terms::CellTerms;
 use super::terms::{Dimension, Key, Scope};
-use super::{Kind, daily, totals};
+use super::{Projection, daily, totals};
 use crate::aggregate::Cell;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::ledger::read::{CellTotal, DayTouched, Reader, StoredRow, TermTotal};
 
@@ -21,7 +21,7 @@ pub trait Sink {
     fn batch(&mut self) -> &mut Batch;
 
     /// Takes what was written.
-    fn take(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
+    fn take(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
 /// Which entries a stream of documents is about.
@@ -37,21 +37,21 @@ pub struct Entries {
 ///
 /// For terms only the whole (`after` none): what single entries add to them is folded.
 pub async fn stream(
-    kind: Kind,
+    kind: Projection,
     scope: &Scope,
     reader: &mut Reader,
     entries: Entries,
     sink: &mut impl Sink,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     match kind {
-        Kind::Daily => {
+        Projection::Daily => {
             for touched in reader.days_touched(entries.after, entries.through).await? {
                 stream_day(reader, touched, entries, sink).await?;
             }
             Ok(())
         }
-        Kind::Totals => stream_totals(reader, entries, sink).await,
-        Kind::Terms => stream_terms(reader, scope, entries.through, sink).await,
+        Projection::Totals => stream_totals(reader, entries, sink).await,
+        Projection::Terms => stream_terms(reader, scope, entries.through, sink).await,
     }
 }
 
@@ -61,14 +61,16 @@ pub async fn stream_day(
     DayTouched { day, posted_before }: DayTouched,
     Entries { after, through }: Entries,
     sink: &mut impl Sink,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     // Where no older entry is about the day, every recordset of the day is touched: no need to look which.
     let after = if posted_before { after } else { EntryId::NONE };
     let mut groups = Groups::default();
     reader
-        .rows_of_day(day, after, through, async |row: StoredRow| match groups.push(row.cell.recordset_id, row) {
-            Some(group) => take_day(sink, day, group).await,
-            None => Ok(()),
+        .rows_of_day(day, after, through, async |row: StoredRow| {
+            match groups.push(row.cell.recordset_id, row) {
+                Some(group) => take_day(sink, day, group).await,
+                None => Ok(()),
+            }
         })
         .await?;
     match groups.last() {
@@ -77,7 +79,11 @@ pub async fn stream_day(
     }
 }
 
-async fn take_day(sink: &mut impl Sink, day: Day, (recordset_id, rows): (Uuid, Vec<StoredRow>)) -> Result<(), Failure> {
+async fn take_day(
+    sink: &mut impl Sink,
+    day: Day,
+    (recordset_id, rows): (Uuid, Vec<StoredRow>),
+) -> Result<(), Error> {
     daily::write(sink.batch(), recordset_id, day, &rows)?;
     sink.take().await
 }
@@ -86,12 +92,14 @@ async fn stream_totals(
     reader: &mut Reader,
     Entries { after, through }: Entries,
     sink: &mut impl Sink,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut groups = Groups::default();
     reader
-        .totals_touched(after, through, async |total: CellTotal| match groups.push(total.cell.recordset_id, total) {
-            Some(group) => take_totals(sink, group).await,
-            None => Ok(()),
+        .totals_touched(after, through, async |total: CellTotal| {
+            match groups.push(total.cell.recordset_id, total) {
+                Some(group) => take_totals(sink, group).await,
+                None => Ok(()),
+            }
         })
         .await?;
     match groups.last() {
@@ -100,7 +108,10 @@ async fn stream_totals(
     }
 }
 
-async fn take_totals(sink: &mut impl Sink, (recordset_id, cells): (Uuid, Vec<CellTotal>)) -> Result<(), Failure> {
+async fn take_totals(
+    sink: &mut impl Sink,
+    (recordset_id, cells): (Uuid, Vec<CellTotal>),
+) -> Result<(), Error> {
     totals::write(sink.batch(), recordset_id, &cells);
     sink.take().await
 }
@@ -110,27 +121,52 @@ async fn stream_terms(
     scope: &Scope,
     through: EntryId,
     sink: &mut impl Sink,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let covered = Dimension::ALL.map(|dimension| scope.dimensions.contains(&dimension));
     let mut current: Option<CellTerms> = None;
     let mut too_large = Vec::new();
     reader
-        .rows_by_cell(covered, &scope.stat_types, through, async |row: StoredRow| {
-            if current.as_ref().is_none_or(|terms| terms.cell() != row.cell) {
-                let done = current.replace(CellTerms::new(row.cell));
-                too_large.extend(take_terms(sink, done).await?);
-            }
-            current.as_mut().map_or(Ok(()), |terms| terms.add(&row))
-        })
+        .rows_by_cell(
+            covered,
+            &scope.stat_types,
+            through,
+            async |row: StoredRow| {
+                if current
+                    .as_ref()
+                    .is_none_or(|terms| terms.cell() != row.cell)
+                {
+                    let done = current.replace(CellTerms::new(row.cell));
+                    too_large.extend(take_terms(sink, done).await?);
+                }
+                current.as_mut().map_or(Ok(()), |terms| terms.add(&row))
+            },
+        )
         .await?;
     too_large.extend(take_terms(sink, current).await?);
-    for (cell, dimension) in too_large.into_iter().flat_map(|cell| Dimension::ALL.map(|dimension| (cell, dimension))) {
+    for (cell, dimension) in too_large
+        .into_iter()
+        .flat_map(|cell| Dimension::ALL.map(|dimension| (cell, dimension)))
+    {
         if scope.covers(dimension, cell.stat_type) {
             reader
-                .term_totals(cell, dimension.name(), through, async |TermTotal { term, count, entry_id }| {
-                    Key { cell, dimension, term }.write(sink.batch(), count, entry_id);
-                    sink.take().await
-                })
+                .term_totals(
+                    cell,
+                    dimension.name(),
+                    through,
+                    async |TermTotal {
+                               term,
+                               count,
+                               entry_id,
+                           }| {
+                        Key {
+                            cell,
+                            dimension,
+                            term,
+                        }
+                        .write(sink.batch(), count, entry_id);
+                        sink.take().await
+                    },
+                )
                 .await?;
         }
     }
@@ -138,10 +174,12 @@ async fn stream_terms(
 }
 
 /// The documents of a cell's terms; gives the cell back if its terms are too many.
-async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Option<Cell>, Failure> {
+async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Option<Cell>, Error> {
     let Some(terms) = terms else { return Ok(None) };
     let cell = terms.cell();
-    let Some(totals) = terms.totals() else { return Ok(Some(cell)) };
+    let Some(totals) = terms.totals() else {
+        return Ok(Some(cell));
+    };
     for total in totals {
         let (key, count, entry_id) = total?;
         key.write(sink.batch(), count, entry_id);

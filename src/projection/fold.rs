@@ -16,8 +16,8 @@ use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
 use crate::ledger::EntryId;
 use crate::ledger::read::{Reader, StoredRow};
 
@@ -29,12 +29,15 @@ const LOOK_UPS_IN_FLIGHT: usize = 2;
 
 /// What it cost to know how the documents stood.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct LookedUp {
+pub struct LookupStats {
     /// Documents that were looked up.
     #[serde(rename = "looked_up")]
     pub documents: u64,
     /// How long was waited for that.
-    #[serde(rename = "look_up_seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(
+        rename = "look_up_seconds",
+        serialize_with = "crate::output::as_seconds"
+    )]
     pub waited: Duration,
 }
 
@@ -45,14 +48,19 @@ pub(super) struct Fold<'a> {
     pub index: &'a str,
     /// Leads to the index.
     pub writer: &'a mut BulkWriter,
-    pub looked_up: &'a mut LookedUp,
+    pub looked_up: &'a mut LookupStats,
 }
 
 impl Fold<'_> {
     /// Adds an entry, all of which is in the index when this returns.
-    pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Failure> {
+    pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Error> {
         let scope = self.scope;
-        let mut adding = Adding { fold: self, entry_id, added: Vec::new(), looking: JoinSet::new() };
+        let mut adding = Adding {
+            fold: self,
+            entry_id,
+            added: Vec::new(),
+            looking: JoinSet::new(),
+        };
         reader
             .rows_of_entry(entry_id, async |row: StoredRow| {
                 for (dimension, terms) in Dimension::ALL.into_iter().zip(row.terms()?) {
@@ -60,7 +68,16 @@ impl Fold<'_> {
                         continue;
                     }
                     for (term, n) in row.read(terms)?.0 {
-                        adding.add(Key { cell: row.cell, dimension, term: term.into_owned() }, n).await?;
+                        adding
+                            .add(
+                                Key {
+                                    cell: row.cell,
+                                    dimension,
+                                    term: term.into_owned(),
+                                },
+                                n,
+                            )
+                            .await?;
                     }
                 }
                 Ok(())
@@ -83,7 +100,7 @@ struct Adding<'f, 'a> {
     entry_id: EntryId,
     added: Vec<Added>,
     /// Look-ups that are under way.
-    looking: JoinSet<Result<Vec<Standing>, Failure>>,
+    looking: JoinSet<Result<Vec<Standing>, Error>>,
 }
 
 /// What is to be added, and the document as it stands; none if it is not there.
@@ -97,17 +114,21 @@ struct StoredSource {
 }
 
 impl Adding<'_, '_> {
-    async fn add(&mut self, key: Key, n: i64) -> Result<(), Failure> {
+    async fn add(&mut self, key: Key, n: i64) -> Result<(), Error> {
         let id = key.id();
         if self.entry_id == EntryId::NONE.next() {
             key.write_as(&id, self.fold.writer.batch(), n, self.entry_id);
             return self.fold.writer.send_if_full().await;
         }
         self.added.push(Added { id, key, n });
-        if self.added.len() >= LOOKED_UP_AT_ONCE { self.send_off().await } else { Ok(()) }
+        if self.added.len() >= LOOKED_UP_AT_ONCE {
+            self.send_off().await
+        } else {
+            Ok(())
+        }
     }
 
-    async fn finish(&mut self) -> Result<(), Failure> {
+    async fn finish(&mut self) -> Result<(), Error> {
         if !self.added.is_empty() {
             self.send_off().await?;
         }
@@ -119,29 +140,39 @@ impl Adding<'_, '_> {
     }
 
     /// Looks up how the documents stand.
-    async fn send_off(&mut self) -> Result<(), Failure> {
+    async fn send_off(&mut self) -> Result<(), Error> {
         while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
             self.write_looked_up().await?;
         }
         let added = std::mem::take(&mut self.added);
         let (client, index) = (self.fold.client.clone(), self.fold.index.to_owned());
-        self.looking.spawn(async move { look_up(&client, &index, added).await });
+        self.looking
+            .spawn(async move { look_up(&client, &index, added).await });
         Ok(())
     }
 
     /// Writes the documents of a look-up that is through, once one is.
-    async fn write_looked_up(&mut self) -> Result<(), Failure> {
+    async fn write_looked_up(&mut self) -> Result<(), Error> {
         let stopwatch = Stopwatch::start();
-        let Some(looked_up) = self.looking.join_next().await else { return Ok(()) };
-        let looked_up =
-            looked_up.map_err(|error| Failure::failed("looking up documents was broken off").caused_by(error))??;
+        let Some(looked_up) = self.looking.join_next().await else {
+            return Ok(());
+        };
+        let looked_up = looked_up.map_err(|error| {
+            Error::failed("looking up documents was broken off").caused_by(error)
+        })??;
         self.fold.looked_up.waited += stopwatch.elapsed();
         self.fold.looked_up.documents += looked_up.len() as u64;
         failpoint::reach("fold.looked_up");
         for (Added { id, key, n }, stored) in looked_up {
             let count = match stored {
-                Some(StoredSource { entry_id: Some(as_of), .. }) if as_of >= self.entry_id => continue,
-                Some(StoredSource { count: Some(count), entry_id: Some(_) }) => count,
+                Some(StoredSource {
+                    entry_id: Some(as_of),
+                    ..
+                }) if as_of >= self.entry_id => continue,
+                Some(StoredSource {
+                    count: Some(count),
+                    entry_id: Some(_),
+                }) => count,
                 Some(_) => return Err(incomplete(&id, self.fold.index)),
                 None => 0,
             };
@@ -154,16 +185,22 @@ impl Adding<'_, '_> {
 }
 
 /// Nothing can be added to a document that does not say how much it counts, and as of which entry.
-fn incomplete(id: &str, index: &str) -> Failure {
-    Failure::failed(format!("document {id} of {index} is there without its count or its entry_id")).hint(
+fn incomplete(id: &str, index: &str) -> Error {
+    Error::failed(format!("document {id} of {index} is there without its count or its entry_id")).hint(
         "somebody has edited it: `daybook verify --projections --repair` puts it right, then run `daybook project`",
     )
 }
 
-async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Failure> {
-    const OPTIONS: &str = "_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source";
+async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Error> {
+    const OPTIONS: &str =
+        "_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source";
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let documents = multi_get(client, index, &ids, OPTIONS, what).await?.documents()?;
-    Ok(added.into_iter().zip(documents.into_iter().map(|stored| stored.source)).collect())
+    let documents = multi_get(client, index, &ids, OPTIONS, what)
+        .await?
+        .documents()?;
+    Ok(added
+        .into_iter()
+        .zip(documents.into_iter().map(|stored| stored.source))
+        .collect())
 }

@@ -23,5 +23,8 @@ pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
 }
 
 pub(super) fn put_uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    put(out, uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+    put(
+        out,
+        uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+    );
 }

@@ -12,11 +12,13 @@ pub mod daily;
 mod digest;
 pub mod documents;
 pub mod fold;
+pub mod index;
 mod json;
 mod mapping;
 mod oversize;
 pub mod rebuild;
 mod shape;
+pub mod template;
 pub mod terms;
 pub mod totals;
 
@@ -24,12 +26,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use terms::Scope;
 
-use crate::elastic::template::Design;
+use crate::projection::template::Design;
 
 /// The projections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum Projection {
     /// One document per recordset and day.
     #[value(name = "stats")]
     Daily,
@@ -48,7 +50,7 @@ pub struct Plan {
     pub terms: Scope,
 }
 
-impl Kind {
+impl Projection {
     /// All projections.
     pub const ALL: [Self; 3] = [Self::Daily, Self::Totals, Self::Terms];
 
@@ -72,23 +74,30 @@ impl Kind {
 
     /// How an index of it is made that serves readers from its first day on.
     pub fn serving_design(self) -> Design {
-        Design { mapping: self.mapping(), settings: serving_settings(1), serving: true }
+        Design {
+            mapping: self.mapping(),
+            settings: serving_settings(1),
+            serving: true,
+        }
     }
 }
 
 impl Plan {
     /// The projections that are kept up.
-    pub fn kinds(&self) -> Vec<Kind> {
-        Kind::ALL.into_iter().filter(|kind| *kind != Kind::Terms || !self.terms.is_empty()).collect()
+    pub fn kinds(&self) -> Vec<Projection> {
+        Projection::ALL
+            .into_iter()
+            .filter(|kind| *kind != Projection::Terms || !self.terms.is_empty())
+            .collect()
     }
 
     /// The name that readers use.
-    pub fn alias(&self, kind: Kind) -> String {
+    pub fn alias(&self, kind: Projection) -> String {
         let prefix = &self.prefix;
         match kind {
-            Kind::Daily => prefix.clone(),
-            Kind::Totals => format!("{prefix}-totals"),
-            Kind::Terms => format!("{prefix}-terms"),
+            Projection::Daily => prefix.clone(),
+            Projection::Totals => format!("{prefix}-totals"),
+            Projection::Terms => format!("{prefix}-terms"),
         }
     }
 }

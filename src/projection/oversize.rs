@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::Kind;
+use super::Projection;
 use super::daily::put_head;
 use super::digest::Replaced;
 use super::json::{put, put_name};
@@ -36,14 +36,24 @@ pub(super) fn without_lists(source: &[u8]) -> Option<Vec<u8>> {
         count: i64,
         total: i64,
     }
-    let Whole { recordset_id, day, entry_id, records, mediarecords } = serde_json::from_slice(source).ok()?;
+    let Whole {
+        recordset_id,
+        day,
+        entry_id,
+        records,
+        mediarecords,
+    } = serde_json::from_slice(source).ok()?;
     let mut out = Vec::new();
     put_head(&mut out, recordset_id, day, entry_id);
     put(&mut out, r#","lists_omitted":true"#);
     for ((record_type, stat_types), cells) in CELLS.into_iter().zip([records, mediarecords]) {
         put_name(&mut out, ",", record_type.name());
         for (place, stat_type) in stat_types.into_iter().enumerate() {
-            put_name(&mut out, if place > 0 { "," } else { "{" }, stat_type.name());
+            put_name(
+                &mut out,
+                if place > 0 { "," } else { "{" },
+                stat_type.name(),
+            );
             let Sums { count, total } = cells.get(stat_type.name())?;
             put_sums(&mut out, *count, *total);
             for dimension in Dimension::ALL {
@@ -66,8 +76,8 @@ pub(super) struct Oversize {
 
 impl Oversize {
     /// For documents of a projection, if some of them can be too large.
-    pub(super) fn of(kind: Kind) -> Option<Arc<Self>> {
-        (kind == Kind::Daily).then(Arc::default)
+    pub(super) fn of(kind: Projection) -> Option<Arc<Self>> {
+        (kind == Projection::Daily).then(Arc::default)
     }
 
     /// The same as what makes documents smaller.
@@ -85,7 +95,13 @@ impl Shorten for Oversize {
     fn shorten(&self, document: Document<'_>) -> Option<Vec<u8>> {
         let shortened = without_lists(document.source)?;
         let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        replaced.note(document, Document { source: &shortened, ..document });
+        replaced.note(
+            document,
+            Document {
+                source: &shortened,
+                ..document
+            },
+        );
         Some(shortened)
     }
 }
@@ -113,11 +129,23 @@ mod tests {
                 "entry_id": 7, "records": cells(&lists), "mediarecords": cells(&lists),
             })
         };
-        let shortened = without_lists(document(json!([{ "term": "a", "count": 1 }])).to_string().as_bytes()).unwrap();
+        let shortened = without_lists(
+            document(json!([{ "term": "a", "count": 1 }]))
+                .to_string()
+                .as_bytes(),
+        )
+        .unwrap();
         let mut expected = document(json!([]));
         expected["lists_omitted"] = true.into();
-        assert_eq!(serde_json::from_slice::<Value>(&shortened).unwrap(), expected);
-        assert_eq!(without_lists(&shortened), Some(shortened.clone()), "it cannot be made smaller");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&shortened).unwrap(),
+            expected
+        );
+        assert_eq!(
+            without_lists(&shortened),
+            Some(shortened.clone()),
+            "it cannot be made smaller"
+        );
         assert_eq!(without_lists(b"{}"), None);
     }
 }

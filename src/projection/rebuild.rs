@@ -11,28 +11,28 @@ use serde_json::{Value, json};
 
 use super::advance::{advance_index, record};
 use super::compare::{Comparison, compare_index};
-use super::digest::Sent;
+use super::digest::SentDigest;
 use super::documents::{Entries, Sink, stream, stream_day};
-use super::fold::LookedUp;
+use super::fold::LookupStats;
 use super::oversize::Oversize;
 use super::shape::Shape;
-use super::{Kind, Plan, settings};
+use super::{Plan, Projection, settings};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::bulk::{Batch, BulkWriter};
-use crate::elastic::index::{self, Building, Checkpoint, Index};
-use crate::elastic::template::Design;
 use crate::elastic::{Client, Method};
+use crate::error::Error;
 use crate::failpoint;
-use crate::failure::Failure;
 use crate::ledger::lock::Run;
 use crate::ledger::read::Reader;
 use crate::ledger::{EntryId, Ledger};
+use crate::projection::index::{self, Building, Checkpoint, Index};
+use crate::projection::template::Design;
 
 /// How to rebuild.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct RebuildOptions {
     /// Which projections.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<Projection>,
     /// Primary shards of each new index.
     pub shards: u32,
     /// Generations to keep beside the one that serves.
@@ -43,10 +43,16 @@ pub struct Options {
     pub resume: bool,
 }
 
-impl Options {
+impl RebuildOptions {
     /// As they are unless somebody says otherwise.
-    pub fn of(kinds: Vec<Kind>) -> Self {
-        Self { kinds, shards: 1, keep: 1, parallel: 3, resume: false }
+    pub fn of(kinds: Vec<Projection>) -> Self {
+        Self {
+            kinds,
+            shards: 1,
+            keep: 1,
+            parallel: 3,
+            resume: false,
+        }
     }
 }
 
@@ -54,7 +60,7 @@ impl Options {
 #[derive(Clone, Debug, Serialize)]
 pub struct Rebuilt {
     /// The projection.
-    pub projection: Kind,
+    pub projection: Projection,
     /// The name that readers use.
     pub alias: String,
     /// The new index.
@@ -67,7 +73,10 @@ pub struct Rebuilt {
     #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
     pub duration: Duration,
     /// How much of that went into comparing.
-    #[serde(rename = "compare_seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(
+        rename = "compare_seconds",
+        serialize_with = "crate::output::as_seconds"
+    )]
     pub comparing: Duration,
 }
 
@@ -92,7 +101,7 @@ pub struct Rebuild<'a, P> {
     /// The cluster.
     pub client: &'a Client,
     /// How to rebuild.
-    pub options: Options,
+    pub options: RebuildOptions,
     /// Hears how far it is.
     pub progress: P,
 }
@@ -102,7 +111,7 @@ const DAYS_BETWEEN_MARKS: u64 = if cfg!(debug_assertions) { 2 } else { 30 };
 
 impl<P: Progress + Send> Rebuild<'_, P> {
     /// Rebuilds.
-    pub async fn run(mut self, run: &mut Run) -> Result<Vec<Rebuilt>, Failure> {
+    pub async fn run(mut self, run: &mut Run) -> Result<Vec<Rebuilt>, Error> {
         for kind in self.options.kinds.clone() {
             refuse_concrete(self.client, &self.plan.alias(kind)).await?;
         }
@@ -133,7 +142,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     }
 
     /// Makes the index of a projection, with every document as it is after the ledger's newest entry, and compares it.
-    async fn build(&mut self, kind: Kind) -> Result<Built, Failure> {
+    async fn build(&mut self, kind: Projection) -> Result<Built, Error> {
         let stopwatch = Stopwatch::start();
         let mut index = self.index_to_build(kind).await?;
         let building = index.checkpoint.building.unwrap_or(Building {
@@ -141,7 +150,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             done_through_day: None,
             complete: true,
         });
-        let sent = if building.complete { None } else { self.write_all(kind, &mut index, building).await? };
+        let sent = if building.complete {
+            None
+        } else {
+            self.write_all(kind, &mut index, building).await?
+        };
         failpoint::reach("rebuild.complete");
         index.set(self.client, &serving_again()).await?;
         let (mut compared_through, mut comparing) = (None, Duration::ZERO);
@@ -154,26 +167,48 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         if compared_through != Some(index.checkpoint.applied_through) {
             timed(&mut comparing, self.compare(kind, &index)).await?;
         }
-        Ok(Built { kind, index, duration: stopwatch.elapsed(), comparing })
+        Ok(Built {
+            kind,
+            index,
+            duration: stopwatch.elapsed(),
+            comparing,
+        })
     }
 
     /// What an interrupted rebuild left, if it is to be gone on with; else a new index, and what was left is deleted.
-    async fn index_to_build(&mut self, kind: Kind) -> Result<Index, Failure> {
+    async fn index_to_build(&mut self, kind: Projection) -> Result<Index, Error> {
         let alias = self.plan.alias(kind);
         let shape = self.plan.shape(kind);
         let ours = |index: &Index| index.checkpoint.ledger_id == self.ledger.ledger_id;
-        let design =
-            Design { mapping: kind.mapping(), settings: building_settings(self.options.shards), serving: false };
+        let design = Design {
+            mapping: kind.mapping(),
+            settings: building_settings(self.options.shards),
+            serving: false,
+        };
         let left = index::generations(self.client, &alias).await?;
-        for index in left.into_iter().filter(|index| ours(index) && index.checkpoint.building.is_some()).rev() {
+        for index in left
+            .into_iter()
+            .filter(|index| ours(index) && index.checkpoint.building.is_some())
+            .rev()
+        {
             if self.options.resume && Shape::of(&index) == shape {
-                tracing::info!(index = index.physical, "going on with what an interrupted rebuild left");
-                if index.checkpoint.building.is_some_and(|building| !building.complete) {
+                tracing::info!(
+                    index = index.physical,
+                    "going on with what an interrupted rebuild left"
+                );
+                if index
+                    .checkpoint
+                    .building
+                    .is_some_and(|building| !building.complete)
+                {
                     index.read_back(self.client, &design).await?;
                 }
                 return Ok(index);
             }
-            tracing::info!(index = index.physical, "deleting what an interrupted rebuild left");
+            tracing::info!(
+                index = index.physical,
+                "deleting what an interrupted rebuild left"
+            );
             index::delete(self.client, &index.physical).await?;
         }
         let through = self.reader.head().await?;
@@ -184,7 +219,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             entry_hash: None,
             shape: Some(json!(shape)),
             lists_omitted_from: None,
-            building: Some(Building { through, done_through_day: None, complete: false }),
+            building: Some(Building {
+                through,
+                done_through_day: None,
+                complete: false,
+            }),
         };
         index::create(self.client, &alias, checkpoint, &design).await
     }
@@ -192,27 +231,38 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     /// Writes what is not there yet. Tells what was sent, if that is all there is to be.
     async fn write_all(
         &mut self,
-        kind: Kind,
+        kind: Projection,
         index: &mut Index,
         mut building: Building,
-    ) -> Result<Option<Sent>, Failure> {
+    ) -> Result<Option<SentDigest>, Error> {
         let from_the_start = building.done_through_day.is_none();
         let oversize = Oversize::of(kind);
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
             .shortening(Oversize::shortening(oversize.as_ref()));
-        let entries = Entries { after: EntryId::NONE, through: building.through };
-        let mut sent = if kind == Kind::Daily {
-            let days = self.reader.days_touched(entries.after, entries.through).await?;
-            let left: Vec<_> =
-                days.into_iter().filter(|touched| Some(touched.day) > building.done_through_day).collect();
-            self.progress.begin(&index.physical, Some(left.len() as u64));
+        let entries = Entries {
+            after: EntryId::NONE,
+            through: building.through,
+        };
+        let mut sent = if kind == Projection::Daily {
+            let days = self
+                .reader
+                .days_touched(entries.after, entries.through)
+                .await?;
+            let left: Vec<_> = days
+                .into_iter()
+                .filter(|touched| Some(touched.day) > building.done_through_day)
+                .collect();
+            self.progress
+                .begin(&index.physical, Some(left.len() as u64));
             let mut sink = Counted::new(&mut writer, &mut self.progress);
             for touched in left {
                 stream_day(&mut self.reader, touched, entries, &mut sink).await?;
                 sink.step();
                 if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
                     let written = sink.writer.flush().await?;
-                    index.checkpoint.note_lists_omitted(written.lists_omitted_from);
+                    index
+                        .checkpoint
+                        .note_lists_omitted(written.lists_omitted_from);
                     failpoint::reach("rebuild.before_mark");
                     building.done_through_day = Some(touched.day);
                     index.checkpoint.building = Some(building);
@@ -227,59 +277,110 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             sink.sent
         };
         let written = writer.flush().await?;
-        index.checkpoint.note_lists_omitted(written.lists_omitted_from);
+        index
+            .checkpoint
+            .note_lists_omitted(written.lists_omitted_from);
         if let Some(oversize) = oversize {
             sent.replace(oversize.replaced());
         }
         self.progress.end();
         failpoint::reach("rebuild.documents_written");
-        index.checkpoint.building = Some(Building { complete: true, ..building });
+        index.checkpoint.building = Some(Building {
+            complete: true,
+            ..building
+        });
         record(index, &mut self.reader, self.client, building.through).await?;
         Ok(from_the_start.then_some(sent))
     }
 
     /// Compares an index with the documents that were made of the ledger for it, all at once; one by one only if that
     /// tells a difference, to name it.
-    async fn compare_with_sent(&mut self, kind: Kind, index: &Index, sent: &Sent) -> Result<(), Failure> {
+    async fn compare_with_sent(
+        &mut self,
+        kind: Projection,
+        index: &Index,
+        sent: &SentDigest,
+    ) -> Result<(), Error> {
         index.refresh(self.client).await?;
-        self.progress.begin(&format!("comparing {}", index.physical), None);
-        let same = sent.are_in(index, self.client, |documents| self.progress.at(documents, 0)).await?;
+        self.progress
+            .begin(&format!("comparing {}", index.physical), None);
+        let same = sent
+            .are_in(index, self.client, |documents| {
+                self.progress.at(documents, 0)
+            })
+            .await?;
         self.progress.end();
         if same {
             return Ok(());
         }
-        tracing::warn!(index = index.physical, "the index is not what was sent to it: each document is looked up");
+        tracing::warn!(
+            index = index.physical,
+            "the index is not what was sent to it: each document is looked up"
+        );
         self.compare(kind, index).await?;
         // Other bytes of the same content, or another version.
-        tracing::warn!(index = index.physical, "no document differs in what it says");
+        tracing::warn!(
+            index = index.physical,
+            "no document differs in what it says"
+        );
         Ok(())
     }
 
     /// Compares each document with what the ledger makes of it.
-    async fn compare(&mut self, kind: Kind, index: &Index) -> Result<(), Failure> {
+    async fn compare(&mut self, kind: Projection, index: &Index) -> Result<(), Error> {
         index.refresh(self.client).await?;
         let through = index.checkpoint.applied_through;
-        self.progress.begin(&format!("comparing {}", index.physical), None);
-        let Self { plan, reader, client, progress, .. } = self;
+        self.progress
+            .begin(&format!("comparing {}", index.physical), None);
+        let Self {
+            plan,
+            reader,
+            client,
+            progress,
+            ..
+        } = self;
         let mut at = |documents| progress.at(documents, 0);
-        let comparison = compare_index(kind, plan, reader, client, index, through, None, false, &mut at).await?;
+        let comparison = compare_index(
+            kind, plan, reader, client, index, through, None, false, &mut at,
+        )
+        .await?;
         self.progress.end();
         refuse_differences(index, &comparison)
     }
 
     /// Catches up with what was posted meanwhile.
-    async fn catch_up(&mut self, kind: Kind, index: &mut Index) -> Result<(), Failure> {
+    async fn catch_up(&mut self, kind: Projection, index: &mut Index) -> Result<(), Error> {
         let oversize = Oversize::of(kind);
         let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
             .shortening(Oversize::shortening(oversize.as_ref()));
-        let mut looked_up = LookedUp::default();
-        let Self { plan, reader, client, .. } = self;
-        advance_index(kind, plan, reader, client, index, &mut writer, &mut looked_up).await.map(drop)
+        let mut looked_up = LookupStats::default();
+        let Self {
+            plan,
+            reader,
+            client,
+            ..
+        } = self;
+        advance_index(
+            kind,
+            plan,
+            reader,
+            client,
+            index,
+            &mut writer,
+            &mut looked_up,
+        )
+        .await
+        .map(drop)
     }
 
     /// Catches up for the last time, so that the index can serve.
-    async fn complete(&mut self, built: &mut Built) -> Result<Rebuilt, Failure> {
-        let Built { kind, index, duration, comparing } = built;
+    async fn complete(&mut self, built: &mut Built) -> Result<Rebuilt, Error> {
+        let Built {
+            kind,
+            index,
+            duration,
+            comparing,
+        } = built;
         self.catch_up(*kind, index).await?;
         failpoint::reach("rebuild.caught_up");
         index.checkpoint.building = None;
@@ -297,7 +398,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
 }
 
 struct Built {
-    kind: Kind,
+    kind: Projection,
     index: Index,
     duration: Duration,
     comparing: Duration,
@@ -308,12 +409,17 @@ struct Counted<'a, P> {
     writer: &'a mut BulkWriter,
     progress: &'a mut P,
     steps: u64,
-    sent: Sent,
+    sent: SentDigest,
 }
 
 impl<'a, P: Progress> Counted<'a, P> {
     fn new(writer: &'a mut BulkWriter, progress: &'a mut P) -> Self {
-        Self { writer, progress, steps: 0, sent: Sent::default() }
+        Self {
+            writer,
+            progress,
+            steps: 0,
+            sent: SentDigest::default(),
+        }
     }
 
     fn step(&mut self) {
@@ -327,7 +433,7 @@ impl<P: Progress + Send> Sink for Counted<'_, P> {
         self.writer.batch()
     }
 
-    async fn take(&mut self) -> Result<(), Failure> {
+    async fn take(&mut self) -> Result<(), Error> {
         if let Some(document) = self.writer.batch().last() {
             self.sent.add(document);
         }
@@ -341,21 +447,32 @@ pub async fn roll_back(
     plan: &Plan,
     ledger: &Ledger,
     client: &Client,
-    kinds: &[Kind],
+    kinds: &[Projection],
     run: &mut Run,
-) -> Result<Vec<Index>, Failure> {
+) -> Result<Vec<Index>, Error> {
     run.lock_projections().await?;
     let mut previous = Vec::new();
     for kind in kinds {
         let alias = plan.alias(*kind);
         // If nothing serves any more, every one that was kept is before it.
-        let serving = index::find(client, &alias).await?.map_or(u32::MAX, |index| index.checkpoint.generation);
-        let kept = index::generations(client, &alias).await?.into_iter().rev().find(|index| {
-            let Checkpoint { ledger_id, generation, ref building, .. } = index.checkpoint;
-            ledger_id == ledger.ledger_id && generation < serving && building.is_none()
-        });
+        let serving = index::find(client, &alias)
+            .await?
+            .map_or(u32::MAX, |index| index.checkpoint.generation);
+        let kept = index::generations(client, &alias)
+            .await?
+            .into_iter()
+            .rev()
+            .find(|index| {
+                let Checkpoint {
+                    ledger_id,
+                    generation,
+                    ref building,
+                    ..
+                } = index.checkpoint;
+                ledger_id == ledger.ledger_id && generation < serving && building.is_none()
+            });
         let kept = kept.ok_or_else(|| {
-            Failure::failed(format!("there is no generation of {alias} before the one that serves"))
+            Error::failed(format!("there is no generation of {alias} before the one that serves"))
                 .hint("`daybook rebuild` keeps one of each projection that it makes anew (--keep says how many): give the --only that it had")
         })?;
         // It could not be advanced.
@@ -368,7 +485,7 @@ pub async fn roll_back(
 }
 
 /// Lets each index's alias stand for it and nothing else: all of them in one call, which readers see whole or not at all.
-async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
+async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
     let what = "switching the aliases";
     let mut actions: Vec<Value> = Vec::new();
     for index in indices {
@@ -381,7 +498,10 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
         actions.push(json!({ "add": { "index": index.physical, "alias": index.alias } }));
     }
     let body = json!({ "actions": actions });
-    let answer = client.send(Method::Post, "/_aliases", Some(&body)).await.map_err(|error| error.during(what))?;
+    let answer = client
+        .send(Method::Post, "/_aliases", Some(&body))
+        .await
+        .map_err(|error| error.during(what))?;
     // A node may have switched them and died before it could say so. Then another one was asked, which refuses to take away
     // what is gone: what the aliases stand for says more than the answer.
     let refusal = answer.succeeded(what).err();
@@ -392,7 +512,7 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Failure> {
                 return Err(refusal);
             }
             let found = behind.join(", ");
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "after {what}, {} stands for [{found}], not for {}",
                 index.alias, index.physical
             ))
@@ -410,10 +530,17 @@ async fn delete_old(
     serving: &Index,
     served: &[String],
     keep: usize,
-) -> Result<(), Failure> {
+) -> Result<(), Error> {
     let mut others = index::generations(client, &serving.alias).await?;
-    others.retain(|index| index.physical != serving.physical && index.checkpoint.ledger_id == ledger.ledger_id);
-    others.sort_by_key(|index| std::cmp::Reverse((served.contains(&index.physical), index.checkpoint.generation)));
+    others.retain(|index| {
+        index.physical != serving.physical && index.checkpoint.ledger_id == ledger.ledger_id
+    });
+    others.sort_by_key(|index| {
+        std::cmp::Reverse((
+            served.contains(&index.physical),
+            index.checkpoint.generation,
+        ))
+    });
     for old in others.into_iter().skip(keep) {
         tracing::info!(index = old.physical, "deleting an old generation");
         index::delete(client, &old.physical).await?;
@@ -422,21 +549,26 @@ async fn delete_old(
 }
 
 /// An index of the alias's own name cannot be replaced by a switch.
-async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Failure> {
+async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Error> {
     match index::find(client, alias).await {
-        Err(failure) if failure.message().contains("where an alias") => Err(failure),
-        Err(failure) if failure.exit() == crate::failure::Exit::Unreachable => Err(failure),
+        Err(error) if error.message().contains("where an alias") => Err(error),
+        Err(error) if error.exit() == crate::error::Exit::Unreachable => Err(error),
         // Whatever else is wrong with what is there is what the rebuild is for.
         _ => Ok(()),
     }
 }
 
-fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Failure> {
+fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Error> {
     if comparison.differences() == 0 {
         return Ok(());
     }
-    let first: Vec<String> = comparison.findings.iter().take(3).map(ToString::to_string).collect();
-    Err(Failure::failed(format!(
+    let first: Vec<String> = comparison
+        .findings
+        .iter()
+        .take(3)
+        .map(ToString::to_string)
+        .collect();
+    Err(Error::failed(format!(
         "the new index {} differs from the ledger in {} documents ({}); the old index goes on serving",
         index.physical,
         comparison.differences(),

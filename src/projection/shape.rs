@@ -10,9 +10,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::terms::Scope;
-use super::{Kind, Plan};
-use crate::elastic::index::Index;
-use crate::failure::Failure;
+use super::{Plan, Projection};
+use crate::error::Error;
+use crate::projection::index::Index;
 
 /// What an index was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,26 +27,34 @@ pub struct Shape {
 
 impl Plan {
     /// The shape that an index is given now.
-    pub fn shape(&self, kind: Kind) -> Shape {
-        let terms = (kind == Kind::Terms).then(|| self.terms.clone());
-        Shape { mapping: Some(hash(&kind.mapping())), terms }
+    pub fn shape(&self, kind: Projection) -> Shape {
+        let terms = (kind == Projection::Terms).then(|| self.terms.clone());
+        Shape {
+            mapping: Some(hash(&kind.mapping())),
+            terms,
+        }
     }
 
     /// Refuses an index of another shape than it would be given now.
-    pub fn check_shape(&self, kind: Kind, index: &Index) -> Result<(), Failure> {
+    pub fn check_shape(&self, kind: Projection, index: &Index) -> Result<(), Error> {
         let (found, wanted) = (Shape::of(index), self.shape(kind));
-        let Index { physical, alias, .. } = index;
-        let rebuild = format!("run `daybook rebuild --only {}` to make it anew", kind.name());
+        let Index {
+            physical, alias, ..
+        } = index;
+        let rebuild = format!(
+            "run `daybook rebuild --only {}` to make it anew",
+            kind.name()
+        );
         if let (Some(found), Some(wanted)) = (&found.terms, &wanted.terms)
             && found != wanted
         {
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "the index {physical} behind {alias} was made for {found}, the settings ask for {wanted}"
             ))
             .hint(format!("{rebuild}, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were")));
         }
         if found != wanted {
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "the index {physical} behind {alias} was made with another mapping than this version of daybook uses"
             ))
             .hint(format!("{rebuild}; readers are served by the old one until then")));
@@ -59,7 +67,12 @@ impl Shape {
     /// The shape that stands in an index's checkpoint.
     pub fn of(index: &Index) -> Self {
         let stored = index.checkpoint.shape.clone();
-        stored.and_then(|shape| serde_json::from_value(shape).ok()).unwrap_or(Self { mapping: None, terms: None })
+        stored
+            .and_then(|shape| serde_json::from_value(shape).ok())
+            .unwrap_or(Self {
+                mapping: None,
+                terms: None,
+            })
     }
 }
 
@@ -75,7 +88,7 @@ mod tests {
 
     #[test]
     fn any_change_of_a_mapping_changes_the_shape() {
-        for kind in Kind::ALL {
+        for kind in Projection::ALL {
             let mapping = kind.mapping();
             let mut paths = Vec::new();
             pointers(&mapping, String::new(), &mut paths);
@@ -91,7 +104,9 @@ mod tests {
     fn pointers(value: &Value, path: String, paths: &mut Vec<String>) {
         match value {
             Value::Object(fields) => {
-                fields.iter().for_each(|(name, value)| pointers(value, format!("{path}/{name}"), paths));
+                fields
+                    .iter()
+                    .for_each(|(name, value)| pointers(value, format!("{path}/{name}"), paths));
             }
             _ => paths.push(path),
         }

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use super::json::{put, put_name, put_number, put_string, put_uuid};
 use crate::aggregate::Cell;
 use crate::elastic::bulk::Batch;
+use crate::error::Error;
 use crate::event::{RecordType, StatType};
-use crate::failure::Failure;
 use crate::ledger::EntryId;
 
 /// What a total is broken down by.
@@ -55,7 +55,10 @@ impl Default for Scope {
     fn default() -> Self {
         Self {
             dimensions: vec![Dimension::Items, Dimension::Geocodes],
-            stat_types: StatType::ALL.iter().map(|stat_type| stat_type.name().to_owned()).collect(),
+            stat_types: StatType::ALL
+                .iter()
+                .map(|stat_type| stat_type.name().to_owned())
+                .collect(),
         }
     }
 }
@@ -63,7 +66,8 @@ impl Default for Scope {
 impl Scope {
     /// Whether terms of this dimension and stat type have documents.
     pub fn covers(&self, dimension: Dimension, stat_type: StatType) -> bool {
-        self.dimensions.contains(&dimension) && self.stat_types.iter().any(|name| name == stat_type.name())
+        self.dimensions.contains(&dimension)
+            && self.stat_types.iter().any(|name| name == stat_type.name())
     }
 
     /// Whether nothing is covered: then there is no index.
@@ -80,7 +84,9 @@ impl Scope {
         if let Some(names) = stat_types {
             let known = |name: &str| StatType::of(name).map(|known| known.name().to_owned());
             scope.stat_types = sorted(names, |name| {
-                known(name).ok_or_else(|| UnknownName(name.to_owned(), "search, mapping, download, seen, view"))
+                known(name).ok_or_else(|| {
+                    UnknownName(name.to_owned(), "search, mapping, download, seen, view")
+                })
             })?;
         }
         Ok(scope)
@@ -89,8 +95,17 @@ impl Scope {
 
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dimensions: Vec<&str> = self.dimensions.iter().map(|dimension| dimension.name()).collect();
-        write!(f, "{} of {}", dimensions.join(","), self.stat_types.join(","))
+        let dimensions: Vec<&str> = self
+            .dimensions
+            .iter()
+            .map(|dimension| dimension.name())
+            .collect();
+        write!(
+            f,
+            "{} of {}",
+            dimensions.join(","),
+            self.stat_types.join(",")
+        )
     }
 }
 
@@ -103,16 +118,24 @@ impl FromStr for Dimension {
     type Err = UnknownName;
 
     fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL.into_iter().find(|dimension| dimension.name() == name);
+        let known = Self::ALL
+            .into_iter()
+            .find(|dimension| dimension.name() == name);
         known.ok_or_else(|| UnknownName(name.to_owned(), "items, geocodes, queries"))
     }
 }
 
-fn sorted<T: Ord>(names: &str, parse: impl Fn(&str) -> Result<T, UnknownName>) -> Result<Vec<T>, UnknownName> {
+fn sorted<T: Ord>(
+    names: &str,
+    parse: impl Fn(&str) -> Result<T, UnknownName>,
+) -> Result<Vec<T>, UnknownName> {
     if names.trim() == "none" {
         return Ok(Vec::new());
     }
-    let mut parsed = names.split(',').map(|name| parse(name.trim())).collect::<Result<Vec<T>, _>>()?;
+    let mut parsed = names
+        .split(',')
+        .map(|name| parse(name.trim()))
+        .collect::<Result<Vec<T>, _>>()?;
     parsed.sort();
     parsed.dedup();
     Ok(parsed)
@@ -143,16 +166,28 @@ impl Key {
             Some(Value::Null) if dimension == Dimension::Queries => String::new(),
             term => term?.as_str()?.to_owned(),
         };
-        Some(Self { cell, dimension, term })
+        Some(Self {
+            cell,
+            dimension,
+            term,
+        })
     }
 
     /// The document's id: 128 bits of a hash over what it is about, 22 characters. Of a thousand million documents, two
     /// share an id with a probability of less than one in 10^20.
     pub fn id(&self) -> String {
-        let Self { cell, dimension, term } = self;
+        let Self {
+            cell,
+            dimension,
+            term,
+        } = self;
         let mut hash = Sha256::new();
         hash.update(cell.recordset_id.as_bytes());
-        let names = [cell.record_type.name(), cell.stat_type.name(), dimension.name()];
+        let names = [
+            cell.record_type.name(),
+            cell.stat_type.name(),
+            dimension.name(),
+        ];
         for part in names.into_iter().chain([term.as_str()]) {
             // The parts before the term hold no line feed, so where each ends is clear.
             hash.update(b"\n");
@@ -162,8 +197,11 @@ impl Key {
     }
 
     /// Its count is no number that a document can hold.
-    pub(super) fn exceeds_a_bigint(&self) -> Failure {
-        Failure::failed(format!("the count of term '{}' of {} exceeds a bigint", self.term, self.cell))
+    pub(super) fn exceeds_a_bigint(&self) -> Error {
+        Error::failed(format!(
+            "the count of term '{}' of {} exceeds a bigint",
+            self.term, self.cell
+        ))
     }
 
     /// Writes the document, with the count after an entry.
@@ -173,7 +211,11 @@ impl Key {
 
     /// The same, where the id is known already.
     pub(super) fn write_as(&self, id: &str, batch: &mut Batch, count: i64, entry_id: EntryId) {
-        let Self { cell, dimension, term } = self;
+        let Self {
+            cell,
+            dimension,
+            term,
+        } = self;
         batch.push(id, entry_id.number(), |out| {
             put(out, r#"{"recordset_id":""#);
             put_uuid(out, cell.recordset_id);
@@ -202,7 +244,9 @@ impl Key {
 
 /// Country, region and city of a geocode as fields of their own, as far as it has them, for grouping.
 fn put_place(out: &mut Vec<u8>, geocode: &str) {
-    let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else { return };
+    let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else {
+        return;
+    };
     for field in ["country", "region", "city"] {
         if let Some(Value::String(place)) = geocode.get(field) {
             put_name(out, ",", field);
@@ -221,7 +265,11 @@ mod tests {
             record_type: RecordType::Records,
             stat_type: StatType::Seen,
         };
-        Key { cell, dimension, term: term.to_owned() }
+        Key {
+            cell,
+            dimension,
+            term: term.to_owned(),
+        }
     }
 
     #[test]
@@ -231,7 +279,10 @@ mod tests {
             key(Dimension::Items, "b"),
             key(Dimension::Queries, "a"),
             Key {
-                cell: Cell { stat_type: StatType::View, ..key(Dimension::Items, "a").cell },
+                cell: Cell {
+                    stat_type: StatType::View,
+                    ..key(Dimension::Items, "a").cell
+                },
                 ..key(Dimension::Items, "a")
             },
         ];
@@ -249,9 +300,15 @@ mod tests {
             (&source["country"], &source["city"], &source["region"]),
             (&"US".into(), &"Ocala".into(), &Value::Null)
         );
-        assert_eq!((&source["term"], &source["count"], version), (&geocode.into(), &3.into(), 7));
+        assert_eq!(
+            (&source["term"], &source["count"], version),
+            (&geocode.into(), &3.into(), 7)
+        );
         for odd in ["null", "\"text\"", "[1]", "{}"] {
-            assert_eq!(written(&key(Dimension::Geocodes, odd), 1, entry_id).0["term"], odd);
+            assert_eq!(
+                written(&key(Dimension::Geocodes, odd), 1, entry_id).0["term"],
+                odd
+            );
         }
         let no_query = written(&key(Dimension::Queries, ""), 1, entry_id).0;
         assert_eq!(no_query["term"], Value::Null);
@@ -263,7 +320,10 @@ mod tests {
         key.write(&mut batch, count, entry_id);
         let document = batch.documents().next().unwrap();
         assert_eq!(document.id, key.id());
-        (serde_json::from_slice(document.source).unwrap(), document.version)
+        (
+            serde_json::from_slice(document.source).unwrap(),
+            document.version,
+        )
     }
 
     #[test]
@@ -272,7 +332,12 @@ mod tests {
         assert_eq!(scope.dimensions, [Dimension::Items, Dimension::Geocodes]);
         assert_eq!(scope.stat_types, ["seen", "view"]);
         assert!(Scope::parse(Some("none"), None).unwrap().is_empty());
-        assert!(Scope::parse(Some("item"), None).unwrap_err().to_string().contains("'item' is unknown"));
+        assert!(
+            Scope::parse(Some("item"), None)
+                .unwrap_err()
+                .to_string()
+                .contains("'item' is unknown")
+        );
         assert!(Scope::parse(None, Some("views")).is_err());
     }
 }

@@ -9,16 +9,26 @@ use crate::ledger::EntryId;
 use crate::ledger::read::CellTotal;
 
 /// The cells of a document, in the order in which it has them.
-pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] =
-    [(RecordType::Records, StatType::ALL), (RecordType::Mediarecords, StatType::ALL)];
+pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] = [
+    (RecordType::Records, StatType::ALL),
+    (RecordType::Mediarecords, StatType::ALL),
+];
 
 /// Writes the document of a recordset, from what its cells stand at. Nothing if it has no cell.
 ///
 /// Its version is the last entry among them.
 pub fn write(batch: &mut Batch, recordset_id: Uuid, cells: &[CellTotal]) {
-    let Some(first_day) = cells.iter().map(|cell| cell.first_day).min() else { return };
-    let Some(last_day) = cells.iter().map(|cell| cell.last_day).max() else { return };
-    let entry_id = cells.iter().map(|cell| cell.entry_id).max().unwrap_or(EntryId::NONE);
+    let Some(first_day) = cells.iter().map(|cell| cell.first_day).min() else {
+        return;
+    };
+    let Some(last_day) = cells.iter().map(|cell| cell.last_day).max() else {
+        return;
+    };
+    let entry_id = cells
+        .iter()
+        .map(|cell| cell.entry_id)
+        .max()
+        .unwrap_or(EntryId::NONE);
     batch.push(&recordset_id.to_string(), entry_id.number(), |out| {
         put(out, r#"{"recordset_id":""#);
         put_uuid(out, recordset_id);
@@ -32,9 +42,9 @@ pub fn write(batch: &mut Batch, recordset_id: Uuid, cells: &[CellTotal]) {
             put_name(out, ",", record_type.name());
             for (place, stat_type) in stat_types.into_iter().enumerate() {
                 put_name(out, if place > 0 { "," } else { "{" }, stat_type.name());
-                let total = cells
-                    .iter()
-                    .find(|total| total.cell.record_type == record_type && total.cell.stat_type == stat_type);
+                let total = cells.iter().find(|total| {
+                    total.cell.record_type == record_type && total.cell.stat_type == stat_type
+                });
                 let (count, total) = total.map_or((0, 0), |total| (total.count, total.total));
                 put_sums(out, count, total);
                 out.push(b'}');

@@ -132,7 +132,10 @@ pub(super) struct Audit {
 impl Audit {
     /// `headers` must be in the order of entries. With a period, only what is of its days is told.
     pub(super) fn new(headers: Vec<Header>, period: Option<Period>) -> Self {
-        let contents = headers.iter().map(|header| judge(header, &Content::default())).collect();
+        let contents = headers
+            .iter()
+            .map(|header| judge(header, &Content::default()))
+            .collect();
         Self {
             period,
             headers,
@@ -197,7 +200,12 @@ impl Audit {
         };
         let hash = self.rejected.entry(entry_id).or_default();
         match *event {
-            RejectedEvent { source_id: Some(id), reason: Some(reason), message: Some(message), event: Some(event) } => {
+            RejectedEvent {
+                source_id: Some(id),
+                reason: Some(reason),
+                message: Some(message),
+                event: Some(event),
+            } => {
                 rejected_hash::add(hash, id, reason, message, event);
             }
             // No posting has made it: whatever the header says, this is something else.
@@ -208,8 +216,12 @@ impl Audit {
     /// What the whole came to.
     pub(super) fn finish(mut self) -> LedgerCheck {
         self.close_entry();
-        let of_no_entry: Vec<i64> =
-            self.rejected.keys().copied().filter(|entry_id| self.place_of(*entry_id).is_none()).collect();
+        let of_no_entry: Vec<i64> = self
+            .rejected
+            .keys()
+            .copied()
+            .filter(|entry_id| self.place_of(*entry_id).is_none())
+            .collect();
         for entry_id in of_no_entry {
             self.headless.entry(entry_id).or_insert(StoredDate::NONE);
         }
@@ -217,10 +229,17 @@ impl Audit {
         let mut numbers = [0; OF_ENTRIES.len()];
         for (entry_id, day, wrong) in self.entries().filter(|(_, day, _)| self.is_looked_at(*day)) {
             check.entries += 1;
-            for ((what, number), _) in OF_ENTRIES.iter().zip(&mut numbers).zip(wrong).filter(|(_, wrong)| *wrong) {
+            for ((what, number), _) in OF_ENTRIES
+                .iter()
+                .zip(&mut numbers)
+                .zip(wrong)
+                .filter(|(_, wrong)| *wrong)
+            {
                 *number += 1;
                 if *number <= NAMED {
-                    check.findings.push(Finding::new(format!("entry {entry_id} of {day}"), what));
+                    check
+                        .findings
+                        .push(Finding::new(format!("entry {entry_id} of {day}"), what));
                 }
             }
         }
@@ -228,7 +247,9 @@ impl Audit {
             check.findings.extend(not_named(number, "entries", what));
         }
         for (what, Found { places, number }) in OF_ROWS.iter().zip(self.found) {
-            check.findings.extend(places.into_iter().map(|place| Finding::new(place, what)));
+            check
+                .findings
+                .extend(places.into_iter().map(|place| Finding::new(place, what)));
             check.findings.extend(not_named(number, "rows", what));
         }
         check
@@ -236,15 +257,45 @@ impl Audit {
 
     /// The entries with what is wrong with them; those without a header last.
     fn entries(&self) -> impl Iterator<Item = (i64, StoredDate, [bool; OF_ENTRIES.len()])> {
-        let with_header = self.headers.iter().zip(&self.contents).map(|(header, [content, rows])| {
-            let Header { entry_id, day, hash_differs, chain_differs, gap_before, .. } = *header;
-            let rejected = self.rejected.get(&entry_id).cloned().unwrap_or_default().finalize();
-            let rejected = rejected[..] != header.rejected_hash;
-            (entry_id, day, [*content, *rows, rejected, hash_differs, chain_differs, gap_before, false])
-        });
+        let with_header =
+            self.headers
+                .iter()
+                .zip(&self.contents)
+                .map(|(header, [content, rows])| {
+                    let Header {
+                        entry_id,
+                        day,
+                        hash_differs,
+                        chain_differs,
+                        gap_before,
+                        ..
+                    } = *header;
+                    let rejected = self
+                        .rejected
+                        .get(&entry_id)
+                        .cloned()
+                        .unwrap_or_default()
+                        .finalize();
+                    let rejected = rejected[..] != header.rejected_hash;
+                    (
+                        entry_id,
+                        day,
+                        [
+                            *content,
+                            *rows,
+                            rejected,
+                            hash_differs,
+                            chain_differs,
+                            gap_before,
+                            false,
+                        ],
+                    )
+                });
         // Without a header there is nothing to compare with.
-        let headless =
-            self.headless.iter().map(|(id, day)| (*id, *day, [false, false, false, false, false, false, true]));
+        let headless = self
+            .headless
+            .iter()
+            .map(|(id, day)| (*id, *day, [false, false, false, false, false, false, true]));
         with_header.chain(headless)
     }
 }
@@ -270,7 +321,9 @@ impl Audit {
 
     /// The place of an entry's header.
     fn place_of(&self, entry_id: i64) -> Option<usize> {
-        self.headers.binary_search_by_key(&entry_id, |header| header.entry_id).ok()
+        self.headers
+            .binary_search_by_key(&entry_id, |header| header.entry_id)
+            .ok()
     }
 
     fn close_entry(&mut self) {
@@ -282,13 +335,27 @@ impl Audit {
     /// Adds a row to its cell; says whether its balance and its days are what that gives.
     fn advance_cell(&mut self, row: &Row<'_>) -> bool {
         let types = [row.record_type, row.stat_type];
-        let known = self.types.iter().position(|known| types.iter().zip(known).all(|(a, b)| **a == **b));
+        let known = self
+            .types
+            .iter()
+            .position(|known| types.iter().zip(known).all(|(a, b)| **a == **b));
         let types = known.unwrap_or_else(|| {
             self.types.push(types.map(Box::from));
             self.types.len() - 1
         });
-        let unseen = CellState { count: 0, total: 0, first_day: row.day, last_day: row.day };
-        let cell = self.cells.entry(CellKey { recordset_id: row.recordset_id, types }).or_insert(unseen);
+        let unseen = CellState {
+            count: 0,
+            total: 0,
+            first_day: row.day,
+            last_day: row.day,
+        };
+        let cell = self
+            .cells
+            .entry(CellKey {
+                recordset_id: row.recordset_id,
+                types,
+            })
+            .or_insert(unseen);
         cell.count += i128::from(row.count);
         cell.total += i128::from(row.total);
         cell.first_day = cell.first_day.min(row.day);
@@ -301,7 +368,11 @@ impl Audit {
 
     /// The control sums, as `daybook.control_sums_hold` has them.
     fn check_sums(&mut self, row: &Row<'_>, must_sum: bool) {
-        let uncountable = [OfRow::ItemsUncountable, OfRow::QueriesUncountable, OfRow::GeocodesUncountable];
+        let uncountable = [
+            OfRow::ItemsUncountable,
+            OfRow::QueriesUncountable,
+            OfRow::GeocodesUncountable,
+        ];
         let sums = row.maps.map(|text| text.and_then(sum));
         let total = i128::from(row.total);
         let (of_items, of_queries) = match row.stat_type {
@@ -312,12 +383,17 @@ impl Audit {
         if let [Some(items), Some(queries), Some(geocodes)] = sums {
             let counts_items = matches!(row.stat_type, "view" | "seen");
             let total_is_count = !counts_items || row.total == row.count;
-            let hold = items == of_items && queries == of_queries && geocodes == total && total_is_count;
+            let hold =
+                items == of_items && queries == of_queries && geocodes == total && total_is_count;
             if must_sum && !hold {
                 self.note(OfRow::Sums, row);
             }
         }
-        for (uncountable, _) in uncountable.into_iter().zip(sums).filter(|(_, sum)| sum.is_none()) {
+        for (uncountable, _) in uncountable
+            .into_iter()
+            .zip(sums)
+            .filter(|(_, sum)| sum.is_none())
+        {
             self.note(uncountable, row);
         }
     }
@@ -338,12 +414,17 @@ fn is_within(period: Option<Period>, date: StoredDate) -> bool {
 /// Whether an entry's rows fail to give its hash, and whether they are another number than its header says.
 fn judge(header: &Header, content: &Content) -> [bool; 2] {
     let hash = content.hash.clone().finalize();
-    [content.spoilt || hash[..] != header.content_hash, content.rows != header.delta_rows]
+    [
+        content.spoilt || hash[..] != header.content_hash,
+        content.rows != header.delta_rows,
+    ]
 }
 
 /// What a row's hash covers; none of a row with dates that are no days, or without a map.
 fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
-    let [Some(items), Some(queries), Some(geocodes)] = row.maps else { return None };
+    let [Some(items), Some(queries), Some(geocodes)] = row.maps else {
+        return None;
+    };
     Some(RowFields {
         recordset_id: row.recordset_id,
         record_type: row.record_type,
@@ -376,7 +457,11 @@ mod tests {
             day,
             count: 1,
             total: 1,
-            maps: [Some(br#"{"record": 1}"#), Some(b"{}"), Some(br#"{"null": 1}"#)],
+            maps: [
+                Some(br#"{"record": 1}"#),
+                Some(b"{}"),
+                Some(br#"{"null": 1}"#),
+            ],
             count_balance: balance,
             total_balance: balance,
             first_day: day,
@@ -409,7 +494,12 @@ mod tests {
         for row in rows {
             audit.add(row);
         }
-        audit.finish().findings.into_iter().map(|Finding { place, what }| [place, what]).collect()
+        audit
+            .finish()
+            .findings
+            .into_iter()
+            .map(|Finding { place, what }| [place, what])
+            .collect()
     }
 
     #[test]
@@ -417,55 +507,127 @@ mod tests {
         let sound: Vec<Row<'_>> = (1..=103).map(|n| view(n, n)).collect();
         let headers: Vec<Header> = sound.iter().map(|row| header(&[*row])).collect();
         assert!(findings(headers.clone(), &sound).is_empty());
-        let zeroed: Vec<Row<'_>> = sound.iter().map(|row| Row { count_balance: 0, ..*row }).collect();
+        let zeroed: Vec<Row<'_>> = sound
+            .iter()
+            .map(|row| Row {
+                count_balance: 0,
+                ..*row
+            })
+            .collect();
         let found = findings(headers, &zeroed);
         let (hashes, balances) = found.split_at(101);
         assert_eq!(hashes[0], ["entry 1 of 2000-01-01", OF_ENTRIES[0]]);
         assert_eq!(hashes[100], ["3 more entries", OF_ENTRIES[0]]);
-        assert_eq!(balances[99], [format!("entry 100, recordset {RECORDSET}, records, view"), OF_ROWS[5].to_owned()]);
+        assert_eq!(
+            balances[99],
+            [
+                format!("entry 100, recordset {RECORDSET}, records, view"),
+                OF_ROWS[5].to_owned()
+            ]
+        );
         assert_eq!(balances[100..], [["3 more rows", OF_ROWS[5]]]);
     }
 
     #[test]
     fn a_header_without_rows_is_judged_like_any_other() {
         let rows = [view(1, 1)];
-        let empty =
-            Header { entry_id: 2, delta_rows: 0, content_hash: Sha256::new().finalize().to_vec(), ..header(&rows) };
+        let empty = Header {
+            entry_id: 2,
+            delta_rows: 0,
+            content_hash: Sha256::new().finalize().to_vec(),
+            ..header(&rows)
+        };
         assert!(findings(vec![header(&rows), empty.clone()], &rows).is_empty());
         let found = findings(vec![header(&rows), empty], &[]);
-        assert_eq!(found, [["entry 1 of 2000-01-01", OF_ENTRIES[0]], ["entry 1 of 2000-01-01", OF_ENTRIES[1]]]);
+        assert_eq!(
+            found,
+            [
+                ["entry 1 of 2000-01-01", OF_ENTRIES[0]],
+                ["entry 1 of 2000-01-01", OF_ENTRIES[1]]
+            ]
+        );
     }
 
     #[test]
     fn maps_must_sum_unless_the_header_says_that_they_lack_terms() {
-        let row = Row { maps: [Some(b"{}"), Some(b"{}"), Some(b"{}")], ..view(1, 1) };
+        let row = Row {
+            maps: [Some(b"{}"), Some(b"{}"), Some(b"{}")],
+            ..view(1, 1)
+        };
         let complete = header(&[row]);
         let place = format!("entry 1, recordset {RECORDSET}, records, view");
-        assert_eq!(findings(vec![complete.clone()], &[row]), [[place, OF_ROWS[4].to_owned()]]);
-        assert!(findings(vec![Header { terms_complete: false, ..complete }], &[row]).is_empty());
+        assert_eq!(
+            findings(vec![complete.clone()], &[row]),
+            [[place, OF_ROWS[4].to_owned()]]
+        );
+        assert!(
+            findings(
+                vec![Header {
+                    terms_complete: false,
+                    ..complete
+                }],
+                &[row]
+            )
+            .is_empty()
+        );
     }
 
     #[test]
     fn a_row_without_a_hash_spoils_its_entry_even_if_the_header_leaves_it_out() {
-        let header = Header { content_hash: Sha256::new().finalize().to_vec(), ..header(&[view(1, 1)]) };
+        let header = Header {
+            content_hash: Sha256::new().finalize().to_vec(),
+            ..header(&[view(1, 1)])
+        };
         let infinity = StoredDate::decode(&i32::MAX.to_be_bytes()).unwrap();
-        let row = Row { day: infinity, first_day: infinity, last_day: infinity, ..view(1, 1) };
-        let found = findings(vec![Header { day: infinity, ..header.clone() }], &[row]);
+        let row = Row {
+            day: infinity,
+            first_day: infinity,
+            last_day: infinity,
+            ..view(1, 1)
+        };
+        let found = findings(
+            vec![Header {
+                day: infinity,
+                ..header.clone()
+            }],
+            &[row],
+        );
         assert_eq!(found, [["entry 1 of a date that is no day", OF_ENTRIES[0]]]);
         let mut audit = Audit::new(vec![header], None);
         audit.add_incomplete(Some(1));
         audit.add_incomplete(None);
         let found = audit.finish().findings;
         let places: Vec<&str> = found.iter().map(|finding| finding.place.as_str()).collect();
-        assert_eq!(places, ["entry 1 of 2000-01-01", "a row of entry 1", "a row of no entry"]);
+        assert_eq!(
+            places,
+            [
+                "entry 1 of 2000-01-01",
+                "a row of entry 1",
+                "a row of no entry"
+            ]
+        );
     }
 
     #[test]
     fn balances_beyond_a_bigint_are_wrong_and_no_end() {
-        let most = |entry_id| Row { count: i64::MAX, count_balance: i64::MAX, ..view(entry_id, entry_id) };
+        let most = |entry_id| Row {
+            count: i64::MAX,
+            count_balance: i64::MAX,
+            ..view(entry_id, entry_id)
+        };
         let rows = [most(1), most(2)];
         let found = findings(rows.iter().map(|row| header(&[*row])).collect(), &rows);
-        assert!(found.iter().any(|[place, what]| place.starts_with("entry 2,") && what == OF_ROWS[5]), "{found:?}");
-        assert!(!found.iter().any(|[place, what]| place.starts_with("entry 1,") && what == OF_ROWS[5]), "{found:?}");
+        assert!(
+            found
+                .iter()
+                .any(|[place, what]| place.starts_with("entry 2,") && what == OF_ROWS[5]),
+            "{found:?}"
+        );
+        assert!(
+            !found
+                .iter()
+                .any(|[place, what]| place.starts_with("entry 1,") && what == OF_ROWS[5]),
+            "{found:?}"
+        );
     }
 }

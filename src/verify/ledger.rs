@@ -16,11 +16,11 @@ use super::audit::{Audit, Header};
 use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
 use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
-use crate::copy::{Decoder, OutOfStep};
-use crate::database::{Attempt as _, Connection};
 use crate::day::Period;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::Ledger;
+use crate::postgres::copy_out::{Decoder, OutOfStep};
+use crate::postgres::{Connection, Context as _};
 
 /// The server sorts this many rows at a time, in memory.
 const CHUNK_ROWS: i64 = 4000;
@@ -36,29 +36,51 @@ pub async fn ledger(
     ledger: &Ledger,
     period: Option<Period>,
     witnessed: &BTreeSet<Witnessed>,
-) -> Result<LedgerCheck, Failure> {
-    let SchemaCheck { mut findings, not_compared } = schema::check(ledger).await?;
+) -> Result<LedgerCheck, Error> {
+    let SchemaCheck {
+        mut findings,
+        not_compared,
+    } = schema::check(ledger).await?;
     // Of its own: a COPY that is not read to its end leaves a connection out of step.
-    let mut connection = ledger.database.connect("daybook verifying the ledger").await?;
-    sqlx::raw_sql(BEGIN).execute(&mut connection).await.attempt("starting to read the ledger")?;
-    let headers = headers(&mut connection).await.attempt("recomputing the hashes of the ledger's entries")?;
+    let mut connection = ledger
+        .database
+        .connect("daybook verifying the ledger")
+        .await?;
+    sqlx::raw_sql(BEGIN)
+        .execute(&mut connection)
+        .await
+        .context("starting to read the ledger")?;
+    let headers = headers(&mut connection)
+        .await
+        .context("recomputing the hashes of the ledger's entries")?;
     let chunks = chunks(&headers);
     findings.extend(witnessed.iter().filter_map(|seen| seen.check(&headers)));
     let (sender, batches) = mpsc::channel(BATCHES_WAITING);
     let mut audit = Audit::new(headers, period);
-    add_rejected(&mut connection, &mut audit, period).await.attempt("reading the rejected events to verify them")?;
+    add_rejected(&mut connection, &mut audit, period)
+        .await
+        .context("reading the rejected events to verify them")?;
     let computing = tokio::task::spawn_blocking(move || compute(audit, batches));
     for chunk in chunks {
-        let listening = send_chunk(&mut connection, &statement(&chunk, period), &sender).await.attempt(WHAT)?;
+        let listening = send_chunk(&mut connection, &statement(&chunk, period), &sender)
+            .await
+            .context(WHAT)?;
         if !listening {
             break;
         }
     }
     drop(sender);
-    let check = computing.await.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
-    let mut check = check.map_err(|error| Failure::failed(WHAT).caused_by(error))?;
+    let check = computing
+        .await
+        .map_err(|error| Error::failed(WHAT).caused_by(error))?;
+    let mut check = check.map_err(|error| Error::failed(WHAT).caused_by(error))?;
     findings.append(&mut check.findings);
-    let check = LedgerCheck { findings, witnessed: witnessed.len() as u64, schema_not_compared: not_compared, ..check };
+    let check = LedgerCheck {
+        findings,
+        witnessed: witnessed.len() as u64,
+        schema_not_compared: not_compared,
+        ..check
+    };
     // Nothing was written: a goodbye that is not heard loses nothing.
     connection.close().await;
     Ok(check)
@@ -108,7 +130,8 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
     rows.and_then(async |row| {
         Ok(Header {
             entry_id: row.try_get("entry_id")?,
-            day: StoredDate::decode(row.try_get("day")?).map_err(|error| sqlx::Error::Decode(error.into()))?,
+            day: StoredDate::decode(row.try_get("day")?)
+                .map_err(|error| sqlx::Error::Decode(error.into()))?,
             delta_rows: row.try_get("delta_rows")?,
             terms_complete: row.try_get("terms_complete")?,
             content_hash: row.try_get("content_hash")?,
@@ -128,7 +151,12 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
 fn chunks(headers: &[Header]) -> Vec<String> {
     let mut chunks = Vec::new();
     let (mut lower, mut rows) = (String::new(), 0);
-    for Header { entry_id, delta_rows, .. } in headers {
+    for Header {
+        entry_id,
+        delta_rows,
+        ..
+    } in headers
+    {
         rows += (*delta_rows).clamp(0, CHUNK_ROWS);
         if rows >= CHUNK_ROWS {
             chunks.push(format!("{lower}entry_id <= {entry_id}"));
@@ -148,8 +176,12 @@ fn statement(chunk: &str, period: Option<Period>) -> String {
         None => "items, queries, geocodes".to_owned(),
         Some(period) => {
             let days = format!("day BETWEEN '{}' AND '{}'", period.from(), period.to());
-            let looked_at = format!("{days} OR entry_id IN (SELECT e.entry_id FROM daybook.entry e WHERE e.{days})");
-            ["items", "queries", "geocodes"].map(|map| format!("CASE WHEN {looked_at} THEN {map} END")).join(", ")
+            let looked_at = format!(
+                "{days} OR entry_id IN (SELECT e.entry_id FROM daybook.entry e WHERE e.{days})"
+            );
+            ["items", "queries", "geocodes"]
+                .map(|map| format!("CASE WHEN {looked_at} THEN {map} END"))
+                .join(", ")
         }
     };
     format!(
@@ -179,14 +211,23 @@ async fn send_chunk(
         bytes += message.len();
         messages.push(message);
         if bytes >= BATCH_BYTES {
-            let batch = Batch { messages: std::mem::take(&mut messages), is_last: false };
+            let batch = Batch {
+                messages: std::mem::take(&mut messages),
+                is_last: false,
+            };
             bytes = 0;
             if sender.send(batch).await.is_err() {
                 return Ok(false);
             }
         }
     }
-    Ok(sender.send(Batch { messages, is_last: true }).await.is_ok())
+    Ok(sender
+        .send(Batch {
+            messages,
+            is_last: true,
+        })
+        .await
+        .is_ok())
 }
 
 /// Decodes the batches and computes with the rows.
@@ -194,7 +235,9 @@ fn compute(mut audit: Audit, mut batches: mpsc::Receiver<Batch>) -> Result<Ledge
     let mut decoder = Decoder::<COLUMNS>::default();
     while let Some(Batch { messages, is_last }) = batches.blocking_recv() {
         for message in messages {
-            let Some(fields) = decoder.row(&message)? else { continue };
+            let Some(fields) = decoder.row(&message)? else {
+                continue;
+            };
             match Row::decode(&fields)? {
                 Some(row) => audit.add(&row),
                 None => audit.add_incomplete(Row::decode_entry_id(&fields)?),
@@ -232,7 +275,12 @@ mod tests {
         assert_eq!(chunks(&headers(&[10, 0, 20])), ["true", "entry_id IS NULL"]);
         assert_eq!(
             chunks(&headers(&[CHUNK_ROWS - 1, i64::MIN, 1, 10, i64::MAX, 3])),
-            ["entry_id <= 3", "entry_id > 3 AND entry_id <= 5", "entry_id > 5 AND true", "entry_id IS NULL"]
+            [
+                "entry_id <= 3",
+                "entry_id > 3 AND entry_id <= 5",
+                "entry_id > 5 AND true",
+                "entry_id IS NULL"
+            ]
         );
     }
 }

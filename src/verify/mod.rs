@@ -16,10 +16,10 @@ use serde::Serialize;
 use crate::apply::{Recount, recount};
 use crate::config::Memory;
 use crate::day::{Day, Period};
-use crate::event::source::Source;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::read::Reader;
 use crate::output::counted;
+use crate::source::Source;
 pub use ledger::ledger;
 
 /// Something that is not as it must be.
@@ -33,7 +33,10 @@ pub struct Finding {
 
 impl Finding {
     fn new(place: String, what: &str) -> Self {
-        Self { place, what: what.to_owned() }
+        Self {
+            place,
+            what: what.to_owned(),
+        }
     }
 }
 
@@ -69,7 +72,11 @@ pub struct SourceCheck {
 
 /// Days that have entries and have not begun yet.
 pub fn days_to_come(first: Day, last: Day) -> Finding {
-    let place = if first == last { first.to_string() } else { format!("{first} to {last}") };
+    let place = if first == last {
+        first.to_string()
+    } else {
+        format!("{first} to {last}")
+    };
     Finding::new(
         place,
         "has entries and has not begun yet: it was posted while a clock was wrong; `daybook apply` compares it with the source again once it is over, or take it back with `daybook reverse ENTRY`",
@@ -83,11 +90,16 @@ pub async fn source(
     period: Option<Period>,
     every: u64,
     memory: Memory,
-) -> Result<SourceCheck, Failure> {
+) -> Result<SourceCheck, Error> {
     let mut check = SourceCheck::default();
     let days = reader.days_with_entries().await?;
-    let days = days.into_iter().filter(|day| period.is_none_or(|period| period.contains(*day)));
-    for (_, day) in (1..).zip(days).filter(|(place, _)| u64::is_multiple_of(*place, every.max(1))) {
+    let days = days
+        .into_iter()
+        .filter(|day| period.is_none_or(|period| period.contains(*day)));
+    for (_, day) in (1..)
+        .zip(days)
+        .filter(|(place, _)| u64::is_multiple_of(*place, every.max(1)))
+    {
         check.days += 1;
         match recount(source, reader, day, memory).await? {
             Recount::Equal => {}
@@ -97,17 +109,24 @@ pub async fn source(
                 check.imported += 1;
                 check.imported_and_in_source += u64::from(in_source);
             }
-            Recount::Different { cells, first, events_now, events_posted } => {
-                let way_out = if events_now > events_posted {
+            Recount::Different {
+                cells,
+                first,
+                events_now,
+                events_posted,
+            } => {
+                let remedy = if events_now > events_posted {
                     format!("run `daybook apply --day {day}`")
                 } else {
-                    format!("if the source is right, run `daybook apply --day {day} --accept-decrease`")
+                    format!(
+                        "if the source is right, run `daybook apply --day {day} --accept-decrease`"
+                    )
                 };
                 check.findings.push(Finding {
                     place: day.to_string(),
                     what: format!(
                         "a fresh count of its {events_now} events differs from the ledger in {} (the first: {first}); \
-                         it had {events_posted} events when it was posted: {way_out}",
+                         it had {events_posted} events when it was posted: {remedy}",
                         counted(cells, "cell", "cells")
                     ),
                 });

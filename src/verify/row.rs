@@ -7,8 +7,8 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::copy::{Fields, OutOfStep};
 use crate::day::Day;
+use crate::postgres::copy_out::{Fields, OutOfStep};
 
 /// The columns, in the order of the fields.
 pub(super) const COLUMNS: usize = 14;
@@ -69,8 +69,17 @@ pub(super) struct Row<'a> {
 
 impl fmt::Display for Row<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { entry_id, recordset_id, record_type, stat_type, .. } = self;
-        write!(f, "entry {entry_id}, recordset {recordset_id}, {record_type}, {stat_type}")
+        let Self {
+            entry_id,
+            recordset_id,
+            record_type,
+            stat_type,
+            ..
+        } = self;
+        write!(
+            f,
+            "entry {entry_id}, recordset {recordset_id}, {record_type}, {stat_type}"
+        )
     }
 }
 
@@ -119,7 +128,9 @@ impl<'a> Row<'a> {
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], OutOfStep> {
-    bytes.try_into().map_err(|_| OutOfStep("a field of another length than its type's"))
+    bytes
+        .try_into()
+        .map_err(|_| OutOfStep("a field of another length than its type's"))
 }
 
 fn bigint(bytes: &[u8]) -> Result<i64, OutOfStep> {

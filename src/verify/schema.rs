@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use sqlx::AssertSqlSafe;
 
 use super::Finding;
-use crate::database::{Attempt as _, Connection};
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
 use crate::ledger::{Ledger, migrate};
+use crate::postgres::{Connection, Context as _};
 
 /// What a comparison came to.
 #[derive(Debug, Default)]
@@ -26,26 +26,36 @@ pub(super) struct SchemaCheck {
 const WHAT: &str = "comparing the ledger's schema with the migrations";
 
 /// What puts right what was changed.
-const RESTORE: &str =
-    "find out who changed it, then run as the owner what `daybook migrate --print-definitions` prints";
+const RESTORE: &str = "find out who changed it, then run as the owner what `daybook migrate --print-definitions` prints";
 
 /// What puts right a table, of which nothing may be lost.
-const RESTORE_TABLE: &str =
-    "find out who changed it, then put it back as the owner by ALTER TABLE or CREATE INDEX, or restore a backup";
+const RESTORE_TABLE: &str = "find out who changed it, then put it back as the owner by ALTER TABLE or CREATE INDEX, or restore a backup";
 
 /// Compares.
-pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Failure> {
-    let mut connection = ledger.database.connect("daybook verifying the schema").await?;
+pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Error> {
+    let mut connection = ledger
+        .database
+        .connect("daybook verifying the schema")
+        .await?;
     let mut check = SchemaCheck::default();
     for wrong in migrate::check_record(&mut connection).await? {
         let what = format!("{wrong}: restore it from a backup, or {RESTORE}");
-        check.findings.push(Finding::new("the record of the migrations, daybook.schema_version".to_owned(), &what));
+        check.findings.push(Finding::new(
+            "the record of the migrations, daybook.schema_version".to_owned(),
+            &what,
+        ));
     }
     if let Some(others) = migrate::creators(&mut connection).await? {
-        let what = format!("others may create objects in it: REVOKE CREATE ON SCHEMA daybook FROM {others}");
-        check.findings.push(Finding::new("the schema daybook".to_owned(), &what));
+        let what = format!(
+            "others may create objects in it: REVOKE CREATE ON SCHEMA daybook FROM {others}"
+        );
+        check
+            .findings
+            .push(Finding::new("the schema daybook".to_owned(), &what));
     }
-    check.findings.extend(check_triggers(&mut connection).await?);
+    check
+        .findings
+        .extend(check_triggers(&mut connection).await?);
     check.findings.extend(check_tables(&mut connection).await?);
     check.not_compared = compare_definitions(&mut connection, &mut check.findings).await?;
     // Nothing was written: a goodbye that is not heard loses nothing.
@@ -64,7 +74,7 @@ struct Trigger {
 }
 
 /// Each trigger must be there as it is defined, and fire always.
-async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Failure> {
+async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Error> {
     let found: Vec<Trigger> = sqlx::query_as(
         "SELECT c.relname::text AS table, t.tgname::text AS name, pg_get_triggerdef(t.oid) AS sql, t.tgenabled::text AS enabled
          FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
@@ -72,21 +82,30 @@ async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Fai
     )
     .fetch_all(connection)
     .await
-    .attempt(WHAT)?;
-    let mut found: BTreeMap<_, _> =
-        found.into_iter().map(|trigger| ((trigger.table.clone(), trigger.name.clone()), trigger)).collect();
+    .context(WHAT)?;
+    let mut found: BTreeMap<_, _> = found
+        .into_iter()
+        .map(|trigger| ((trigger.table.clone(), trigger.name.clone()), trigger))
+        .collect();
     let mut findings = Vec::new();
-    for Definition { name, table, sql, .. } in of_kind(DefinitionKind::Trigger) {
+    for Definition {
+        name, table, sql, ..
+    } in of_kind(DefinitionKind::Trigger)
+    {
         let table = table.unwrap_or_default();
         let place = format!("trigger {name} of daybook.{table}");
         let enable = format!("ALTER TABLE daybook.{table} ENABLE ALWAYS TRIGGER {name}");
         let wrong = match found.remove(&(table, name)) {
             None => format!("it is missing: {RESTORE}"),
-            Some(trigger) if trigger.sql != sql => format!("it is not as it was migrated: {RESTORE}"),
+            Some(trigger) if trigger.sql != sql => {
+                format!("it is not as it was migrated: {RESTORE}")
+            }
             Some(Trigger { enabled, .. }) => match enabled.as_str() {
                 "A" => continue,
                 "D" => format!("it is disabled: {enable}"),
-                _ => format!("it does not fire always (after a restore with --disable-triggers, say): {enable}"),
+                _ => format!(
+                    "it does not fire always (after a restore with --disable-triggers, say): {enable}"
+                ),
             },
         };
         findings.push(Finding::new(place, &wrong));
@@ -95,13 +114,16 @@ async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Fai
         let what = format!(
             "it is not daybook's: find out what it does and who made it, then DROP TRIGGER {name} ON daybook.{table}"
         );
-        findings.push(Finding::new(format!("trigger {name} of daybook.{table}"), &what));
+        findings.push(Finding::new(
+            format!("trigger {name} of daybook.{table}"),
+            &what,
+        ));
     }
     Ok(findings)
 }
 
 /// What else lets the server do with a table something else than it is told to.
-async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Failure> {
+async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Error> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "WITH tables AS (SELECT * FROM pg_class WHERE relnamespace = 'daybook'::regnamespace AND relkind IN ('r', 'p'))
          SELECT format('rule %s of daybook.%s', r.rulename, t.relname),
@@ -127,45 +149,70 @@ async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Failu
     )
     .fetch_all(connection)
     .await
-    .attempt(WHAT)?;
-    Ok(found.into_iter().map(|(place, what)| Finding::new(place, &what)).collect())
+    .context(WHAT)?;
+    Ok(found
+        .into_iter()
+        .map(|(place, what)| Finding::new(place, &what))
+        .collect())
 }
 
 /// Defines all but triggers once more and compares; says why where that cannot be done.
 async fn compare_definitions(
     connection: &mut Connection,
     findings: &mut Vec<Finding>,
-) -> Result<Option<String>, Failure> {
-    sqlx::raw_sql("BEGIN READ WRITE").execute(&mut *connection).await.attempt(WHAT)?;
+) -> Result<Option<String>, Error> {
+    sqlx::raw_sql("BEGIN READ WRITE")
+        .execute(&mut *connection)
+        .await
+        .context(WHAT)?;
     for definition in definitions() {
         let Definition { kind, name, .. } = &definition;
         if *kind == DefinitionKind::Trigger {
             continue;
         }
-        sqlx::raw_sql("SAVEPOINT definition").execute(&mut *connection).await.attempt(WHAT)?;
-        let Err(error) = define(connection, &definition).await else { continue };
-        let code =
-            error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
+        sqlx::raw_sql("SAVEPOINT definition")
+            .execute(&mut *connection)
+            .await
+            .context(WHAT)?;
+        let Err(error) = define(connection, &definition).await else {
+            continue;
+        };
+        let code = error
+            .as_database_error()
+            .and_then(sqlx::error::DatabaseError::code)
+            .unwrap_or_default()
+            .into_owned();
         match code.as_str() {
             // No temporary objects for this login, or on a standby.
             "42501" | "25006" => {
-                sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await.attempt(WHAT)?;
+                sqlx::raw_sql("ROLLBACK")
+                    .execute(&mut *connection)
+                    .await
+                    .context(WHAT)?;
                 return Ok(Some(error.to_string()));
             }
             // What it rests on is not there any more, or is another.
             code if code.starts_with("42") => {
-                sqlx::raw_sql("ROLLBACK TO SAVEPOINT definition").execute(&mut *connection).await.attempt(WHAT)?;
+                sqlx::raw_sql("ROLLBACK TO SAVEPOINT definition")
+                    .execute(&mut *connection)
+                    .await
+                    .context(WHAT)?;
                 findings.push(Finding::new(
                     format!("{} daybook.{name}", word(*kind)),
                     &format!("it cannot be as it was migrated ({error}): {RESTORE}"),
                 ));
             }
-            _ => return Err(crate::database::failure(error, WHAT)),
+            _ => return Err(crate::postgres::query_error(error, WHAT)),
         }
     }
-    let differing: Vec<(String, String, Option<bool>)> =
-        sqlx::query_as(DIFFERING).fetch_all(&mut *connection).await.attempt(WHAT)?;
-    sqlx::raw_sql("ROLLBACK").execute(connection).await.attempt(WHAT)?;
+    let differing: Vec<(String, String, Option<bool>)> = sqlx::query_as(DIFFERING)
+        .fetch_all(&mut *connection)
+        .await
+        .context(WHAT)?;
+    sqlx::raw_sql("ROLLBACK")
+        .execute(connection)
+        .await
+        .context(WHAT)?;
     for (kind, name, is_there) in differing {
         let place = format!("{kind} daybook.{name}");
         // What could not be defined is told already.
@@ -180,7 +227,10 @@ async fn compare_definitions(
             Some(true) => {
                 let drop = match name.split_once('.') {
                     Some((table, part)) if is_of_table => {
-                        format!("ALTER TABLE daybook.{table} DROP {} {part}", kind.to_uppercase())
+                        format!(
+                            "ALTER TABLE daybook.{table} DROP {} {part}",
+                            kind.to_uppercase()
+                        )
                     }
                     _ => format!("DROP {} daybook.{name}", kind.to_uppercase()),
                 };
@@ -194,11 +244,18 @@ async fn compare_definitions(
 
 /// Makes the temporary one; of a view, also one like it that a dump would restore.
 async fn define(connection: &mut Connection, definition: &Definition) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(definition.as_temporary())).execute(&mut *connection).await?;
+    sqlx::raw_sql(AssertSqlSafe(definition.as_temporary()))
+        .execute(&mut *connection)
+        .await?;
     if definition.kind == DefinitionKind::View {
         let restored = "SELECT format('CREATE VIEW pg_temp.%I AS %s', $1 || ' restored', pg_get_viewdef(format('pg_temp.%I', $1)::regclass))";
-        let restored: String = sqlx::query_scalar(restored).bind(&definition.name).fetch_one(&mut *connection).await?;
-        sqlx::raw_sql(AssertSqlSafe(restored)).execute(connection).await?;
+        let restored: String = sqlx::query_scalar(restored)
+            .bind(&definition.name)
+            .fetch_one(&mut *connection)
+            .await?;
+        sqlx::raw_sql(AssertSqlSafe(restored))
+            .execute(connection)
+            .await?;
     }
     Ok(())
 }
@@ -250,7 +307,9 @@ const DIFFERING: &str = "
     ORDER BY kind, name";
 
 fn of_kind(kind: DefinitionKind) -> impl Iterator<Item = Definition> {
-    definitions().into_iter().filter(move |definition| definition.kind == kind)
+    definitions()
+        .into_iter()
+        .filter(move |definition| definition.kind == kind)
 }
 
 fn word(kind: DefinitionKind) -> &'static str {

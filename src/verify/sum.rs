@@ -43,7 +43,13 @@ mod tests {
 
     #[test]
     fn the_sum_is_over_all_terms_whatever_they_hold() {
-        let terms = [("", 1), ("\\", 2), ("\"", 4), ("{\"a\": 99, \"b\": \"c\\\\\"}", 8), ("}, \": \u{1}é", -32)];
+        let terms = [
+            ("", 1),
+            ("\\", 2),
+            ("\"", 4),
+            ("{\"a\": 99, \"b\": \"c\\\\\"}", 8),
+            ("}, \": \u{1}é", -32),
+        ];
         let mut text = Vec::new();
         let mut map = map::Writer::new(&mut text);
         for (term, n) in terms {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::Finding;
 use super::audit::Header;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 
 /// An entry with the hash that it had when it was seen. Written `ENTRY=HASH`.
@@ -26,26 +26,41 @@ pub struct Witnessed {
 impl Witnessed {
     fn new(entry_id: EntryId, hash: &str) -> Result<Self, String> {
         if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!("'{hash}' is not an entry_hash: 64 hexadecimal digits"));
+            return Err(format!(
+                "'{hash}' is not an entry_hash: 64 hexadecimal digits"
+            ));
         }
-        Ok(Self { entry_id, entry_hash: hash.to_ascii_lowercase() })
+        Ok(Self {
+            entry_id,
+            entry_hash: hash.to_ascii_lowercase(),
+        })
     }
 
     /// What is wrong, if the ledger does not have the entry any more as it was seen.
     pub(super) fn check(&self, headers: &[Header]) -> Option<Finding> {
-        let Self { entry_id, entry_hash } = self;
+        let Self {
+            entry_id,
+            entry_hash,
+        } = self;
         let number = entry_id.number();
         let place = headers.binary_search_by_key(&number, |header| header.entry_id);
         let what = match place.ok().map(|place| &headers[place].entry_hash) {
             Some(hash) if hash == entry_hash => return None,
-            Some(hash) => format!("it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"),
+            Some(hash) => format!(
+                "it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"
+            ),
             None => {
                 let newest = headers.last().map_or(0, |header| header.entry_id);
-                format!("it was witnessed with the entry_hash {entry_hash}, but is not there: the newest is {newest}")
+                format!(
+                    "it was witnessed with the entry_hash {entry_hash}, but is not there: the newest is {newest}"
+                )
             }
         };
-        let way_out = "this is not the ledger that was seen: restore that one from a backup";
-        Some(Finding::new(format!("entry {entry_id}"), &format!("{what}; {way_out}")))
+        let remedy = "this is not the ledger that was seen: restore that one from a backup";
+        Some(Finding::new(
+            format!("entry {entry_id}"),
+            &format!("{what}; {remedy}"),
+        ))
     }
 }
 
@@ -53,7 +68,9 @@ impl FromStr for Witnessed {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (entry, hash) = text.split_once('=').ok_or_else(|| format!("'{text}' is not of the form ENTRY=HASH"))?;
+        let (entry, hash) = text
+            .split_once('=')
+            .ok_or_else(|| format!("'{text}' is not of the form ENTRY=HASH"))?;
         Self::new(entry.trim().parse()?, hash.trim())
     }
 }
@@ -66,9 +83,9 @@ struct Message {
 }
 
 /// Reads a file of lines `ENTRY=HASH`, or of messages as `--json` prints them.
-pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Failure> {
+pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Error> {
     let unreadable = |error| {
-        Failure::usage(format!("{} cannot be read", path.display()))
+        Error::usage(format!("{} cannot be read", path.display()))
             .caused_by(error)
             .hint("check the name of the file, and that it may be read and is text")
     };
@@ -77,12 +94,12 @@ pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Failure> {
     for (number, line) in (1..).zip(std::io::BufReader::new(file).lines()) {
         let read = read_line(line.map_err(unreadable)?.trim());
         found.extend(read.map_err(|wrong| {
-            Failure::usage(format!("{}, line {number}: {wrong}", path.display()))
+            Error::usage(format!("{}, line {number}: {wrong}", path.display()))
                 .hint("give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed")
         })?);
     }
     if found.is_empty() {
-        return Err(Failure::usage(format!("{} names no entry with its hash", path.display()))
+        return Err(Error::usage(format!("{} names no entry with its hash", path.display()))
             .hint("give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed"));
     }
     Ok(found)
@@ -95,7 +112,8 @@ fn read_line(line: &str) -> Result<Option<Witnessed>, String> {
     if !line.starts_with('{') {
         return line.parse().map(Some);
     }
-    let message: Message = serde_json::from_str(line).map_err(|error| format!("not a message of daybook: {error}"))?;
+    let message: Message =
+        serde_json::from_str(line).map_err(|error| format!("not a message of daybook: {error}"))?;
     match (message.entry_id, message.entry_hash) {
         (Some(entry_id), Some(hash)) => Witnessed::new(entry_id, &hash).map(Some),
         _ => Ok(None),
@@ -109,11 +127,16 @@ mod tests {
     #[test]
     fn a_line_is_an_entry_with_its_hash_or_a_message_or_an_error() {
         let hash = "0123456789abcdef".repeat(4);
-        let seen = Some(Witnessed { entry_id: "7".parse().unwrap(), entry_hash: hash.clone() });
+        let seen = Some(Witnessed {
+            entry_id: "7".parse().unwrap(),
+            entry_hash: hash.clone(),
+        });
         for line in [
             format!("7={hash}"),
             format!("7 = {}", hash.to_uppercase()),
-            format!(r#"{{"message_type":"day","day":"2020-02-16","entry_id":7,"entry_hash":"{hash}","kind":"apply"}}"#),
+            format!(
+                r#"{{"message_type":"day","day":"2020-02-16","entry_id":7,"entry_hash":"{hash}","kind":"apply"}}"#
+            ),
         ] {
             assert_eq!(read_line(&line), Ok(seen.clone()), "{line}");
         }
@@ -129,7 +152,10 @@ mod tests {
             ("7", "'7' is not of the form ENTRY=HASH"),
             ("0=aa", "'0' is not an entry id"),
             ("7=aa", "'aa' is not an entry_hash"),
-            (r#"{"entry_id":7,"entry_hash":"aa"}"#, "'aa' is not an entry_hash"),
+            (
+                r#"{"entry_id":7,"entry_hash":"aa"}"#,
+                "'aa' is not an entry_hash",
+            ),
             (r#"{"entry_id":7"#, "not a message of daybook"),
         ] {
             assert!(read_line(line).unwrap_err().contains(wrong), "{line}");

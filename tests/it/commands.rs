@@ -31,10 +31,17 @@ async fn journal(world: &World) -> String {
 #[tokio::test]
 async fn an_empty_ledger_starts_with_yesterday() {
     let world = World::new().await;
-    world.log(&[search(1, 0, 1), search(2, 1, 2), search(3, 2, 3)]).await;
-    world.run(&["apply"]).await.expect(0);
+    world
+        .log(&[search(1, 0, 1), search(2, 1, 2), search(3, 2, 3)])
+        .await;
+    world.run(&["apply"]).await.assert_exit(0);
     assert_eq!(journal(&world).await, "1 apply");
-    assert_eq!(world.value("SELECT total FROM daybook.interaction_delta").await, "2");
+    assert_eq!(
+        world
+            .value("SELECT total FROM daybook.interaction_delta")
+            .await,
+        "2"
+    );
     assert_eq!(world.documents("").await.len(), 1);
     world.end().await;
 }
@@ -42,19 +49,34 @@ async fn an_empty_ledger_starts_with_yesterday() {
 #[tokio::test]
 async fn apply_catches_up_with_every_closed_day_and_picks_up_late_events() {
     let world = World::new().await;
-    world.log(&[search(1, 5, 1), search(2, 3, 2), search(3, 0, 99)]).await;
-    world.run(&["apply", "--day", &days_ago(5)]).await.expect(0);
+    world
+        .log(&[search(1, 5, 1), search(2, 3, 2), search(3, 0, 99)])
+        .await;
+    world
+        .run(&["apply", "--day", &days_ago(5)])
+        .await
+        .assert_exit(0);
     world.log(&[search(4, 5, 10)]).await;
-    world.run(&["apply"]).await.expect(0);
+    world.run(&["apply"]).await.assert_exit(0);
     // The quiet days have entries too, and today has none.
-    assert_eq!(journal(&world).await, "5 apply, 5 correction, 4 apply, 3 apply, 2 apply, 1 apply");
-    let totals = "SELECT string_agg(total::text, ' ' ORDER BY entry_id) FROM daybook.interaction_delta";
+    assert_eq!(
+        journal(&world).await,
+        "5 apply, 5 correction, 4 apply, 3 apply, 2 apply, 1 apply"
+    );
+    let totals =
+        "SELECT string_agg(total::text, ' ' ORDER BY entry_id) FROM daybook.interaction_delta";
     assert_eq!(world.value(totals).await, "1 10 2");
     let (daily, totals) = (world.documents("").await, world.documents("-totals").await);
     assert_eq!(daily.len(), 2);
-    assert_eq!((daily[0].1, &daily[0].2["records"]["search"]["total"]), (2, &json!(11)));
-    assert_eq!(totals[0].2["records"]["search"], json!({ "count": 3, "total": 13 }));
-    let ended = world.run(&["apply"]).await.expect(0);
+    assert_eq!(
+        (daily[0].1, &daily[0].2["records"]["search"]["total"]),
+        (2, &json!(11))
+    );
+    assert_eq!(
+        totals[0].2["records"]["search"],
+        json!({ "count": 3, "total": 13 })
+    );
+    let ended = world.run(&["apply"]).await.assert_exit(0);
     assert_eq!(ended.stdout.matches("already applied").count(), 5);
     world.end().await;
 }
@@ -63,25 +85,65 @@ async fn apply_catches_up_with_every_closed_day_and_picks_up_late_events() {
 async fn days_that_ended_in_the_last_seven_days_are_looked_at_again_or_as_many_as_are_asked_for() {
     let world = World::new().await;
     world.log(&[search(1, 9, 1)]).await;
-    world.run(&["apply", "--from", &days_ago(9), "--to", &days_ago(1), "--no-project"]).await.expect(0);
-    world.log(&[search(2, 9, 1), search(3, 8, 1), search(4, 7, 1), search(5, 2, 1)]).await;
-    world.run(&["apply"]).await.expect(0);
-    let nine = (1..=9).rev().map(|days| format!("{days} apply")).collect::<Vec<_>>().join(", ");
-    assert_eq!(journal(&world).await, format!("{nine}, 7 correction, 2 correction"));
-    world.run(&["apply", "--lookback", "8"]).await.expect(0);
-    assert_eq!(journal(&world).await, format!("{nine}, 7 correction, 2 correction, 8 correction"));
-    world.run(&["apply", "--lookback", "9"]).await.expect(0);
-    assert_eq!(world.value("SELECT sum(total) FROM daybook.day_total").await, "5");
+    world
+        .run(&[
+            "apply",
+            "--from",
+            &days_ago(9),
+            "--to",
+            &days_ago(1),
+            "--no-project",
+        ])
+        .await
+        .assert_exit(0);
+    world
+        .log(&[
+            search(2, 9, 1),
+            search(3, 8, 1),
+            search(4, 7, 1),
+            search(5, 2, 1),
+        ])
+        .await;
+    world.run(&["apply"]).await.assert_exit(0);
+    let nine = (1..=9)
+        .rev()
+        .map(|days| format!("{days} apply"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    assert_eq!(
+        journal(&world).await,
+        format!("{nine}, 7 correction, 2 correction")
+    );
+    world
+        .run(&["apply", "--lookback", "8"])
+        .await
+        .assert_exit(0);
+    assert_eq!(
+        journal(&world).await,
+        format!("{nine}, 7 correction, 2 correction, 8 correction")
+    );
+    world
+        .run(&["apply", "--lookback", "9"])
+        .await
+        .assert_exit(0);
+    assert_eq!(
+        world
+            .value("SELECT sum(total) FROM daybook.day_total")
+            .await,
+        "5"
+    );
     world.end().await;
 }
 
 #[tokio::test]
 async fn all_is_every_closed_day_from_the_source_s_first_event_on() {
     let world = World::new().await;
-    world.log(&[search(1, 4, 1), search(2, 2, 2), search(3, 0, 99)]).await;
-    world.run(&["apply", "--all"]).await.expect(0);
+    world
+        .log(&[search(1, 4, 1), search(2, 2, 2), search(3, 0, 99)])
+        .await;
+    world.run(&["apply", "--all"]).await.assert_exit(0);
     assert_eq!(journal(&world).await, "4 apply, 3 apply, 2 apply, 1 apply");
-    world.run(&["apply", "--all"]).await.expect(0);
+    world.run(&["apply", "--all"]).await.assert_exit(0);
     assert_eq!(journal(&world).await, "4 apply, 3 apply, 2 apply, 1 apply");
     world.end().await;
 }
@@ -89,7 +151,10 @@ async fn all_is_every_closed_day_from_the_source_s_first_event_on() {
 #[tokio::test]
 async fn all_of_an_empty_source_is_nothing() {
     let world = World::new().await;
-    let ended = world.run(&["apply", "--all", "--json"]).await.expect(0);
+    let ended = world
+        .run(&["apply", "--all", "--json"])
+        .await
+        .assert_exit(0);
     assert_eq!(ended.messages_of("nothing_to_do").len(), 1);
     assert_eq!(journal(&world).await, "");
     world.end().await;
@@ -98,45 +163,114 @@ async fn all_of_an_empty_source_is_nothing() {
 #[tokio::test]
 async fn a_stretch_of_days_includes_both_ends() {
     let world = World::new().await;
-    world.log(&[search(1, 6, 1), search(2, 5, 2), search(3, 3, 3), search(4, 1, 4)]).await;
-    world.run(&["apply", "--from", &days_ago(5), "--to", &days_ago(3)]).await.expect(0);
+    world
+        .log(&[
+            search(1, 6, 1),
+            search(2, 5, 2),
+            search(3, 3, 3),
+            search(4, 1, 4),
+        ])
+        .await;
+    world
+        .run(&["apply", "--from", &days_ago(5), "--to", &days_ago(3)])
+        .await
+        .assert_exit(0);
     assert_eq!(journal(&world).await, "5 apply, 4 apply, 3 apply");
     // An end that is left out is the source's first day, or the last closed one.
-    world.run(&["apply", "--to", &days_ago(5)]).await.expect(0);
-    world.run(&["apply", "--from", &days_ago(2)]).await.expect(0);
-    assert_eq!(journal(&world).await, "5 apply, 4 apply, 3 apply, 6 apply, 2 apply, 1 apply");
+    world
+        .run(&["apply", "--to", &days_ago(5)])
+        .await
+        .assert_exit(0);
+    world
+        .run(&["apply", "--from", &days_ago(2)])
+        .await
+        .assert_exit(0);
+    assert_eq!(
+        journal(&world).await,
+        "5 apply, 4 apply, 3 apply, 6 apply, 2 apply, 1 apply"
+    );
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_dry_run_says_what_it_would_post_and_posts_nothing() {
     let world = World::new().await;
-    world.log(&[search(1, 2, 5), search(2, 2, 7), search(3, 1, 11)]).await;
+    world
+        .log(&[search(1, 2, 5), search(2, 2, 7), search(3, 1, 11)])
+        .await;
     let days = ["--from", &days_ago(2), "--to", &days_ago(1)];
     let dry_run = [&["apply", "--dry-run", "--json"][..], &days].concat();
     // It does without Elasticsearch.
-    let ended: Ended = program::command(&world.settings()[..1], &dry_run).output().await.unwrap().into();
-    let would_post = ended.expect(0).messages_of("day_dry_run");
+    let ended: Ended = program::command(&world.settings()[..1], &dry_run)
+        .output()
+        .await
+        .unwrap()
+        .into();
+    let would_post = ended.assert_exit(0).messages_of("day_dry_run");
     assert_eq!(would_post.len(), 2);
     assert_eq!(would_post[0]["entry_id"], Value::Null);
     for table in ["entry", "interaction_delta", "run_start"] {
-        assert_eq!(world.value(&format!("SELECT count(*) FROM daybook.{table}")).await, "0", "{table}");
+        assert_eq!(
+            world
+                .value(&format!("SELECT count(*) FROM daybook.{table}"))
+                .await,
+            "0",
+            "{table}"
+        );
     }
-    let indices = world.elastic(Method::GET, &format!("{}*?expand_wildcards=all", world.prefix), None).await;
+    let indices = world
+        .elastic(
+            Method::GET,
+            &format!("{}*?expand_wildcards=all", world.prefix),
+            None,
+        )
+        .await;
     assert_eq!(indices, json!({}));
-    let text = world.run(&[&["apply", "--dry-run"][..], &days].concat()).await.expect(0);
-    assert!(text.stdout.contains("would post: apply: 2 events"), "{}", text.stdout);
+    let text = world
+        .run(&[&["apply", "--dry-run"][..], &days].concat())
+        .await
+        .assert_exit(0);
+    assert!(
+        text.stdout.contains("would post: apply: 2 events"),
+        "{}",
+        text.stdout
+    );
 
-    let posts = world.run(&[&["apply", "--json"][..], &days].concat()).await.expect(0).messages_of("day");
+    let posts = world
+        .run(&[&["apply", "--json"][..], &days].concat())
+        .await
+        .assert_exit(0)
+        .messages_of("day");
     for (would, does) in would_post.iter().zip(&posts) {
-        for field in ["day", "kind", "events", "counted", "ignored", "rejected", "cells", "interactions", "records"] {
+        for field in [
+            "day",
+            "kind",
+            "events",
+            "counted",
+            "ignored",
+            "rejected",
+            "cells",
+            "interactions",
+            "records",
+        ] {
             assert_eq!(would[field], does[field], "{field}");
         }
     }
     world.log(&[search(4, 2, 1)]).await;
-    let ended = world.run(&[&["apply", "--dry-run"][..], &days].concat()).await.expect(0);
-    assert!(ended.stdout.contains("would post: correction: 3 events"), "{}", ended.stdout);
-    assert!(ended.stdout.contains("already applied as entry 2"), "{}", ended.stdout);
+    let ended = world
+        .run(&[&["apply", "--dry-run"][..], &days].concat())
+        .await
+        .assert_exit(0);
+    assert!(
+        ended.stdout.contains("would post: correction: 3 events"),
+        "{}",
+        ended.stdout
+    );
+    assert!(
+        ended.stdout.contains("already applied as entry 2"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(world.value("SELECT count(*) FROM daybook.entry").await, "2");
     world.end().await;
 }
@@ -148,16 +282,30 @@ async fn posting_and_projecting_may_be_two_steps() {
         world.log(&[search(1, 2, 5), search(2, 1, 7)]).await;
     }
     let days = ["--from", &days_ago(2), "--to", &days_ago(1)];
-    two_steps.run(&[&["apply", "--no-project"][..], &days].concat()).await.expect(0);
-    let indices = two_steps.elastic(Method::GET, &format!("{}*?expand_wildcards=all", two_steps.prefix), None).await;
+    two_steps
+        .run(&[&["apply", "--no-project"][..], &days].concat())
+        .await
+        .assert_exit(0);
+    let indices = two_steps
+        .elastic(
+            Method::GET,
+            &format!("{}*?expand_wildcards=all", two_steps.prefix),
+            None,
+        )
+        .await;
     assert_eq!(indices, json!({}));
     for expected in ["2 documents for entries 1 to 2", "up to date with entry 2"] {
-        let ended = two_steps.run(&["project"]).await.expect(0);
+        let ended = two_steps.run(&["project"]).await.assert_exit(0);
         assert!(ended.stdout.contains(expected), "{}", ended.stdout);
     }
-    one_step.run(&[&["apply"][..], &days].concat()).await.expect(0);
+    one_step
+        .run(&[&["apply"][..], &days].concat())
+        .await
+        .assert_exit(0);
     let expected = Contents::of(&one_step).await;
-    Contents::of(&two_steps).await.assert_same_as(&expected, "in two steps");
+    Contents::of(&two_steps)
+        .await
+        .assert_same_as(&expected, "in two steps");
     one_step.end().await;
     two_steps.end().await;
 }
@@ -165,26 +313,51 @@ async fn posting_and_projecting_may_be_two_steps() {
 #[tokio::test]
 async fn collect_stats_collects_the_day_before_the_date() {
     let world = World::new().await;
-    world.log(&[search(1, 9, 1), search(2, 5, 2), search(3, 4, 3), search(4, 1, 4), search(5, 0, 99)]).await;
-    world.run(&["collect-stats", "-d", &days_ago(4)]).await.expect(0);
+    world
+        .log(&[
+            search(1, 9, 1),
+            search(2, 5, 2),
+            search(3, 4, 3),
+            search(4, 1, 4),
+            search(5, 0, 99),
+        ])
+        .await;
+    world
+        .run(&["collect-stats", "-d", &days_ago(4)])
+        .await
+        .assert_exit(0);
     assert_eq!(journal(&world).await, "5 apply");
     assert_eq!(world.documents("").await[0].2["harvest_date"], days_ago(4));
-    world.run(&["collect-stats", "--date", &days_ago(8), "--mapping"]).await.expect(0);
+    world
+        .run(&["collect-stats", "--date", &days_ago(8), "--mapping"])
+        .await
+        .assert_exit(0);
     assert_eq!(journal(&world).await, "5 apply, 9 apply");
     // Without a date it is now, and so it collects yesterday.
-    world.run(&["collect-stats", "-m"]).await.expect(0);
+    world.run(&["collect-stats", "-m"]).await.assert_exit(0);
     assert_eq!(journal(&world).await, "5 apply, 9 apply, 1 apply");
-    world.run(&["collect-stats", "-d", "*"]).await.expect(0);
+    world
+        .run(&["collect-stats", "-d", "*"])
+        .await
+        .assert_exit(0);
     assert_eq!(
         journal(&world).await,
         "5 apply, 9 apply, 1 apply, 8 apply, 7 apply, 6 apply, 4 apply, 3 apply, 2 apply"
     );
-    assert_eq!(world.value("SELECT sum(total) FROM daybook.day_total").await, "10");
+    assert_eq!(
+        world
+            .value("SELECT sum(total) FROM daybook.day_total")
+            .await,
+        "10"
+    );
     let commands = "SELECT string_agg(DISTINCT command, ' ') FROM daybook.run";
     assert_eq!(world.value(commands).await, "collect-stats");
     // Tomorrow's date means today, which is not over.
     let tomorrow = (daybook::clock::now().date_naive() + Days::new(1)).to_string();
-    let ended = world.run(&["collect-stats", "-d", &tomorrow]).await.expect(2);
+    let ended = world
+        .run(&["collect-stats", "-d", &tomorrow])
+        .await
+        .assert_exit(2);
     ended.says(&[&format!("{} is not over yet", days_ago(0))]);
     world.end().await;
 }
@@ -194,7 +367,10 @@ async fn collect_stats_takes_the_command_line_of_the_old_units_and_scripts() {
     let world = World::new().await;
     world.log(&[search(1, 1, 1), search(2, 4, 2)]).await;
     // The old unit's own line.
-    let ended = world.run(&["--journal", "-v", "collect-stats"]).await.expect(0);
+    let ended = world
+        .run(&["--journal", "-v", "collect-stats"])
+        .await
+        .assert_exit(0);
     ended.says(&["option=\"--journal\"", "ignored: logs go to the journal"]);
     assert_eq!(journal(&world).await, "1 apply");
     let date = days_ago(3);
@@ -208,10 +384,16 @@ async fn collect_stats_takes_the_command_line_of_the_old_units_and_scripts() {
         (&with_space, &["--mapping", "--no-mapping"]),
         ("*", &["-m"]),
     ] {
-        let ended = world.run(&[&["-vv", "collect-stats", "-d", when], mapping].concat()).await.expect(0);
+        let ended = world
+            .run(&[&["-vv", "collect-stats", "-d", when], mapping].concat())
+            .await
+            .assert_exit(0);
         if let Some(last) = mapping.last() {
             let last = if *last == "-m" { "--mapping" } else { last };
-            ended.says(&[&format!("option=\"{last}\""), "ignored: indices and mappings are created when"]);
+            ended.says(&[
+                &format!("option=\"{last}\""),
+                "ignored: indices and mappings are created when",
+            ]);
         }
     }
     // The day before the date, once, and then what '*' means besides.
@@ -220,7 +402,8 @@ async fn collect_stats_takes_the_command_line_of_the_old_units_and_scripts() {
 }
 
 #[tokio::test]
-async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_by_another_command() {
+async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_by_another_command()
+{
     let world = World::new().await;
     let json = std::env::temp_dir().join(format!("{}.json", world.prefix));
     std::fs::write(&json, r#"{ "postgres": { "password": "planted-secret" } }"#).unwrap();
@@ -239,21 +422,35 @@ async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_b
         &["--idb-crypt-key", "planted-secret"],
     ];
     let together = [&options.concat()[..], &["-v", "collect-stats"]].concat();
-    let ended = world.run(&together).await.expect(0);
+    let ended = world.run(&together).await.assert_exit(0);
     for option in options.map(|option| option[0]) {
         // The last of the two counts.
         let is_said = ended.stderr.contains(&format!("option=\"{option}\""));
         assert_eq!(is_said, option != "--journal", "{option}: {}", ended.stderr);
     }
     assert!(!ended.stderr.contains("planted-secret"), "{}", ended.stderr);
-    let quiet = world.run(&[&options.concat()[..], &["collect-stats"]].concat()).await.expect(0);
+    let quiet = world
+        .run(&[&options.concat()[..], &["collect-stats"]].concat())
+        .await
+        .assert_exit(0);
     assert_eq!(quiet.stderr, "");
     for option in options {
         // Before any other command, and after this one, it is no option.
-        let refused = world.run(&[option, &["status"]].concat()).await.expect(2);
-        refused.says(&[if option[0] == "--config" { json } else { option[0] }]);
+        let refused = world
+            .run(&[option, &["status"]].concat())
+            .await
+            .assert_exit(2);
+        refused.says(&[if option[0] == "--config" {
+            json
+        } else {
+            option[0]
+        }]);
         if option[0] != "--config" {
-            world.run(&[&["collect-stats"], option].concat()).await.expect(2).says(&[option[0]]);
+            world
+                .run(&[&["collect-stats"], option].concat())
+                .await
+                .assert_exit(2)
+                .says(&[option[0]]);
         }
     }
     std::fs::remove_file(json).unwrap();
@@ -263,12 +460,26 @@ async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_b
 #[tokio::test]
 async fn collect_stats_refuses_what_is_no_date_and_says_what_is() {
     let world = World::new().await;
-    for date in ["yesterday", "2020-02-30", "18.02.2020", "2020-02-18T25:00", "", "**"] {
-        let ended = world.run(&["collect-stats", "-d", date]).await.expect(2);
+    for date in [
+        "yesterday",
+        "2020-02-30",
+        "18.02.2020",
+        "2020-02-18T25:00",
+        "",
+        "**",
+    ] {
+        let ended = world
+            .run(&["collect-stats", "-d", date])
+            .await
+            .assert_exit(2);
         ended.says(&[&format!("'{date}'"), "20200217", "'*'"]);
     }
     for date in ["1970-01-01", "9999-12-31"] {
-        world.run(&["collect-stats", "-d", date]).await.expect(2).says(&["out of range"]);
+        world
+            .run(&["collect-stats", "-d", date])
+            .await
+            .assert_exit(2)
+            .says(&["out of range"]);
     }
     assert_eq!(journal(&world).await, "");
     world.end().await;
@@ -277,9 +488,18 @@ async fn collect_stats_refuses_what_is_no_date_and_says_what_is() {
 /// Two entries, one of them with a rejected event, and a gap between them.
 async fn to_look_at() -> World {
     let world = World::new().await;
-    world.log(&[search(1, 3, 5), search(2, 1, 7), Event::new(3, &days_ago(1), "nonsense", &json!({}))]).await;
+    world
+        .log(&[
+            search(1, 3, 5),
+            search(2, 1, 7),
+            Event::new(3, &days_ago(1), "nonsense", &json!({})),
+        ])
+        .await;
     for days in [3, 1] {
-        world.run(&["apply", "--day", &days_ago(days)]).await.expect(0);
+        world
+            .run(&["apply", "--day", &days_ago(days)])
+            .await
+            .assert_exit(0);
     }
     world
 }
@@ -290,7 +510,13 @@ async fn every_line_of_json_is_an_object_with_its_type() {
     for (arguments, types) in [
         (
             &["status"][..],
-            &["ledger_status", "run_status", "projection_status", "projection_status", "projection_status"][..],
+            &[
+                "ledger_status",
+                "run_status",
+                "projection_status",
+                "projection_status",
+                "projection_status",
+            ][..],
         ),
         (&["log"], &["entry", "entry"]),
         (&["show", "2"], &["entry_shown"]),
@@ -298,39 +524,71 @@ async fn every_line_of_json_is_an_object_with_its_type() {
         (&["migrate"], &["migrated", "roles_granted"]),
         (&["migrate", "--print-roles"], &["roles"]),
         (&["project"], &["projected", "projected", "projected"]),
-        (&["apply", "--day", &days_ago(1)], &["day", "projected", "projected", "projected"]),
-        (&["apply", "--day", &days_ago(1), "--dry-run"], &["day_dry_run"]),
-        (&["collect-stats", "-d", &days_ago(0)], &["day", "projected", "projected", "projected"]),
+        (
+            &["apply", "--day", &days_ago(1)],
+            &["day", "projected", "projected", "projected"],
+        ),
+        (
+            &["apply", "--day", &days_ago(1), "--dry-run"],
+            &["day_dry_run"],
+        ),
+        (
+            &["collect-stats", "-d", &days_ago(0)],
+            &["day", "projected", "projected", "projected"],
+        ),
     ] {
-        for arguments in [[arguments, &["--json"]].concat(), [&["--json"], arguments].concat()] {
-            let messages = world.run(&arguments).await.expect(0).messages();
-            let found: Vec<&str> = messages.iter().map(|message| message["message_type"].as_str().unwrap()).collect();
+        for arguments in [
+            [arguments, &["--json"]].concat(),
+            [&["--json"], arguments].concat(),
+        ] {
+            let messages = world.run(&arguments).await.assert_exit(0).messages();
+            let found: Vec<&str> = messages
+                .iter()
+                .map(|message| message["message_type"].as_str().unwrap())
+                .collect();
             assert_eq!(found, types, "{arguments:?}");
             assert!(messages.iter().all(Value::is_object));
         }
     }
-    let failure = world.run(&["show", "99", "--json"]).await.expect(1).messages();
+    let failure = world
+        .run(&["show", "99", "--json"])
+        .await
+        .assert_exit(1)
+        .messages();
     assert_eq!(failure.len(), 1);
     assert_eq!(failure[0]["message_type"], "error");
-    assert_eq!((&failure[0]["exit_code"], &failure[0]["hint"]), (&json!(1), &json!("`daybook log` lists the entries")));
+    assert_eq!(
+        (&failure[0]["exit_code"], &failure[0]["hint"]),
+        (&json!(1), &json!("`daybook log` lists the entries"))
+    );
     world.end().await;
 }
 
 #[tokio::test]
 async fn status_tells_where_everything_stands() {
     let world = World::new().await;
-    let nothing = world.run(&["status"]).await.expect(0).stdout;
-    for words in ["applied          nothing yet: `daybook apply`", "not there yet: `daybook project` creates it"] {
+    let nothing = world.run(&["status"]).await.assert_exit(0).stdout;
+    for words in [
+        "applied          nothing yet: `daybook apply`",
+        "not there yet: `daybook project` creates it",
+    ] {
         assert!(nothing.contains(words), "{nothing}");
     }
     world.end().await;
 
     let world = to_look_at().await;
-    let text = world.run(&["status"]).await.expect(0).stdout;
+    let text = world.run(&["status"]).await.assert_exit(0).stdout;
     for words in [
         &world.value("SELECT ledger_id FROM daybook.ledger").await,
-        &format!("applied          {} to {}, newest entry 2", days_ago(3), days_ago(1)),
-        &format!("1 day has no entry: {}; run `daybook apply --day DAY`", days_ago(2)),
+        &format!(
+            "applied          {} to {}, newest entry 2",
+            days_ago(3),
+            days_ago(1)
+        ),
+        &format!(
+            "1 day has no entry: {}; run `daybook apply --day DAY`",
+            days_ago(2)
+        ),
         "1 event: SELECT * FROM daybook.rejected_event",
         "last run         apply at",
         "exit 0, done",
@@ -338,43 +596,84 @@ async fn status_tells_where_everything_stands() {
     ] {
         assert!(text.contains(words), "'{words}' is missing in {text}");
     }
-    let status = world.run(&["status", "--json"]).await.expect(0);
+    let status = world.run(&["status", "--json"]).await.assert_exit(0);
     let ledger = &status.messages_of("ledger_status")[0];
-    assert_eq!((&ledger["newest_entry"], &ledger["days_behind"]), (&json!(2), &json!(0)));
-    assert_eq!((&ledger["gaps"], &ledger["running"]), (&json!([days_ago(2)]), &Value::Null));
+    assert_eq!(
+        (&ledger["newest_entry"], &ledger["days_behind"]),
+        (&json!(2), &json!(0))
+    );
+    assert_eq!(
+        (&ledger["gaps"], &ledger["running"]),
+        (&json!([days_ago(2)]), &Value::Null)
+    );
     world.log(&[search(9, 2, 1)]).await;
-    world.run(&["apply", "--day", &days_ago(2), "--no-project"]).await.expect(0);
-    let behind = world.run(&["status", "--json"]).await.expect(0).messages_of("projection_status");
-    assert!(behind.iter().all(|projection| projection["behind"] == 1), "{behind:?}");
+    world
+        .run(&["apply", "--day", &days_ago(2), "--no-project"])
+        .await
+        .assert_exit(0);
+    let behind = world
+        .run(&["status", "--json"])
+        .await
+        .assert_exit(0)
+        .messages_of("projection_status");
+    assert!(
+        behind.iter().all(|projection| projection["behind"] == 1),
+        "{behind:?}"
+    );
     // Without Elasticsearch it tells of the ledger.
-    let ended: Ended = program::command(&world.settings()[..1], &["status"]).output().await.unwrap().into();
-    assert!(ended.expect(0).stdout.contains("no Elasticsearch is given"));
+    let ended: Ended = program::command(&world.settings()[..1], &["status"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    assert!(
+        ended
+            .assert_exit(0)
+            .stdout
+            .contains("no Elasticsearch is given")
+    );
     world.end().await;
 }
 
 #[tokio::test]
 async fn log_and_show_tell_of_the_entries() {
     let world = World::new().await;
-    let empty = world.run(&["log"]).await.expect(0).stdout;
-    assert!(empty.contains("no entries yet: `daybook apply` posts the first"), "{empty}");
+    let empty = world.run(&["log"]).await.assert_exit(0).stdout;
+    assert!(
+        empty.contains("no entries yet: `daybook apply` posts the first"),
+        "{empty}"
+    );
     world.end().await;
 
     let world = to_look_at().await;
-    let text = world.run(&["log"]).await.expect(0).stdout;
+    let text = world.run(&["log"]).await.assert_exit(0).stdout;
     assert_eq!(text.lines().count(), 3, "{text}");
-    let newest = world.run(&["log", "-n", "1", "--json"]).await.expect(0).messages();
-    assert_eq!((newest.len(), &newest[0]["entry_id"], &newest[0]["day"]), (1, &json!(2), &json!(days_ago(1))));
+    let newest = world
+        .run(&["log", "-n", "1", "--json"])
+        .await
+        .assert_exit(0)
+        .messages();
+    assert_eq!(
+        (newest.len(), &newest[0]["entry_id"], &newest[0]["day"]),
+        (1, &json!(2), &json!(days_ago(1)))
+    );
 
-    let text = world.run(&["show", "2"]).await.expect(0).stdout;
+    let text = world.run(&["show", "2"]).await.assert_exit(0).stdout;
     for words in [
         &format!("entry 2: apply of {}", days_ago(1)),
         "2 events: 1 counted, 0 ignored, 1 rejected",
         "event 3 (unknown_type): type is 'nonsense'",
-        &world.value("SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = 2").await,
+        &world
+            .value("SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = 2")
+            .await,
     ] {
         assert!(text.contains(words), "'{words}' is missing in {text}");
     }
-    let shown = &world.run(&["show", "2", "--json"]).await.expect(0).messages()[0];
+    let shown = &world
+        .run(&["show", "2", "--json"])
+        .await
+        .assert_exit(0)
+        .messages()[0];
     assert_eq!(shown["sums"][0]["total"], 7);
     assert_eq!(shown["rejected_events"][0]["source_id"], 3);
     world.end().await;
@@ -383,15 +682,32 @@ async fn log_and_show_tell_of_the_entries() {
 #[tokio::test]
 async fn totals_are_the_same_as_text_and_as_json() {
     let world = to_look_at().await;
-    let text = world.run(&["totals", RECORDSET]).await.expect(0).stdout;
-    let json = world.run(&["totals", RECORDSET, "--json"]).await.expect(0);
+    let text = world
+        .run(&["totals", RECORDSET])
+        .await
+        .assert_exit(0)
+        .stdout;
+    let json = world
+        .run(&["totals", RECORDSET, "--json"])
+        .await
+        .assert_exit(0);
     let totals = &json.messages()[0]["totals"];
     assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), totals);
     assert_eq!(totals[RECORDSET]["records"]["search"]["total"], 12);
-    let of_day = world.run(&["totals", RECORDSET, "--to", &days_ago(2), "--json"]).await.expect(0);
-    assert_eq!(of_day.messages()[0]["totals"][RECORDSET]["records"]["search"]["total"], 5);
+    let of_day = world
+        .run(&["totals", RECORDSET, "--to", &days_ago(2), "--json"])
+        .await
+        .assert_exit(0);
+    assert_eq!(
+        of_day.messages()[0]["totals"][RECORDSET]["records"]["search"]["total"],
+        5
+    );
     let unknown = "11111111-1111-4111-8111-111111111111";
-    let ended = world.run(&["totals", unknown]).await.expect(0).says(&["has nothing of this recordset"]);
+    let ended = world
+        .run(&["totals", unknown])
+        .await
+        .assert_exit(0)
+        .says(&["has nothing of this recordset"]);
     let object: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(object[unknown]["records"]["view"]["count"], 0);
     world.end().await;
@@ -400,13 +716,20 @@ async fn totals_are_the_same_as_text_and_as_json() {
 #[tokio::test]
 async fn every_command_explains_itself() {
     let help = async |arguments: &[&str]| -> String {
-        let ended: Ended = program::command(&[], arguments).output().await.unwrap().into();
-        let ended = ended.expect(0);
+        let ended: Ended = program::command(&[], arguments)
+            .output()
+            .await
+            .unwrap()
+            .into();
+        let ended = ended.assert_exit(0);
         assert_eq!(ended.stderr, "");
         ended.stdout
     };
     let top = help(&["--help"]).await;
-    assert!(top.contains("Examples:") && top.contains("Exit codes:"), "{top}");
+    assert!(
+        top.contains("Examples:") && top.contains("Exit codes:"),
+        "{top}"
+    );
     let commands: Vec<&str> = top
         .lines()
         .skip_while(|line| *line != "Commands:")
@@ -418,14 +741,24 @@ async fn every_command_explains_itself() {
     for command in commands.into_iter().filter(|command| *command != "help") {
         let text = help(&[command, "--help"]).await;
         let description = text.lines().next().unwrap();
-        assert!(description.len() > 10 && text.contains(&format!("Usage: daybook {command}")), "{text}");
+        assert!(
+            description.len() > 10 && text.contains(&format!("Usage: daybook {command}")),
+            "{text}"
+        );
         assert!(help(&[command, "-h"]).await.starts_with(description));
         assert!(help(&["help", command]).await.starts_with(description));
     }
     for command in ["apply", "collect-stats", "totals"] {
-        assert!(help(&[command, "--help"]).await.contains(&format!("  daybook {command} ")));
+        assert!(
+            help(&[command, "--help"])
+                .await
+                .contains(&format!("  daybook {command} "))
+        );
     }
-    assert_eq!(help(&["--version"]).await, format!("daybook {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        help(&["--version"]).await,
+        format!("daybook {}\n", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 /// As `| head -1` does.
@@ -444,7 +777,11 @@ async fn a_reader_that_goes_away_is_no_error() {
         let mut child = world.command(arguments).spawn().unwrap();
         drop(child.stdout.take());
         let ended: Ended = child.wait_with_output().await.unwrap().into();
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
     }
     world.end().await;
 }
@@ -497,46 +834,113 @@ async fn flags_come_before_the_environment_before_credentials_before_the_configu
     let prefix = ("DAYBOOK_INDEX_PREFIX", "stats");
     let from_file = [prefix, ("DAYBOOK_CONFIG", config.as_str())];
     let from_credentials = [&from_file[..], &[("CREDENTIALS_DIRECTORY", folder.path())]].concat();
-    let from_environment = [&from_credentials[..], &[("DAYBOOK_LEDGER_URL", environment.as_str())]].concat();
+    let from_environment = [
+        &from_credentials[..],
+        &[("DAYBOOK_LEDGER_URL", environment.as_str())],
+    ]
+    .concat();
     for (settings, arguments, place) in [
-        (&from_file[..], &["status"][..], "database file on 127.0.0.1:4 "),
-        (&from_credentials, &["status"], "database credentials on 127.0.0.1:3 "),
-        (&from_environment, &["status"], "database environment on 127.0.0.1:2 "),
-        (&from_environment, &["status", "--ledger-url", &flag], "database flag on 127.0.0.1:1 "),
-        (&from_environment, &["--ledger-url", &flag, "status"], "database flag on 127.0.0.1:1 "),
+        (
+            &from_file[..],
+            &["status"][..],
+            "database file on 127.0.0.1:4 ",
+        ),
+        (
+            &from_credentials,
+            &["status"],
+            "database credentials on 127.0.0.1:3 ",
+        ),
+        (
+            &from_environment,
+            &["status"],
+            "database environment on 127.0.0.1:2 ",
+        ),
+        (
+            &from_environment,
+            &["status", "--ledger-url", &flag],
+            "database flag on 127.0.0.1:1 ",
+        ),
+        (
+            &from_environment,
+            &["--ledger-url", &flag, "status"],
+            "database flag on 127.0.0.1:1 ",
+        ),
     ] {
-        let ended: Ended = program::command(settings, arguments).output().await.unwrap().into();
-        ended.expect(75).says(&[&format!("cannot connect to the ledger ({place}")]);
+        let ended: Ended = program::command(settings, arguments)
+            .output()
+            .await
+            .unwrap()
+            .into();
+        ended
+            .assert_exit(75)
+            .says(&[&format!("cannot connect to the ledger ({place}")]);
     }
 
     // The same for Elasticsearch, with a ledger that is there.
-    let ledger = [("DAYBOOK_LEDGER_URL", world.ledger_url.as_str()), prefix, ("DAYBOOK_CONFIG", config.as_str())];
+    let ledger = [
+        ("DAYBOOK_LEDGER_URL", world.ledger_url.as_str()),
+        prefix,
+        ("DAYBOOK_CONFIG", config.as_str()),
+    ];
     let secrets = Folder(folder.0.join("elasticsearch"));
     std::fs::create_dir(&secrets.0).unwrap();
     secrets.write("elasticsearch-url", "http://127.0.0.1:3\n");
     let from_credentials = [&ledger[..], &[("CREDENTIALS_DIRECTORY", secrets.path())]].concat();
-    let from_environment = [&from_credentials[..], &[("DAYBOOK_ELASTICSEARCH_URL", "http://127.0.0.1:2")]].concat();
+    let from_environment = [
+        &from_credentials[..],
+        &[("DAYBOOK_ELASTICSEARCH_URL", "http://127.0.0.1:2")],
+    ]
+    .concat();
     for (settings, arguments, port) in [
         (&ledger[..], &["project"][..], 4),
         (&from_credentials, &["project"], 3),
         (&from_environment, &["project"], 2),
-        (&from_environment, &["project", "--elasticsearch-url", "http://127.0.0.1:1"], 1),
+        (
+            &from_environment,
+            &["project", "--elasticsearch-url", "http://127.0.0.1:1"],
+            1,
+        ),
     ] {
-        let ended: Ended = program::command(settings, arguments).output().await.unwrap().into();
-        ended.expect(75).says(&[&format!("Elasticsearch (http://127.0.0.1:{port}/) gave no answer")]);
+        let ended: Ended = program::command(settings, arguments)
+            .output()
+            .await
+            .unwrap()
+            .into();
+        ended.assert_exit(75).says(&[&format!(
+            "Elasticsearch (http://127.0.0.1:{port}/) gave no answer"
+        )]);
     }
 
     // And for the source and the prefix.
-    let ended: Ended = program::command(&ledger, &["apply", "--no-project"]).output().await.unwrap().into();
-    ended.expect(75).says(&["cannot connect to the source (database file_source on 127.0.0.1:4 "]);
-    let (file, environment) = (("DAYBOOK_CONFIG", config.as_str()), ("DAYBOOK_INDEX_PREFIX", "From-Environment"));
+    let ended: Ended = program::command(&ledger, &["apply", "--no-project"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended
+        .assert_exit(75)
+        .says(&["cannot connect to the source (database file_source on 127.0.0.1:4 "]);
+    let (file, environment) = (
+        ("DAYBOOK_CONFIG", config.as_str()),
+        ("DAYBOOK_INDEX_PREFIX", "From-Environment"),
+    );
     for (settings, arguments, prefix) in [
         (&[file][..], &["status"][..], "From-File"),
         (&[file, environment], &["status"], "From-Environment"),
-        (&[file, environment], &["status", "--index-prefix", "From-Flag"], "From-Flag"),
+        (
+            &[file, environment],
+            &["status", "--index-prefix", "From-Flag"],
+            "From-Flag",
+        ),
     ] {
-        let ended: Ended = program::command(settings, arguments).output().await.unwrap().into();
-        ended.expect(2).says(&[&format!("'{prefix}' cannot be the prefix")]);
+        let ended: Ended = program::command(settings, arguments)
+            .output()
+            .await
+            .unwrap()
+            .into();
+        ended
+            .assert_exit(2)
+            .says(&[&format!("'{prefix}' cannot be the prefix")]);
     }
     world.end().await;
 }
@@ -551,8 +955,12 @@ async fn a_configuration_file_alone_is_enough() {
     });
     let config = folder.write("daybook.toml", &settings.concat());
     world.log(&[search(1, 1, 5)]).await;
-    let ended: Ended = program::command(&[], &["apply", "--config", &config]).output().await.unwrap().into();
-    ended.expect(0);
+    let ended: Ended = program::command(&[], &["apply", "--config", &config])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended.assert_exit(0);
     assert_eq!(world.documents("").await.len(), 1);
     world.end().await;
 }
@@ -562,19 +970,40 @@ async fn a_configuration_file_that_cannot_be_read_is_refused_without_its_secrets
     let world = World::new().await;
     let folder = Folder::new(&world);
     for (text, words) in [
-        ("ledger_ulr = \"postgres://daybook:secret@localhost/daybook\"", "unknown field `ledger_ulr`"),
-        ("ledger_url = postgres://daybook:secret@localhost/daybook", "cannot be read"),
-        ("ledger_url = [\"postgres://daybook:secret@localhost/daybook\"]", "invalid type"),
-        ("ledger_url = \"postgres://daybook:secret@localhost/daybook\"\n[secret", "cannot be read"),
+        (
+            "ledger_ulr = \"postgres://daybook:secret@localhost/daybook\"",
+            "unknown field `ledger_ulr`",
+        ),
+        (
+            "ledger_url = postgres://daybook:secret@localhost/daybook",
+            "cannot be read",
+        ),
+        (
+            "ledger_url = [\"postgres://daybook:secret@localhost/daybook\"]",
+            "invalid type",
+        ),
+        (
+            "ledger_url = \"postgres://daybook:secret@localhost/daybook\"\n[secret",
+            "cannot be read",
+        ),
     ] {
         let config = folder.write("daybook.toml", text);
-        let ended = world.run_with(&[("DAYBOOK_CONFIG", &config)], &["status"]).await.expect(2);
-        let ended = ended.says(&[&format!("the configuration file {config} cannot be read"), words]);
+        let ended = world
+            .run_with(&[("DAYBOOK_CONFIG", &config)], &["status"])
+            .await
+            .assert_exit(2);
+        let ended = ended.says(&[
+            &format!("the configuration file {config} cannot be read"),
+            words,
+        ]);
         assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
     }
     let missing = folder.0.join("missing.toml");
     let missing = missing.to_str().unwrap();
-    let ended = world.run(&["status", "--config", missing]).await.expect(2);
+    let ended = world
+        .run(&["status", "--config", missing])
+        .await
+        .assert_exit(2);
     ended.says(&[missing, "No such file"]);
     world.end().await;
 }
@@ -592,20 +1021,36 @@ async fn the_standard_variables_of_postgres_are_honoured() {
         ("PGDATABASE", &world.database),
         password,
     ];
-    let ended: Ended = program::command(&variables, &["apply", "--no-project"]).output().await.unwrap().into();
-    ended.expect(0);
+    let ended: Ended = program::command(&variables, &["apply", "--no-project"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended.assert_exit(0);
     assert_eq!(journal(&world).await, "1 apply");
 
     // The password may be kept out of the URL.
     let mut without_password = url.clone();
     without_password.set_password(None).unwrap();
     let settings = [("DAYBOOK_LEDGER_URL", without_password.as_str()), password];
-    let ended: Ended = program::command(&settings, &["status"]).output().await.unwrap().into();
-    ended.expect(0);
+    let ended: Ended = program::command(&settings, &["status"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended.assert_exit(0);
     // What a URL says goes before them.
-    let settings =
-        [("DAYBOOK_LEDGER_URL", url.as_str()), ("PGDATABASE", "nowhere"), ("PGPORT", "1"), ("PGPASSWORD", "wrong")];
-    let ended: Ended = program::command(&settings, &["status"]).output().await.unwrap().into();
-    ended.expect(0);
+    let settings = [
+        ("DAYBOOK_LEDGER_URL", url.as_str()),
+        ("PGDATABASE", "nowhere"),
+        ("PGPORT", "1"),
+        ("PGPASSWORD", "wrong"),
+    ];
+    let ended: Ended = program::command(&settings, &["status"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended.assert_exit(0);
     world.end().await;
 }

@@ -29,19 +29,22 @@ async fn world_of_json() -> World {
 /// Logs events of the day and applies it.
 async fn apply(world: &World, events: &[Event]) {
     world.log(events).await;
-    world.run(&["apply", "--day", DAY]).await.expect(0);
+    world.run(&["apply", "--day", DAY]).await.assert_exit(0);
 }
 
 /// Logs events of the day and posts it, for tests that look at no documents.
 async fn post(world: &World, events: &[Event]) {
     world.log(events).await;
-    world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", DAY, "--no-project"])
+        .await
+        .assert_exit(0);
 }
 
 /// `apply` makes documents of what it has in memory, a rebuild of what the ledger has: they are the same to the byte.
 async fn assert_the_ledger_gives_the_same_documents(world: &World) {
     let applied = world.projections().await;
-    world.run(&["rebuild"]).await.expect(0);
+    world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&applied).await;
 }
 
@@ -58,7 +61,9 @@ async fn cells_of(world: &World, recordset: &str) -> Value {
 
 /// How many cells the ledger has.
 async fn cells(world: &World) -> String {
-    world.value("SELECT count(*) FROM daybook.interaction_delta").await
+    world
+        .value("SELECT count(*) FROM daybook.interaction_delta")
+        .await
 }
 
 /// The cells of a recordset's document that are not zero, named as in [`cells_of`].
@@ -89,11 +94,21 @@ fn gainesville(n: i64) -> Value {
 async fn a_view_counts_the_record_and_where_it_was_viewed_from_but_no_query() {
     let world = World::new().await;
     world.log_query(7, "some query").await;
-    let records = Event::new(1, DAY, "view", &json!({ "rec-a": RECORDSET, "rec-b": RECORDSET, "rec-c": SECOND }));
-    let mediarecords =
-        Event { record_type: Some("mediarecords".to_owned()), ..Event::view(2, DAY, "media-a", RECORDSET) };
+    let records = Event::new(
+        1,
+        DAY,
+        "view",
+        &json!({ "rec-a": RECORDSET, "rec-b": RECORDSET, "rec-c": SECOND }),
+    );
+    let mediarecords = Event {
+        record_type: Some("mediarecords".to_owned()),
+        ..Event::view(2, DAY, "media-a", RECORDSET)
+    };
     let again = Event::view(3, DAY, "rec-a", RECORDSET);
-    let with_query = |event| Event { query_id: Some(7), ..event };
+    let with_query = |event| Event {
+        query_id: Some(7),
+        ..event
+    };
     apply(&world, &[records, mediarecords, again].map(with_query)).await;
 
     assert_eq!(
@@ -116,7 +131,10 @@ async fn a_view_counts_the_record_and_where_it_was_viewed_from_but_no_query() {
             "mediarecords view": { "count": 1, "total": 1, "items": of_media, "queries": [], "geocodes": gainesville(1) },
         })
     );
-    assert_eq!(world.accounts().await, "3 events: 3 counted, 0 ignored, 0 rejected");
+    assert_eq!(
+        world.accounts().await,
+        "3 events: 3 counted, 0 ignored, 0 rejected"
+    );
     world.assert_sound().await;
     world.end().await;
 }
@@ -131,7 +149,11 @@ async fn a_seen_record_counts_the_record_the_query_and_where_it_was_seen_from() 
         ..Event::new(id, DAY, "seen", payload)
     };
     let events = [
-        seen(1, "records", &json!({ "rec-a": RECORDSET, "rec-b": RECORDSET })),
+        seen(
+            1,
+            "records",
+            &json!({ "rec-a": RECORDSET, "rec-b": RECORDSET }),
+        ),
         seen(2, "records", &json!({ "rec-a": RECORDSET })),
         seen(3, "mediarecords", &json!({ "media-a": RECORDSET })),
     ];
@@ -175,7 +197,8 @@ async fn search_mapping_and_download_count_once_and_total_the_records_they_found
         ];
         apply(&world, &events).await;
 
-        let names = ["records", "mediarecords"].map(|record_type| format!("{record_type} {stat_type}"));
+        let names =
+            ["records", "mediarecords"].map(|record_type| format!("{record_type} {stat_type}"));
         let [records, mediarecords] = &names;
         assert_eq!(
             cells_of(&world, RECORDSET).await,
@@ -204,7 +227,14 @@ async fn search_mapping_and_download_count_once_and_total_the_records_they_found
 #[tokio::test]
 async fn any_other_record_type_is_ignored_whatever_the_event_holds() {
     let world = World::new().await;
-    let others = [None, Some(""), Some("recordsets"), Some("Records"), Some("records "), Some("publishers")];
+    let others = [
+        None,
+        Some(""),
+        Some("recordsets"),
+        Some("Records"),
+        Some("records "),
+        Some("publishers"),
+    ];
     let mut events: Vec<Event> = (1..)
         .zip(others)
         .map(|(id, record_type)| Event {
@@ -222,10 +252,21 @@ async fn any_other_record_type_is_ignored_whatever_the_event_holds() {
     events.push(Event::search(8, DAY, RECORDSET, 1));
     post(&world, &events).await;
 
-    assert_eq!(world.accounts().await, "8 events: 1 counted, 7 ignored, 0 rejected");
-    assert_eq!(cells_of(&world, RECORDSET).await["records search"]["total"], 1);
+    assert_eq!(
+        world.accounts().await,
+        "8 events: 1 counted, 7 ignored, 0 rejected"
+    );
+    assert_eq!(
+        cells_of(&world, RECORDSET).await["records search"]["total"],
+        1
+    );
     assert_eq!(cells(&world).await, "1");
-    assert_eq!(world.value("SELECT count(*) FROM daybook.rejected_event").await, "0");
+    assert_eq!(
+        world
+            .value("SELECT count(*) FROM daybook.rejected_event")
+            .await,
+        "0"
+    );
     world.end().await;
 }
 
@@ -239,7 +280,16 @@ async fn no_geocode_and_a_geocode_of_json_null_are_the_term_null() {
     // The text "null" is a place of that name; an object of nulls is a place about which nothing is known.
     let text = r#""null""#;
     let nulls = r#"{"city":null,"country":null,"region":null}"#;
-    apply(&world, &[from(1, None), from(2, Some("null")), from(3, Some(text)), from(4, Some(nulls))]).await;
+    apply(
+        &world,
+        &[
+            from(1, None),
+            from(2, Some("null")),
+            from(3, Some(text)),
+            from(4, Some(nulls)),
+        ],
+    )
+    .await;
 
     assert_eq!(
         cells_of(&world, RECORDSET).await["records search"]["geocodes"],
@@ -269,7 +319,10 @@ async fn a_geocode_is_one_term_however_its_keys_are_ordered_and_its_text_is_spel
     let nested = r#"{"b": {"d": 1, "c": [{"f": 2, "e": 3}]}, "a": 4}"#;
     let events: Vec<Event> = (1..)
         .zip(spelled.into_iter().chain([nested]))
-        .map(|(id, geocode)| Event { ip_geocode: Some(geocode.to_owned()), ..Event::view(id, DAY, "rec", RECORDSET) })
+        .map(|(id, geocode)| Event {
+            ip_geocode: Some(geocode.to_owned()),
+            ..Event::view(id, DAY, "rec", RECORDSET)
+        })
         .collect();
     post(&world, &events).await;
 
@@ -285,11 +338,21 @@ async fn a_geocode_is_one_term_however_its_keys_are_ordered_and_its_text_is_spel
 async fn no_query_is_the_empty_term_in_the_ledger_and_null_in_the_documents() {
     let world = World::new().await;
     world.log_query(7, "some query").await;
-    let behind = |id, query_id| Event { query_id, ..Event::search(id, DAY, RECORDSET, 10) };
+    let behind = |id, query_id| Event {
+        query_id,
+        ..Event::search(id, DAY, RECORDSET, 10)
+    };
     let never_logged = Some(99);
-    apply(&world, &[behind(1, None), behind(2, never_logged), behind(3, Some(7))]).await;
+    apply(
+        &world,
+        &[behind(1, None), behind(2, never_logged), behind(3, Some(7))],
+    )
+    .await;
 
-    assert_eq!(cells_of(&world, RECORDSET).await["records search"]["queries"], json!({ "": 20, "some query": 10 }));
+    assert_eq!(
+        cells_of(&world, RECORDSET).await["records search"]["queries"],
+        json!({ "": 20, "some query": 10 })
+    );
     assert_eq!(
         documented_cells_of(&world, RECORDSET).await["records search"]["queries"],
         json!([{ "term": null, "count": 20 }, { "term": "some query", "count": 10 }])
@@ -301,7 +364,17 @@ async fn no_query_is_the_empty_term_in_the_ledger_and_null_in_the_documents() {
 #[tokio::test]
 async fn an_integer_is_one_however_it_is_written() {
     let world = world_of_json().await;
-    let written = ["12", "12.0", "12.000", "1.2e1", "120E-1", "1000000000000.0", "1e12", "-0", "0.0"];
+    let written = [
+        "12",
+        "12.0",
+        "12.000",
+        "1.2e1",
+        "120E-1",
+        "1000000000000.0",
+        "1e12",
+        "-0",
+        "0.0",
+    ];
     let events: Vec<Event> = (1..)
         .zip(written)
         .map(|(id, n)| Event {
@@ -311,12 +384,18 @@ async fn an_integer_is_one_however_it_is_written() {
         .collect();
     apply(&world, &events).await;
 
-    assert_eq!(world.accounts().await, "9 events: 9 counted, 0 ignored, 0 rejected");
+    assert_eq!(
+        world.accounts().await,
+        "9 events: 9 counted, 0 ignored, 0 rejected"
+    );
     // Two of them are the largest that is taken.
     let total = 5 * 12 + 2 * 1_000_000_000_000_i64;
     let cell = json!({ "count": 9, "total": total, "items": {}, "queries": { "": total }, "geocodes": { GAINESVILLE: total } });
     assert_eq!(cells_of(&world, RECORDSET).await["records search"], cell);
-    assert_eq!(documented_cells_of(&world, RECORDSET).await["records search"]["total"], total);
+    assert_eq!(
+        documented_cells_of(&world, RECORDSET).await["records search"]["total"],
+        total
+    );
     world.end().await;
 }
 
@@ -325,7 +404,10 @@ async fn an_interaction_that_found_nothing_counts_and_lists_no_term() {
     let world = World::new().await;
     world.log_query(7, "a query that finds something").await;
     world.log_query(8, "a query that finds nothing").await;
-    let something = Event { query_id: Some(7), ..Event::new(1, DAY, "search", &json!({ RECORDSET: 3, SECOND: 0 })) };
+    let something = Event {
+        query_id: Some(7),
+        ..Event::new(1, DAY, "search", &json!({ RECORDSET: 3, SECOND: 0 }))
+    };
     let nothing = Event {
         query_id: Some(8),
         ip_geocode: Some(r#"{"country":"Atlantis"}"#.to_owned()),
@@ -354,14 +436,30 @@ async fn an_interaction_that_found_nothing_counts_and_lists_no_term() {
 #[tokio::test]
 async fn a_key_repeated_in_a_payload_counts_once_with_its_last_value() {
     let world = world_of_json().await;
-    let holding =
-        |id, stat_type, payload: String| Event { payload: Some(payload), ..Event::new(id, DAY, stat_type, &json!({})) };
+    let holding = |id, stat_type, payload: String| Event {
+        payload: Some(payload),
+        ..Event::new(id, DAY, stat_type, &json!({}))
+    };
     let events = [
         // A value that does not count may even be a bad one.
-        holding(1, "search", format!(r#"{{"{RECORDSET}": "bad", "{SECOND}": 5, "{RECORDSET}": 1, "{RECORDSET}": 3}}"#)),
-        holding(2, "view", format!(r#"{{"rec": "{RECORDSET}", "rec": "{SECOND}"}}"#)),
+        holding(
+            1,
+            "search",
+            format!(
+                r#"{{"{RECORDSET}": "bad", "{SECOND}": 5, "{RECORDSET}": 1, "{RECORDSET}": 3}}"#
+            ),
+        ),
+        holding(
+            2,
+            "view",
+            format!(r#"{{"rec": "{RECORDSET}", "rec": "{SECOND}"}}"#),
+        ),
         // The same key, spelled with an escape.
-        holding(3, "seen", format!(r#"{{"rec": "{RECORDSET}", "r\u0065c": "{RECORDSET}"}}"#)),
+        holding(
+            3,
+            "seen",
+            format!(r#"{{"rec": "{RECORDSET}", "r\u0065c": "{RECORDSET}"}}"#),
+        ),
     ];
     post(&world, &events).await;
 
@@ -379,7 +477,10 @@ async fn a_key_repeated_in_a_payload_counts_once_with_its_last_value() {
             "records view": { "count": 1, "total": 1, "items": { "rec": 1 }, "queries": {}, "geocodes": { GAINESVILLE: 1 } },
         })
     );
-    assert_eq!(world.accounts().await, "3 events: 3 counted, 0 ignored, 0 rejected");
+    assert_eq!(
+        world.accounts().await,
+        "3 events: 3 counted, 0 ignored, 0 rejected"
+    );
     world.end().await;
 }
 
@@ -389,13 +490,27 @@ async fn a_recordset_is_the_same_however_its_uuid_is_spelled() {
     let upper = RECORDSET.to_uppercase();
     let plain = RECORDSET.replace('-', "");
     // Two keys are two interactions, also where they name one recordset.
-    let search = Event::new(1, DAY, "search", &json!({ RECORDSET: 1, &upper: 10, &plain: 100 }));
+    let search = Event::new(
+        1,
+        DAY,
+        "search",
+        &json!({ RECORDSET: 1, &upper: 10, &plain: 100 }),
+    );
     let view = Event::new(2, DAY, "view", &json!({ "rec-a": upper, "rec-b": plain }));
     post(&world, &[search, view]).await;
 
     let found = cells_of(&world, RECORDSET).await;
-    assert_eq!((&found["records search"]["count"], &found["records search"]["total"]), (&json!(3), &json!(111)));
-    assert_eq!(found["records view"]["items"], json!({ "rec-a": 1, "rec-b": 1 }));
+    assert_eq!(
+        (
+            &found["records search"]["count"],
+            &found["records search"]["total"]
+        ),
+        (&json!(3), &json!(111))
+    );
+    assert_eq!(
+        found["records view"]["items"],
+        json!({ "rec-a": 1, "rec-b": 1 })
+    );
     assert_eq!(cells(&world).await, "2");
     world.end().await;
 }
@@ -403,15 +518,27 @@ async fn a_recordset_is_the_same_however_its_uuid_is_spelled() {
 #[tokio::test]
 async fn an_empty_payload_is_a_counted_event_without_interactions() {
     let world = World::new().await;
-    let events =
-        ["view", "seen", "search", "mapping", "download"].map(|stat_type| Event::new(0, DAY, stat_type, &json!({})));
-    let events: Vec<Event> = (1..).zip(events).map(|(id, event)| Event { id, ..event }).collect();
+    let events = ["view", "seen", "search", "mapping", "download"]
+        .map(|stat_type| Event::new(0, DAY, stat_type, &json!({})));
+    let events: Vec<Event> = (1..)
+        .zip(events)
+        .map(|(id, event)| Event { id, ..event })
+        .collect();
     world.log(&events).await;
-    let ended = world.run(&["apply", "--day", DAY, "--json"]).await.expect(0);
+    let ended = world
+        .run(&["apply", "--day", DAY, "--json"])
+        .await
+        .assert_exit(0);
 
     let day = &ended.messages_of("day")[0];
-    assert_eq!((&day["events"], &day["counted"], &day["interactions"]), (&json!(5), &json!(5), &json!(0)));
-    assert_eq!(world.accounts().await, "5 events: 5 counted, 0 ignored, 0 rejected");
+    assert_eq!(
+        (&day["events"], &day["counted"], &day["interactions"]),
+        (&json!(5), &json!(5), &json!(0))
+    );
+    assert_eq!(
+        world.accounts().await,
+        "5 events: 5 counted, 0 ignored, 0 rejected"
+    );
     assert_eq!(cells(&world).await, "0");
     assert!(world.documents("").await.is_empty());
     world.end().await;
@@ -421,16 +548,27 @@ async fn an_empty_payload_is_a_counted_event_without_interactions() {
 async fn a_day_without_events_is_posted_as_an_entry_without_rows() {
     let world = World::new().await;
     let (before, after) = ("2020-02-15", "2020-02-17");
-    world.log(&[Event::search(1, before, RECORDSET, 5), Event::search(2, after, RECORDSET, 5)]).await;
+    world
+        .log(&[
+            Event::search(1, before, RECORDSET, 5),
+            Event::search(2, after, RECORDSET, 5),
+        ])
+        .await;
     apply(&world, &[]).await;
 
     let entry = "SELECT concat_ws(' ', entry_id, day, kind, delta_rows) FROM daybook.entry";
     assert_eq!(world.value(entry).await, format!("1 {DAY} apply 0"));
-    assert_eq!(world.accounts().await, "0 events: 0 counted, 0 ignored, 0 rejected");
+    assert_eq!(
+        world.accounts().await,
+        "0 events: 0 counted, 0 ignored, 0 rejected"
+    );
     assert_eq!(cells(&world).await, "0");
     assert!(world.documents("").await.is_empty());
     // The quiet day is applied once, and no gap between its neighbours.
-    world.run(&["apply", "--from", before, "--to", after]).await.expect(0);
+    world
+        .run(&["apply", "--from", before, "--to", after])
+        .await
+        .assert_exit(0);
     assert_eq!(world.entries().await, 3);
     assert_eq!(world.value("SELECT count(*) FROM daybook.gap").await, "0");
     world.assert_sound().await;

@@ -8,7 +8,12 @@ use clap::{CommandFactory as _, Parser as _};
 use daybook::cli::Cli;
 
 /// Pages about the repository rather than the program: their options belong to scripts.
-const ABOUT_DEVELOPMENT: [&str; 4] = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/performance.md"];
+const ABOUT_DEVELOPMENT: [&str; 4] = [
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/performance.md",
+];
 
 /// Options of other programs that pages name by themselves.
 const OPTIONS_OF_OTHERS: [&str; 1] = ["--disable-triggers"];
@@ -33,8 +38,13 @@ fn read(path: &str) -> String {
 /// The files below a folder, as paths in the repository.
 fn files_in(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")) {
-        let path = format!("{folder}/{}", entry.unwrap().file_name().into_string().unwrap());
+    for entry in
+        std::fs::read_dir(root().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"))
+    {
+        let path = format!(
+            "{folder}/{}",
+            entry.unwrap().file_name().into_string().unwrap()
+        );
         if root().join(&path).is_dir() {
             found.extend(files_in(&path, extension));
         } else if path.ends_with(extension) {
@@ -46,11 +56,24 @@ fn files_in(folder: &str, extension: &str) -> Vec<String> {
 }
 
 fn pages() -> Vec<Page> {
-    let mut paths = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(str::to_owned).to_vec();
+    let mut paths = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     for folder in ["docs", "benches/results", "example-objects"] {
         paths.extend(files_in(folder, ".md"));
     }
-    paths.into_iter().map(|path| Page { text: read(&path), path }).collect()
+    paths
+        .into_iter()
+        .map(|path| Page {
+            text: read(&path),
+            path,
+        })
+        .collect()
 }
 
 impl Page {
@@ -87,7 +110,11 @@ impl Page {
         for paragraph in prose.split(|line| line.is_empty()) {
             let text = paragraph.join(" ");
             let parts: Vec<&str> = text.split('`').collect();
-            assert!(parts.len() % 2 == 1, "{}: a backtick is missing in: {text}", self.path);
+            assert!(
+                parts.len() % 2 == 1,
+                "{}: a backtick is missing in: {text}",
+                self.path
+            );
             spans.extend(parts.into_iter().skip(1).step_by(2).map(str::to_owned));
         }
         spans
@@ -97,21 +124,39 @@ impl Page {
     fn links(&self) -> Vec<String> {
         let (prose, _) = self.lines();
         let text = prose.join("\n");
-        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
-        targets.filter(|target| !target.contains("://")).map(str::to_owned).collect()
+        let targets = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(target, _)| target);
+        targets
+            .filter(|target| !target.contains("://"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The anchors of its headings, as GitHub names them.
     fn anchors(&self) -> BTreeSet<String> {
         let (prose, _) = self.lines();
         let headings = prose.iter().filter(|line| line.starts_with('#'));
-        headings.map(|line| anchor(line.trim_start_matches('#').trim())).collect()
+        headings
+            .map(|line| anchor(line.trim_start_matches('#').trim()))
+            .collect()
     }
 }
 
 fn anchor(heading: &str) -> String {
-    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
-    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+    let kept = heading
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| {
+        if c == ' ' {
+            '-'
+        } else {
+            c.to_ascii_lowercase()
+        }
+    })
+    .collect()
 }
 
 /// A path relative to a page's folder, as a path in the repository.
@@ -134,10 +179,16 @@ fn every_link_leads_to_a_file_and_every_anchor_to_a_heading() {
     for page in &pages {
         for link in page.links() {
             let (target, fragment) = link.split_once('#').unwrap_or((&link, ""));
-            let path = if target.is_empty() { page.path.clone() } else { resolved(&page.path, target) };
+            let path = if target.is_empty() {
+                page.path.clone()
+            } else {
+                resolved(&page.path, target)
+            };
             let leads = root().join(&path).exists()
                 && (fragment.is_empty()
-                    || pages.iter().any(|other| other.path == path && other.anchors().contains(fragment)));
+                    || pages
+                        .iter()
+                        .any(|other| other.path == path && other.anchors().contains(fragment)));
             if !leads {
                 wrong.push(format!("{}: {link}", page.path));
             }
@@ -148,10 +199,19 @@ fn every_link_leads_to_a_file_and_every_anchor_to_a_heading() {
 
 #[test]
 fn every_page_is_linked_from_the_index() {
-    let index = Page { path: "docs/README.md".to_owned(), text: read("docs/README.md") };
-    let linked: BTreeSet<String> = index.links().iter().map(|link| resolved(&index.path, link)).collect();
-    let missing: Vec<String> =
-        files_in("docs", ".md").into_iter().filter(|path| *path != index.path && !linked.contains(path)).collect();
+    let index = Page {
+        path: "docs/README.md".to_owned(),
+        text: read("docs/README.md"),
+    };
+    let linked: BTreeSet<String> = index
+        .links()
+        .iter()
+        .map(|link| resolved(&index.path, link))
+        .collect();
+    let missing: Vec<String> = files_in("docs", ".md")
+        .into_iter()
+        .filter(|path| *path != index.path && !linked.contains(path))
+        .collect();
     assert_eq!(missing, [""; 0]);
 }
 
@@ -183,20 +243,35 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 fn typed(word: &str) -> String {
     let recordset = crate::support::RECORDSET;
     let hash = "0123456789abcdef".repeat(4);
-    let typed =
-        [("DAY", "2020-02-16"), ("ENTRY", "5"), ("HASH", &hash), ("RECORDSET", recordset), ("COMMAND", "apply")];
-    typed.into_iter().fold(word.to_owned(), |word, (placeholder, value)| word.replace(placeholder, value))
+    let typed = [
+        ("DAY", "2020-02-16"),
+        ("ENTRY", "5"),
+        ("HASH", &hash),
+        ("RECORDSET", recordset),
+        ("COMMAND", "apply"),
+    ];
+    typed
+        .into_iter()
+        .fold(word.to_owned(), |word, (placeholder, value)| {
+            word.replace(placeholder, value)
+        })
 }
 
 /// Why a command of daybook's does not parse.
 fn refusal(words: &[String]) -> Option<clap::Error> {
     let words = words.iter().map(|word| typed(word));
     let error = Cli::try_parse_from(words).err()?;
-    (!matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion)).then_some(error)
+    (!matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ))
+    .then_some(error)
 }
 
 fn is_of_daybook(words: &[String]) -> bool {
-    words.first().is_some_and(|program| program == "daybook" || program.ends_with("/daybook"))
+    words
+        .first()
+        .is_some_and(|program| program == "daybook" || program.ends_with("/daybook"))
 }
 
 #[test]
@@ -204,14 +279,21 @@ fn every_command_of_daybook_parses() {
     let (mut checked, mut wrong) = (0, Vec::new());
     for page in pages() {
         let (_, shell) = page.lines();
-        for words in shell.iter().flat_map(|line| commands(line)).filter(|words| is_of_daybook(words)) {
+        for words in shell
+            .iter()
+            .flat_map(|line| commands(line))
+            .filter(|words| is_of_daybook(words))
+        {
             checked += 1;
             wrong.extend(refusal(&words).map(|error| format!("{}: {words:?}: {error}", page.path)));
         }
         for span in page.spans() {
             // A sentence may leave out what does not matter to it.
             let is_whole = |error: &clap::Error| error.kind() != ErrorKind::MissingRequiredArgument;
-            for words in commands(&span).into_iter().filter(|words| is_of_daybook(words) && words.len() > 1) {
+            for words in commands(&span)
+                .into_iter()
+                .filter(|words| is_of_daybook(words) && words.len() > 1)
+            {
                 checked += 1;
                 let error = refusal(&words).filter(is_whole);
                 wrong.extend(error.map(|error| format!("{}: {words:?}: {error}", page.path)));
@@ -224,10 +306,17 @@ fn every_command_of_daybook_parses() {
 
 /// All options and variables of the program and its commands.
 fn arguments(command: &clap::Command) -> (BTreeSet<String>, BTreeSet<String>) {
-    let (mut options, mut variables) = (BTreeSet::from(["--help".to_owned(), "--version".to_owned()]), BTreeSet::new());
+    let (mut options, mut variables) = (
+        BTreeSet::from(["--help".to_owned(), "--version".to_owned()]),
+        BTreeSet::new(),
+    );
     for argument in command.get_arguments() {
         options.extend(argument.get_long().map(|name| format!("--{name}")));
-        variables.extend(argument.get_env().map(|name| name.to_str().unwrap().to_owned()));
+        variables.extend(
+            argument
+                .get_env()
+                .map(|name| name.to_str().unwrap().to_owned()),
+        );
     }
     for subcommand in command.get_subcommands() {
         let (more_options, more_variables) = arguments(subcommand);
@@ -241,7 +330,9 @@ fn arguments(command: &clap::Command) -> (BTreeSet<String>, BTreeSet<String>) {
 fn names<'t>(text: &'t str, prefix: &'t str) -> impl Iterator<Item = &'t str> {
     text.match_indices(prefix).map(|(at, _)| {
         let rest = &text[at..];
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '-')
+            .unwrap_or(rest.len());
         &rest[..end]
     })
 }
@@ -277,10 +368,17 @@ fn the_reference_has_a_row_for_every_command_setting_and_message() {
     let reference = read("docs/reference.md");
     let rows = reference.lines().filter(|line| line.starts_with("| `"));
     let first_cells: Vec<&str> = rows.filter_map(|row| row.split(" | ").next()).collect();
-    let is_missing = |name: &str| !first_cells.iter().any(|cell| cell.contains(&format!("`{name}`")));
+    let is_missing = |name: &str| {
+        !first_cells
+            .iter()
+            .any(|cell| cell.contains(&format!("`{name}`")))
+    };
     let program = Cli::command();
     let (_, variables) = arguments(&program);
-    let commands = program.get_subcommands().map(|command| command.get_name().to_owned()).filter(|name| name != "help");
+    let commands = program
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .filter(|name| name != "help");
     let messages = messages();
     assert!(messages.len() > 30, "{messages:?}");
     let all = commands.chain(variables).chain(messages);
@@ -294,8 +392,15 @@ fn messages() -> BTreeSet<String> {
     for path in files_in("src", ".rs") {
         let source = read(&path);
         for call in [".tell(", ".report("] {
-            let after = source.split(call).skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'));
-            found.extend(after.filter_map(|rest| rest.split_once('"')).map(|(name, _)| name.to_owned()));
+            let after = source
+                .split(call)
+                .skip(1)
+                .filter_map(|rest| rest.trim_start().strip_prefix('"'));
+            found.extend(
+                after
+                    .filter_map(|rest| rest.split_once('"'))
+                    .map(|(name, _)| name.to_owned()),
+            );
         }
     }
     found.retain(|name| !name.is_empty());
@@ -305,16 +410,28 @@ fn messages() -> BTreeSet<String> {
 #[test]
 fn every_message_of_the_reference_is_in_the_sources() {
     let reference = read("docs/reference.md");
-    let table = reference.split_once("\n## JSON messages\n").expect("the section JSON messages").1;
+    let table = reference
+        .split_once("\n## JSON messages\n")
+        .expect("the section JSON messages")
+        .1;
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let first_cells = rows.filter_map(|row| row.split(" | ").next());
     let names: BTreeSet<&str> = first_cells
         .flat_map(|cell| cell.trim_start_matches("| ").split(", "))
         .map(|name| name.trim_matches('`'))
         .collect();
-    let sources: String = files_in("src", ".rs").iter().map(|path| read(path)).collect();
-    let unknown: Vec<&&str> = names.iter().filter(|name| !sources.contains(&format!("\"{name}\""))).collect();
-    assert!(names.len() > 30 && unknown.is_empty(), "{unknown:?} of {names:?}");
+    let sources: String = files_in("src", ".rs")
+        .iter()
+        .map(|path| read(path))
+        .collect();
+    let unknown: Vec<&&str> = names
+        .iter()
+        .filter(|name| !sources.contains(&format!("\"{name}\"")))
+        .collect();
+    assert!(
+        names.len() > 30 && unknown.is_empty(),
+        "{unknown:?} of {names:?}"
+    );
 }
 
 #[test]
@@ -326,18 +443,31 @@ fn the_exit_codes_of_the_reference_are_retried_as_the_unit_says() {
         .flat_map(str::split_whitespace)
         .collect();
     let reference = read("docs/reference.md");
-    let section = reference.split_once("\n## Exit codes\n").expect("the section Exit codes").1;
+    let section = reference
+        .split_once("\n## Exit codes\n")
+        .expect("the section Exit codes")
+        .1;
     let mut codes = BTreeSet::new();
-    for row in
-        section.lines().skip_while(|line| !line.starts_with("|---")).skip(1).take_while(|line| line.starts_with('|'))
+    for row in section
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
     {
         let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
         if cells[0].parse::<u8>().is_ok_and(|code| code != 0) {
-            assert_eq!(cells[2] == "retries", !not_retried.contains(cells[0]), "{row}");
+            assert_eq!(
+                cells[2] == "retries",
+                !not_retried.contains(cells[0]),
+                "{row}"
+            );
             codes.insert(cells[0]);
         }
     }
-    assert_eq!(codes, BTreeSet::from(["1", "2", "3", "4", "11", "75", "101", "130"]));
+    assert_eq!(
+        codes,
+        BTreeSet::from(["1", "2", "3", "4", "11", "75", "101", "130"])
+    );
 }
 
 #[test]
@@ -345,10 +475,18 @@ fn every_file_that_a_page_names_exists() {
     let mut wrong = Vec::new();
     for page in pages() {
         for span in page.spans() {
-            let is_path =
-                ["src/", "tests/", "benches/", "script/", "docs/", "migrations/", "systemd/", "example-objects/"]
-                    .iter()
-                    .any(|folder| span.starts_with(folder));
+            let is_path = [
+                "src/",
+                "tests/",
+                "benches/",
+                "script/",
+                "docs/",
+                "migrations/",
+                "systemd/",
+                "example-objects/",
+            ]
+            .iter()
+            .any(|folder| span.starts_with(folder));
             let path = span.split(' ').next().unwrap_or_default();
             if is_path && !root().join(path).exists() {
                 wrong.push(format!("{}: {path}", page.path));
@@ -363,12 +501,25 @@ fn the_readme_is_short_and_the_architecture_has_no_measured_figure() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 120, "README.md has {lines} lines");
     let architecture = read("ARCHITECTURE.md");
-    let units = [" ms", " s ", " s,", " s.", " MB", " GB", " %", "documents a second"];
+    let units = [
+        " ms",
+        " s ",
+        " s,",
+        " s.",
+        " MB",
+        " GB",
+        " %",
+        "documents a second",
+    ];
     let is_figure = |line: &str| {
-        units
-            .iter()
-            .any(|unit| line.match_indices(unit).any(|(at, _)| line[..at].ends_with(|c: char| c.is_ascii_digit())))
+        units.iter().any(|unit| {
+            line.match_indices(unit)
+                .any(|(at, _)| line[..at].ends_with(|c: char| c.is_ascii_digit()))
+        })
     };
-    let figures: Vec<&str> = architecture.lines().filter(|line| is_figure(line)).collect();
+    let figures: Vec<&str> = architecture
+        .lines()
+        .filter(|line| is_figure(line))
+        .collect();
     assert_eq!(figures, [""; 0]);
 }

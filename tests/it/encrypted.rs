@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::copy_bidirectional;
@@ -25,7 +27,9 @@ const APPLY: [&str; 3] = ["apply", "--day", "2020-02-16"];
 
 async fn with_an_event() -> World {
     let world = World::new().await;
-    world.log(&[Event::search(1, "2020-02-16", RECORDSET, 5)]).await;
+    world
+        .log(&[Event::search(1, "2020-02-16", RECORDSET, 5)])
+        .await;
     world
 }
 
@@ -34,10 +38,16 @@ async fn an_authority_of_the_system_is_trusted_beside_one_that_cannot_be_read() 
     let world = with_an_event().await;
     let authority = Authority::new();
     let unreadable = "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n";
-    let authorities = authority.write("system.pem", &format!("{unreadable}{}", authority.certificate.pem()));
+    let authorities = authority.write(
+        "system.pem",
+        &format!("{unreadable}{}", authority.certificate.pem()),
+    );
     let door = Door::before(&world.elasticsearch_url, &authority, Shown::default()).await;
-    let settings = [(ELASTICSEARCH, door.url.as_str()), ("SSL_CERT_FILE", &authorities)];
-    world.run_with(&settings, &APPLY).await.expect(0);
+    let settings = [
+        (ELASTICSEARCH, door.url.as_str()),
+        ("SSL_CERT_FILE", &authorities),
+    ];
+    world.run_with(&settings, &APPLY).await.assert_exit(0);
     assert_eq!(world.documents("").await.len(), 1);
     world.end().await;
 }
@@ -53,25 +63,56 @@ async fn the_authority_that_is_named_is_trusted_and_no_other() {
         world.run_with(&settings, command).await
     };
     let ended = run(&[("SSL_CERT_FILE", &others)], &APPLY).await;
-    ended.expect(3).says(&["gave no answer", "certificate", "--elasticsearch-ca FILE"]);
+    ended
+        .assert_exit(3)
+        .says(&["gave no answer", "certificate", "--elasticsearch-ca FILE"]);
     // What the system trusts does not count when an authority is named.
-    run(&[("SSL_CERT_FILE", &ours), (AUTHORITY, &others)], &["project"]).await.expect(1).says(&["--elasticsearch-ca"]);
-    run(&[("SSL_CERT_FILE", &others), (AUTHORITY, &ours)], &["project"]).await.expect(0);
-    run(&[], &["rebuild", "--elasticsearch-ca", &ours]).await.expect(0);
+    run(
+        &[("SSL_CERT_FILE", &ours), (AUTHORITY, &others)],
+        &["project"],
+    )
+    .await
+    .assert_exit(1)
+    .says(&["--elasticsearch-ca"]);
+    run(
+        &[("SSL_CERT_FILE", &others), (AUTHORITY, &ours)],
+        &["project"],
+    )
+    .await
+    .assert_exit(0);
+    run(&[], &["rebuild", "--elasticsearch-ca", &ours])
+        .await
+        .assert_exit(0);
     world.end().await;
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_a_certificate_needs_a_person_and_the_message_helps() {
     let world = with_an_event().await;
-    world.run(&["apply", "--day", "2020-02-16", "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", "2020-02-16", "--no-project"])
+        .await
+        .assert_exit(0);
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let elsewhere = Shown { name: "elsewhere.example", ..Shown::default() };
-    let expired = Shown { years: (2010, 2020), ..Shown::default() };
-    let to_come = Shown { years: (2100, 2110), ..Shown::default() };
+    let elsewhere = Shown {
+        name: "elsewhere.example",
+        ..Shown::default()
+    };
+    let expired = Shown {
+        years: (2010, 2020),
+        ..Shown::default()
+    };
+    let to_come = Shown {
+        years: (2100, 2110),
+        ..Shown::default()
+    };
     let cases = [
         (&stranger, Shown::default(), "--elasticsearch-ca FILE"),
-        (&authority, elsewhere, "a host name that the certificate is for"),
+        (
+            &authority,
+            elsewhere,
+            "a host name that the certificate is for",
+        ),
         (&authority, expired, "renew the certificate"),
         (&authority, to_come, "the clock of this machine"),
     ];
@@ -80,13 +121,25 @@ async fn what_is_wrong_with_a_certificate_needs_a_person_and_the_message_helps()
         let door = Door::before(&world.elasticsearch_url, signed_by, shown).await;
         let settings = [(ELASTICSEARCH, door.url.as_str()), (AUTHORITY, &file)];
         for command in ["project", "verify", "rebuild"] {
-            world.run_with(&settings, &[command]).await.expect(1).says(&["certificate", hint]);
+            world
+                .run_with(&settings, &[command])
+                .await
+                .assert_exit(1)
+                .says(&["certificate", hint]);
         }
-        world.run_with(&settings, &["status"]).await.expect(0).tells(&[hint]);
+        world
+            .run_with(&settings, &["status"])
+            .await
+            .assert_exit(0)
+            .tells(&[hint]);
     }
     let not_encrypted = world.elasticsearch_url.replace("http://", "https://");
     let settings = [(ELASTICSEARCH, not_encrypted.as_str()), (AUTHORITY, &file)];
-    world.run_with(&settings, &["project"]).await.expect(1).says(&["write http:// in DAYBOOK_ELASTICSEARCH_URL"]);
+    world
+        .run_with(&settings, &["project"])
+        .await
+        .assert_exit(1)
+        .says(&["write http:// in DAYBOOK_ELASTICSEARCH_URL"]);
     world.end().await;
 }
 
@@ -94,7 +147,10 @@ async fn what_is_wrong_with_a_certificate_needs_a_person_and_the_message_helps()
 async fn a_client_certificate_is_shown_and_one_that_is_missing_or_refused_is_said() {
     let world = with_an_event().await;
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let wants_one = Shown { wants_client_certificate: true, ..Shown::default() };
+    let wants_one = Shown {
+        wants_client_certificate: true,
+        ..Shown::default()
+    };
     let door = Door::before(&world.elasticsearch_url, &authority, wants_one).await;
     let file = authority.file();
     let run = async |client: Option<&(String, String)>, command: &[&str]| {
@@ -106,10 +162,12 @@ async fn a_client_certificate_is_shown_and_one_that_is_missing_or_refused_is_sai
         world.run_with(&settings, command).await
     };
     let ours = authority.client();
-    run(Some(&ours), &APPLY).await.expect(0);
+    run(Some(&ours), &APPLY).await.assert_exit(0);
     for client in [None, Some(stranger.client())] {
         let ended = run(client.as_ref(), &["project"]).await;
-        ended.expect(1).says(&["--elasticsearch-client-cert FILE"]);
+        ended
+            .assert_exit(1)
+            .says(&["--elasticsearch-client-cert FILE"]);
     }
     world.end().await;
 }
@@ -117,7 +175,10 @@ async fn a_client_certificate_is_shown_and_one_that_is_missing_or_refused_is_sai
 #[tokio::test]
 async fn an_api_key_and_a_token_are_sent_from_wherever_they_are_given() {
     let world = with_an_event().await;
-    world.run(&["apply", "--day", "2020-02-16", "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", "2020-02-16", "--no-project"])
+        .await
+        .assert_exit(0);
     let authority = Authority::new();
     let file = authority.file();
     // Encoded, it is ID:KEY in base 64.
@@ -129,7 +190,10 @@ async fn an_api_key_and_a_token_are_sent_from_wherever_they_are_given() {
     for (variable, option, secret, header) in ways {
         let cluster = Proxy::authenticating(&world.elasticsearch_url, header).await;
         let door = Door::before(cluster.url(), &authority, Shown::default()).await;
-        let (variable, key) = (format!("DAYBOOK_ELASTICSEARCH_{variable}"), option.replace('-', "_"));
+        let (variable, key) = (
+            format!("DAYBOOK_ELASTICSEARCH_{variable}"),
+            option.replace('-', "_"),
+        );
         let in_file = authority.write("secret", &format!("{secret}\n"));
         let credentials = authority.directory.join("credentials");
         std::fs::create_dir_all(&credentials).unwrap();
@@ -137,8 +201,14 @@ async fn an_api_key_and_a_token_are_sent_from_wherever_they_are_given() {
             std::fs::remove_file(other.unwrap().path()).unwrap();
         }
         std::fs::write(credentials.join(format!("elasticsearch-{option}")), secret).unwrap();
-        let config = authority.write("daybook.toml", &format!("elasticsearch_{key} = \"{secret}\"\n"));
-        let config_file = authority.write("file.toml", &format!("elasticsearch_{key}_file = \"{in_file}\"\n"));
+        let config = authority.write(
+            "daybook.toml",
+            &format!("elasticsearch_{key} = \"{secret}\"\n"),
+        );
+        let config_file = authority.write(
+            "file.toml",
+            &format!("elasticsearch_{key}_file = \"{in_file}\"\n"),
+        );
         let variable_file = format!("{variable}_FILE");
         let given = [
             (variable.as_str(), secret),
@@ -149,14 +219,29 @@ async fn an_api_key_and_a_token_are_sent_from_wherever_they_are_given() {
         ];
         let common = [(ELASTICSEARCH, door.url.as_str()), (AUTHORITY, &file)];
         for setting in given {
-            world.run_with(&[&common[..], &[setting]].concat(), &["project"]).await.expect(0);
+            world
+                .run_with(&[&common[..], &[setting]].concat(), &["project"])
+                .await
+                .assert_exit(0);
         }
         let argument = format!("--elasticsearch-{option}-file");
-        world.run_with(&common, &["project", &argument, &in_file]).await.expect(0);
-        assert!(cluster.requests().iter().all(|request| request.headers.contains(&header.to_ascii_lowercase())));
+        world
+            .run_with(&common, &["project", &argument, &in_file])
+            .await
+            .assert_exit(0);
+        assert!(
+            cluster
+                .requests()
+                .iter()
+                .all(|request| request.headers.contains(&header.to_ascii_lowercase()))
+        );
 
         let wrong = [&common[..], &[(variable.as_str(), "wrong")]].concat();
-        world.run_with(&wrong, &["project"]).await.expect(1).says(&["answered 401", "API key, token"]);
+        world
+            .run_with(&wrong, &["project"])
+            .await
+            .assert_exit(1)
+            .says(&["answered 401", "API key, token"]);
     }
     world.end().await;
 }
@@ -167,13 +252,30 @@ async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
     let world = World::new().await;
     let index = format!("{}-old", world.prefix);
     let document = json!({ "recordset_id": RECORDSET, "harvest_date": "2020-02-17", "records": { "search": { "count": 1, "total": 5 } } });
-    world.elastic(Method::POST, &format!("{index}/_doc?refresh=true"), Some(document)).await;
+    world
+        .elastic(
+            Method::POST,
+            &format!("{index}/_doc?refresh=true"),
+            Some(document),
+        )
+        .await;
     let authority = Authority::new();
     let file = authority.file();
     let run = async |door: &Door, settings: &[(&str, &str)], options: &[&str]| {
         let address = door.url.join(&index).unwrap();
-        let import = ["import", "--no-project", "--dry-run", "--from-index", address.as_str()];
-        world.run_with(&[&[(AUTHORITY, file.as_str())], settings].concat(), &[&import, options].concat()).await
+        let import = [
+            "import",
+            "--no-project",
+            "--dry-run",
+            "--from-index",
+            address.as_str(),
+        ];
+        world
+            .run_with(
+                &[&[(AUTHORITY, file.as_str())], settings].concat(),
+                &[&import, options].concat(),
+            )
+            .await
     };
 
     let cluster = Proxy::authenticating(&world.elasticsearch_url, "ApiKey aWQ6a2V5").await;
@@ -188,32 +290,69 @@ async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
         ("DAYBOOK_FROM_INDEX_API_KEY_FILE", in_file.as_str()),
         ("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap()),
     ] {
-        run(&door, &[setting], &[]).await.expect(0).tells(&["1 would be posted"]);
+        run(&door, &[setting], &[])
+            .await
+            .assert_exit(0)
+            .tells(&["1 would be posted"]);
     }
-    run(&door, &[], &["--from-index-api-key-file", &in_file]).await.expect(0);
+    run(&door, &[], &["--from-index-api-key-file", &in_file])
+        .await
+        .assert_exit(0);
     let token = ("DAYBOOK_FROM_INDEX_BEARER_TOKEN", "a.token");
-    run(&door, &[api_key, token], &[]).await.expect(2).says(&["more than one way", "DAYBOOK_FROM_INDEX_API_KEY"]);
+    run(&door, &[api_key, token], &[])
+        .await
+        .assert_exit(2)
+        .says(&["more than one way", "DAYBOOK_FROM_INDEX_API_KEY"]);
     // Our own cluster's secrets are not told to another.
     let ours = [("DAYBOOK_ELASTICSEARCH_API_KEY", "id:key")];
-    run(&door, &ours, &[]).await.expect(1).says(&["answered 401", "in --from-index, or the API key"]);
+    run(&door, &ours, &[])
+        .await
+        .assert_exit(1)
+        .says(&["answered 401", "in --from-index, or the API key"]);
 
     let cluster = Proxy::authenticating(&world.elasticsearch_url, "Bearer a.token").await;
     let door = Door::before(cluster.url(), &authority, Shown::default()).await;
-    run(&door, &[token], &[]).await.expect(0);
+    run(&door, &[token], &[]).await.assert_exit(0);
     let cluster = Proxy::authenticating(&world.elasticsearch_url, "Basic dTpwdw==").await;
     let door = Door::before(cluster.url(), &authority, Shown::default()).await;
-    run(&door, &[("DAYBOOK_FROM_INDEX_PASSWORD", "pw")], &["--from-index-user", "u"]).await.expect(0);
+    run(
+        &door,
+        &[("DAYBOOK_FROM_INDEX_PASSWORD", "pw")],
+        &["--from-index-user", "u"],
+    )
+    .await
+    .assert_exit(0);
 
-    let wants_one = Shown { wants_client_certificate: true, ..Shown::default() };
+    let wants_one = Shown {
+        wants_client_certificate: true,
+        ..Shown::default()
+    };
     let door = Door::before(&world.elasticsearch_url, &authority, wants_one).await;
     let (certificate, key) = authority.client();
-    let shown = [("DAYBOOK_FROM_INDEX_CLIENT_CERT", certificate.as_str()), ("DAYBOOK_FROM_INDEX_CLIENT_KEY", &key)];
-    run(&door, &shown, &[]).await.expect(0);
-    run(&door, &[], &[]).await.expect(1).says(&["--from-index-client-cert FILE"]);
-    run(&door, &shown[..1], &[]).await.expect(2).says(&["DAYBOOK_FROM_INDEX_CLIENT_KEY is not"]);
+    let shown = [
+        ("DAYBOOK_FROM_INDEX_CLIENT_CERT", certificate.as_str()),
+        ("DAYBOOK_FROM_INDEX_CLIENT_KEY", &key),
+    ];
+    run(&door, &shown, &[]).await.assert_exit(0);
+    run(&door, &[], &[])
+        .await
+        .assert_exit(1)
+        .says(&["--from-index-client-cert FILE"]);
+    run(&door, &shown[..1], &[])
+        .await
+        .assert_exit(2)
+        .says(&["DAYBOOK_FROM_INDEX_CLIENT_KEY is not"]);
     // The hint is about what is wrong, and not that days that are imported are passed over.
-    let door = Door::before(&world.elasticsearch_url, &Authority::new(), Shown::default()).await;
-    let ended = run(&door, &[], &[]).await.expect(1).says(&["certificate", "--elasticsearch-ca FILE"]);
+    let door = Door::before(
+        &world.elasticsearch_url,
+        &Authority::new(),
+        Shown::default(),
+    )
+    .await;
+    let ended = run(&door, &[], &[])
+        .await
+        .assert_exit(1)
+        .says(&["certificate", "--elasticsearch-ca FILE"]);
     assert!(!ended.stderr.contains("passed over"), "{}", ended.stderr);
     world.end().await;
 }
@@ -222,20 +361,32 @@ async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
 async fn a_user_and_a_password_may_stand_beside_the_address() {
     let world = with_an_event().await;
     let mut address: Url = world.elasticsearch_url.parse().unwrap();
-    let (user, password) = (address.username().to_owned(), address.password().unwrap().to_owned());
+    let (user, password) = (
+        address.username().to_owned(),
+        address.password().unwrap().to_owned(),
+    );
     let authority = Authority::new();
     let file = authority.write("password", &format!("{password}\n"));
     address.set_password(None).unwrap();
     let with_user = address.to_string();
-    let settings = [(ELASTICSEARCH, with_user.as_str()), ("DAYBOOK_ELASTICSEARCH_PASSWORD_FILE", &file)];
-    world.run_with(&settings, &APPLY).await.expect(0);
+    let settings = [
+        (ELASTICSEARCH, with_user.as_str()),
+        ("DAYBOOK_ELASTICSEARCH_PASSWORD_FILE", &file),
+    ];
+    world.run_with(&settings, &APPLY).await.assert_exit(0);
     address.set_username("").unwrap();
-    let settings = [(ELASTICSEARCH, address.as_str()), ("DAYBOOK_ELASTICSEARCH_PASSWORD", &password)];
-    world.run_with(&settings, &["rebuild", "--elasticsearch-user", &user]).await.expect(0);
+    let settings = [
+        (ELASTICSEARCH, address.as_str()),
+        ("DAYBOOK_ELASTICSEARCH_PASSWORD", &password),
+    ];
+    world
+        .run_with(&settings, &["rebuild", "--elasticsearch-user", &user])
+        .await
+        .assert_exit(0);
     world
         .run_with(&settings, &["project"])
         .await
-        .expect(2)
+        .assert_exit(2)
         .says(&["a password for Elasticsearch is given, but no user"]);
     world.end().await;
 }
@@ -249,7 +400,11 @@ async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
     let authority = Authority::new();
     let (certificate, key) = authority.client();
     let garbage = authority.write("garbage.pem", "P1anted");
-    let mut encrypted: Url = world.elasticsearch_url.replace("http://", "https://").parse().unwrap();
+    let mut encrypted: Url = world
+        .elasticsearch_url
+        .replace("http://", "https://")
+        .parse()
+        .unwrap();
     encrypted.set_username("").unwrap();
     encrypted.set_password(None).unwrap();
     let encrypted = encrypted.as_str();
@@ -259,20 +414,73 @@ async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
     let token = ("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", "P1anted");
     let at_https = (ELASTICSEARCH, encrypted);
     let cases: [Case<'_>; 14] = [
-        (&[api_key], &["more than one way to log in", "DAYBOOK_ELASTICSEARCH_URL"]),
-        (&[at_https, api_key, token], &["more than one way to log in"]),
-        (&[at_https, token, ("DAYBOOK_ELASTICSEARCH_USER", "u")], &["more than one way to log in"]),
-        (&[at_https, ("DAYBOOK_ELASTICSEARCH_USER", "u")], &["DAYBOOK_ELASTICSEARCH_PASSWORD is not"]),
-        (&[at_https, api_key, ("DAYBOOK_ELASTICSEARCH_API_KEY_FILE", &garbage)], &["_API_KEY_FILE are both given"]),
-        (&[at_https, ("DAYBOOK_ELASTICSEARCH_API_KEY_FILE", "/nowhere")], &["/nowhere", "cannot be read"]),
-        (&[at_https, ("DAYBOOK_ELASTICSEARCH_API_KEY", "")], &["the API key for Elasticsearch is empty"]),
-        (&[at_https, ("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", "P1\nanted")], &["bearer token", "on one line"]),
-        (&[at_https, (AUTHORITY, "/nowhere")], &["/nowhere", "cannot be read"]),
-        (&[at_https, (AUTHORITY, &garbage)], &["is not a file of certificates"]),
-        (&[(AUTHORITY, &certificate)], &["is not encrypted", "https://"]),
-        (&[at_https, client_cert], &["DAYBOOK_ELASTICSEARCH_CLIENT_KEY is not"]),
-        (&[at_https, client_key], &["DAYBOOK_ELASTICSEARCH_CLIENT_CERT is not"]),
-        (&[at_https, client_cert, ("DAYBOOK_ELASTICSEARCH_CLIENT_KEY", &garbage)], &["client certificate", "PEM"]),
+        (
+            &[api_key],
+            &["more than one way to log in", "DAYBOOK_ELASTICSEARCH_URL"],
+        ),
+        (
+            &[at_https, api_key, token],
+            &["more than one way to log in"],
+        ),
+        (
+            &[at_https, token, ("DAYBOOK_ELASTICSEARCH_USER", "u")],
+            &["more than one way to log in"],
+        ),
+        (
+            &[at_https, ("DAYBOOK_ELASTICSEARCH_USER", "u")],
+            &["DAYBOOK_ELASTICSEARCH_PASSWORD is not"],
+        ),
+        (
+            &[
+                at_https,
+                api_key,
+                ("DAYBOOK_ELASTICSEARCH_API_KEY_FILE", &garbage),
+            ],
+            &["_API_KEY_FILE are both given"],
+        ),
+        (
+            &[at_https, ("DAYBOOK_ELASTICSEARCH_API_KEY_FILE", "/nowhere")],
+            &["/nowhere", "cannot be read"],
+        ),
+        (
+            &[at_https, ("DAYBOOK_ELASTICSEARCH_API_KEY", "")],
+            &["the API key for Elasticsearch is empty"],
+        ),
+        (
+            &[
+                at_https,
+                ("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", "P1\nanted"),
+            ],
+            &["bearer token", "on one line"],
+        ),
+        (
+            &[at_https, (AUTHORITY, "/nowhere")],
+            &["/nowhere", "cannot be read"],
+        ),
+        (
+            &[at_https, (AUTHORITY, &garbage)],
+            &["is not a file of certificates"],
+        ),
+        (
+            &[(AUTHORITY, &certificate)],
+            &["is not encrypted", "https://"],
+        ),
+        (
+            &[at_https, client_cert],
+            &["DAYBOOK_ELASTICSEARCH_CLIENT_KEY is not"],
+        ),
+        (
+            &[at_https, client_key],
+            &["DAYBOOK_ELASTICSEARCH_CLIENT_CERT is not"],
+        ),
+        (
+            &[
+                at_https,
+                client_cert,
+                ("DAYBOOK_ELASTICSEARCH_CLIENT_KEY", &garbage),
+            ],
+            &["client certificate", "PEM"],
+        ),
     ];
     for (settings, words) in cases {
         let ended = world.run_with(settings, &APPLY).await;
@@ -281,7 +489,11 @@ async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
         assert!(!ended.stderr.contains("anted"), "{}", ended.stderr);
     }
     let number = authority.write("number.toml", "elasticsearch_api_key = 271828\n");
-    let ended = world.run_with(&[("DAYBOOK_CONFIG", &number)], &APPLY).await.expect(2).says(&["in quotes"]);
+    let ended = world
+        .run_with(&[("DAYBOOK_CONFIG", &number)], &APPLY)
+        .await
+        .assert_exit(2)
+        .says(&["in quotes"]);
     assert!(!ended.stderr.contains("271828"), "{}", ended.stderr);
     assert_eq!(world.value("SELECT count(*) FROM daybook.entry").await, "0");
     world.end().await;
@@ -300,22 +512,31 @@ impl Authority {
         let mut of_authority = CertificateParams::new(Vec::new()).unwrap();
         of_authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let certificate = of_authority.self_signed(&key).unwrap();
-        let directory = std::env::temp_dir().join(format!("daybook-encrypted-{}", uuid::Uuid::new_v4()));
+        let directory =
+            std::env::temp_dir().join(format!("daybook-encrypted-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&directory).unwrap();
-        Self { certificate, issuer: Issuer::new(of_authority, key), directory }
+        Self {
+            certificate,
+            issuer: Issuer::new(of_authority, key),
+            directory,
+        }
     }
 
     fn sign(&self, name: &str, (from, to): (i32, i32)) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        (params.not_before, params.not_after) =
+            (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
     /// A client's certificate and its key, as files.
     fn client(&self) -> (String, String) {
         let (certificate, key) = self.sign("client", (2020, 2090));
-        (self.write("client.pem", &certificate.pem()), self.write("client.key", &key.serialize_pem()))
+        (
+            self.write("client.pem", &certificate.pem()),
+            self.write("client.key", &key.serialize_pem()),
+        )
     }
 
     /// A file with the authority's own certificate.
@@ -345,7 +566,11 @@ struct Shown {
 
 impl Default for Shown {
     fn default() -> Self {
-        Self { name: "127.0.0.1", years: (2020, 2090), wants_client_certificate: false }
+        Self {
+            name: "127.0.0.1",
+            years: (2020, 2090),
+            wants_client_certificate: false,
+        }
     }
 }
 
@@ -362,22 +587,28 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         url.set_scheme("https").unwrap();
         url.set_host(Some("127.0.0.1")).unwrap();
-        url.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+        url.set_port(Some(listener.local_addr().unwrap().port()))
+            .unwrap();
 
         let provider = Arc::new(ring::default_provider());
-        let config = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions();
         let config = config.unwrap();
         let config = if shown.wants_client_certificate {
             let mut trusted = RootCertStore::empty();
             trusted.add(authority.certificate.der().clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider).build().unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(trusted), provider)
+                .build()
+                .unwrap();
             config.with_client_cert_verifier(verifier)
         } else {
             config.with_no_client_auth()
         };
         let (certificate, key) = authority.sign(shown.name, shown.years);
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let config = config
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listening = tokio::spawn(async move {
             loop {
@@ -385,7 +616,9 @@ impl Door {
                 let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
                 tokio::spawn(async move {
                     // A client that does not trust the certificate ends the greeting.
-                    let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let Ok(mut client) = acceptor.accept(client).await else {
+                        return;
+                    };
                     let mut server = TcpStream::connect(upstream).await.unwrap();
                     let _ = copy_bidirectional(&mut client, &mut server).await;
                 });

@@ -10,9 +10,17 @@ const RECORD: &str = "0000012b-9bb8-42f4-ad3b-c958cb22ae45";
 
 /// A file of example-objects, with ids in place of the placeholders.
 fn example(file: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("example-objects").join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text.replace("{record_id}", RECORD).replace("{recordset_id}", RECORDSET)).expect("JSON")
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("example-objects")
+        .join(file);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(
+        &text
+            .replace("{record_id}", RECORD)
+            .replace("{recordset_id}", RECORDSET),
+    )
+    .expect("JSON")
 }
 
 #[tokio::test]
@@ -31,14 +39,26 @@ async fn the_example_event_becomes_the_example_row_and_documents() {
             query_id: event["query_id"].as_i64(),
         }])
         .await;
-    world.run(&["apply", "--day", "2020-02-16"]).await.expect(0);
+    world
+        .run(&["apply", "--day", "2020-02-16"])
+        .await
+        .assert_exit(0);
 
-    let row = world.value("SELECT row_to_json(d) FROM daybook.interaction_delta d").await;
-    assert_eq!(serde_json::from_str::<Value>(&row).unwrap(), example("delta-row.json"));
-    let [(id, version, document)] = &world.documents("").await[..] else { panic!("one document") };
+    let row = world
+        .value("SELECT row_to_json(d) FROM daybook.interaction_delta d")
+        .await;
+    assert_eq!(
+        serde_json::from_str::<Value>(&row).unwrap(),
+        example("delta-row.json")
+    );
+    let [(id, version, document)] = &world.documents("").await[..] else {
+        panic!("one document")
+    };
     assert_eq!((id, *version), (&format!("2020-02-16:{RECORDSET}"), 1));
     assert_eq!(document, &example("daily-document.json"));
-    let [(id, version, document)] = &world.documents("-totals").await[..] else { panic!("one document") };
+    let [(id, version, document)] = &world.documents("-totals").await[..] else {
+        panic!("one document")
+    };
     assert_eq!((id.as_str(), *version), (RECORDSET, 1));
     assert_eq!(document, &example("totals-document.json"));
     world.end().await;

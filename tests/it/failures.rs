@@ -32,14 +32,30 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let section = HANDBOOK.split_once("\n## Messages\n").expect("the section Messages").1;
-    let table = section.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let section = HANDBOOK
+        .split_once("\n## Messages\n")
+        .expect("the section Messages")
+        .1;
+    let table = section
+        .lines()
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1);
     let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [failure, code, message, way_out] = cells[..] else { panic!("not four columns: {line}") };
-        assert!(!way_out.is_empty(), "no way out: {line}");
-        let words = message.trim_matches('`').split('…').map(str::trim).collect();
-        Row { failure, code: code.parse().expect("an exit code"), words }
+        let [failure, code, message, remedy] = cells[..] else {
+            panic!("not four columns: {line}")
+        };
+        assert!(!remedy.is_empty(), "no way out: {line}");
+        let words = message
+            .trim_matches('`')
+            .split('…')
+            .map(str::trim)
+            .collect();
+        Row {
+            failure,
+            code: code.parse().expect("an exit code"),
+            words,
+        }
     });
     rows.collect()
 }
@@ -48,24 +64,60 @@ fn rows() -> Vec<Row> {
 type Case = fn(&World) -> BoxFuture<'_, Ended>;
 
 const CASES: &[(&str, Case)] = &[
-    ("no setting names a ledger", |_| Box::pin(async { bare(&[], &APPLY).await })),
-    ("the ledger's URL is not a Postgres URL", |world| with(world, "DAYBOOK_LEDGER_URL", "mysql://u@h/d", &APPLY)),
-    ("no setting names Elasticsearch", |world| Box::pin(async { bare(&world.settings()[..1], &APPLY).await })),
-    ("the address of Elasticsearch is not a URL", |world| with(world, "DAYBOOK_ELASTICSEARCH_URL", "ftp://h", &APPLY)),
-    ("the prefix is not valid in an index name", |world| with(world, "DAYBOOK_INDEX_PREFIX", "Stats", &APPLY)),
-    ("the configuration file does not exist", |world| with(world, "DAYBOOK_CONFIG", "/nowhere.toml", &APPLY)),
-    ("the configuration file has an unknown key", |world| Box::pin(unknown_key(world))),
-    ("an unknown dimension of `stats-terms`", |world| with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)),
-    ("the memory limit is too low", |world| with(world, "DAYBOOK_MEMORY", "1M", &APPLY)),
-    ("an unknown option", |world| run(world, &["apply", "--dry-rum"])),
-    ("an option of `idb` before another command", |world| run(world, &["--journal", "apply"])),
-    ("an invalid date", |world| run(world, &["apply", "--day", "16.02.2020"])),
-    ("the last day is before the first", |world| run(world, &["apply", "--from", "2020-02-17", "--to", DAY])),
-    ("the day is not over", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(0)]).await })),
-    ("the day has not begun", |world| Box::pin(async { world.run(&["apply", "--day", &in_days(2)]).await })),
-    ("the time zone is unknown", |world| run(world, &["migrate", "--time-zone", "Mars/Olympus"])),
-    ("the ledger has another time zone", |world| run(world, &["migrate", "--time-zone", "Europe/Berlin"])),
-    ("the database has no ledger", |world| after(world, "DROP SCHEMA daybook CASCADE", &APPLY)),
+    ("no setting names a ledger", |_| {
+        Box::pin(async { bare(&[], &APPLY).await })
+    }),
+    ("the ledger's URL is not a Postgres URL", |world| {
+        with(world, "DAYBOOK_LEDGER_URL", "mysql://u@h/d", &APPLY)
+    }),
+    ("no setting names Elasticsearch", |world| {
+        Box::pin(async { bare(&world.settings()[..1], &APPLY).await })
+    }),
+    ("the address of Elasticsearch is not a URL", |world| {
+        with(world, "DAYBOOK_ELASTICSEARCH_URL", "ftp://h", &APPLY)
+    }),
+    ("the prefix is not valid in an index name", |world| {
+        with(world, "DAYBOOK_INDEX_PREFIX", "Stats", &APPLY)
+    }),
+    ("the configuration file does not exist", |world| {
+        with(world, "DAYBOOK_CONFIG", "/nowhere.toml", &APPLY)
+    }),
+    ("the configuration file has an unknown key", |world| {
+        Box::pin(unknown_key(world))
+    }),
+    ("an unknown dimension of `stats-terms`", |world| {
+        with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)
+    }),
+    ("the memory limit is too low", |world| {
+        with(world, "DAYBOOK_MEMORY", "1M", &APPLY)
+    }),
+    ("an unknown option", |world| {
+        run(world, &["apply", "--dry-rum"])
+    }),
+    ("an option of `idb` before another command", |world| {
+        run(world, &["--journal", "apply"])
+    }),
+    ("an invalid date", |world| {
+        run(world, &["apply", "--day", "16.02.2020"])
+    }),
+    ("the last day is before the first", |world| {
+        run(world, &["apply", "--from", "2020-02-17", "--to", DAY])
+    }),
+    ("the day is not over", |world| {
+        Box::pin(async { world.run(&["apply", "--day", &in_days(0)]).await })
+    }),
+    ("the day has not begun", |world| {
+        Box::pin(async { world.run(&["apply", "--day", &in_days(2)]).await })
+    }),
+    ("the time zone is unknown", |world| {
+        run(world, &["migrate", "--time-zone", "Mars/Olympus"])
+    }),
+    ("the ledger has another time zone", |world| {
+        run(world, &["migrate", "--time-zone", "Europe/Berlin"])
+    }),
+    ("the database has no ledger", |world| {
+        after(world, "DROP SCHEMA daybook CASCADE", &APPLY)
+    }),
     ("the ledger is newer than the program", |world| {
         let newer = "INSERT INTO daybook.schema_version (version, name, applied_on, checksum)
                      SELECT version + 1000, name, applied_on, checksum FROM daybook.schema_version";
@@ -74,40 +126,52 @@ const CASES: &[(&str, Case)] = &[
     ("Postgres refuses the password", |world| {
         Box::pin(async {
             let wrong = with_password(&world.ledger_url);
-            world.run_with(&[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY).await
+            world
+                .run_with(&[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY)
+                .await
         })
     }),
     ("the database does not exist", |world| {
         Box::pin(async {
             let nowhere = with_database(&world.ledger_url, "daybook_test_nowhere");
-            world.run_with(&[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY).await
+            world
+                .run_with(&[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY)
+                .await
         })
     }),
-    ("the login may not use the ledger", |world| Box::pin(as_login(world, ""))),
-    ("the source has no tables", |world| after(world, "DROP TABLE stats", &APPLY)),
+    ("the login may not use the ledger", |world| {
+        Box::pin(as_login(world, ""))
+    }),
+    ("the source has no tables", |world| {
+        after(world, "DROP TABLE stats", &APPLY)
+    }),
     ("a column of the source has another type", |world| {
         after(world, "ALTER TABLE stats ALTER payload TYPE text", &APPLY)
     }),
-    ("the login may not read the source", |world| Box::pin(as_login(world, "GRANT daybook_job TO"))),
+    ("the login may not read the source", |world| {
+        Box::pin(as_login(world, "GRANT daybook_job TO"))
+    }),
     ("the source has fewer events than were posted", |world| {
         Box::pin(async {
             world.log(&[Event::search(2, DAY, RECORDSET, 7)]).await;
-            world.run(&POST).await.expect(0);
+            world.run(&POST).await.assert_exit(0);
             after(world, "DELETE FROM stats WHERE id = 2", &POST).await
         })
     }),
     ("the source has events of an imported day", |world| {
         Box::pin(async {
-            import(world, &[5], "--replace").await.expect(0);
+            import(world, &[5], "--replace").await.assert_exit(0);
             world.run(&POST).await
         })
     }),
-    ("the entry does not exist", |world| run(world, &["show", "99"])),
+    ("the entry does not exist", |world| {
+        run(world, &["show", "99"])
+    }),
     ("an entry is reversed twice", |world| {
         Box::pin(async {
-            world.run(&POST).await.expect(0);
+            world.run(&POST).await.assert_exit(0);
             let reverse = ["reverse", "1", "--reason", "a test", "--no-project"];
-            world.run(&reverse).await.expect(0);
+            world.run(&reverse).await.assert_exit(0);
             world.run(&reverse).await
         })
     }),
@@ -117,17 +181,22 @@ const CASES: &[(&str, Case)] = &[
             import(world, &[5, 6], "--dry-run").await
         })
     }),
-    ("an export goes into a ledger with other entries", |world| Box::pin(export_into_another(world))),
+    ("an export goes into a ledger with other entries", |world| {
+        Box::pin(export_into_another(world))
+    }),
     ("there is no previous index to switch back to", |world| {
         Box::pin(async {
-            world.run(&APPLY).await.expect(0);
+            world.run(&APPLY).await.assert_exit(0);
             world.run(&["rebuild", "--rollback"]).await
         })
     }),
     ("another run is posting", |world| {
         Box::pin(async {
             let mut other = world.sql().await;
-            sqlx::raw_sql("SELECT pg_advisory_lock(x'646179626f6f6b'::bigint)").execute(&mut other).await.unwrap();
+            sqlx::raw_sql("SELECT pg_advisory_lock(x'646179626f6f6b'::bigint)")
+                .execute(&mut other)
+                .await
+                .unwrap();
             world.run(&APPLY).await
         })
     }),
@@ -135,19 +204,37 @@ const CASES: &[(&str, Case)] = &[
         Box::pin(async {
             let proxy = Proxy::tcp(&world.ledger_url).await;
             proxy.cut().await;
-            world.run_with(&[("DAYBOOK_LEDGER_URL", proxy.url())], &APPLY).await
+            world
+                .run_with(&[("DAYBOOK_LEDGER_URL", proxy.url())], &APPLY)
+                .await
         })
     }),
-    ("Elasticsearch is down while a day is applied", |world| Box::pin(without_elasticsearch(world, &APPLY))),
-    ("Elasticsearch is down while documents are written", |world| Box::pin(without_elasticsearch(world, &["project"]))),
+    ("Elasticsearch is down while a day is applied", |world| {
+        Box::pin(without_elasticsearch(world, &APPLY))
+    }),
+    (
+        "Elasticsearch is down while documents are written",
+        |world| Box::pin(without_elasticsearch(world, &["project"])),
+    ),
     ("Elasticsearch refuses the password", |world| {
         Box::pin(async {
             let wrong = with_password(&world.elasticsearch_url);
-            world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &wrong)], &APPLY).await
+            world
+                .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &wrong)], &APPLY)
+                .await
         })
     }),
-    ("Elasticsearch refuses the user", |world| answered(world, 403, r#"{"error": "not you"}"#, "/")),
-    ("Elasticsearch is too old", |world| answered(world, 200, r#"{"nodes": {"a": {"version": "6.8.23"}}}"#, "/_nodes")),
+    ("Elasticsearch refuses the user", |world| {
+        answered(world, 403, r#"{"error": "not you"}"#, "/")
+    }),
+    ("Elasticsearch is too old", |world| {
+        answered(
+            world,
+            200,
+            r#"{"nodes": {"a": {"version": "6.8.23"}}}"#,
+            "/_nodes",
+        )
+    }),
     ("an index has the alias's name", |world| {
         Box::pin(async {
             world.elastic(Method::PUT, &world.prefix, None).await;
@@ -169,43 +256,67 @@ const CASES: &[(&str, Case)] = &[
     }),
     ("the index belongs to another ledger", |world| {
         Box::pin(async {
-            world.run(&APPLY).await.expect(0);
+            world.run(&APPLY).await.assert_exit(0);
             let other = World::new().await;
             // Clones of one template are, to daybook, the same ledger.
-            other.execute("UPDATE daybook.ledger SET ledger_id = gen_random_uuid()").await;
+            other
+                .execute("UPDATE daybook.ledger SET ledger_id = gen_random_uuid()")
+                .await;
             other.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
-            let ended = other.run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY).await;
+            let ended = other
+                .run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY)
+                .await;
             other.end().await;
             ended
         })
     }),
     ("the index has entries that the ledger lacks", |world| {
         Box::pin(async {
-            world.run(&APPLY).await.expect(0);
-            world.run(&["apply", "--day", "2020-02-17"]).await.expect(0);
+            world.run(&APPLY).await.assert_exit(0);
+            world
+                .run(&["apply", "--day", "2020-02-17"])
+                .await
+                .assert_exit(0);
             let restored = World::new().await;
             restored.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
-            let ended = restored.run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY).await;
+            let ended = restored
+                .run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY)
+                .await;
             restored.end().await;
             ended
         })
     }),
     ("the settings of `stats-terms` were changed", |world| {
         Box::pin(async {
-            world.run(&APPLY).await.expect(0);
-            world.run_with(&[("DAYBOOK_TERMS_DIMENSIONS", "queries")], &APPLY).await
+            world.run(&APPLY).await.assert_exit(0);
+            world
+                .run_with(&[("DAYBOOK_TERMS_DIMENSIONS", "queries")], &APPLY)
+                .await
         })
     }),
-    ("a document is too large for Elasticsearch", |world| answered(world, 413, "", "/_bulk")),
-    ("Elasticsearch stays overloaded", |world| {
-        answered(world, 429, r#"{"error": {"type": "es_rejected_execution_exception"}}"#, "/_mapping")
+    ("a document is too large for Elasticsearch", |world| {
+        answered(world, 413, "", "/_bulk")
     }),
-    ("the disk of Elasticsearch is nearly full", |world| Box::pin(blocked(world, "read_only_allow_delete"))),
-    ("somebody has blocked the index", |world| Box::pin(blocked(world, "write"))),
-    ("an event cannot be counted", |world| after(world, "UPDATE stats SET payload = '[]'", &APPLY)),
+    ("Elasticsearch stays overloaded", |world| {
+        answered(
+            world,
+            429,
+            r#"{"error": {"type": "es_rejected_execution_exception"}}"#,
+            "/_mapping",
+        )
+    }),
+    ("the disk of Elasticsearch is nearly full", |world| {
+        Box::pin(blocked(world, "read_only_allow_delete"))
+    }),
+    ("somebody has blocked the index", |world| {
+        Box::pin(blocked(world, "write"))
+    }),
+    ("an event cannot be counted", |world| {
+        after(world, "UPDATE stats SET payload = '[]'", &APPLY)
+    }),
     ("a document was edited", |world| {
         Box::pin(async {
-            world.run(&APPLY).await.expect(0);
+            world.run(&APPLY).await.assert_exit(0);
             let path = format!("{}/_update/{DAY}:{RECORDSET}?refresh=true", world.prefix);
             let edited = json!({ "doc": { "records": { "search": { "total": 6 } } } });
             world.elastic(Method::POST, &path, Some(edited)).await;
@@ -214,7 +325,7 @@ const CASES: &[(&str, Case)] = &[
     }),
     ("the run was interrupted", |world| {
         Box::pin(async {
-            world.run(&POST).await.expect(0);
+            world.run(&POST).await.assert_exit(0);
             let _hold = world.hold_at(Place::Projecting).await;
             let program = world.command(&["project"]).spawn().unwrap();
             world.until_held().await;
@@ -231,20 +342,38 @@ async fn every_failure_of_the_table_ends_and_speaks_as_the_table_says() {
     let told: BTreeSet<&str> = rows.iter().map(|row| row.failure).collect();
     let made: BTreeSet<&str> = CASES.iter().map(|(failure, _)| *failure).collect();
     assert_eq!(told, made, "the rows of the table, and the cases here");
-    stream::iter(&rows).for_each_concurrent(AT_ONCE, check).await;
+    stream::iter(&rows)
+        .for_each_concurrent(AT_ONCE, check)
+        .await;
 }
 
 async fn check(row: &Row) {
     let world = World::new().await;
     world.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
-    let (_, make) = CASES.iter().find(|(failure, _)| *failure == row.failure).expect("a case");
+    let (_, make) = CASES
+        .iter()
+        .find(|(failure, _)| *failure == row.failure)
+        .expect("a case");
     let ended = make(&world).await;
-    assert_eq!(ended.code, Some(row.code), "{}: {}{}", row.failure, ended.stdout, ended.stderr);
+    assert_eq!(
+        ended.code,
+        Some(row.code),
+        "{}: {}{}",
+        row.failure,
+        ended.stdout,
+        ended.stderr
+    );
     // What verify finds, and what apply rejects, is a result and not an error.
-    let text = if matches!(row.code, 0 | 4) { &ended.stdout } else { &ended.stderr };
+    let text = if matches!(row.code, 0 | 4) {
+        &ended.stdout
+    } else {
+        &ended.stderr
+    };
     let mut rest = text.as_str();
     for words in &row.words {
-        let found = rest.find(words).unwrap_or_else(|| panic!("{}: no '{words}' in {text}", row.failure));
+        let found = rest
+            .find(words)
+            .unwrap_or_else(|| panic!("{}: no '{words}' in {text}", row.failure));
         rest = &rest[found + words.len()..];
     }
     world.end().await;
@@ -252,7 +381,11 @@ async fn check(row: &Row) {
 
 /// The program with these settings only.
 async fn bare(settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
-    program::command(settings, arguments).output().await.unwrap().into()
+    program::command(settings, arguments)
+        .output()
+        .await
+        .unwrap()
+        .into()
 }
 
 fn run<'a>(world: &'a World, arguments: &'static [&'static str]) -> BoxFuture<'a, Ended> {
@@ -269,7 +402,11 @@ fn with<'a>(
 }
 
 /// Runs SQL as the owner first.
-fn after<'a>(world: &'a World, sql: &'static str, arguments: &'static [&'static str]) -> BoxFuture<'a, Ended> {
+fn after<'a>(
+    world: &'a World,
+    sql: &'static str,
+    arguments: &'static [&'static str],
+) -> BoxFuture<'a, Ended> {
     Box::pin(async move {
         world.execute(sql).await;
         world.run(arguments).await
@@ -277,29 +414,49 @@ fn after<'a>(world: &'a World, sql: &'static str, arguments: &'static [&'static 
 }
 
 /// Where Elasticsearch answers requests of a path itself.
-fn answered<'a>(world: &'a World, status: u16, body: &'static str, path: &'static str) -> BoxFuture<'a, Ended> {
+fn answered<'a>(
+    world: &'a World,
+    status: u16,
+    body: &'static str,
+    path: &'static str,
+) -> BoxFuture<'a, Ended> {
     Box::pin(async move {
         let proxy = Proxy::http(&world.elasticsearch_url).await;
-        proxy.answer(move |request, _| request.line.contains(path).then(|| Reply::new(status, body)));
-        world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], &APPLY).await
+        proxy.answer(move |request, _| {
+            request
+                .line
+                .contains(path)
+                .then(|| Reply::new(status, body))
+        });
+        world
+            .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], &APPLY)
+            .await
     })
 }
 
 async fn without_elasticsearch(world: &World, arguments: &[&str]) -> Ended {
     let proxy = Proxy::http(&world.elasticsearch_url).await;
     proxy.cut().await;
-    world.run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], arguments).await
+    world
+        .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], arguments)
+        .await
 }
 
 /// Applies while the index behind the alias has this block.
 async fn blocked(world: &World, block: &str) -> Ended {
-    world.run(&APPLY).await.expect(0);
+    world.run(&APPLY).await.assert_exit(0);
     let settings = json!({ format!("index.blocks.{block}"): true });
     let mut id = 1;
     loop {
         id += 1;
         world.log(&[Event::search(id, DAY, RECORDSET, 5)]).await;
-        world.elastic(Method::PUT, &format!("{}/_settings", world.prefix), Some(settings.clone())).await;
+        world
+            .elastic(
+                Method::PUT,
+                &format!("{}/_settings", world.prefix),
+                Some(settings.clone()),
+            )
+            .await;
         let ended = world.run(&APPLY).await;
         // A cluster whose disk is not full takes its own block away again, every half minute.
         if ended.code != Some(0) {
@@ -310,7 +467,13 @@ async fn blocked(world: &World, block: &str) -> Ended {
 
 async fn index_behind_the_alias(world: &World, name: &str) {
     let aliases = json!({ "aliases": { world.prefix.as_str(): {} } });
-    world.elastic(Method::PUT, &format!("{}-{name}", world.prefix), Some(aliases)).await;
+    world
+        .elastic(
+            Method::PUT,
+            &format!("{}-{name}", world.prefix),
+            Some(aliases),
+        )
+        .await;
 }
 
 /// Applies as a login that may do nothing but what it is granted.
@@ -319,8 +482,12 @@ async fn as_login(world: &World, grant: &str) -> Ended {
     if !grant.is_empty() {
         world.execute(&format!("{grant} {}", login.role)).await;
     }
-    let ended = world.run_with(&[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &APPLY).await;
-    world.execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", login.role)).await;
+    let ended = world
+        .run_with(&[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &APPLY)
+        .await;
+    world
+        .execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", login.role))
+        .await;
     ended
 }
 
@@ -345,12 +512,18 @@ async fn import(world: &World, totals: &[i64], option: &str) -> Ended {
 }
 
 async fn export_into_another(world: &World) -> Ended {
-    world.run(&POST).await.expect(0);
+    world.run(&POST).await.assert_exit(0);
     let file = std::env::temp_dir().join(format!("{}.ndjson", world.prefix));
     let file = file.to_str().unwrap();
-    world.run(&["export", "--output", file]).await.expect(0);
+    world
+        .run(&["export", "--output", file])
+        .await
+        .assert_exit(0);
     let other = World::new().await;
-    other.run(&["apply", "--day", "2020-02-17", "--no-project"]).await.expect(0);
+    other
+        .run(&["apply", "--day", "2020-02-17", "--no-project"])
+        .await
+        .assert_exit(0);
     let ended = other.run(&["import", file]).await;
     std::fs::remove_file(file).unwrap();
     other.end().await;

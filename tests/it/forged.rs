@@ -22,24 +22,39 @@ async fn posted_by_two() -> (World, Login) {
             Event::view(4, "2020-02-18", "record-1", RECORDSET),
         ])
         .await;
-    world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", DAY, "--no-project"])
+        .await
+        .assert_exit(0);
     let login = Login::new(&world).await;
     let role = &login.role;
-    world.execute(&format!("GRANT daybook_job TO {role}; GRANT SELECT ON stats, queries TO {role}")).await;
+    world
+        .execute(&format!(
+            "GRANT daybook_job TO {role}; GRANT SELECT ON stats, queries TO {role}"
+        ))
+        .await;
     apply(&world, &login, NEXT_DAY).await;
     (world, login)
 }
 
 async fn apply(world: &World, login: &Login, day: &str) {
     let as_login = [("DAYBOOK_LEDGER_URL", login.ledger_url.as_str())];
-    world.run_with(&as_login, &["apply", "--day", day, "--no-project"]).await.expect(0);
+    world
+        .run_with(&as_login, &["apply", "--day", day, "--no-project"])
+        .await
+        .assert_exit(0);
 }
 
 /// The server's refusal: code and message.
 async fn refusal(connection: &mut PgConnection, sql: &str) -> (String, String) {
-    let refused = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut *connection).await;
+    let refused = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+        .execute(&mut *connection)
+        .await;
     let error = refused.expect_err(sql);
-    let error = error.as_database_error().unwrap_or_else(|| panic!("{sql}: {error}")).downcast_ref::<PgDatabaseError>();
+    let error = error
+        .as_database_error()
+        .unwrap_or_else(|| panic!("{sql}: {error}"))
+        .downcast_ref::<PgDatabaseError>();
     let refusal = (error.code().to_owned(), error.message().to_owned());
     sqlx::raw_sql("ROLLBACK").execute(connection).await.unwrap();
     refusal
@@ -65,11 +80,15 @@ async fn a_login_that_may_post_posts_in_its_own_name_at_the_time_it_is() {
     let (world, login) = posted_by_two().await;
     let role = &login.role;
     let mut job = connect(&login.ledger_url).await;
-    let run_of = |entry_id: i64| format!("(SELECT run_id FROM daybook.entry WHERE entry_id = {entry_id})");
-    let own_entry = |column: &str, value: &str| entry_with(&format!("run_id, {column}"), &format!("run_id, {value}"));
+    let run_of =
+        |entry_id: i64| format!("(SELECT run_id FROM daybook.entry WHERE entry_id = {entry_id})");
+    let own_entry = |column: &str, value: &str| {
+        entry_with(&format!("run_id, {column}"), &format!("run_id, {value}"))
+    };
     let closed = "takes rows of an entry only in the transaction that posts it: entry";
-    let rejected =
-        |entry: i64| format!("INSERT INTO daybook.rejected_event VALUES ({entry}, 99, 'bad', 'bad', '{{}}')");
+    let rejected = |entry: i64| {
+        format!("INSERT INTO daybook.rejected_event VALUES ({entry}, 99, 'bad', 'bad', '{{}}')")
+    };
     for (statement, complaint) in [
         (own_entry("posted_by", "'daybook'"), format!("{role} cannot record anything as daybook")),
         (own_entry("posted_at", "'1999-12-31'::timestamptz"), "nothing can be recorded as of 1999-12-31".to_owned()),
@@ -112,31 +131,64 @@ async fn a_login_that_may_post_posts_in_its_own_name_at_the_time_it_is() {
         assert_eq!(code, RESTRICT_VIOLATION, "{statement}: {message}");
         assert!(message.contains(&complaint), "'{complaint}' is missing in: {message}");
     }
-    let (code, _) =
-        refusal(&mut job, "INSERT INTO daybook.ledger VALUES (false, gen_random_uuid(), 'UTC', now())").await;
+    let (code, _) = refusal(
+        &mut job,
+        "INSERT INTO daybook.ledger VALUES (false, gen_random_uuid(), 'UTC', now())",
+    )
+    .await;
     assert_eq!(code, "42501");
     // Not even its owner, as a replica, which no foreign key would keep from it.
     let mut owner = world.sql().await;
-    let as_replica = format!("SET session_replication_role = replica; {}", ROW.replace("ENTRY", "2"));
-    assert!(refusal(&mut owner, &as_replica).await.1.contains("entry 2 refused"));
+    let as_replica = format!(
+        "SET session_replication_role = replica; {}",
+        ROW.replace("ENTRY", "2")
+    );
+    assert!(
+        refusal(&mut owner, &as_replica)
+            .await
+            .1
+            .contains("entry 2 refused")
+    );
 
     // A row that waits in a transaction of its own until somebody else has posted the entry.
-    sqlx::raw_sql(AssertSqlSafe(format!("BEGIN; {}", ROW.replace("ENTRY", "3")))).execute(&mut job).await.unwrap();
-    world.run(&["apply", "--day", "2020-02-18", "--no-project"]).await.expect(0);
+    sqlx::raw_sql(AssertSqlSafe(format!(
+        "BEGIN; {}",
+        ROW.replace("ENTRY", "3")
+    )))
+    .execute(&mut job)
+    .await
+    .unwrap();
+    world
+        .run(&["apply", "--day", "2020-02-18", "--no-project"])
+        .await
+        .assert_exit(0);
     let (code, message) = refusal(&mut job, "COMMIT").await;
-    assert_eq!((code.as_str(), message.contains("entry 3 refused")), (RESTRICT_VIOLATION, true), "{message}");
+    assert_eq!(
+        (code.as_str(), message.contains("entry 3 refused")),
+        (RESTRICT_VIOLATION, true),
+        "{message}"
+    );
 
     // What is left out is set, whatever role the session has taken on.
     let run = "INSERT INTO daybook.run_start (run_id, command, version) VALUES (gen_random_uuid(), 'own', '')";
-    sqlx::raw_sql(AssertSqlSafe(format!("SET ROLE daybook_job; {run}"))).execute(&mut job).await.unwrap();
-    let entry =
-        entry_with("run_id", "(SELECT run_id FROM daybook.run WHERE command = 'own')").replace("SELECT 3", "SELECT 4");
-    sqlx::raw_sql(AssertSqlSafe(entry)).execute(&mut job).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(format!("SET ROLE daybook_job; {run}")))
+        .execute(&mut job)
+        .await
+        .unwrap();
+    let entry = entry_with(
+        "run_id",
+        "(SELECT run_id FROM daybook.run WHERE command = 'own')",
+    )
+    .replace("SELECT 3", "SELECT 4");
+    sqlx::raw_sql(AssertSqlSafe(entry))
+        .execute(&mut job)
+        .await
+        .unwrap();
     let as_it_is =
         "SELECT concat_ws(' ', posted_by, started_by, posted_at BETWEEN now() - interval '1 minute' AND now())
                     FROM daybook.entry JOIN daybook.run USING (run_id) WHERE entry_id = 4";
     assert_eq!(world.value(as_it_is).await, format!("{role} {role} t"));
-    world.run(&["verify", "--ledger"]).await.expect(0);
+    world.run(&["verify", "--ledger"]).await.assert_exit(0);
     drop(job);
     login.end(world).await;
 }
@@ -153,9 +205,15 @@ async fn rejected_events_are_covered_by_the_hash_of_their_entry() {
         "DELETE FROM daybook.rejected_event",
         "INSERT INTO daybook.rejected_event VALUES (1, 7, 'none', '', '{}')",
     ] {
-        world.execute("CREATE TABLE kept AS TABLE daybook.rejected_event").await;
+        world
+            .execute("CREATE TABLE kept AS TABLE daybook.rejected_event")
+            .await;
         world.tamper(tampering).await;
-        world.run(&["verify", "--ledger"]).await.expect(4).tells(&[of_entry, "1 thing is wrong"]);
+        world
+            .run(&["verify", "--ledger"])
+            .await
+            .assert_exit(4)
+            .tells(&[of_entry, "1 thing is wrong"]);
         assert_eq!(
             world.value("SELECT string_agg(entry_id::text, ' ') FROM daybook.entry_check WHERE rejected_differs").await,
             "1"
@@ -166,9 +224,15 @@ async fn rejected_events_are_covered_by_the_hash_of_their_entry() {
             )
             .await;
     }
-    world.run(&["verify", "--ledger"]).await.expect(0);
-    world.tamper("INSERT INTO daybook.rejected_event VALUES (9, 7, 'none', '', '{}')").await;
-    world.run(&["verify", "--ledger"]).await.expect(4).tells(&["entry 9", "its header is missing"]);
+    world.run(&["verify", "--ledger"]).await.assert_exit(0);
+    world
+        .tamper("INSERT INTO daybook.rejected_event VALUES (9, 7, 'none', '', '{}')")
+        .await;
+    world
+        .run(&["verify", "--ledger"])
+        .await
+        .assert_exit(4)
+        .tells(&["entry 9", "its header is missing"]);
     assert_eq!(
         world.value("SELECT string_agg(entry_id::text, ' ') FROM daybook.entry_check WHERE header_missing").await,
         "9"
@@ -231,15 +295,32 @@ const CHANGES: &[(&str, &[&str])] = &[
 #[tokio::test]
 async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_back() {
     let (world, login) = posted_by_two().await;
-    let restore = world.run(&["migrate", "--print-definitions"]).await.expect(0).stdout;
-    world.run(&["verify", "--ledger"]).await.expect(0).tells(&["the schema is as it was migrated"]);
+    let restore = world
+        .run(&["migrate", "--print-definitions"])
+        .await
+        .assert_exit(0)
+        .stdout;
+    world
+        .run(&["verify", "--ledger"])
+        .await
+        .assert_exit(0)
+        .tells(&["the schema is as it was migrated"]);
     for (change, told) in CHANGES {
         world.execute(change).await;
-        let found: Ended = world.run(&["verify", "--ledger"]).await.expect(4).tells(told);
-        let is_of_trigger = told[0].contains("ALTER TABLE") || told[0].contains("does not fire always");
-        assert!(is_of_trigger || found.stdout.contains("daybook migrate --print-definitions"), "{}", found.stdout);
+        let found: Ended = world
+            .run(&["verify", "--ledger"])
+            .await
+            .assert_exit(4)
+            .tells(told);
+        let is_of_trigger =
+            told[0].contains("ALTER TABLE") || told[0].contains("does not fire always");
+        assert!(
+            is_of_trigger || found.stdout.contains("daybook migrate --print-definitions"),
+            "{}",
+            found.stdout
+        );
         world.execute(&restore).await;
-        world.run(&["verify", "--ledger"]).await.expect(0);
+        world.run(&["verify", "--ledger"]).await.assert_exit(0);
     }
     // What is somebody else's is named, and what to do about it.
     for (change, told, undo) in [
@@ -278,7 +359,11 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
             "constraint daybook.entry.mine: it is not daybook's",
             "ALTER TABLE daybook.entry DROP CONSTRAINT mine",
         ),
-        ("CREATE TABLE daybook.mine (n int)", "table daybook.mine: it is not daybook's", "DROP TABLE daybook.mine"),
+        (
+            "CREATE TABLE daybook.mine (n int)",
+            "table daybook.mine: it is not daybook's",
+            "DROP TABLE daybook.mine",
+        ),
         (
             "GRANT TRUNCATE ON daybook.run_end TO daybook_job",
             "daybook.run_end: daybook_job may TRUNCATE it",
@@ -296,14 +381,25 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
         ),
     ] {
         world.execute(change).await;
-        world.run(&["verify", "--ledger"]).await.expect(4).tells(&[told, undo, "1 thing is wrong"]);
+        world
+            .run(&["verify", "--ledger"])
+            .await
+            .assert_exit(4)
+            .tells(&[told, undo, "1 thing is wrong"]);
         world.execute(undo).await;
     }
     // Who lost the record of the migrations is told so by whatever needs it.
     world.execute("DROP TABLE daybook.schema_version").await;
-    world.run(&["migrate"]).await.expect(1).says(&["daybook.schema_version", "daybook migrate --print-definitions"]);
+    world.run(&["migrate"]).await.assert_exit(1).says(&[
+        "daybook.schema_version",
+        "daybook migrate --print-definitions",
+    ]);
     world.execute(&restore).await;
-    world.run(&["migrate"]).await.expect(0).tells(&["nothing to do"]);
+    world
+        .run(&["migrate"])
+        .await
+        .assert_exit(0)
+        .tells(&["nothing to do"]);
     login.end(world).await;
 }
 
@@ -334,12 +430,18 @@ async fn what_of_a_table_is_not_as_it_was_migrated_is_named() {
         ),
     ] {
         world.execute(change).await;
-        world.run(&["verify", "--ledger"]).await.expect(4).tells(&[told, "1 thing is wrong"]);
+        world
+            .run(&["verify", "--ledger"])
+            .await
+            .assert_exit(4)
+            .tells(&[told, "1 thing is wrong"]);
         world.execute(undo).await;
     }
     // An index more is the owner's business.
-    world.execute("CREATE INDEX mine ON daybook.entry (posted_at)").await;
-    world.run(&["verify", "--ledger"]).await.expect(0);
+    world
+        .execute("CREATE INDEX mine ON daybook.entry (posted_at)")
+        .await;
+    world.run(&["verify", "--ledger"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -364,14 +466,38 @@ async fn a_restored_dump_is_as_it_was_migrated_and_an_auditor_can_tell() {
              END $$",
         )
         .await;
-    world.run(&["verify", "--ledger"]).await.expect(0).tells(&["the schema is as it was migrated"]);
-    world.execute(&format!("REVOKE daybook_job FROM {role}; GRANT daybook_auditor TO {role}", role = login.role)).await;
+    world
+        .run(&["verify", "--ledger"])
+        .await
+        .assert_exit(0)
+        .tells(&["the schema is as it was migrated"]);
+    world
+        .execute(&format!(
+            "REVOKE daybook_job FROM {role}; GRANT daybook_auditor TO {role}",
+            role = login.role
+        ))
+        .await;
     let as_auditor = [("DAYBOOK_LEDGER_URL", login.ledger_url.as_str())];
-    world.run_with(&as_auditor, &["verify", "--ledger"]).await.expect(0).tells(&["the schema is as it was migrated"]);
+    world
+        .run_with(&as_auditor, &["verify", "--ledger"])
+        .await
+        .assert_exit(0)
+        .tells(&["the schema is as it was migrated"]);
     // Where nothing temporary may be made, that is said; the rest is verified.
-    world.execute(&format!("REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC", world.database)).await;
-    let told = world.run_with(&as_auditor, &["verify", "--ledger"]).await.expect(0);
-    told.tells(&["balances are right; its tables, functions and views were not compared", "permission denied"]);
+    world
+        .execute(&format!(
+            "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+            world.database
+        ))
+        .await;
+    let told = world
+        .run_with(&as_auditor, &["verify", "--ledger"])
+        .await
+        .assert_exit(0);
+    told.tells(&[
+        "balances are right; its tables, functions and views were not compared",
+        "permission denied",
+    ]);
     login.end(world).await;
 }
 
@@ -386,9 +512,24 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
         ])
         .await;
     // Each posting says what an outside witness may keep.
-    let posted = world.run(&["apply", "--from", DAY, "--to", "2020-02-18", "--no-project", "--json"]).await.expect(0);
+    let posted = world
+        .run(&[
+            "apply",
+            "--from",
+            DAY,
+            "--to",
+            "2020-02-18",
+            "--no-project",
+            "--json",
+        ])
+        .await
+        .assert_exit(0);
     let hash_of = async |entry_id: i64| {
-        world.value(&format!("SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = {entry_id}")).await
+        world
+            .value(&format!(
+                "SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = {entry_id}"
+            ))
+            .await
     };
     let days = posted.messages_of("day");
     for (day, entry_id) in days.iter().zip(1..) {
@@ -397,46 +538,92 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
             (&entry_id.into(), Some(hash_of(entry_id).await.as_str()))
         );
     }
-    let reversed = world.run(&["reverse", "1", "--reason", "bots", "--no-project"]).await.expect(0);
+    let reversed = world
+        .run(&["reverse", "1", "--reason", "bots", "--no-project"])
+        .await
+        .assert_exit(0);
     reversed.tells(&[&format!("entry_hash {}", hash_of(4).await)]);
     let folder = std::env::temp_dir();
-    let file = |name: &str| folder.join(format!("daybook-{name}-{}", world.prefix)).to_str().unwrap().to_owned();
+    let file = |name: &str| {
+        folder
+            .join(format!("daybook-{name}-{}", world.prefix))
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
     let (of_apply, of_log, of_lines) = (file("apply"), file("log"), file("lines"));
     std::fs::write(&of_apply, &posted.stdout).unwrap();
-    let log = world.run(&["log", "--json"]).await.expect(0).stdout;
+    let log = world.run(&["log", "--json"]).await.assert_exit(0).stdout;
     assert_eq!(log.lines().count(), 4);
     std::fs::write(&of_log, log).unwrap();
     let (second, third) = (hash_of(2).await, hash_of(3).await);
-    std::fs::write(&of_lines, format!("\n2={second}\n3 = {}\n", third.to_uppercase())).unwrap();
+    std::fs::write(
+        &of_lines,
+        format!("\n2={second}\n3 = {}\n", third.to_uppercase()),
+    )
+    .unwrap();
     let expect = |entry_id: i64, hash: &str| ["--expect".to_owned(), format!("{entry_id}={hash}")];
-    let verify = async |arguments: &[&str]| world.run(&[&["verify", "--ledger"], arguments].concat()).await;
+    let verify = async |arguments: &[&str]| {
+        world
+            .run(&[&["verify", "--ledger"], arguments].concat())
+            .await
+    };
 
-    verify(&["--expect-file", &of_apply]).await.expect(0).tells(&["3 entries are as witnessed"]);
+    verify(&["--expect-file", &of_apply])
+        .await
+        .assert_exit(0)
+        .tells(&["3 entries are as witnessed"]);
     verify(&["--expect-file", &of_log, "--expect", &expect(2, &second)[1]])
         .await
-        .expect(0)
+        .assert_exit(0)
         .tells(&["4 entries are as"]);
-    verify(&["--expect-file", &of_lines]).await.expect(0).tells(&["2 entries are as witnessed"]);
+    verify(&["--expect-file", &of_lines])
+        .await
+        .assert_exit(0)
+        .tells(&["2 entries are as witnessed"]);
     // Also where the source alone is to be verified.
-    let source = world.run(&["verify", "--source", "--expect", &format!("2={third}")]).await.expect(4);
-    source.tells(&[&format!("entry 2: it was witnessed with the entry_hash {third}, but its header gives {second}")]);
+    let source = world
+        .run(&["verify", "--source", "--expect", &format!("2={third}")])
+        .await
+        .assert_exit(4);
+    source.tells(&[&format!(
+        "entry 2: it was witnessed with the entry_hash {third}, but its header gives {second}"
+    )]);
     // What cannot be taken for a witness is refused by its line, before anything is looked at.
     for (content, says) in [
         ("", "names no entry with its hash"),
-        ("{\"message_type\":\"nothing_to_do\"}\n", "names no entry with its hash"),
+        (
+            "{\"message_type\":\"nothing_to_do\"}\n",
+            "names no entry with its hash",
+        ),
         ("2=abc\n", "line 1: 'abc' is not an entry_hash"),
-        ("\n\nentry 2\n", "line 3: 'entry 2' is not of the form ENTRY=HASH"),
+        (
+            "\n\nentry 2\n",
+            "line 3: 'entry 2' is not of the form ENTRY=HASH",
+        ),
         ("{\"entry_id\": 2,\n", "line 1: not a message of daybook"),
         ("2=\u{0}\n", "line 1: "),
     ] {
         let malformed = file("malformed");
         std::fs::write(&malformed, content).unwrap();
-        verify(&["--expect-file", &malformed]).await.expect(2).says(&[&malformed, says]);
+        verify(&["--expect-file", &malformed])
+            .await
+            .assert_exit(2)
+            .says(&[&malformed, says]);
         std::fs::remove_file(malformed).unwrap();
     }
-    verify(&["--expect-file", &file("none")]).await.expect(2).says(&["cannot be read", "check the name of the file"]);
-    verify(&["--expect", "2"]).await.expect(2).says(&["'2' is not of the form ENTRY=HASH"]);
-    verify(&["--expect", &format!("2={second}"), "--from", DAY]).await.expect(2).says(&["cannot be used with"]);
+    verify(&["--expect-file", &file("none")])
+        .await
+        .assert_exit(2)
+        .says(&["cannot be read", "check the name of the file"]);
+    verify(&["--expect", "2"])
+        .await
+        .assert_exit(2)
+        .says(&["'2' is not of the form ENTRY=HASH"]);
+    verify(&["--expect", &format!("2={second}"), "--from", DAY])
+        .await
+        .assert_exit(2)
+        .says(&["cannot be used with"]);
 
     // The tail is cut off: what is left is right in itself.
     world
@@ -444,8 +631,8 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
             "DELETE FROM daybook.interaction_delta WHERE entry_id > 2; DELETE FROM daybook.entry WHERE entry_id > 2",
         )
         .await;
-    verify(&[]).await.expect(0);
-    verify(&["--expect-file", &of_lines]).await.expect(4).tells(&[
+    verify(&[]).await.assert_exit(0);
+    verify(&["--expect-file", &of_lines]).await.assert_exit(4).tells(&[
         &format!("entry 3: it was witnessed with the entry_hash {third}, but is not there: the newest is 2"),
         "restore that one from a backup",
         "1 thing is wrong",
@@ -458,17 +645,21 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
              UPDATE daybook.interaction_delta SET total_balance = total + 50 WHERE entry_id = 2",
         )
         .await;
-    verify(&[]).await.expect(0);
+    verify(&[]).await.assert_exit(0);
     let exchanged = hash_of(2).await;
     verify(&["--expect", &format!("2={second}")])
         .await
-        .expect(4)
+        .assert_exit(4)
         .tells(&[&format!("entry 2: it was witnessed with the entry_hash {second}, but its header gives {exchanged}")]);
     // A hash that was written into the header alone is not the header's.
-    world.tamper(&format!("UPDATE daybook.entry SET entry_hash = '\\x{second}' WHERE entry_id = 2")).await;
+    world
+        .tamper(&format!(
+            "UPDATE daybook.entry SET entry_hash = '\\x{second}' WHERE entry_id = 2"
+        ))
+        .await;
     verify(&["--expect", &format!("2={second}")])
         .await
-        .expect(4)
+        .assert_exit(4)
         .tells(&["entry 2: it was witnessed", "does not give its entry_hash"]);
     for file in [of_apply, of_log, of_lines] {
         std::fs::remove_file(file).unwrap();

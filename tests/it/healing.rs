@@ -24,7 +24,12 @@ impl World {
 
     /// Puts documents into an index, at their versions.
     async fn put(&self, index: &str, documents: Vec<Stored>) {
-        for Stored { id, version, source } in documents {
+        for Stored {
+            id,
+            version,
+            source,
+        } in documents
+        {
             let id = id.replace(':', "%3A");
             let path = format!("{index}/_doc/{id}?version={version}&version_type=external_gte");
             self.request(Method::PUT, &path, Some(source)).await;
@@ -33,7 +38,9 @@ impl World {
 
     /// The mappings of an index, with all that it says of itself.
     async fn mappings(&self, index: &str) -> Value {
-        let answer = self.elastic(Method::GET, &format!("{index}/_mapping"), None).await;
+        let answer = self
+            .elastic(Method::GET, &format!("{index}/_mapping"), None)
+            .await;
         answer[index]["mappings"].clone()
     }
 
@@ -44,15 +51,21 @@ impl World {
         for old in self.behind(suffix).await {
             actions.push(json!({ "remove": { "index": old, "alias": alias } }));
         }
-        self.change(Method::POST, "_aliases", json!({ "actions": actions })).await;
+        self.change(Method::POST, "_aliases", json!({ "actions": actions }))
+            .await;
     }
 
     /// Takes the ledger back to an older state, as restoring a backup would.
     async fn restore_ledger(&self, newest_entry: i64) {
         for table in ["interaction_delta", "entry"] {
-            let trigger = |change: &str| format!("ALTER TABLE daybook.{table} {change} TRIGGER refuse_change");
+            let trigger = |change: &str| {
+                format!("ALTER TABLE daybook.{table} {change} TRIGGER refuse_change")
+            };
             self.execute(&trigger("DISABLE")).await;
-            self.execute(&format!("DELETE FROM daybook.{table} WHERE entry_id > {newest_entry}")).await;
+            self.execute(&format!(
+                "DELETE FROM daybook.{table} WHERE entry_id > {newest_entry}"
+            ))
+            .await;
             self.execute(&trigger("ENABLE ALWAYS")).await;
         }
     }
@@ -60,10 +73,19 @@ impl World {
     /// Panics unless whoever looks at the damage or runs into it is told what it is and what to do: apply posts its day
     /// all the same, and a verification goes on to compare what can be compared.
     async fn assert_named(&self, damage: &str, recommended: &str) {
-        self.run(&["project"]).await.expect(1).says(&[damage, recommended]);
-        self.run(&["apply", "--day", LAST_DAY]).await.expect(3).says(&[damage, recommended]);
-        self.run(&["status"]).await.expect(0).tells(&[damage]);
-        self.run(&["verify", "--projections"]).await.expect(4).tells(&[damage, recommended]);
+        self.run(&["project"])
+            .await
+            .assert_exit(1)
+            .says(&[damage, recommended]);
+        self.run(&["apply", "--day", LAST_DAY])
+            .await
+            .assert_exit(3)
+            .says(&[damage, recommended]);
+        self.run(&["status"]).await.assert_exit(0).tells(&[damage]);
+        self.run(&["verify", "--projections"])
+            .await
+            .assert_exit(4)
+            .tells(&[damage, recommended]);
     }
 }
 
@@ -72,13 +94,24 @@ async fn an_index_that_was_deleted_is_made_again() {
     let world = World::with_projections().await;
     let before = world.projections().await;
     // A generation that is kept must not be in the way.
-    world.run(&["rebuild", "--only", "totals"]).await.expect(0);
+    world
+        .run(&["rebuild", "--only", "totals"])
+        .await
+        .assert_exit(0);
     for index in ["-g000001", "-totals-g000002"] {
         world.delete(&format!("{}{index}", world.prefix)).await;
     }
-    world.run(&["status"]).await.expect(0).tells(&["-totals not there yet: `daybook project` creates it"]);
-    world.run(&["verify"]).await.expect(4).tells(&["-totals there is no index: run `daybook project`"]);
-    world.run(&["project"]).await.expect(0);
+    world
+        .run(&["status"])
+        .await
+        .assert_exit(0)
+        .tells(&["-totals not there yet: `daybook project` creates it"]);
+    world
+        .run(&["verify"])
+        .await
+        .assert_exit(4)
+        .tells(&["-totals there is no index: run `daybook project`"]);
+    world.run(&["project"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -89,8 +122,12 @@ async fn an_alias_that_was_removed_is_given_an_index_again() {
     let before = world.projections().await;
     let path = format!("{0}-terms-g000001/_alias/{0}-terms", world.prefix);
     world.delete(&path).await;
-    world.run(&["verify"]).await.expect(4).tells(&["-terms there is no index: run `daybook project`"]);
-    world.run(&["project"]).await.expect(0);
+    world
+        .run(&["verify"])
+        .await
+        .assert_exit(4)
+        .tells(&["-terms there is no index: run `daybook project`"]);
+    world.run(&["project"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -104,7 +141,9 @@ async fn an_old_copy_that_was_restored_catches_up() {
     }
     let mut copies = Vec::new();
     for suffix in ALIASES {
-        let mappings = world.mappings(&format!("{}{suffix}-g000001", world.prefix)).await;
+        let mappings = world
+            .mappings(&format!("{}{suffix}-g000001", world.prefix))
+            .await;
         copies.push((suffix, mappings, world.stored(suffix).await));
     }
     for step in rest {
@@ -113,18 +152,27 @@ async fn an_old_copy_that_was_restored_catches_up() {
     let before = world.projections().await;
     for (suffix, mappings, documents) in copies {
         let restored = format!("{}{suffix}-restored", world.prefix);
-        world.change(Method::PUT, &restored, json!({ "mappings": mappings })).await;
+        world
+            .change(Method::PUT, &restored, json!({ "mappings": mappings }))
+            .await;
         world.put(&restored, documents).await;
         world.point(suffix, &restored).await;
     }
-    world.run(&["status"]).await.expect(0).tells(&["-terms at entry 4, 3 behind: run `daybook project`", "-restored)"]);
+    world.run(&["status"]).await.assert_exit(0).tells(&[
+        "-terms at entry 4, 3 behind: run `daybook project`",
+        "-restored)",
+    ]);
     // As far as it goes, it is right.
     let says = [
         "all as the ledger makes them",
         "-restored contains entries up to 4, the ledger is at 7: run `daybook project`",
     ];
-    world.run(&["verify", "--projections"]).await.expect(4).tells(&says);
-    world.run(&["project"]).await.expect(0);
+    world
+        .run(&["verify", "--projections"])
+        .await
+        .assert_exit(4)
+        .tells(&says);
+    world.run(&["project"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -134,12 +182,24 @@ async fn a_document_that_was_edited_by_hand_is_repaired() {
     let world = World::with_projections().await;
     let before = world.projections().await;
     let path = format!("{}-totals/_update/{RECORDSET}", world.prefix);
-    world.change(Method::POST, &path, json!({ "doc": { "records": { "view": { "count": 1_000_000 } } } })).await;
-    let found = world.run(&["verify"]).await.expect(4);
-    found.tells(&[&format!("-g000001: document {RECORDSET}"), "1 different, 0 extra; --repair puts them right"]);
-    world.run(&["verify", "--projections", "--repair"]).await.expect(0);
+    world
+        .change(
+            Method::POST,
+            &path,
+            json!({ "doc": { "records": { "view": { "count": 1_000_000 } } } }),
+        )
+        .await;
+    let found = world.run(&["verify"]).await.assert_exit(4);
+    found.tells(&[
+        &format!("-g000001: document {RECORDSET}"),
+        "1 different, 0 extra; --repair puts them right",
+    ]);
+    world
+        .run(&["verify", "--projections", "--repair"])
+        .await
+        .assert_exit(0);
     world.assert_sources(&before).await;
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -152,9 +212,15 @@ async fn a_document_that_was_edited_by_hand_is_put_right_by_the_next_entry_about
         let body = json!({ "doc": { "last_day": "2021-01-01" }, "detect_noop": false });
         world.change(Method::POST, &path, body).await;
     }
-    world.log(&[Event::search(100, LAST_DAY, RECORDSET, 3)]).await;
-    world.run(&["apply", "--day", LAST_DAY]).await.expect(0).tells(&["1 changed by somebody else put right"]);
-    world.run(&["verify"]).await.expect(0);
+    world
+        .log(&[Event::search(100, LAST_DAY, RECORDSET, 3)])
+        .await;
+    world
+        .run(&["apply", "--day", LAST_DAY])
+        .await
+        .assert_exit(0)
+        .tells(&["1 changed by somebody else put right"]);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -165,14 +231,27 @@ async fn documents_that_were_dropped_are_written_again() {
     let mut dropped = Vec::new();
     for (suffix, documents) in ALIASES.iter().zip(&before) {
         for document in documents.iter().step_by(2) {
-            let path = format!("{}{suffix}/_doc/{}", world.prefix, document.id.replace(':', "%3A"));
+            let path = format!(
+                "{}{suffix}/_doc/{}",
+                world.prefix,
+                document.id.replace(':', "%3A")
+            );
             world.delete(&path).await;
             dropped.push(document.id.clone());
         }
     }
-    let found = world.run(&["verify"]).await.expect(4);
-    found.tells(&["5 missing, 0 different, 0 extra; --repair puts them right", "2 missing", "9 missing", &dropped[0]]);
-    world.run(&["verify", "--projections", "--repair"]).await.expect(0).tells(&["9 put right"]);
+    let found = world.run(&["verify"]).await.assert_exit(4);
+    found.tells(&[
+        "5 missing, 0 different, 0 extra; --repair puts them right",
+        "2 missing",
+        "9 missing",
+        &dropped[0],
+    ]);
+    world
+        .run(&["verify", "--projections", "--repair"])
+        .await
+        .assert_exit(0)
+        .tells(&["9 put right"]);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -181,21 +260,42 @@ async fn documents_that_were_dropped_are_written_again() {
 async fn another_ledgers_index_is_refused_until_a_rebuild_replaces_it() {
     let world = World::with_projections().await;
     let before = world.projections().await;
-    world.delete(&format!("{}*?expand_wildcards=all", world.prefix)).await;
+    world
+        .delete(&format!("{}*?expand_wildcards=all", world.prefix))
+        .await;
     let other = World::unmigrated().await;
-    other.run(&["migrate"]).await.expect(0);
+    other.run(&["migrate"]).await.assert_exit(0);
     other.create_source().await;
-    other.log(&[Event::search(1, DECREASED_DAY, RECORDSET, 5)]).await;
+    other
+        .log(&[Event::search(1, DECREASED_DAY, RECORDSET, 5)])
+        .await;
     let same_prefix = [("DAYBOOK_INDEX_PREFIX", world.prefix.as_str())];
-    other.run_with(&same_prefix, &["apply", "--day", DECREASED_DAY]).await.expect(0);
+    other
+        .run_with(&same_prefix, &["apply", "--day", DECREASED_DAY])
+        .await
+        .assert_exit(0);
 
-    world.assert_named("belongs to ledger", "`daybook rebuild` replaces it by this ledger's").await;
-    world.run(&["rebuild"]).await.expect(0);
+    world
+        .assert_named(
+            "belongs to ledger",
+            "`daybook rebuild` replaces it by this ledger's",
+        )
+        .await;
+    world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&before).await;
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     // The other one's index is not this one's to delete; and the other is told in its turn.
-    assert!(world.indices().await.contains(&"-totals-g000001".to_owned()));
-    other.run_with(&same_prefix, &["project"]).await.expect(1).says(&["belongs to ledger"]);
+    assert!(
+        world
+            .indices()
+            .await
+            .contains(&"-totals-g000001".to_owned())
+    );
+    other
+        .run_with(&same_prefix, &["project"])
+        .await
+        .assert_exit(1)
+        .says(&["belongs to ledger"]);
     other.end().await;
     world.end().await;
 }
@@ -206,16 +306,44 @@ async fn an_index_where_the_alias_should_be_is_refused_until_it_is_moved_away() 
     let before = world.projections().await;
     let alias = format!("{}-totals", world.prefix);
     world.delete(&format!("{alias}-g000001")).await;
-    world.change(Method::PUT, &format!("{alias}/_doc/1"), json!({ "somebody's": "own" })).await;
+    world
+        .change(
+            Method::PUT,
+            &format!("{alias}/_doc/1"),
+            json!({ "somebody's": "own" }),
+        )
+        .await;
 
-    let recommended = format!("(clone it to {alias}-old, say, then delete {alias}) and run the command again");
-    world.assert_named("is an index, where an alias of daybook should be", &recommended).await;
-    world.run(&["rebuild"]).await.expect(1).says(&["where an alias of daybook should be", &recommended]);
+    let recommended =
+        format!("(clone it to {alias}-old, say, then delete {alias}) and run the command again");
+    world
+        .assert_named(
+            "is an index, where an alias of daybook should be",
+            &recommended,
+        )
+        .await;
+    world
+        .run(&["rebuild"])
+        .await
+        .assert_exit(1)
+        .says(&["where an alias of daybook should be", &recommended]);
 
-    world.change(Method::PUT, &format!("{alias}/_settings"), json!({ "index.blocks.write": true })).await;
-    world.change(Method::POST, &format!("{alias}/_clone/{alias}-old"), json!({})).await;
+    world
+        .change(
+            Method::PUT,
+            &format!("{alias}/_settings"),
+            json!({ "index.blocks.write": true }),
+        )
+        .await;
+    world
+        .change(
+            Method::POST,
+            &format!("{alias}/_clone/{alias}-old"),
+            json!({}),
+        )
+        .await;
     world.delete(&alias).await;
-    world.run(&["project"]).await.expect(0);
+    world.run(&["project"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -225,9 +353,16 @@ async fn an_alias_over_two_indices_is_refused_until_a_rebuild_gives_it_one() {
     let world = World::with_projections().await;
     let before = world.projections().await;
     let second = json!({ "aliases": { format!("{}-terms", world.prefix): {} } });
-    world.change(Method::PUT, &format!("{}-second", world.prefix), second).await;
-    world.assert_named("-terms stands for more than one index", "`daybook rebuild` makes a new one").await;
-    world.run(&["rebuild"]).await.expect(0);
+    world
+        .change(Method::PUT, &format!("{}-second", world.prefix), second)
+        .await;
+    world
+        .assert_named(
+            "-terms stands for more than one index",
+            "`daybook rebuild` makes a new one",
+        )
+        .await;
+    world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     assert_eq!(world.generation("-terms").await, "g000002");
     world.end().await;
@@ -238,9 +373,20 @@ async fn an_index_without_a_checkpoint_is_refused_until_it_is_rebuilt() {
     let world = World::with_projections().await;
     let before = world.projections().await;
     let index = format!("{}-totals-g000001", world.prefix);
-    world.change(Method::PUT, &format!("{index}/_mapping"), json!({ "_meta": {} })).await;
-    world.assert_named("carries no checkpoint of daybook", "`daybook rebuild` makes it anew").await;
-    world.run(&["rebuild"]).await.expect(0);
+    world
+        .change(
+            Method::PUT,
+            &format!("{index}/_mapping"),
+            json!({ "_meta": {} }),
+        )
+        .await;
+    world
+        .assert_named(
+            "carries no checkpoint of daybook",
+            "`daybook rebuild` makes it anew",
+        )
+        .await;
+    world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -268,23 +414,37 @@ async fn an_index_that_was_made_with_another_mapping_is_refused_until_it_is_rebu
         }
         let documents = world.stored(suffix).await;
         world.delete(&index).await;
-        world.change(Method::PUT, &index, json!({ "mappings": mappings })).await;
+        world
+            .change(Method::PUT, &index, json!({ "mappings": mappings }))
+            .await;
         world.put(&index, documents).await;
         world.point(suffix, &index).await;
 
         let recommended = format!("run `daybook rebuild --only {name}`");
-        world.assert_named("was made with another mapping than this version of daybook uses", &recommended).await;
-        world.run(&["status"]).await.expect(0).tells(&[&format!("{index} behind"), &recommended]);
-        world.run(&["rebuild", "--only", name]).await.expect(0);
+        world
+            .assert_named(
+                "was made with another mapping than this version of daybook uses",
+                &recommended,
+            )
+            .await;
+        world
+            .run(&["status"])
+            .await
+            .assert_exit(0)
+            .tells(&[&format!("{index} behind"), &recommended]);
+        world.run(&["rebuild", "--only", name]).await.assert_exit(0);
         // What cannot be advanced is nothing to go back to.
-        let back = world.run(&["rebuild", "--rollback", "--only", name]).await.expect(1);
+        let back = world
+            .run(&["rebuild", "--rollback", "--only", name])
+            .await
+            .assert_exit(1);
         back.says(&["was made with another mapping", &index]);
-        world.run(&["verify", "--projections"]).await.expect(0);
+        world.run(&["verify", "--projections"]).await.assert_exit(0);
         world.assert_documents(&before).await;
     }
     // Those that were not hidden are found all the same: they are the ones that were kept.
     assert_eq!(world.indices().await.len(), 6);
-    world.run(&["rebuild"]).await.expect(0);
+    world.run(&["rebuild"]).await.assert_exit(0);
     assert_eq!(world.indices().await.len(), 6, "the oldest were deleted");
     world.end().await;
 }
@@ -294,17 +454,34 @@ async fn a_rebuild_does_not_resume_an_index_of_another_mapping() {
     let world = World::with_projections().await;
     for (suffix, name) in PROJECTIONS {
         let rebuild = ["rebuild", "--only", name, "--resume"];
-        world.run_with(&[("DAYBOOK_FAILPOINT", "rebuild.documents_written")], &rebuild).await;
+        world
+            .run_with(
+                &[("DAYBOOK_FAILPOINT", "rebuild.documents_written")],
+                &rebuild,
+            )
+            .await;
         world.until_gone().await;
         let left = format!("{}{suffix}-g000002", world.prefix);
         let mut meta = world.mappings(&left).await["_meta"].clone();
         meta["daybook"]["shape"]["mapping"] = json!("another");
-        world.change(Method::PUT, &format!("{left}/_mapping"), json!({ "_meta": meta })).await;
-        let resumed = world.run(&[&["-v"], &rebuild[..]].concat()).await.expect(0);
+        world
+            .change(
+                Method::PUT,
+                &format!("{left}/_mapping"),
+                json!({ "_meta": meta }),
+            )
+            .await;
+        let resumed = world
+            .run(&[&["-v"], &rebuild[..]].concat())
+            .await
+            .assert_exit(0);
         resumed.says(&["deleting what an interrupted rebuild left"]);
-        assert!(world.checkpoint(&format!("{}{suffix}", world.prefix)).await["shape"]["mapping"] != "another");
+        assert!(
+            world.checkpoint(&format!("{}{suffix}", world.prefix)).await["shape"]["mapping"]
+                != "another"
+        );
     }
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -321,10 +498,17 @@ async fn an_index_that_does_not_keep_sources_is_refused_until_it_is_rebuilt() {
         let mut mappings = world.mappings(&index).await;
         mappings["_source"] = source;
         world.delete(&index).await;
-        world.change(Method::PUT, &index, json!({ "mappings": mappings })).await;
+        world
+            .change(Method::PUT, &index, json!({ "mappings": mappings }))
+            .await;
         world.point(suffix, &index).await;
-        world.assert_named("does not keep the source of its documents", "`daybook rebuild` makes it anew").await;
-        world.run(&["rebuild", "--only", name]).await.expect(0);
+        world
+            .assert_named(
+                "does not keep the source of its documents",
+                "`daybook rebuild` makes it anew",
+            )
+            .await;
+        world.run(&["rebuild", "--only", name]).await.assert_exit(0);
     }
     world.assert_documents(&before).await;
     world.end().await;
@@ -333,20 +517,49 @@ async fn an_index_that_does_not_keep_sources_is_refused_until_it_is_rebuilt() {
 #[tokio::test]
 async fn a_document_that_somebody_has_emptied_is_no_document_that_is_not_there() {
     let world = World::with_projections().await;
-    let seen = world.stored("-terms").await.into_iter().find(|stored| stored.source.contains("\"record-1\"")).unwrap();
+    let seen = world
+        .stored("-terms")
+        .await
+        .into_iter()
+        .find(|stored| stored.source.contains("\"record-1\""))
+        .unwrap();
     let index = format!("{}-terms-g000001", world.prefix);
-    world.put(&index, vec![Stored { source: "{}".to_owned(), ..seen.clone() }]).await;
+    world
+        .put(
+            &index,
+            vec![Stored {
+                source: "{}".to_owned(),
+                ..seen.clone()
+            }],
+        )
+        .await;
     let document = serde_json::from_str::<Value>(&seen.source).unwrap();
     let stat_type = document["stat_type"].as_str().unwrap().to_owned();
-    let event = Event::new(100, LAST_DAY, &stat_type, &json!({ "record-1": document["recordset_id"] }));
+    let event = Event::new(
+        100,
+        LAST_DAY,
+        &stat_type,
+        &json!({ "record-1": document["recordset_id"] }),
+    );
     world.log(&[event]).await;
-    let damage = format!("document {} of {index} is there without its count or its entry_id", seen.id);
+    let damage = format!(
+        "document {} of {index} is there without its count or its entry_id",
+        seen.id
+    );
     let recommended = "`daybook verify --projections --repair` puts it right";
-    world.run(&["apply", "--day", LAST_DAY]).await.expect(3).says(&[&damage, recommended]);
-    world.run(&["project"]).await.expect(1).says(&[&damage, recommended]);
+    world
+        .run(&["apply", "--day", LAST_DAY])
+        .await
+        .assert_exit(3)
+        .says(&[&damage, recommended]);
+    world
+        .run(&["project"])
+        .await
+        .assert_exit(1)
+        .says(&[&damage, recommended]);
     world.run(&["verify", "--projections", "--repair"]).await;
-    world.run(&["project"]).await.expect(0);
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["project"]).await.assert_exit(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -361,21 +574,32 @@ async fn indices_that_are_ahead_of_a_restored_ledger_are_refused_until_they_are_
     for step in rest {
         world.live(step, &["--no-project"]).await;
     }
-    world.run(&["project"]).await.expect(0);
+    world.run(&["project"]).await.assert_exit(0);
     world.restore_ledger(4).await;
 
     let ahead = "contains entries up to 7, the ledger ends at 4";
     let recommended = "make the index anew from this one with `daybook rebuild`";
-    world.run(&["project"]).await.expect(1).says(&[ahead, recommended]);
-    world.run(&["status"]).await.expect(0).tells(&[ahead]);
-    world.run(&["verify", "--projections"]).await.expect(4).tells(&[ahead, recommended]);
-    world.run(&["rebuild"]).await.expect(0);
+    world
+        .run(&["project"])
+        .await
+        .assert_exit(1)
+        .says(&[ahead, recommended]);
+    world.run(&["status"]).await.assert_exit(0).tells(&[ahead]);
+    world
+        .run(&["verify", "--projections"])
+        .await
+        .assert_exit(4)
+        .tells(&[ahead, recommended]);
+    world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&before).await;
 
     // It goes on from there, and posts again what was lost.
-    world.run(&["apply", "--from", DECREASED_DAY, "--to", LAST_DAY]).await.expect(0);
+    world
+        .run(&["apply", "--from", DECREASED_DAY, "--to", LAST_DAY])
+        .await
+        .assert_exit(0);
     assert_eq!(world.entries().await, 6);
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -383,13 +607,24 @@ async fn indices_that_are_ahead_of_a_restored_ledger_are_refused_until_they_are_
 async fn indices_of_a_ledger_that_went_another_way_are_refused_until_they_are_rebuilt() {
     let world = World::with_projections().await;
     world.restore_ledger(ENTRIES - 1).await;
-    world.log(&[Event::search(100, LAST_DAY, RECORDSET, 3)]).await;
-    world.run(&["apply", "--day", LAST_DAY, "--no-project"]).await.expect(0);
-    assert_eq!(world.entries().await, ENTRIES, "the number is the same, the entry is another");
+    world
+        .log(&[Event::search(100, LAST_DAY, RECORDSET, 3)])
+        .await;
+    world
+        .run(&["apply", "--day", LAST_DAY, "--no-project"])
+        .await
+        .assert_exit(0);
+    assert_eq!(
+        world.entries().await,
+        ENTRIES,
+        "the number is the same, the entry is another"
+    );
 
     let recommended = "make the index anew from this one with `daybook rebuild`";
-    world.assert_named("contains another entry 7 than the ledger", recommended).await;
-    world.run(&["rebuild"]).await.expect(0);
-    world.run(&["verify"]).await.expect(0);
+    world
+        .assert_named("contains another entry 7 than the ledger", recommended)
+        .await;
+    world.run(&["rebuild"]).await.assert_exit(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }

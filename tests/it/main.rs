@@ -1,6 +1,10 @@
 //! Tests against a real Postgres and a real Elasticsearch: `script/test` starts both and sets where they are.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

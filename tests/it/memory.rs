@@ -32,11 +32,25 @@ async fn log_long_geocodes(world: &World, from: i64, to: i64) {
 
 /// The `day` message of a run.
 async fn day(world: &World, arguments: &[&str]) -> Value {
-    let ended = world.run(&[&["apply", "--no-project", "--json", "--day", DAY], arguments].concat()).await.expect(0);
-    ended.messages().into_iter().find(|message| message["day"] == DAY).expect("a message about the day")
+    let ended = world
+        .run(
+            &[
+                &["apply", "--no-project", "--json", "--day", DAY],
+                arguments,
+            ]
+            .concat(),
+        )
+        .await
+        .assert_exit(0);
+    ended
+        .messages()
+        .into_iter()
+        .find(|message| message["day"] == DAY)
+        .expect("a message about the day")
 }
 
-const CONTENT: &str = "SELECT string_agg(encode(content_hash, 'hex'), ' ' ORDER BY entry_id) FROM daybook.entry";
+const CONTENT: &str =
+    "SELECT string_agg(encode(content_hash, 'hex'), ' ' ORDER BY entry_id) FROM daybook.entry";
 
 #[tokio::test]
 async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
@@ -50,23 +64,47 @@ async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
         let tried = day(&parts, &[&LEAST[..], &["--dry-run"]].concat()).await;
         let in_parts = day(&parts, &LEAST).await;
         assert!(in_parts["parts"].as_u64() > Some(1), "{in_parts}");
-        for figure in ["kind", "events", "counted", "rejected", "cells", "interactions", "records"] {
+        for figure in [
+            "kind",
+            "events",
+            "counted",
+            "rejected",
+            "cells",
+            "interactions",
+            "records",
+        ] {
             assert_eq!(in_one[figure], in_parts[figure], "{figure}");
             assert_eq!(in_one[figure], tried[figure], "{figure} of the dry run");
         }
     }
     assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
-    assert_eq!(parts.value("SELECT count(*) FROM daybook.rejected_event").await, "2");
-    parts.run(&[&["verify", "--ledger", "--source"], &LEAST[..]].concat()).await.expect(0);
+    assert_eq!(
+        parts
+            .value("SELECT count(*) FROM daybook.rejected_event")
+            .await,
+        "2"
+    );
+    parts
+        .run(&[&["verify", "--ledger", "--source"], &LEAST[..]].concat())
+        .await
+        .assert_exit(0);
 
     // A part that takes something away is refused, and what the parts before it have written goes with it.
     parts.execute("UPDATE stats SET payload = '{}' WHERE id = 25499; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
-    let refused = parts.run(&[&["apply", "--no-project", "--day", DAY], &LEAST[..]].concat()).await.expect(1);
+    let refused = parts
+        .run(&[&["apply", "--no-project", "--day", DAY], &LEAST[..]].concat())
+        .await
+        .assert_exit(1);
     for told in ["now count less than was posted", "--accept-decrease"] {
         assert!(refused.stderr.contains(told), "{}", refused.stderr);
     }
     assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
-    assert_eq!(parts.value("SELECT max(entry_id) FROM daybook.interaction_delta").await, "2");
+    assert_eq!(
+        parts
+            .value("SELECT max(entry_id) FROM daybook.interaction_delta")
+            .await,
+        "2"
+    );
     whole.end().await;
     parts.end().await;
 }
@@ -88,10 +126,23 @@ async fn one_event_of_many_recordsets_and_many_large_rejected_events_keep_within
         ))
         .await;
     let mut limited = tokio::process::Command::new("prlimit");
-    limited.arg(LIMIT).arg(env!("CARGO_BIN_EXE_daybook")).args(["apply", "--no-project", "--day", DAY]).args(LEAST);
-    let ended: Ended = limited.env_clear().envs(world.settings()).output().await.expect("run the program").into();
-    ended.expect(0);
-    assert_eq!(world.accounts().await, "11 events: 1 counted, 0 ignored, 10 rejected");
+    limited
+        .arg(LIMIT)
+        .arg(env!("CARGO_BIN_EXE_daybook"))
+        .args(["apply", "--no-project", "--day", DAY])
+        .args(LEAST);
+    let ended: Ended = limited
+        .env_clear()
+        .envs(world.settings())
+        .output()
+        .await
+        .expect("run the program")
+        .into();
+    ended.assert_exit(0);
+    assert_eq!(
+        world.accounts().await,
+        "11 events: 1 counted, 0 ignored, 10 rejected"
+    );
     let kept = "SELECT concat_ws(' ', count(*), sum(length(event->>'payload'))) FROM daybook.rejected_event";
     assert_eq!(world.value(kept).await, "10 80000000");
     let posted = "SELECT concat_ws(' ', count(*), sum(total)) FROM daybook.interaction_delta";
@@ -100,21 +151,43 @@ async fn one_event_of_many_recordsets_and_many_large_rejected_events_keep_within
 }
 
 #[tokio::test]
-async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or_have_to_be_read_back() {
+async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or_have_to_be_read_back()
+ {
     let (whole, parts) = (World::new().await, World::new().await);
     // Daily documents are made of them, and those of terms.
     for (world, memory, kept) in [(&whole, "512M", 2), (&parts, LEAST[1], 0)] {
         log_long_geocodes(world, 1, 25_000).await;
-        let settings = [("DAYBOOK_TERMS_DIMENSIONS", "items,queries,geocodes"), ("DAYBOOK_MEMORY", memory)];
+        let settings = [
+            ("DAYBOOK_TERMS_DIMENSIONS", "items,queries,geocodes"),
+            ("DAYBOOK_MEMORY", memory),
+        ];
         // To the first entry's terms nothing is added.
-        world.run_with(&settings, &["apply", "--day", DAY_BEFORE]).await.expect(0);
-        let ended = world.run_with(&settings, &["apply", "--day", DAY, "-vv"]).await.expect(0);
-        assert_eq!(ended.stderr.matches("not read back").count(), kept, "{}", ended.stderr);
+        world
+            .run_with(&settings, &["apply", "--day", DAY_BEFORE])
+            .await
+            .assert_exit(0);
+        let ended = world
+            .run_with(&settings, &["apply", "--day", DAY, "-vv"])
+            .await
+            .assert_exit(0);
+        assert_eq!(
+            ended.stderr.matches("not read back").count(),
+            kept,
+            "{}",
+            ended.stderr
+        );
     }
     for (suffix, least) in [("", 500), ("-terms", 25_500)] {
         let (kept, read) = (whole.documents(suffix).await, parts.documents(suffix).await);
-        assert!(kept.len() >= least, "{} documents of stats{suffix}", kept.len());
-        assert!(kept == read, "documents of stats{suffix} differ between a day's parts and the whole");
+        assert!(
+            kept.len() >= least,
+            "{} documents of stats{suffix}",
+            kept.len()
+        );
+        assert!(
+            kept == read,
+            "documents of stats{suffix} differ between a day's parts and the whole"
+        );
     }
     whole.end().await;
     parts.end().await;
@@ -123,11 +196,20 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
 #[tokio::test]
 async fn a_size_of_memory_that_is_none_or_too_little_is_a_mistake_that_names_it() {
     let world = World::new().await;
-    for (size, told) in [("lots", "'lots' is no size of memory"), ("64M", "at least 128M"), ("99999999999G", "no size")]
-    {
-        let ended = world.run(&["apply", "--memory", size]).await.expect(2);
+    for (size, told) in [
+        ("lots", "'lots' is no size of memory"),
+        ("64M", "at least 128M"),
+        ("99999999999G", "no size"),
+    ] {
+        let ended = world.run(&["apply", "--memory", size]).await.assert_exit(2);
         assert!(ended.stderr.contains(told), "{size}: {}", ended.stderr);
     }
-    world.run_with(&[("DAYBOOK_MEMORY", "1G")], &["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world
+        .run_with(
+            &[("DAYBOOK_MEMORY", "1G")],
+            &["apply", "--day", DAY, "--no-project"],
+        )
+        .await
+        .assert_exit(0);
     world.end().await;
 }

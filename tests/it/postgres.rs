@@ -22,19 +22,32 @@ const TIMEOUT: &str = "DAYBOOK_POSTGRES_TIMEOUT";
 
 async fn with_an_event() -> World {
     let world = World::new().await;
-    world.log(&[Event::search(1, DAY, RECORDSET, 5), Event::view(2, DAY, "record-1", RECORDSET)]).await;
+    world
+        .log(&[
+            Event::search(1, DAY, RECORDSET, 5),
+            Event::view(2, DAY, "record-1", RECORDSET),
+        ])
+        .await;
     world
 }
 
 /// A URL with one more parameter.
 fn with(url: &str, parameter: &str) -> String {
-    format!("{url}{}{parameter}", if url.contains('?') { '&' } else { '?' })
+    format!(
+        "{url}{}{parameter}",
+        if url.contains('?') { '&' } else { '?' }
+    )
 }
 
 /// A login that may do what the job may: post, and read the source.
 async fn job(world: &World) -> Login {
     let login = Login::new(world).await;
-    world.execute(&format!("GRANT daybook_job TO {0}; GRANT SELECT ON stats, queries TO {0}", login.role)).await;
+    world
+        .execute(&format!(
+            "GRANT daybook_job TO {0}; GRANT SELECT ON stats, queries TO {0}",
+            login.role
+        ))
+        .await;
     login
 }
 
@@ -44,25 +57,53 @@ async fn job(world: &World) -> Login {
 async fn a_parameter_or_variable_that_is_not_honoured_is_refused_by_name_and_never_shown() {
     const SECRET: &str = "Planted-0-Secret";
     let world = with_an_event().await;
-    for name in ["pasword", "sslpassword", "passfile", "channel_binding", "service", "sslcrl", "application_name"] {
+    for name in [
+        "pasword",
+        "sslpassword",
+        "passfile",
+        "channel_binding",
+        "service",
+        "sslcrl",
+        "application_name",
+    ] {
         let url = with(&world.ledger_url, &format!("{name}={SECRET}"));
         for (setting, role) in [(LEDGER, "ledger"), (SOURCE, "source")] {
-            let ended = world.run_with(&[(setting, &url)], &[&APPLY[..], &["-vv"]].concat()).await.expect(2);
-            let ended =
-                ended.says(&[&format!("the {role}'s connection URL cannot be used: the parameter '{name}' is not ")]);
+            let ended = world
+                .run_with(&[(setting, &url)], &[&APPLY[..], &["-vv"]].concat())
+                .await
+                .assert_exit(2);
+            let ended = ended.says(&[&format!(
+                "the {role}'s connection URL cannot be used: the parameter '{name}' is not "
+            )]);
             assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
         }
     }
-    for variable in
-        ["PGSERVICE", "PGCHANNELBINDING", "PGSSLMODE", "PGREQUIREAUTH", "PGSSLCRL", "PGHOSTADDR", "PGCONNECT_TIMEOUT"]
-    {
-        let ended = world.run_with(&[(variable, SECRET)], &[&APPLY[..], &["-vv"]].concat()).await.expect(2);
+    for variable in [
+        "PGSERVICE",
+        "PGCHANNELBINDING",
+        "PGSSLMODE",
+        "PGREQUIREAUTH",
+        "PGSSLCRL",
+        "PGHOSTADDR",
+        "PGCONNECT_TIMEOUT",
+    ] {
+        let ended = world
+            .run_with(&[(variable, SECRET)], &[&APPLY[..], &["-vv"]].concat())
+            .await
+            .assert_exit(2);
         let ended = ended.says(&[&format!("{variable} ")]);
         assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
     }
     // Alone, a service is no ledger that is missing.
-    let ended: Ended = program::command(&[("PGSERVICE", "stats")], &["status"]).output().await.unwrap().into();
-    ended.expect(2).says(&["PGSERVICE is set, which daybook does not support", "into the connection URL"]);
+    let ended: Ended = program::command(&[("PGSERVICE", "stats")], &["status"])
+        .output()
+        .await
+        .unwrap()
+        .into();
+    ended.assert_exit(2).says(&[
+        "PGSERVICE is set, which daybook does not support",
+        "into the connection URL",
+    ]);
     assert_eq!(world.entries().await, 0);
     world.end().await;
 }
@@ -73,7 +114,9 @@ async fn forward(listener: TcpListener, url: url::Url) {
         let (mut client, _) = listener.accept().await.unwrap();
         let upstream = (url.host_str().unwrap().to_owned(), url.port().unwrap());
         tokio::spawn(async move {
-            let mut server = TcpStream::connect((upstream.0.as_str(), upstream.1)).await.unwrap();
+            let mut server = TcpStream::connect((upstream.0.as_str(), upstream.1))
+                .await
+                .unwrap();
             let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
         });
     }
@@ -86,12 +129,20 @@ async fn addresses_of_ipv6_work() {
     let listener = TcpListener::bind("[::1]:0").await.unwrap();
     let mut of_ipv6 = url.clone();
     of_ipv6.set_host(Some("[::1]")).unwrap();
-    of_ipv6.set_port(Some(listener.local_addr().unwrap().port())).unwrap();
+    of_ipv6
+        .set_port(Some(listener.local_addr().unwrap().port()))
+        .unwrap();
     let forwarding = tokio::spawn(forward(listener, url));
-    world.run_with(&[(LEDGER, of_ipv6.as_str())], &APPLY).await.expect(0);
+    world
+        .run_with(&[(LEDGER, of_ipv6.as_str())], &APPLY)
+        .await
+        .assert_exit(0);
     forwarding.abort();
     let nowhere = "postgres://u@[::1]:1/db";
-    let ended = world.run_with(&[(LEDGER, nowhere)], &["status"]).await.expect(75);
+    let ended = world
+        .run_with(&[(LEDGER, nowhere)], &["status"])
+        .await
+        .assert_exit(75);
     ended.says(&["database db on [::1]:1 as u"]);
     world.end().await;
 }
@@ -100,24 +151,54 @@ async fn addresses_of_ipv6_work() {
 async fn of_several_servers_the_first_that_is_what_is_asked_for_is_taken() {
     let world = with_an_event().await;
     let url: url::Url = world.ledger_url.parse().unwrap();
-    let (login, port) = (format!("{}:{}", url.username(), url.password().unwrap()), url.port().unwrap());
+    let (login, port) = (
+        format!("{}:{}", url.username(), url.password().unwrap()),
+        url.port().unwrap(),
+    );
     let several = |attributes: &str| {
         let database = &world.database;
-        format!("postgres://{login}@127.0.0.1:1,127.0.0.1:{port}/{database}?target_session_attrs={attributes}")
+        format!(
+            "postgres://{login}@127.0.0.1:1,127.0.0.1:{port}/{database}?target_session_attrs={attributes}"
+        )
     };
     for attributes in ["any", "read-write", "primary", "prefer-standby"] {
-        world.run_with(&[(LEDGER, &several(attributes))], &APPLY).await.expect(0);
+        world
+            .run_with(&[(LEDGER, &several(attributes))], &APPLY)
+            .await
+            .assert_exit(0);
     }
     for attributes in ["read-only", "standby"] {
-        let ended = world.run_with(&[(LEDGER, &several(attributes))], &APPLY).await.expect(75);
-        ended.says(&[&format!("127.0.0.1:{port} as"), "is not what target_session_attrs asks for", "failover"]);
+        let ended = world
+            .run_with(&[(LEDGER, &several(attributes))], &APPLY)
+            .await
+            .assert_exit(75);
+        ended.says(&[
+            &format!("127.0.0.1:{port} as"),
+            "is not what target_session_attrs asks for",
+            "failover",
+        ]);
     }
     // A server that was set to read-only is no server to post on; and whom one refuses, nobody else is asked.
-    world.execute(&format!("ALTER DATABASE {} SET default_transaction_read_only = on", world.database)).await;
-    world.run_with(&[(LEDGER, &several("read-write"))], &APPLY).await.expect(75);
-    world.run_with(&[(LEDGER, &several("read-only"))], &["status"]).await.expect(0);
+    world
+        .execute(&format!(
+            "ALTER DATABASE {} SET default_transaction_read_only = on",
+            world.database
+        ))
+        .await;
+    world
+        .run_with(&[(LEDGER, &several("read-write"))], &APPLY)
+        .await
+        .assert_exit(75);
+    world
+        .run_with(&[(LEDGER, &several("read-only"))], &["status"])
+        .await
+        .assert_exit(0);
     let wrong = several("any").replace(&login, "daybook:wrong");
-    world.run_with(&[(LEDGER, &wrong)], &APPLY).await.expect(1).says(&["password authentication failed"]);
+    world
+        .run_with(&[(LEDGER, &wrong)], &APPLY)
+        .await
+        .assert_exit(1)
+        .says(&["password authentication failed"]);
     world.end().await;
 }
 
@@ -130,18 +211,36 @@ async fn the_password_may_stand_in_a_file_of_passwords() {
     let folder = std::env::temp_dir().join(format!("daybook-{}", world.database));
     std::fs::create_dir(&folder).unwrap();
     let file = folder.join(".pgpass");
-    let line = format!("127.0.0.1:*:{}:{}:{password}\n", world.database, url.username());
-    std::fs::write(&file, format!("this line: is none, with {password}\n{line}")).unwrap();
+    let line = format!(
+        "127.0.0.1:*:{}:{}:{password}\n",
+        world.database,
+        url.username()
+    );
+    std::fs::write(
+        &file,
+        format!("this line: is none, with {password}\n{line}"),
+    )
+    .unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let named = [(LEDGER, url.as_str()), ("PGPASSFILE", file.to_str().unwrap())];
+    let named = [
+        (LEDGER, url.as_str()),
+        ("PGPASSFILE", file.to_str().unwrap()),
+    ];
     let at_home = [(LEDGER, url.as_str()), ("HOME", folder.to_str().unwrap())];
     for settings in [named, at_home] {
-        world.run_with(&settings, &APPLY).await.expect(0);
+        world.run_with(&settings, &APPLY).await.assert_exit(0);
     }
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-    let ended = world.run_with(&named, &[&APPLY[..], &["-vv"]].concat()).await.expect(1);
+    let ended = world
+        .run_with(&named, &[&APPLY[..], &["-vv"]].concat())
+        .await
+        .assert_exit(1);
     let ended = ended.says(&["others may read it", "check the user and the password"]);
-    assert!(!ended.stderr.contains(&format!(":{password}")), "{}", ended.stderr);
+    assert!(
+        !ended.stderr.contains(&format!(":{password}")),
+        "{}",
+        ended.stderr
+    );
     std::fs::remove_dir_all(folder).unwrap();
     world.end().await;
 }
@@ -159,11 +258,24 @@ async fn a_file_of_certificates_that_cannot_be_used_is_named_before_anything_is_
             format!("sslmode=verify-full&sslrootcert={missing}"),
             ["sslrootcert names for the ledger", missing, "No such file"],
         ),
-        (format!("sslmode=verify-full&sslrootcert={empty}"), ["sslrootcert names for the ledger", empty, "in PEM"]),
-        (format!("sslcert={missing}&sslkey={missing}"), ["sslcert names for the ledger", missing, "No such file"]),
-        (format!("sslcert={missing}"), ["sslcert is given alone", "both", "sslkey"]),
+        (
+            format!("sslmode=verify-full&sslrootcert={empty}"),
+            ["sslrootcert names for the ledger", empty, "in PEM"],
+        ),
+        (
+            format!("sslcert={missing}&sslkey={missing}"),
+            ["sslcert names for the ledger", missing, "No such file"],
+        ),
+        (
+            format!("sslcert={missing}"),
+            ["sslcert is given alone", "both", "sslkey"],
+        ),
     ] {
-        world.run_with(&[(LEDGER, &with(&world.ledger_url, &parameters))], &APPLY).await.expect(2).says(&words);
+        world
+            .run_with(&[(LEDGER, &with(&world.ledger_url, &parameters))], &APPLY)
+            .await
+            .assert_exit(2)
+            .says(&words);
     }
     std::fs::remove_dir_all(folder).unwrap();
     world.end().await;
@@ -192,17 +304,31 @@ const SETTINGS: [&str; 13] = [
 #[tokio::test]
 async fn what_a_login_has_set_changes_neither_a_run_nor_its_results() {
     let (undisturbed, world) = (with_an_event().await, with_an_event().await);
-    undisturbed.run(&["apply", "--day", DAY]).await.expect(0);
+    undisturbed
+        .run(&["apply", "--day", DAY])
+        .await
+        .assert_exit(0);
 
     let login = job(&world).await;
-    let server_version: i32 = world.value("current_setting('server_version_num')::int").await.parse().unwrap();
+    let server_version: i32 = world
+        .value("current_setting('server_version_num')::int")
+        .await
+        .parse()
+        .unwrap();
     let newer = (server_version >= 17_00_00).then_some("transaction_timeout = '300ms'");
     for setting in SETTINGS.into_iter().chain(newer) {
-        world.execute(&format!("ALTER ROLE {} SET {setting}", login.role)).await;
+        world
+            .execute(&format!("ALTER ROLE {} SET {setting}", login.role))
+            .await;
     }
     // A slow day: while one session waits for a lock, longer than any of the limits, the others are idle.
     let hold = world.hold_at(Place::Reading).await;
-    let run = tokio::spawn(world.command(&["apply", "--day", DAY]).env(LEDGER, &login.ledger_url).output());
+    let run = tokio::spawn(
+        world
+            .command(&["apply", "--day", DAY])
+            .env(LEDGER, &login.ledger_url)
+            .output(),
+    );
     world
         .until(
             "SELECT count(*) >= 2 AND bool_or(wait_event_type = 'Lock') FROM pg_stat_activity
@@ -211,9 +337,15 @@ async fn what_a_login_has_set_changes_neither_a_run_nor_its_results() {
         )
         .await;
     drop(hold);
-    Ended::from(run.await.unwrap().unwrap()).expect(0);
-    Contents::of(&world).await.assert_same_as(&Contents::of(&undisturbed).await, "with settings of the login");
-    world.run_with(&[(LEDGER, &login.ledger_url)], &["verify"]).await.expect(0);
+    Ended::from(run.await.unwrap().unwrap()).assert_exit(0);
+    Contents::of(&world).await.assert_same_as(
+        &Contents::of(&undisturbed).await,
+        "with settings of the login",
+    );
+    world
+        .run_with(&[(LEDGER, &login.ledger_url)], &["verify"])
+        .await
+        .assert_exit(0);
     undisturbed.end().await;
     login.end(world).await;
 }
@@ -224,8 +356,15 @@ async fn limits_that_the_connection_itself_asks_for_are_kept() {
     let hold = world.hold_at(Place::Reading).await;
     for (limit, code) in [("statement_timeout", 1), ("lock_timeout", 75)] {
         let limited = with(&world.ledger_url, &format!("options=-c%20{limit}%3D200ms"));
-        let ended = world.run_with(&[(LEDGER, &limited)], &APPLY).await.expect(code);
-        ended.says(&[if code == 1 { "statement_timeout in the connection's options" } else { "pg_blocking_pids()" }]);
+        let ended = world
+            .run_with(&[(LEDGER, &limited)], &APPLY)
+            .await
+            .assert_exit(code);
+        ended.says(&[if code == 1 {
+            "statement_timeout in the connection's options"
+        } else {
+            "pg_blocking_pids()"
+        }]);
     }
     drop(hold);
     world.end().await;
@@ -240,12 +379,19 @@ async fn rows_that_row_level_security_hides_are_an_error_not_a_lower_count() {
     let role = &login.role;
     world.execute("ALTER TABLE stats ENABLE ROW LEVEL SECURITY; CREATE POLICY half ON stats USING (id % 2 = 0)").await;
     let as_job = [(LEDGER, login.ledger_url.as_str())];
-    let ended = world.run_with(&as_job, &APPLY).await.expect(1);
-    ended.says(&["row-level security policy for table \"stats\"", "would hide rows", "BYPASSRLS"]);
+    let ended = world.run_with(&as_job, &APPLY).await.assert_exit(1);
+    ended.says(&[
+        "row-level security policy for table \"stats\"",
+        "would hide rows",
+        "BYPASSRLS",
+    ]);
     assert_eq!(world.entries().await, 0);
     world.execute(&format!("ALTER ROLE {role} BYPASSRLS")).await;
-    world.run_with(&as_job, &APPLY).await.expect(0);
-    assert_eq!(world.accounts().await, "2 events: 2 counted, 0 ignored, 0 rejected");
+    world.run_with(&as_job, &APPLY).await.assert_exit(0);
+    assert_eq!(
+        world.accounts().await,
+        "2 events: 2 counted, 0 ignored, 0 rejected"
+    );
 
     // The same for the ledger's own tables, and for each command that reads them.
     world
@@ -253,10 +399,13 @@ async fn rows_that_row_level_security_hides_are_an_error_not_a_lower_count() {
             "ALTER ROLE {role} NOBYPASSRLS; ALTER TABLE daybook.interaction_delta ENABLE ROW LEVEL SECURITY"
         ))
         .await;
-    for arguments in
-        [&["verify", "--ledger"][..], &["export"], &["totals", RECORDSET], &["apply", "--day", DAY, "--no-project"]]
-    {
-        let ended = world.run_with(&as_job, arguments).await.expect(1);
+    for arguments in [
+        &["verify", "--ledger"][..],
+        &["export"],
+        &["totals", RECORDSET],
+        &["apply", "--day", DAY, "--no-project"],
+    ] {
+        let ended = world.run_with(&as_job, arguments).await.assert_exit(1);
         ended.says(&["row-level security policy for table", "BYPASSRLS"]);
     }
     login.end(world).await;
@@ -291,10 +440,18 @@ async fn what_time_heals_ends_with_75_and_what_needs_a_person_with_1() {
         ("57014", 1, "cancelled"),
         ("XX001", 1, "made by a test"),
     ] {
-        world.execute(&format!("UPDATE public.trouble SET code = '{code}'")).await;
-        let ended = world.run(&APPLY).await.expect(exit).says(&["made by a test", words]);
+        world
+            .execute(&format!("UPDATE public.trouble SET code = '{code}'"))
+            .await;
+        let ended = world
+            .run(&APPLY)
+            .await
+            .assert_exit(exit)
+            .says(&["made by a test", words]);
         assert!(ended.stderr.contains(DAY), "{code}: {}", ended.stderr);
-        let recorded = world.value("SELECT exit_code FROM daybook.run ORDER BY started_at DESC LIMIT 1").await;
+        let recorded = world
+            .value("SELECT exit_code FROM daybook.run ORDER BY started_at DESC LIMIT 1")
+            .await;
         assert_eq!(recorded, exit.to_string(), "{code}");
     }
     assert_eq!(world.entries().await, 0);
@@ -319,9 +476,13 @@ async fn a_deadlock_with_another_session_is_tried_again() {
         .await;
     let cross = "LOCK TABLE daybook.entry IN ACCESS EXCLUSIVE MODE; ROLLBACK";
     sqlx::raw_sql(cross).execute(&mut other).await.unwrap();
-    let ended = Ended::from(run.await.unwrap().unwrap()).expect(75);
-    ended.says(&["posting 2020-02-16", "deadlock detected", "nothing was posted"]);
-    world.run_when_unlocked(&APPLY).await.expect(0);
+    let ended = Ended::from(run.await.unwrap().unwrap()).assert_exit(75);
+    ended.says(&[
+        "posting 2020-02-16",
+        "deadlock detected",
+        "nothing was posted",
+    ]);
+    world.run_when_unlocked(&APPLY).await.assert_exit(0);
     world.end().await;
 }
 
@@ -337,9 +498,11 @@ async fn a_server_that_ends_a_session_in_the_middle_is_tried_again() {
              WHERE datname = current_database() AND application_name LIKE 'daybook %' AND wait_event_type = 'Lock'",
         )
         .await;
-    Ended::from(run.await.unwrap().unwrap()).expect(75).says(&["terminating connection", "check that Postgres runs"]);
+    Ended::from(run.await.unwrap().unwrap())
+        .assert_exit(75)
+        .says(&["terminating connection", "check that Postgres runs"]);
     drop(hold);
-    world.run_when_unlocked(&APPLY).await.expect(0);
+    world.run_when_unlocked(&APPLY).await.assert_exit(0);
     world.end().await;
 }
 
@@ -364,14 +527,30 @@ async fn a_source_that_falls_silent_in_the_middle_of_a_day_ends_the_run() {
         let proxy = Proxy::tcp(&impatient(&world.ledger_url)).await;
         proxy.after_bytes(60_000, fate);
         let clock = Stopwatch::start();
-        let ended = world.run_with(&[(SOURCE, proxy.url()), (TIMEOUT, SILENCE)], &APPLY).await.expect(75);
-        ended.says(&["reading the source's events of 2020-02-16", "has been silent for 1s", "--postgres-timeout"]);
-        assert!(proxy.is_limit_reached() && clock.elapsed() < BOUND, "{fate:?}: {:?}", clock.elapsed());
-        assert_eq!(world.value("SELECT exit_code FROM daybook.run ORDER BY started_at DESC LIMIT 1").await, "75");
+        let ended = world
+            .run_with(&[(SOURCE, proxy.url()), (TIMEOUT, SILENCE)], &APPLY)
+            .await
+            .assert_exit(75);
+        ended.says(&[
+            "reading the source's events of 2020-02-16",
+            "has been silent for 1s",
+            "--postgres-timeout",
+        ]);
+        assert!(
+            proxy.is_limit_reached() && clock.elapsed() < BOUND,
+            "{fate:?}: {:?}",
+            clock.elapsed()
+        );
+        assert_eq!(
+            world
+                .value("SELECT exit_code FROM daybook.run ORDER BY started_at DESC LIMIT 1")
+                .await,
+            "75"
+        );
         assert_eq!(world.entries().await, 0);
     }
     // Nothing stands in the way of the next run.
-    world.run(&APPLY).await.expect(0);
+    world.run(&APPLY).await.assert_exit(0);
     world.end().await;
 }
 
@@ -390,19 +569,30 @@ async fn stall(world: &World, arguments: &[&str], bytes: u64, percent: u64, fate
         }
     };
     let silent = silent_since.map(|clock| clock.elapsed());
-    assert!(silent.is_none_or(|silent| silent < BOUND), "{when}: {silent:?}");
+    assert!(
+        silent.is_none_or(|silent| silent < BOUND),
+        "{when}: {silent:?}"
+    );
     // On a busy machine it may give up before that.
-    assert!(proxy.is_limit_reached() || ended.stderr.contains("did not answer"), "{when}: {ended:?}");
+    assert!(
+        proxy.is_limit_reached() || ended.stderr.contains("did not answer"),
+        "{when}: {ended:?}"
+    );
     // What was committed before is committed: then a projection is behind.
     assert!(matches!(ended.code, Some(75 | 3)), "{when}: {ended:?}");
-    let says_so = ["has been silent for", "did not answer for"].iter().any(|words| ended.stderr.contains(words));
+    let says_so = ["has been silent for", "did not answer for"]
+        .iter()
+        .any(|words| ended.stderr.contains(words));
     assert!(says_so, "{when}: {ended:?}");
 }
 
 /// The bytes that a command exchanges with Postgres.
 async fn bytes_of(world: &World, arguments: &[&str]) -> u64 {
     let proxy = Proxy::tcp(&impatient(&world.ledger_url)).await;
-    world.run_with(&[(LEDGER, proxy.url())], arguments).await.expect(0);
+    world
+        .run_with(&[(LEDGER, proxy.url())], arguments)
+        .await
+        .assert_exit(0);
     proxy.passed()
 }
 
@@ -422,15 +612,29 @@ async fn whatever_the_phase_a_server_that_falls_silent_ends_the_run() {
     const AT_ONCE: usize = 8;
     const FATES: [Fate; 3] = [Fate::Stall, Fate::StallPresent, Fate::Trickle];
     const PERCENT: [u64; 3] = [0, 30, 90];
-    let everywhere: Points = FATES.into_iter().flat_map(|fate| PERCENT.map(|percent| (fate, percent))).collect();
+    let everywhere: Points = FATES
+        .into_iter()
+        .flat_map(|fate| PERCENT.map(|percent| (fate, percent)))
+        .collect();
     // Each fate once and each point once, and another pairing of them for the next command.
-    let somewhere = |turn: usize| (0..3).map(|n| (FATES[n], PERCENT[(n + turn) % 3])).collect::<Points>();
+    let somewhere = |turn: usize| {
+        (0..3)
+            .map(|n| (FATES[n], PERCENT[(n + turn) % 3]))
+            .collect::<Points>()
+    };
 
-    let (unposted, posted, empty) = (with_the_real_day().await, with_the_real_day().await, World::new().await);
-    posted.run(&APPLY).await.expect(0);
+    let (unposted, posted, empty) = (
+        with_the_real_day().await,
+        with_the_real_day().await,
+        World::new().await,
+    );
+    posted.run(&APPLY).await.assert_exit(0);
     let export = std::env::temp_dir().join(format!("{}.ndjson", posted.prefix));
     let export = export.to_str().unwrap();
-    posted.run(&["export", "--output", export]).await.expect(0);
+    posted
+        .run(&["export", "--output", export])
+        .await
+        .assert_exit(0);
     let walks: [(&World, &[&str], Points); 7] = [
         (&unposted, &["apply", "--day", DAY], everywhere),
         (&empty, &["import", export], somewhere(0)),
@@ -445,7 +649,11 @@ async fn whatever_the_phase_a_server_that_falls_silent_ends_the_run() {
         let whole = world.copy().await;
         let bytes = bytes_of(&whole, arguments).await;
         whole.end().await;
-        cases.extend(points.iter().map(|(fate, percent)| (*world, *arguments, bytes, *percent, *fate)));
+        cases.extend(
+            points
+                .iter()
+                .map(|(fate, percent)| (*world, *arguments, bytes, *percent, *fate)),
+        );
     }
     let walking = stream::iter(cases).map(async |(world, arguments, bytes, percent, fate)| {
         let world = world.copy().await;
@@ -465,9 +673,14 @@ async fn whatever_the_phase_a_server_that_falls_silent_ends_the_run() {
 #[tokio::test]
 async fn a_statement_that_takes_long_is_not_taken_for_silence() {
     let world = with_an_event().await;
-    world.run(&APPLY).await.expect(0);
+    world.run(&APPLY).await.assert_exit(0);
     let hold = world.hold_at(Place::Reading).await;
-    let run = tokio::spawn(world.command(&["verify", "--ledger"]).env(TIMEOUT, "200ms").output());
+    let run = tokio::spawn(
+        world
+            .command(&["verify", "--ledger"])
+            .env(TIMEOUT, "200ms")
+            .output(),
+    );
     world
         .until(
             "SELECT bool_or(clock_timestamp() - query_start > '2 s') FROM pg_stat_activity
@@ -475,6 +688,6 @@ async fn a_statement_that_takes_long_is_not_taken_for_silence() {
         )
         .await;
     drop(hold);
-    Ended::from(run.await.unwrap().unwrap()).expect(0);
+    Ended::from(run.await.unwrap().unwrap()).assert_exit(0);
     world.end().await;
 }

@@ -35,7 +35,11 @@ fn the_net_of_a_random_day_is_its_recount_where_the_source_has_json() {
 
 /// Applies random days of one ledger, a day per case.
 fn check_random_days(json_type: &'static str) {
-    let mut config = Config { source_file: Some(file!()), max_shrink_iters: SHRINKING_STEPS, ..Config::default() };
+    let mut config = Config {
+        source_file: Some(file!()),
+        max_shrink_iters: SHRINKING_STEPS,
+        ..Config::default()
+    };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = CASES;
     }
@@ -61,7 +65,12 @@ async fn world_of(json_type: &str) -> World {
     world.execute("DROP TABLE stats, queries").await;
     world.create_source_of("timestamptz", json_type).await;
     world.execute(include_str!("property/recount.sql")).await;
-    for (id, hash) in [(1, "one query"), (2, "another query"), (3, ""), (TOO_LONG, &"x".repeat(1025))] {
+    for (id, hash) in [
+        (1, "one query"),
+        (2, "another query"),
+        (3, ""),
+        (TOO_LONG, &"x".repeat(1025)),
+    ] {
         world.log_query(id, hash).await;
     }
     world
@@ -71,10 +80,19 @@ async fn world_of(json_type: &str) -> World {
 const TOO_LONG: i64 = 4;
 
 /// Applies a day, with its late events once more, and compares the ledger with the recount each time.
-async fn check_day(world: &World, case: i64, events: Vec<Event>, late: Vec<Event>) -> Result<(), TestCaseError> {
+async fn check_day(
+    world: &World,
+    case: i64,
+    events: Vec<Event>,
+    late: Vec<Event>,
+) -> Result<(), TestCaseError> {
     let first = NaiveDate::from_ymd_opt(2001, 1, 1).expect("a date");
     let day = (first + Days::new(case.unsigned_abs())).to_string();
-    let of_day = |(id, event): (i64, Event)| Event { id, date: event.date.replace("DAY", &day), ..event };
+    let of_day = |(id, event): (i64, Event)| Event {
+        id,
+        date: event.date.replace("DAY", &day),
+        ..event
+    };
     let ids = case * 100;
     let events: Vec<Event> = (ids..).zip(events).map(of_day).collect();
     let late: Vec<Event> = (ids + 50..).zip(late).map(of_day).collect();
@@ -83,7 +101,14 @@ async fn check_day(world: &World, case: i64, events: Vec<Event>, late: Vec<Event
     prop_assert_eq!(apply(world, &day).await, "apply");
     compare(world, &day).await?;
     world.log(&late).await;
-    prop_assert_eq!(apply(world, &day).await, if late.is_empty() { "already_applied" } else { "correction" });
+    prop_assert_eq!(
+        apply(world, &day).await,
+        if late.is_empty() {
+            "already_applied"
+        } else {
+            "correction"
+        }
+    );
     compare(world, &day).await?;
     prop_assert_eq!(apply(world, &day).await, "already_applied");
     Ok(())
@@ -91,7 +116,10 @@ async fn check_day(world: &World, case: i64, events: Vec<Event>, late: Vec<Event
 
 /// Applies a day: the kind of the entry that it posts, or why it does not.
 async fn apply(world: &World, day: &str) -> String {
-    let ended = world.run(&["apply", "--day", day, "--no-project", "--json"]).await.expect(0);
+    let ended = world
+        .run(&["apply", "--day", day, "--no-project", "--json"])
+        .await
+        .assert_exit(0);
     let report = &ended.messages_of("day")[0];
     let what = report.get("kind").unwrap_or(&report["outcome"]);
     what.as_str().expect("a text").to_owned()
@@ -110,7 +138,13 @@ async fn compare(world: &World, day: &str) -> Result<(), TestCaseError> {
                  SELECT 'too much in the ledger' AS what, l.* FROM (TABLE ledger EXCEPT ALL TABLE recount) l
                  UNION ALL SELECT 'missing in the ledger', r.* FROM (TABLE recount EXCEPT ALL TABLE ledger) r) d"
         );
-        prop_assert_eq!(world.value(&differing).await, "", "{} and {}", ledger, recount);
+        prop_assert_eq!(
+            world.value(&differing).await,
+            "",
+            "{} and {}",
+            ledger,
+            recount
+        );
     }
     // A day without events has no figures to recount.
     let recounted = format!(
@@ -144,33 +178,57 @@ fn event(json_type: &str) -> BoxedStrategy<Event> {
         15 => option::of(select(vec![1, 2, 3, 99])),
         1 => Just(Some(TOO_LONG)),
     ];
-    (time, stat_type, record_type, payloads, geocode(to_the_letter), query_id)
-        .prop_map(|(time, stat_type, record_type, (items, numbers, bad), ip_geocode, query_id)| {
-            let fitting = if matches!(stat_type, Some("view" | "seen")) { items } else { numbers };
-            Event {
-                id: 0,
-                date: format!("DAYT{time}Z"),
-                stat_type: stat_type.map(str::to_owned),
-                record_type: record_type.map(str::to_owned),
-                payload: bad.unwrap_or(Some(fitting)),
-                ip_geocode,
-                query_id,
-            }
-        })
+    (
+        time,
+        stat_type,
+        record_type,
+        payloads,
+        geocode(to_the_letter),
+        query_id,
+    )
+        .prop_map(
+            |(time, stat_type, record_type, (items, numbers, bad), ip_geocode, query_id)| {
+                let fitting = if matches!(stat_type, Some("view" | "seen")) {
+                    items
+                } else {
+                    numbers
+                };
+                Event {
+                    id: 0,
+                    date: format!("DAYT{time}Z"),
+                    stat_type: stat_type.map(str::to_owned),
+                    record_type: record_type.map(str::to_owned),
+                    payload: bad.unwrap_or(Some(fitting)),
+                    ip_geocode,
+                    query_id,
+                }
+            },
+        )
         .boxed()
 }
 
 /// An object of a few members, repeated keys not excluded.
 fn object(member: impl Strategy<Value = (String, String)>) -> impl Strategy<Value = String> {
     vec(member, 0..5).prop_map(|members| {
-        let members: Vec<String> = members.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+        let members: Vec<String> = members
+            .iter()
+            .map(|(key, value)| format!("{key}: {value}"))
+            .collect();
         format!("{{{}}}", members.join(", "))
     })
 }
 
 /// In place of most payloads none, and now and then a bad one.
 fn bad_payload() -> impl Strategy<Value = Option<Option<String>>> {
-    let bad = select(vec![None, Some("null"), Some("[]"), Some("[{}]"), Some("\"text\""), Some("12"), Some("false")]);
+    let bad = select(vec![
+        None,
+        Some("null"),
+        Some("[]"),
+        Some("[{}]"),
+        Some("\"text\""),
+        Some("12"),
+        Some("false"),
+    ]);
     prop_oneof![
         30 => Just(None),
         1 => bad.prop_map(|bad| Some(bad.map(str::to_owned))),

@@ -30,7 +30,9 @@ async fn world() -> World {
     let world = World::new().await;
     world.load_real_day().await;
     let country = |name: &str, event: Event| Event {
-        ip_geocode: Some(json!({ "country": name, "region": "a region", "city": "a city" }).to_string()),
+        ip_geocode: Some(
+            json!({ "country": name, "region": "a region", "city": "a city" }).to_string(),
+        ),
         ..event
     };
     let [before, _, after] = DAYS;
@@ -42,13 +44,21 @@ async fn world() -> World {
             country("Germany", Event::search(9004, after, RECORDSET, 13)),
             country("Germany", Event::search(9005, after, RECORDSET, 2)),
             Event::new(9006, after, "download", &json!({ SECOND: 3 })),
-            Event::new(9007, after, "seen", &json!({ "record-1": RECORDSET, "record-2": RECORDSET })),
-            Event { record_type: Some("mediarecords".to_owned()), ..Event::view(9008, after, "medium-1", SECOND) },
+            Event::new(
+                9007,
+                after,
+                "seen",
+                &json!({ "record-1": RECORDSET, "record-2": RECORDSET }),
+            ),
+            Event {
+                record_type: Some("mediarecords".to_owned()),
+                ..Event::view(9008, after, "medium-1", SECOND)
+            },
         ])
         .await;
     world.execute(SOURCE_IN_SQL).await;
     for day in DAYS {
-        world.run(&["apply", "--day", day]).await.expect(0);
+        world.run(&["apply", "--day", day]).await.assert_exit(0);
     }
     world
 }
@@ -56,11 +66,18 @@ async fn world() -> World {
 /// Somebody else's documents, of long before.
 async fn another_index(world: &World) -> String {
     let name = format!("{}-others", world.prefix);
-    let mappings =
-        json!({ "properties": { "recordset_id": { "type": "keyword" }, "harvest_date": { "type": "date" } } });
-    world.elastic(Method::PUT, &name, Some(json!({ "mappings": mappings }))).await;
+    let mappings = json!({ "properties": { "recordset_id": { "type": "keyword" }, "harvest_date": { "type": "date" } } });
+    world
+        .elastic(Method::PUT, &name, Some(json!({ "mappings": mappings })))
+        .await;
     let document = json!({ "harvest_date": "1900-01-01", "recordset_id": "api", "requests": 7 });
-    world.elastic(Method::PUT, &format!("{name}/_doc/1?refresh"), Some(document)).await;
+    world
+        .elastic(
+            Method::PUT,
+            &format!("{name}/_doc/1?refresh"),
+            Some(document),
+        )
+        .await;
     name
 }
 
@@ -73,7 +90,12 @@ struct Asked {
 }
 
 fn search(body: Value, read: fn(&Value) -> Value, sql: impl Into<String>) -> Asked {
-    Asked { path: "_search?track_total_hits=true".to_owned(), body: Some(body), read, sql: sql.into() }
+    Asked {
+        path: "_search?track_total_hits=true".to_owned(),
+        body: Some(body),
+        read,
+        sql: sql.into(),
+    }
 }
 
 fn hits(answer: &Value) -> Value {
@@ -85,7 +107,10 @@ fn value(answer: &Value) -> Value {
 }
 
 /// Elasticsearch adds up in floating point.
-#[expect(clippy::cast_possible_truncation, reason = "the sums of a test are small")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the sums of a test are small"
+)]
 fn whole(number: &Value) -> Value {
     json!(number.as_f64().map(|number| number as i64))
 }
@@ -95,13 +120,30 @@ const DOCUMENTS: &str = "SELECT count(*) FROM document WHERE ";
 impl World {
     /// Asks and compares, over whatever the names stand for.
     async fn assert_answered(&self, names: &str, asked: &Asked) {
-        let Asked { path, body, read, sql } = asked;
-        let method = if body.is_some() { Method::POST } else { Method::GET };
-        let answer = self.elastic(method, &format!("{names}/{path}"), body.clone()).await;
-        let question = format!("{names}/{path} {}", body.as_ref().map(Value::to_string).unwrap_or_default());
+        let Asked {
+            path,
+            body,
+            read,
+            sql,
+        } = asked;
+        let method = if body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let answer = self
+            .elastic(method, &format!("{names}/{path}"), body.clone())
+            .await;
+        let question = format!(
+            "{names}/{path} {}",
+            body.as_ref().map(Value::to_string).unwrap_or_default()
+        );
         assert_eq!(answer["_shards"]["failed"], 0, "{question}: {answer}");
         let expected = self.json(&format!("SELECT to_jsonb(({sql}))")).await;
-        assert!(expected != Value::Null && expected != 0 && expected != json!({}), "nothing is asked for: {sql}");
+        assert!(
+            expected != Value::Null && expected != 0 && expected != json!({}),
+            "nothing is asked for: {sql}"
+        );
         assert_eq!(read(&answer), expected, "{question}");
     }
 
@@ -119,29 +161,74 @@ impl World {
 /// Ranges over a date, each with what it is in SQL.
 fn ranges() -> Vec<(Value, &'static str)> {
     vec![
-        (json!({ "gte": "2017-03-01T00:00:00.000Z" }), "named >= '2017-03-01'"),
-        (json!({ "gte": "2020-01-01T05:00:00.000Z" }), "named > '2020-01-01'"),
-        (json!({ "gte": "2020-01-01T00:00:00" }), "named >= '2020-01-01'"),
-        (json!({ "gte": "2019-12-31T00:00:00Z", "lte": "2020-02-17T00:00:00Z" }), "named <= '2020-02-17'"),
-        (json!({ "gte": "2020-02-17T00:00:00.000+00:00" }), "named >= '2020-02-17'"),
-        (json!({ "gte": "2020-02-17T02:00:00+05:00" }), "named >= '2020-02-17'"),
-        (json!({ "gte": "2020-02-17T00:00:00-05:00" }), "named > '2020-02-17'"),
-        (json!({ "gte": "2020-02-17", "time_zone": "-06:00" }), "named > '2020-02-17'"),
+        (
+            json!({ "gte": "2017-03-01T00:00:00.000Z" }),
+            "named >= '2017-03-01'",
+        ),
+        (
+            json!({ "gte": "2020-01-01T05:00:00.000Z" }),
+            "named > '2020-01-01'",
+        ),
+        (
+            json!({ "gte": "2020-01-01T00:00:00" }),
+            "named >= '2020-01-01'",
+        ),
+        (
+            json!({ "gte": "2019-12-31T00:00:00Z", "lte": "2020-02-17T00:00:00Z" }),
+            "named <= '2020-02-17'",
+        ),
+        (
+            json!({ "gte": "2020-02-17T00:00:00.000+00:00" }),
+            "named >= '2020-02-17'",
+        ),
+        (
+            json!({ "gte": "2020-02-17T02:00:00+05:00" }),
+            "named >= '2020-02-17'",
+        ),
+        (
+            json!({ "gte": "2020-02-17T00:00:00-05:00" }),
+            "named > '2020-02-17'",
+        ),
+        (
+            json!({ "gte": "2020-02-17", "time_zone": "-06:00" }),
+            "named > '2020-02-17'",
+        ),
         (json!({ "gte": "2020-01" }), "named >= '2020-01-01'"),
         (json!({ "gt": "2020-01" }), "named > '2020-01-01'"),
-        (json!({ "gte": "2020-01", "lte": "2020-03" }), "named >= '2020-01-01' AND named <= '2020-03-01'"),
-        (json!({ "gte": "2019-12", "lt": "2020-02" }), "named < '2020-02-01'"),
+        (
+            json!({ "gte": "2020-01", "lte": "2020-03" }),
+            "named >= '2020-01-01' AND named <= '2020-03-01'",
+        ),
+        (
+            json!({ "gte": "2019-12", "lt": "2020-02" }),
+            "named < '2020-02-01'",
+        ),
         (json!({ "gte": "2020" }), "named >= '2020-01-01'"),
-        (json!({ "gte": "2019", "lte": "2020" }), "named <= '2020-01-01'"),
-        (json!({ "gte": 1_581_897_600_000_i64 }), "named >= '2020-02-17'"),
+        (
+            json!({ "gte": "2019", "lte": "2020" }),
+            "named <= '2020-01-01'",
+        ),
+        (
+            json!({ "gte": 1_581_897_600_000_i64 }),
+            "named >= '2020-02-17'",
+        ),
         (json!({ "gte": "1581897600001" }), "named > '2020-02-17'"),
         (
             json!({ "gte": "2020-02-17||/M", "lt": "2020-02-17||+1M/M" }),
             "named >= '2020-02-01' AND named < '2020-03-01'",
         ),
-        (json!({ "gte": "now-100y/d", "lte": "now" }), "named >= '1970-01-01'"),
-        (json!({ "gte": "2020-02-16", "lte": "2020-02-17" }), "named >= '2020-02-16' AND named <= '2020-02-17'"),
-        (json!({ "gte": "17/02/2020", "format": "dd/MM/yyyy" }), "named >= '2020-02-17'"),
+        (
+            json!({ "gte": "now-100y/d", "lte": "now" }),
+            "named >= '1970-01-01'",
+        ),
+        (
+            json!({ "gte": "2020-02-16", "lte": "2020-02-17" }),
+            "named >= '2020-02-16' AND named <= '2020-02-17'",
+        ),
+        (
+            json!({ "gte": "17/02/2020", "format": "dd/MM/yyyy" }),
+            "named >= '2020-02-17'",
+        ),
     ]
 }
 
@@ -159,7 +246,11 @@ async fn dates_are_taken_in_every_form(world: &World) {
     let mut daily = Vec::new();
     for (range, sql) in ranges() {
         let filter = json!({ "bool": { "filter": [{ "range": { "harvest_date": range } }] } });
-        daily.push(search(json!({ "size": 0, "query": filter }), hits, DOCUMENTS.to_owned() + sql));
+        daily.push(search(
+            json!({ "size": 0, "query": filter }),
+            hits,
+            DOCUMENTS.to_owned() + sql,
+        ));
         // The day itself lies a day before that.
         let query = json!({ "range": { "day": range } });
         daily.push(search(
@@ -179,17 +270,30 @@ async fn dates_are_taken_in_every_form(world: &World) {
     ] {
         for query in ["term", "match"] {
             let query = json!({ query: { "harvest_date": date } });
-            daily.push(search(json!({ "size": 0, "query": query }), hits, DOCUMENTS.to_owned() + sql));
+            daily.push(search(
+                json!({ "size": 0, "query": query }),
+                hits,
+                DOCUMENTS.to_owned() + sql,
+            ));
         }
     }
     for (query, sql) in [
         ("harvest_date:2020-02-17", "named = '2020-02-17'"),
         ("harvest_date:[2020-02 TO 2020-03]", "named >= '2020-02-01'"),
-        ("harvest_date:[2020-01-01 TO 2020-02-17}", "named < '2020-02-17'"),
-        ("harvest_date:[\"2020-02-17T00:00:00.000Z\" TO *]", "named >= '2020-02-17'"),
+        (
+            "harvest_date:[2020-01-01 TO 2020-02-17}",
+            "named < '2020-02-17'",
+        ),
+        (
+            "harvest_date:[\"2020-02-17T00:00:00.000Z\" TO *]",
+            "named >= '2020-02-17'",
+        ),
         ("harvest_date:>2020-01", "named >= '2020-02-01'"),
         ("harvest_date:2020", "named = '2020-01-01'"),
-        ("harvest_date:[1581897600000 TO 1581897600000]", "named = '2020-02-17'"),
+        (
+            "harvest_date:[1581897600000 TO 1581897600000]",
+            "named = '2020-02-17'",
+        ),
         (
             "recordset_id:0e162e0a-bf3e-4710-9357-44258ca12abb AND harvest_date:2020-01",
             "recordset_id = '0e162e0a-bf3e-4710-9357-44258ca12abb' AND named = '2020-01-01'",
@@ -199,7 +303,12 @@ async fn dates_are_taken_in_every_form(world: &World) {
         let encoded: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let count = |answer: &Value| answer["count"].clone();
         let sql = DOCUMENTS.to_owned() + sql;
-        daily.push(Asked { path: format!("_count?q={encoded}"), body: None, read: count, sql: sql.clone() });
+        daily.push(Asked {
+            path: format!("_count?q={encoded}"),
+            body: None,
+            read: count,
+            sql: sql.clone(),
+        });
         daily.push(Asked {
             path: format!("_search?size=0&track_total_hits=true&q={encoded}"),
             body: None,
@@ -207,22 +316,50 @@ async fn dates_are_taken_in_every_form(world: &World) {
             sql: sql.clone(),
         });
         let query = json!({ "query": { "query_string": { "query": query } } });
-        daily.push(Asked { path: "_count".to_owned(), body: Some(query), read: count, sql });
+        daily.push(Asked {
+            path: "_count".to_owned(),
+            body: Some(query),
+            read: count,
+            sql,
+        });
     }
     world.assert_all_answered("", &daily).await;
 
     let recordsets = |condition: &str| {
-        format!("SELECT count(*) FROM (SELECT recordset_id FROM document GROUP BY 1 HAVING {condition}) t")
+        format!(
+            "SELECT count(*) FROM (SELECT recordset_id FROM document GROUP BY 1 HAVING {condition}) t"
+        )
     };
     let totals: Vec<Asked> = [
-        (json!({ "range": { "last_day": { "gte": "2020-02-29T00:00:00.000Z" } } }), "max(day) >= '2020-02-29'"),
-        (json!({ "range": { "last_day": { "gte": "2020-02" } } }), "max(day) >= '2020-02-01'"),
-        (json!({ "range": { "first_day": { "lte": "2020" } } }), "min(day) <= '2020-01-01'"),
-        (json!({ "term": { "first_day": 1_577_750_400_000_i64 } }), "min(day) = '2019-12-31'"),
-        (json!({ "query_string": { "query": "first_day:[2020-02 TO *]" } }), "min(day) >= '2020-02-01'"),
+        (
+            json!({ "range": { "last_day": { "gte": "2020-02-29T00:00:00.000Z" } } }),
+            "max(day) >= '2020-02-29'",
+        ),
+        (
+            json!({ "range": { "last_day": { "gte": "2020-02" } } }),
+            "max(day) >= '2020-02-01'",
+        ),
+        (
+            json!({ "range": { "first_day": { "lte": "2020" } } }),
+            "min(day) <= '2020-01-01'",
+        ),
+        (
+            json!({ "term": { "first_day": 1_577_750_400_000_i64 } }),
+            "min(day) = '2019-12-31'",
+        ),
+        (
+            json!({ "query_string": { "query": "first_day:[2020-02 TO *]" } }),
+            "min(day) >= '2020-02-01'",
+        ),
     ]
     .into_iter()
-    .map(|(query, condition)| search(json!({ "size": 0, "query": query }), hits, recordsets(condition)))
+    .map(|(query, condition)| {
+        search(
+            json!({ "size": 0, "query": query }),
+            hits,
+            recordsets(condition),
+        )
+    })
     .collect();
     world.assert_all_answered("-totals", &totals).await;
 }
@@ -234,7 +371,8 @@ fn months_of_recordsets(answer: &Value) -> Value {
         for month in buckets_of(recordset, "months") {
             let sum = whole(&month["figure"]["value"]);
             if sum != 0 {
-                sums[recordset["key"].as_str().unwrap()][month["key_as_string"].as_str().unwrap()] = sum;
+                sums[recordset["key"].as_str().unwrap()]
+                    [month["key_as_string"].as_str().unwrap()] = sum;
             }
         }
     }
@@ -248,7 +386,8 @@ fn recordsets_of_months(answer: &Value) -> Value {
         for recordset in buckets_of(month, "recordsets") {
             let sum = whole(&recordset["figure"]["value"]);
             if sum != 0 {
-                sums[recordset["key"].as_str().unwrap()][month["key_as_string"].as_str().unwrap()] = sum;
+                sums[recordset["key"].as_str().unwrap()]
+                    [month["key_as_string"].as_str().unwrap()] = sum;
             }
         }
     }
@@ -260,7 +399,9 @@ fn buckets<'a>(answer: &'a Value, name: &str) -> &'a Vec<Value> {
 }
 
 fn buckets_of<'a>(of: &'a Value, name: &str) -> &'a Vec<Value> {
-    of[name]["buckets"].as_array().unwrap_or_else(|| panic!("no buckets of {name}: {of}"))
+    of[name]["buckets"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no buckets of {name}: {of}"))
 }
 
 /// Recordset → month → records that searches found.
@@ -278,8 +419,7 @@ async fn months_and_recordsets_are_added_up(world: &World) {
             "field": "harvest_date", "calendar_interval": "month", "format": "yyyy-MM-dd", "min_doc_count": 1,
         } } })
     };
-    let recordsets =
-        |below: Value| json!({ "recordsets": { "aggs": below, "terms": { "field": "recordset_id", "size": 10_000 } } });
+    let recordsets = |below: Value| json!({ "recordsets": { "aggs": below, "terms": { "field": "recordset_id", "size": 10_000 } } });
     // From the time when it began to count until now, as the portal asks.
     let since = json!({ "bool": { "filter": [{ "range": { "harvest_date": {
         "gte": "2015-01-16T00:00:00.000Z", "lte": "2030-01-01T00:00:00.000Z",
@@ -290,7 +430,9 @@ async fn months_and_recordsets_are_added_up(world: &World) {
     ] } });
     let every_figure: Value = ["view", "seen", "search", "download", "mapping"]
         .into_iter()
-        .flat_map(|stat_type| ["count", "total"].map(|figure| format!("records.{stat_type}.{figure}")))
+        .flat_map(|stat_type| {
+            ["count", "total"].map(|figure| format!("records.{stat_type}.{figure}"))
+        })
         .map(|field| (field.clone(), json!({ "sum": { "field": field } })))
         .collect::<serde_json::Map<_, _>>()
         .into();
@@ -351,7 +493,9 @@ async fn months_and_recordsets_are_added_up(world: &World) {
     // As clients of before version 7 read it.
     let as_a_number = Asked {
         path: "_search?rest_total_hits_as_int=true&size=0".to_owned(),
-        body: Some(json!({ "query": { "range": { "harvest_date": { "gte": "2020-02-17T00:00:00.000Z" } } } })),
+        body: Some(
+            json!({ "query": { "range": { "harvest_date": { "gte": "2020-02-17T00:00:00.000Z" } } } }),
+        ),
         read: |answer| answer["hits"]["total"].clone(),
         sql: format!("{DOCUMENTS} named >= '2020-02-17'"),
     };
@@ -363,11 +507,21 @@ async fn several_questions_at_once_and_pages_of_buckets_are_answered_in_full(wor
     let search = json!({ "size": 0, "track_total_hits": true,
         "query": { "range": { "harvest_date": { "gte": "2020-02-17T00:00:00.000Z" } } } });
     let lines = format!("{header}\n{search}\n{header}\n{search}\n");
-    let answer: Value =
-        serde_json::from_str(&world.elastic_text(Method::POST, "_msearch", Some(lines)).await).expect("JSON");
-    let expected = world.json(&format!("{DOCUMENTS} named >= '2020-02-17'")).await;
+    let answer: Value = serde_json::from_str(
+        &world
+            .elastic_text(Method::POST, "_msearch", Some(lines))
+            .await,
+    )
+    .expect("JSON");
+    let expected = world
+        .json(&format!("{DOCUMENTS} named >= '2020-02-17'"))
+        .await;
     for response in answer["responses"].as_array().expect("responses") {
-        assert_eq!((&response["_shards"]["failed"], &hits(response)), (&json!(0), &expected), "{response}");
+        assert_eq!(
+            (&response["_shards"]["failed"], &hits(response)),
+            (&json!(0), &expected),
+            "{response}"
+        );
     }
 
     // Where all of them at once would be more buckets than a cluster allows.
@@ -384,7 +538,13 @@ async fn several_questions_at_once_and_pages_of_buckets_are_answered_in_full(wor
         let body = json!({ "size": 0, "aggs": { "pages": {
             "composite": composite, "aggs": { "figure": { "sum": { "field": "records.search.total" } } },
         } } });
-        let answer = world.elastic(Method::POST, &format!("{}/_search", world.prefix), Some(body)).await;
+        let answer = world
+            .elastic(
+                Method::POST,
+                &format!("{}/_search", world.prefix),
+                Some(body),
+            )
+            .await;
         assert_eq!(answer["_shards"]["failed"], 0, "{answer}");
         for bucket in buckets(&answer, "pages") {
             let key = |name: &str| bucket["key"][name].as_str().expect("a key");
@@ -398,24 +558,42 @@ async fn several_questions_at_once_and_pages_of_buckets_are_answered_in_full(wor
             None => break,
         }
     }
-    assert_eq!(sums, world.json(&format!("SELECT ({SEARCHED_BY_MONTH})")).await);
+    assert_eq!(
+        sums,
+        world.json(&format!("SELECT ({SEARCHED_BY_MONTH})")).await
+    );
 }
 
 async fn a_copy_page_by_page_has_every_document_once(world: &World) {
     let expected: BTreeSet<(String, String)> = serde_json::from_value(
-        world.json("SELECT jsonb_agg(jsonb_build_array(recordset_id, named::text)) FROM document").await,
+        world
+            .json("SELECT jsonb_agg(jsonb_build_array(recordset_id, named::text)) FROM document")
+            .await,
     )
     .expect("pairs");
     let both = format!("{},{}", world.prefix, another_index(world).await);
     // As dumping tools and clients' scan helpers read, and as scripts that repair a period do.
-    let of_the_period = json!({ "range": { "harvest_date": { "gte": "2020-01-01T00:00:00.000Z" } } });
+    let of_the_period =
+        json!({ "range": { "harvest_date": { "gte": "2020-01-01T00:00:00.000Z" } } });
     for (names, body) in [
-        (&world.prefix, json!({ "query": { "match_all": {} }, "fields": ["*"], "_source": true, "size": 500 })),
+        (
+            &world.prefix,
+            json!({ "query": { "match_all": {} }, "fields": ["*"], "_source": true, "size": 500 }),
+        ),
         (&world.prefix, json!({ "sort": "_doc", "size": 1000 })),
-        (&both, json!({ "query": { "bool": { "filter": [of_the_period] } }, "size": 700, "version": true })),
+        (
+            &both,
+            json!({ "query": { "bool": { "filter": [of_the_period] } }, "size": 700, "version": true }),
+        ),
     ] {
         let mut copied = BTreeSet::new();
-        let mut page = world.elastic(Method::POST, &format!("{names}/_search?scroll=5m"), Some(body)).await;
+        let mut page = world
+            .elastic(
+                Method::POST,
+                &format!("{names}/_search?scroll=5m"),
+                Some(body),
+            )
+            .await;
         loop {
             assert_eq!(page["_shards"]["failed"], 0, "{page}");
             let hits = page["hits"]["hits"].as_array().expect("hits");
@@ -428,11 +606,20 @@ async fn a_copy_page_by_page_has_every_document_once(world: &World) {
                 assert!(copied.insert((recordset, named)), "{hit} comes twice");
             }
             let next = json!({ "scroll": "5m", "scroll_id": page["_scroll_id"] });
-            page = world.elastic(Method::POST, "_search/scroll", Some(next)).await;
+            page = world
+                .elastic(Method::POST, "_search/scroll", Some(next))
+                .await;
         }
         let scroll = json!({ "scroll_id": page["_scroll_id"] });
-        world.elastic(Method::DELETE, "_search/scroll", Some(scroll)).await;
-        assert!(copied == expected, "{} of {} documents", copied.len(), expected.len());
+        world
+            .elastic(Method::DELETE, "_search/scroll", Some(scroll))
+            .await;
+        assert!(
+            copied == expected,
+            "{} of {} documents",
+            copied.len(),
+            expected.len()
+        );
     }
 }
 
@@ -443,27 +630,50 @@ async fn a_pattern_matches_what_serves_once_and_no_other_generation() {
         let body = json!({ "size": 0, "track_total_hits": true, "aggs": {
             "figure": { "sum": { "field": "records.search.total" } }, "indices": { "terms": { "field": "_index" } },
         } });
-        let answer = world.elastic(Method::POST, &format!("{names}/_search"), Some(body)).await;
+        let answer = world
+            .elastic(Method::POST, &format!("{names}/_search"), Some(body))
+            .await;
         assert_eq!(answer["_shards"]["failed"], 0, "{answer}");
-        let indices: Vec<String> =
-            buckets(&answer, "indices").iter().map(|bucket| bucket["key"].as_str().unwrap().to_owned()).collect();
-        (value(&answer), hits(&answer), indices.into_iter().collect::<BTreeSet<_>>())
+        let indices: Vec<String> = buckets(&answer, "indices")
+            .iter()
+            .map(|bucket| bucket["key"].as_str().unwrap().to_owned())
+            .collect();
+        (
+            value(&answer),
+            hits(&answer),
+            indices.into_iter().collect::<BTreeSet<_>>(),
+        )
     };
     let alias = |suffix: &str| format!("{}{suffix}", world.prefix);
     let one_by_one = format!("{},{},{}", alias(""), alias("-totals"), alias("-terms"));
     for generation in ["g000001", "g000002"] {
         let (sum, documents, _) = sums(&one_by_one).await;
         assert!(sum.as_i64() > Some(0), "{sum}");
-        let serving: BTreeSet<String> =
-            ["", "-totals", "-terms"].map(|suffix| format!("{}-{generation}", alias(suffix))).into();
-        assert_eq!(sums(&alias("*")).await, (sum, documents, serving), "{generation}");
-        assert_eq!(sums(&alias("")).await.2, [format!("{}-{generation}", alias(""))].into());
-        assert_eq!(sums(&alias("-tot*")).await.2, [format!("{}-{generation}", alias("-totals"))].into());
-        let hidden = world.elastic(Method::GET, &format!("{}/_count", alias("-g*")), None).await;
+        let serving: BTreeSet<String> = ["", "-totals", "-terms"]
+            .map(|suffix| format!("{}-{generation}", alias(suffix)))
+            .into();
+        assert_eq!(
+            sums(&alias("*")).await,
+            (sum, documents, serving),
+            "{generation}"
+        );
+        assert_eq!(
+            sums(&alias("")).await.2,
+            [format!("{}-{generation}", alias(""))].into()
+        );
+        assert_eq!(
+            sums(&alias("-tot*")).await.2,
+            [format!("{}-{generation}", alias("-totals"))].into()
+        );
+        let hidden = world
+            .elastic(Method::GET, &format!("{}/_count", alias("-g*")), None)
+            .await;
         assert_eq!(hidden["count"], 0, "{hidden}");
         // One more that is kept, and one that was left half way.
-        world.run(&["rebuild"]).await.expect(0);
-        world.run_with(&[("DAYBOOK_FAILPOINT", "rebuild.compared")], &["rebuild"]).await;
+        world.run(&["rebuild"]).await.assert_exit(0);
+        world
+            .run_with(&[("DAYBOOK_FAILPOINT", "rebuild.compared")], &["rebuild"])
+            .await;
         world.until_gone().await;
     }
     world.end().await;

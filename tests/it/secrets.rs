@@ -18,7 +18,14 @@ const ENCODED: &str = "Pl4nt%25dS3cret";
 /// What a secret may look like in an output.
 fn shapes() -> Vec<String> {
     let base64 = |user: &str| STANDARD.encode(format!("{user}:{SECRET}"));
-    vec![SECRET.to_owned(), ENCODED.to_owned(), "S3cret".to_owned(), base64("elastic"), base64("id"), base64("proxy")]
+    vec![
+        SECRET.to_owned(),
+        ENCODED.to_owned(),
+        "S3cret".to_owned(),
+        base64("elastic"),
+        base64("id"),
+        base64("proxy"),
+    ]
 }
 
 /// The commands that are walked over: all that connect to anything.
@@ -42,7 +49,10 @@ struct Case {
 
 impl Case {
     fn new(settings: Vec<(&'static str, String)>) -> Self {
-        Self { settings, _server: None }
+        Self {
+            settings,
+            _server: None,
+        }
     }
 }
 
@@ -84,7 +94,11 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
             &plain.as_str().replace("http:", "https:"),
             "http://cluster.invalid",
         ];
-        cases.extend(addresses.into_iter().map(|address| Case::new(given(address))));
+        cases.extend(
+            addresses
+                .into_iter()
+                .map(|address| Case::new(given(address))),
+        );
         let replies: [fn() -> Reply; 4] = [
             || Reply::given(Manner::Never),
             || Reply::new(302, "").with_header("location", "http://elsewhere.invalid/"),
@@ -95,18 +109,35 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
             let server = answering(reply).await;
             let limit = ("DAYBOOK_ELASTICSEARCH_TIMEOUT", "1s".to_owned());
             let settings = [given(server.url()), vec![limit]].concat();
-            cases.push(Case { settings, _server: Some(server) });
+            cases.push(Case {
+                settings,
+                _server: Some(server),
+            });
         }
-        let proxy = ("DAYBOOK_ELASTICSEARCH_PROXY", format!("http://proxy:{ENCODED}@127.0.0.1:1"));
-        cases.push(Case::new([given("http://cluster.invalid"), vec![proxy]].concat()));
+        let proxy = (
+            "DAYBOOK_ELASTICSEARCH_PROXY",
+            format!("http://proxy:{ENCODED}@127.0.0.1:1"),
+        );
+        cases.push(Case::new(
+            [given("http://cluster.invalid"), vec![proxy]].concat(),
+        ));
         // Two ways to log in at once, and certificates that are not there.
-        let second = ("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN_FILE", "/nowhere".to_owned());
+        let second = (
+            "DAYBOOK_ELASTICSEARCH_BEARER_TOKEN_FILE",
+            "/nowhere".to_owned(),
+        );
         cases.push(Case::new([given(plain.as_str()), vec![second]].concat()));
         let authority = ("DAYBOOK_ELASTICSEARCH_CA", "/nowhere".to_owned());
-        cases.push(Case::new([given("https://127.0.0.1:1"), vec![authority]].concat()));
+        cases.push(Case::new(
+            [given("https://127.0.0.1:1"), vec![authority]].concat(),
+        ));
     }
     // What cannot be read is not repeated.
-    for nonsense in [SECRET.to_owned(), format!("http://elastic:{SECRET}@h:port"), format!("ftp://e:{ENCODED}@h")] {
+    for nonsense in [
+        SECRET.to_owned(),
+        format!("http://elastic:{SECRET}@h:port"),
+        format!("ftp://e:{ENCODED}@h"),
+    ] {
         cases.push(Case::new(vec![(URL, nonsense.clone())]));
         cases.push(Case::new(vec![("DAYBOOK_ELASTICSEARCH_PROXY", nonsense)]));
     }
@@ -121,16 +152,29 @@ async fn no_command_tells_a_secret_whatever_fails() {
     let somewhere = World::new().await;
     let cases = elasticsearch_cases(&somewhere).await;
     somewhere.end().await;
-    let shares = (0..WORLDS).map(|share| walk(cases.iter().enumerate().skip(share).step_by(WORLDS)));
-    stream::iter(shares).buffer_unordered(WORLDS).collect::<()>().await;
+    let shares =
+        (0..WORLDS).map(|share| walk(cases.iter().enumerate().skip(share).step_by(WORLDS)));
+    stream::iter(shares)
+        .buffer_unordered(WORLDS)
+        .collect::<()>()
+        .await;
 }
 
 async fn walk(cases: impl Iterator<Item = (usize, &Case)>) {
     let world = World::new().await;
-    world.log(&[Event::search(1, "2020-02-16", RECORDSET, 5)]).await;
-    world.run(&["apply", "--day", "2020-02-16", "--no-project"]).await.expect(0);
+    world
+        .log(&[Event::search(1, "2020-02-16", RECORDSET, 5)])
+        .await;
+    world
+        .run(&["apply", "--day", "2020-02-16", "--no-project"])
+        .await
+        .assert_exit(0);
     for (at, case) in cases {
-        let settings: Vec<(&str, &str)> = case.settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let settings: Vec<(&str, &str)> = case
+            .settings
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         // Each kind of failure meets all commands, though with other ways to log in.
         for (step, format) in [(at, &["-vv"][..]), (at * 3 + 5, &["-vv", "--json"])] {
             let arguments = [COMMANDS[step % COMMANDS.len()], format].concat();
@@ -138,10 +182,16 @@ async fn walk(cases: impl Iterator<Item = (usize, &Case)>) {
             let case = format!("{arguments:?} under {settings:?}");
             assert_hides_secrets(&case, &ended.stdout);
             assert_hides_secrets(&case, &ended.stderr);
-            assert!(!ended.stderr.contains("panicked"), "{case}: {}", ended.stderr);
+            assert!(
+                !ended.stderr.contains("panicked"),
+                "{case}: {}",
+                ended.stderr
+            );
         }
     }
-    let recorded = world.value("SELECT string_agg(r::text, ' ') FROM daybook.run r").await;
+    let recorded = world
+        .value("SELECT string_agg(r::text, ' ') FROM daybook.run r")
+        .await;
     assert!(!recorded.is_empty());
     assert_hides_secrets("the record of the runs", &recorded);
     world.end().await;

@@ -14,7 +14,9 @@ impl World {
         let template = json!({ "settings": settings, "mappings": mappings, "aliases": aliases });
         let mut body = json!({ "index_patterns": [format!("{}*", self.prefix)] });
         if kind == "_template" {
-            body.as_object_mut().unwrap().extend(template.as_object().unwrap().clone());
+            body.as_object_mut()
+                .unwrap()
+                .extend(template.as_object().unwrap().clone());
         } else {
             body["template"] = template;
         }
@@ -24,7 +26,12 @@ impl World {
     }
 
     async fn delete_template(&self, kind: &str) {
-        self.elastic(Method::DELETE, &format!("{kind}/{}-template", self.prefix), None).await;
+        self.elastic(
+            Method::DELETE,
+            &format!("{kind}/{}-template", self.prefix),
+            None,
+        )
+        .await;
     }
 
     /// Mappings and settings of all indices of this world, but for what differs from index to index.
@@ -45,7 +52,10 @@ impl World {
 #[tokio::test]
 async fn what_a_template_says_is_overridden_where_it_can_be() {
     let plain = World::with_projections().await;
-    plain.run(&["rebuild", "--only", "totals"]).await.expect(0);
+    plain
+        .run(&["rebuild", "--only", "totals"])
+        .await
+        .assert_exit(0);
     for kind in KINDS {
         let world = World::with_history().await;
         let settings = json!({
@@ -61,9 +71,12 @@ async fn what_a_template_says_is_overridden_where_it_can_be() {
         });
         let aliases = json!({ format!("{}-of-a-template", world.prefix): {} });
         world.add_template(kind, settings, mappings, aliases).await;
-        world.run(&["project"]).await.expect(0);
-        world.run(&["rebuild", "--only", "totals"]).await.expect(0);
-        world.run(&["verify", "--projections"]).await.expect(0);
+        world.run(&["project"]).await.assert_exit(0);
+        world
+            .run(&["rebuild", "--only", "totals"])
+            .await
+            .assert_exit(0);
+        world.run(&["verify", "--projections"]).await.assert_exit(0);
         world.assert_documents(&plain.projections().await).await;
         assert_eq!(world.behind("-of-a-template").await, [""; 0], "{kind}");
         // What is of no consequence, a template may say.
@@ -83,10 +96,17 @@ async fn a_template_for_every_index_and_fields_that_no_document_has_do_no_harm()
         "dynamic_templates": [{ "texts": { "match": "*", "mapping": { "type": "text" } } }],
         "runtime": { "somebody's": { "type": "keyword" } },
     });
-    world.add_template("_index_template", json!({ "index.codec": "best_compression" }), mappings, json!({})).await;
-    world.run(&["project"]).await.expect(0);
-    world.run(&["rebuild"]).await.expect(0);
-    world.run(&["verify"]).await.expect(0);
+    world
+        .add_template(
+            "_index_template",
+            json!({ "index.codec": "best_compression" }),
+            mappings,
+            json!({}),
+        )
+        .await;
+    world.run(&["project"]).await.assert_exit(0);
+    world.run(&["rebuild"]).await.assert_exit(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.delete_template("_index_template").await;
     world.end().await;
 }
@@ -104,11 +124,20 @@ async fn what_cannot_be_overridden_is_refused_with_the_templates_name_and_leaves
         of_legacy(json!({ "_source": { "excludes": ["records.search.*"] } })),
     ];
     cases.extend(of_either(json!({ "_routing": { "required": true } })));
-    cases.extend(of_either(json!({ "runtime": { "recordset_id": { "type": "keyword" } } })));
+    cases.extend(of_either(
+        json!({ "runtime": { "recordset_id": { "type": "keyword" } } }),
+    ));
     for (kind, mappings) in cases {
-        world.add_template(kind, json!({}), mappings.clone(), json!({})).await;
+        world
+            .add_template(kind, json!({}), mappings.clone(), json!({}))
+            .await;
         let name = format!("the index template {}-template changes it", world.prefix);
-        let says = ["did not come out as asked", &name, "with a higher priority", "run the command again"];
+        let says = [
+            "did not come out as asked",
+            &name,
+            "with a higher priority",
+            "run the command again",
+        ];
         for (command, exit) in [("project", 1), ("rebuild", 1)] {
             let refused = world.run(&[command]).await;
             assert_eq!(refused.code, Some(exit), "{kind} {mappings}: {refused:?}");
@@ -119,12 +148,18 @@ async fn what_cannot_be_overridden_is_refused_with_the_templates_name_and_leaves
     }
     // A template that Elasticsearch itself refuses to apply is named as well.
     let broken = json!({ "index.sort.field": ["nothing_of_ours"] });
-    world.add_template("_index_template", broken, json!({}), json!({})).await;
+    world
+        .add_template("_index_template", broken, json!({}), json!({}))
+        .await;
     let name = format!("the index template {}-template may be why", world.prefix);
-    world.run(&["project"]).await.expect(1).says(&["creating the index", &name]);
+    world
+        .run(&["project"])
+        .await
+        .assert_exit(1)
+        .says(&["creating the index", &name]);
 
     world.delete_template("_index_template").await;
-    world.run(&["project"]).await.expect(0);
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["project"]).await.assert_exit(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }

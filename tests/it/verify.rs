@@ -15,19 +15,23 @@ impl Ended {
     /// What was found: where, and what.
     fn findings(&self) -> Vec<[String; 2]> {
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        self.messages_of("finding").iter().map(|found| [text(&found["place"]), text(&found["what"])]).collect()
+        self.messages_of("finding")
+            .iter()
+            .map(|found| [text(&found["place"]), text(&found["what"])])
+            .collect()
     }
 }
 
 /// The ledger's whole content, as one value.
-const LEDGER: &str = "SELECT md5((SELECT string_agg(e::text, '' ORDER BY entry_id) FROM daybook.entry e)
+const LEDGER: &str =
+    "SELECT md5((SELECT string_agg(e::text, '' ORDER BY entry_id) FROM daybook.entry e)
      || (SELECT string_agg(d::text, '' ORDER BY d) FROM daybook.interaction_delta d))";
 
 #[tokio::test]
 async fn a_sound_world_is_found_sound_by_people_and_by_machines() {
     let world = World::with_projections().await;
     let ledger = world.value(LEDGER).await;
-    let said = world.run(&["verify"]).await.expect(0);
+    let said = world.run(&["verify"]).await.assert_exit(0);
     said.tells(&[
         "7 entries: hashes, chain, control sums and balances are right",
         "5 days counted again: the ledger has the same",
@@ -35,11 +39,30 @@ async fn a_sound_world_is_found_sound_by_people_and_by_machines() {
         "3 documents compared",
         "18 documents compared",
     ]);
-    let messages = world.run(&["verify", "--json"]).await.expect(0).messages();
-    let types: Vec<&Value> = messages.iter().map(|message| &message["message_type"]).collect();
+    let messages = world
+        .run(&["verify", "--json"])
+        .await
+        .assert_exit(0)
+        .messages();
+    let types: Vec<&Value> = messages
+        .iter()
+        .map(|message| &message["message_type"])
+        .collect();
     let projection = "projection_verified";
-    assert_eq!(types, ["ledger_verified", "source_verified", projection, projection, projection]);
-    assert_eq!((&messages[0]["entries"], &messages[1]["days"]), (&json!(7), &json!(5)));
+    assert_eq!(
+        types,
+        [
+            "ledger_verified",
+            "source_verified",
+            projection,
+            projection,
+            projection
+        ]
+    );
+    assert_eq!(
+        (&messages[0]["entries"], &messages[1]["days"]),
+        (&json!(7), &json!(5))
+    );
     assert_eq!(messages[4]["comparison"]["compared"], 18);
     assert_eq!(world.value(LEDGER).await, ledger);
     world.end().await;
@@ -55,11 +78,24 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
     let world = World::with_history().await;
     let tables = ["entry", "interaction_delta", "ledger"];
     for table in tables {
-        world.execute(&format!("CREATE TABLE kept_{table} AS TABLE daybook.{table}")).await;
+        world
+            .execute(&format!(
+                "CREATE TABLE kept_{table} AS TABLE daybook.{table}"
+            ))
+            .await;
     }
-    let [content, header] = ["its rows do not give its content_hash", "its header does not give its entry_hash"];
-    let [chain, number] = ["its previous_hash is not the hash of the entry before", "it has another number of rows"];
-    let [sums, balance] = ["its maps do not sum to its total", "its balance is not the sum of the cell's rows"];
+    let [content, header] = [
+        "its rows do not give its content_hash",
+        "its header does not give its entry_hash",
+    ];
+    let [chain, number] = [
+        "its previous_hash is not the hash of the entry before",
+        "it has another number of rows",
+    ];
+    let [sums, balance] = [
+        "its maps do not sum to its total",
+        "its balance is not the sum of the cell's rows",
+    ];
     let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     let update = |set: &str| format!("UPDATE daybook.interaction_delta SET {set} WHERE {row}");
     for (tampering, findings) in [
@@ -109,7 +145,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         ("UPDATE daybook.ledger SET time_zone = 'Europe/Vienna'".to_owned(), &[("entry 1 of", chain)]),
     ] {
         world.tamper(&tampering).await;
-        let found = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
+        let found = world.run(&["verify", "--ledger", "--json"]).await.assert_exit(4);
         let found = found.findings();
         let differ = found.iter().filter(|[_, what]| what == content).map(|[place, _]| place.clone());
         assert_eq!(differ.collect::<Vec<_>>().join(", "), world.value(DIFFERING_ENTRIES).await, "{tampering}");
@@ -122,18 +158,23 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
             world.tamper(&restore).await;
         }
     }
-    world.run(&["verify", "--ledger"]).await.expect(0);
+    world.run(&["verify", "--ledger"]).await.assert_exit(0);
     world.end().await;
 }
 
 /// Takes a constraint away that keeps some ways to tamper from being tried.
-const UNLOCK: &str = "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check";
+const UNLOCK: &str =
+    "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT interaction_delta_check";
 
 #[tokio::test]
 async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
     let world = World::with_history().await;
     world.execute(UNLOCK).await;
-    for order in ["entry_id DESC, stat_type", "recordset_id, stat_type, entry_id", "md5(d::text)"] {
+    for order in [
+        "entry_id DESC, stat_type",
+        "recordset_id, stat_type, entry_id",
+        "md5(d::text)",
+    ] {
         world
             .tamper(&format!(
                 "CREATE TABLE kept AS TABLE daybook.interaction_delta; DELETE FROM daybook.interaction_delta;
@@ -141,7 +182,11 @@ async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
                  DROP TABLE kept"
             ))
             .await;
-        world.run(&["verify", "--ledger"]).await.expect(0).tells(&["7 entries: hashes"]);
+        world
+            .run(&["verify", "--ledger"])
+            .await
+            .assert_exit(0)
+            .tells(&["7 entries: hashes"]);
     }
     world.end().await;
 }
@@ -169,15 +214,33 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
              UPDATE daybook.interaction_delta SET total = NULL WHERE entry_id = 4 AND stat_type = 'view'",
         )
         .await;
-    let ended = world.run(&["verify", "--ledger", "--json"]).await.expect(4);
+    let ended = world
+        .run(&["verify", "--ledger", "--json"])
+        .await
+        .assert_exit(4);
     assert_eq!(ended.messages_of("ledger_verified")[0]["entries"], 9);
     let found = ended.findings();
-    let [content, balance] = ["its rows do not give its content_hash", "its balance is not the sum of the cell's rows"];
+    let [content, balance] = [
+        "its rows do not give its content_hash",
+        "its balance is not the sum of the cell's rows",
+    ];
     for (place, what) in [
-        ("entry -1 of 2020-02-12", "there are rows of it, but its header is missing"),
-        ("entry 99 of 2020-02-12", "there are rows of it, but its header is missing"),
-        ("entry -1, recordset", "it is of another day than its entry, or of no entry"),
-        ("entry 99, recordset", "it is of another day than its entry, or of no entry"),
+        (
+            "entry -1 of 2020-02-12",
+            "there are rows of it, but its header is missing",
+        ),
+        (
+            "entry 99 of 2020-02-12",
+            "there are rows of it, but its header is missing",
+        ),
+        (
+            "entry -1, recordset",
+            "it is of another day than its entry, or of no entry",
+        ),
+        (
+            "entry 99, recordset",
+            "it is of another day than its entry, or of no entry",
+        ),
         ("entry 1 of 2020-02-10", content),
         ("records, stare", "its maps do not sum to its total"),
         // The cell has lost the row that is another's now.
@@ -185,13 +248,22 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
         ("entry 7 of 2020-02-14", content),
         ("entry 7, recordset", balance),
         ("entry 4 of 2020-02-10", content),
-        ("a row of entry 4", "it cannot be computed with: one of its fields is NULL"),
+        (
+            "a row of entry 4",
+            "it cannot be computed with: one of its fields is NULL",
+        ),
     ] {
         let is_it = |[at, is]: &[String; 2]| at.contains(place) && is.contains(what);
-        assert!(found.iter().any(is_it), "no '{what}' at '{place}' in {found:?}");
+        assert!(
+            found.iter().any(is_it),
+            "no '{what}' at '{place}' in {found:?}"
+        );
     }
     let of = |entry: &str| found.iter().any(|[place, _]| place.starts_with(entry));
-    assert!(!of("entry 2") && !of("entry 3 of") && !of("entry 5") && !of("entry 6"), "{found:?}");
+    assert!(
+        !of("entry 2") && !of("entry 3 of") && !of("entry 5") && !of("entry 6"),
+        "{found:?}"
+    );
     world.end().await;
 }
 
@@ -200,21 +272,34 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
     let world = World::with_history().await;
     world.execute(UNLOCK).await;
     let found = async |from: &str, to: &str| {
-        let ended = world.run(&["verify", "--ledger", "--json", "--from", from, "--to", to]).await;
+        let ended = world
+            .run(&["verify", "--ledger", "--json", "--from", from, "--to", to])
+            .await;
         let mut kinds: Vec<String> = ended.findings().into_iter().map(|[_, what]| what).collect();
         kinds.dedup();
         kinds
     };
     let content = "its rows do not give its content_hash";
     let balance = "its balance is not the sum of the cell's rows up to it";
-    let [sums, day] = ["its maps do not sum to its total", "it is of another day than its entry, or of no entry"];
+    let [sums, day] = [
+        "its maps do not sum to its total",
+        "it is of another day than its entry, or of no entry",
+    ];
     let cell = format!("recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     // What is wrong on the first day shows in the balances of the later ones.
-    world.tamper(&format!("UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}")).await;
+    world
+        .tamper(&format!(
+            "UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}"
+        ))
+        .await;
     assert_eq!(found(FIRST_DAY, FIRST_DAY).await, [content, balance]);
     assert_eq!(found("2020-02-12", "2020-02-12").await, [balance]);
     assert!(found("2020-02-11", "2020-02-11").await.is_empty());
-    world.tamper(&format!("UPDATE daybook.interaction_delta SET count = 1 WHERE entry_id = 1 AND {cell}")).await;
+    world
+        .tamper(&format!(
+            "UPDATE daybook.interaction_delta SET count = 1 WHERE entry_id = 1 AND {cell}"
+        ))
+        .await;
     assert!(found(FIRST_DAY, LAST_DAY).await.is_empty());
     // A row that is of another day than its entry is looked at with its day, the entry with its own.
     world
@@ -223,7 +308,10 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
         ))
         .await;
     assert_eq!(found("2020-02-12", "2020-02-12").await, [content]);
-    assert_eq!(found("2020-02-11", "2020-02-11").await, [sums, balance, day]);
+    assert_eq!(
+        found("2020-02-11", "2020-02-11").await,
+        [sums, balance, day]
+    );
     world.end().await;
 }
 
@@ -232,9 +320,17 @@ async fn events_that_changed_after_the_posting_are_found_and_the_way_out_is_name
     let world = World::with_history().await;
     let cases = [
         // Late: a plain run picks it up.
-        (Event::search(50, FIRST_DAY, SECOND, 4).insert(), FIRST_DAY, &[][..]),
+        (
+            Event::search(50, FIRST_DAY, SECOND, 4).insert(),
+            FIRST_DAY,
+            &[][..],
+        ),
         // Gone: it takes somebody who says that the source is right.
-        ("DELETE FROM stats WHERE id = 8".to_owned(), "2020-02-12", &["--accept-decrease"]),
+        (
+            "DELETE FROM stats WHERE id = 8".to_owned(),
+            "2020-02-12",
+            &["--accept-decrease"],
+        ),
         // Edited in place: the same events, with other contents.
         (
             format!(r#"UPDATE stats SET payload = '{{"{RECORDSET}": 40}}' WHERE id = 13"#),
@@ -244,15 +340,25 @@ async fn events_that_changed_after_the_posting_are_found_and_the_way_out_is_name
     ];
     for (change, day, options) in cases {
         world.execute(&change).await;
-        let found = world.run(&["verify", "--source", "--json"]).await.expect(4);
-        let [[place, what]] = &found.findings()[..] else { panic!("{found:?}") };
+        let found = world
+            .run(&["verify", "--source", "--json"])
+            .await
+            .assert_exit(4);
+        let [[place, what]] = &found.findings()[..] else {
+            panic!("{found:?}")
+        };
         assert_eq!(place, day);
-        let recommended = ["run `daybook apply", "--day", day].into_iter().chain(options.iter().copied());
+        let recommended = ["run `daybook apply", "--day", day]
+            .into_iter()
+            .chain(options.iter().copied());
         let recommended = format!("{}`", recommended.collect::<Vec<_>>().join(" "));
-        assert!(what.contains("differs from the ledger in 1 cell (") && what.ends_with(&recommended), "{what}");
+        assert!(
+            what.contains("differs from the ledger in 1 cell (") && what.ends_with(&recommended),
+            "{what}"
+        );
         let arguments = [&["apply", "--no-project", "--day", day], options].concat();
-        world.run(&arguments).await.expect(0);
-        world.run(&["verify", "--source"]).await.expect(0);
+        world.run(&arguments).await.assert_exit(0);
+        world.run(&["verify", "--source"]).await.assert_exit(0);
     }
     world.end().await;
 }
@@ -260,11 +366,22 @@ async fn events_that_changed_after_the_posting_are_found_and_the_way_out_is_name
 #[tokio::test]
 async fn days_whose_events_were_purged_are_counted_and_no_divergence() {
     let world = World::with_history().await;
-    world.execute(&format!("DELETE FROM stats WHERE date::date IN ('{FIRST_DAY}', '{LAST_DAY}')")).await;
-    let said = world.run(&["verify", "--source"]).await.expect(0);
+    world
+        .execute(&format!(
+            "DELETE FROM stats WHERE date::date IN ('{FIRST_DAY}', '{LAST_DAY}')"
+        ))
+        .await;
+    let said = world.run(&["verify", "--source"]).await.assert_exit(0);
     said.tells(&["5 days counted again: the ledger has the same; 2 no longer in the source"]);
-    let message = &world.run(&["verify", "--source", "--json"]).await.expect(0).messages()[0];
-    assert_eq!((&message["days"], &message["sealed"]), (&json!(5), &json!(2)));
+    let message = &world
+        .run(&["verify", "--source", "--json"])
+        .await
+        .assert_exit(0)
+        .messages()[0];
+    assert_eq!(
+        (&message["days"], &message["sealed"]),
+        (&json!(5), &json!(2))
+    );
     world.end().await;
 }
 
@@ -275,29 +392,48 @@ async fn damage(world: &World) -> BTreeSet<[String; 3]> {
     for (suffix, documents) in ALIASES.iter().zip(&projections) {
         let alias = format!("{}{suffix}", world.prefix);
         let path = |method: &str, id: &str| format!("{alias}/{method}/{}", id.replace(':', "%3A"));
-        let mut note = |id: &str, what: &str| damaged.insert([alias.clone(), id.to_owned(), what.to_owned()]);
-        let [lost, updated, replaced, ..] = &documents[..] else { panic!("three documents") };
-        world.elastic(Method::DELETE, &path("_doc", &lost.id), None).await;
+        let mut note =
+            |id: &str, what: &str| damaged.insert([alias.clone(), id.to_owned(), what.to_owned()]);
+        let [lost, updated, replaced, ..] = &documents[..] else {
+            panic!("three documents")
+        };
+        world
+            .elastic(Method::DELETE, &path("_doc", &lost.id), None)
+            .await;
         note(&lost.id, "missing");
         // One field of it, through an update.
         let body = json!({ "doc": { "entry_id": 999 } });
-        world.elastic(Method::POST, &path("_update", &updated.id), Some(body)).await;
+        world
+            .elastic(Method::POST, &path("_update", &updated.id), Some(body))
+            .await;
         note(&updated.id, "different");
         // All of it, through a plain request.
         let mut source: Value = serde_json::from_str(&replaced.source).unwrap();
-        let changed = source.pointer_mut(if *suffix == "-terms" { "/count" } else { "/records/search/count" });
+        let changed = source.pointer_mut(if *suffix == "-terms" {
+            "/count"
+        } else {
+            "/records/search/count"
+        });
         *changed.expect("a count") = json!(12345);
-        world.elastic(Method::PUT, &path("_doc", &replaced.id), Some(source)).await;
+        world
+            .elastic(Method::PUT, &path("_doc", &replaced.id), Some(source))
+            .await;
         note(&replaced.id, "different");
         // Of a day without events, of an unknown recordset, of a known one spelled in another way, of nothing.
         let others: &[String] = match *suffix {
-            "" => &[format!("2020-02-11:{SECOND}"), format!("{FIRST_DAY}:{}", THIRD.to_uppercase()), "note".to_owned()],
+            "" => &[
+                format!("2020-02-11:{SECOND}"),
+                format!("{FIRST_DAY}:{}", THIRD.to_uppercase()),
+                "note".to_owned(),
+            ],
             "-totals" => &[uuid::Uuid::nil().to_string(), RECORDSET.to_uppercase()],
             _ => &["0123456789abcdefghijkl".to_owned()],
         };
         for id in others {
             let source = serde_json::from_str(&updated.source).unwrap();
-            world.elastic(Method::PUT, &path("_doc", id), Some(source)).await;
+            world
+                .elastic(Method::PUT, &path("_doc", id), Some(source))
+                .await;
             note(id, "extra");
         }
     }
@@ -305,38 +441,68 @@ async fn damage(world: &World) -> BTreeSet<[String; 3]> {
 }
 
 #[tokio::test]
-async fn documents_that_are_missing_edited_or_foreign_are_named_and_repaired_and_the_ledger_is_left_alone() {
+async fn documents_that_are_missing_edited_or_foreign_are_named_and_repaired_and_the_ledger_is_left_alone()
+ {
     let world = World::with_projections().await;
     let before = world.projections().await;
     let ledger = world.value(LEDGER).await;
     let damaged = damage(&world).await;
-    let found = world.run(&["verify", "--projections", "--json"]).await.expect(4).messages_of("finding");
+    let found = world
+        .run(&["verify", "--projections", "--json"])
+        .await
+        .assert_exit(4)
+        .messages_of("finding");
     let fields = ["area", "place", "what"];
-    let found = found.iter().map(|finding| fields.map(|field| finding[field].as_str().unwrap().to_owned()));
+    let found = found
+        .iter()
+        .map(|finding| fields.map(|field| finding[field].as_str().unwrap().to_owned()));
     assert_eq!(found.collect::<BTreeSet<_>>(), damaged);
-    let said = world.run(&["verify", "--projections"]).await.expect(4);
-    said.tells(&["1 missing, 2 different, 3 extra; --repair puts them right", "different in", ": document note"]);
+    let said = world.run(&["verify", "--projections"]).await.assert_exit(4);
+    said.tells(&[
+        "1 missing, 2 different, 3 extra; --repair puts them right",
+        "different in",
+        ": document note",
+    ]);
 
-    let repaired = world.run(&["verify", "--projections", "--repair"]).await.expect(0);
+    let repaired = world
+        .run(&["verify", "--projections", "--repair"])
+        .await
+        .assert_exit(0);
     repaired.tells(&["1 missing, 2 different, 3 extra; 6 put right"]);
     world.assert_sources(&before).await;
     assert_eq!(world.value(LEDGER).await, ledger);
-    world.run(&["verify", "--projections"]).await.expect(0);
+    world.run(&["verify", "--projections"]).await.assert_exit(0);
 
     // What was repaired takes further entries like any other document.
-    world.log(&[Event::search(60, LAST_DAY, RECORDSET, 4), Event::view(61, FIRST_DAY, "record-1", RECORDSET)]).await;
-    world.run(&["apply", "--from", FIRST_DAY, "--to", LAST_DAY]).await.expect(0);
-    world.run(&["verify"]).await.expect(0);
+    world
+        .log(&[
+            Event::search(60, LAST_DAY, RECORDSET, 4),
+            Event::view(61, FIRST_DAY, "record-1", RECORDSET),
+        ])
+        .await;
+    world
+        .run(&["apply", "--from", FIRST_DAY, "--to", LAST_DAY])
+        .await
+        .assert_exit(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
 #[tokio::test]
 async fn a_repair_is_of_documents() {
     for options in [["--ledger", "--repair"], ["--source", "--repair"]] {
-        let settings = [("DAYBOOK_LEDGER_URL", "postgres://nobody@127.0.0.1:9/nothing")];
+        let settings = [(
+            "DAYBOOK_LEDGER_URL",
+            "postgres://nobody@127.0.0.1:9/nothing",
+        )];
         let arguments = [&["verify"], &options[..]].concat();
-        let ended = command(&settings, &arguments).output().await.expect("run the program");
-        Ended::from(ended).expect(2).says(&["--repair rewrites documents: it goes with --projections"]);
+        let ended = command(&settings, &arguments)
+            .output()
+            .await
+            .expect("run the program");
+        Ended::from(ended)
+            .assert_exit(2)
+            .says(&["--repair rewrites documents: it goes with --projections"]);
     }
 }
 
@@ -345,14 +511,21 @@ async fn it_looks_no_further_than_it_is_asked_to() {
     let world = World::with_projections().await;
     let compared = async |options: &[&str]| -> Vec<i64> {
         let arguments = [&["verify", "--json"], options].concat();
-        let messages = world.run(&arguments).await.expect(0).messages();
+        let messages = world.run(&arguments).await.assert_exit(0).messages();
         let figure = |message: &Value| {
-            let figures = [&message["entries"], &message["days"], &message["comparison"]["compared"]];
+            let figures = [
+                &message["entries"],
+                &message["days"],
+                &message["comparison"]["compared"],
+            ];
             figures.into_iter().find_map(Value::as_i64)
         };
         messages.iter().filter_map(figure).collect()
     };
-    assert_eq!(compared(&["--from", "2020-02-12", "--to", "2020-02-13"]).await, [3, 2, 5, 3, 18]);
+    assert_eq!(
+        compared(&["--from", "2020-02-12", "--to", "2020-02-13"]).await,
+        [3, 2, 5, 3, 18]
+    );
     assert_eq!(compared(&["--from", LAST_DAY]).await, [1, 1, 2, 3, 18]);
     assert_eq!(compared(&["--sample", "2"]).await, [7, 2, 5, 1, 9]);
 
@@ -360,17 +533,34 @@ async fn it_looks_no_further_than_it_is_asked_to() {
     let daily = format!("{}/_doc/{FIRST_DAY}%3A{RECORDSET}", world.prefix);
     world.elastic(Method::DELETE, &daily, None).await;
     world.log(&[Event::search(50, FIRST_DAY, SECOND, 4)]).await;
-    world.tamper("UPDATE daybook.entry SET reason = 'x' WHERE entry_id = 1").await;
-    world.run(&["verify", "--from", "2020-02-11"]).await.expect(0);
+    world
+        .tamper("UPDATE daybook.entry SET reason = 'x' WHERE entry_id = 1")
+        .await;
+    world
+        .run(&["verify", "--from", "2020-02-11"])
+        .await
+        .assert_exit(0);
     for area in ["--ledger", "--source", "--projections"] {
-        world.run(&["verify", area, "--to", FIRST_DAY]).await.expect(4);
+        world
+            .run(&["verify", area, "--to", FIRST_DAY])
+            .await
+            .assert_exit(4);
     }
-    world.run(&["verify", "--from", LAST_DAY, "--to", FIRST_DAY]).await.expect(2).says(&["is after --to"]);
+    world
+        .run(&["verify", "--from", LAST_DAY, "--to", FIRST_DAY])
+        .await
+        .assert_exit(2)
+        .says(&["is after --to"]);
     // Of all time and of no day: a period does not narrow what is looked for there.
     let source = world.stored("-totals").await[0].source.clone();
     let path = format!("{}-totals/_doc/{}", world.prefix, uuid::Uuid::nil());
-    world.elastic(Method::PUT, &path, serde_json::from_str(&source).unwrap()).await;
-    let found = world.run(&["verify", "--projections", "--from", "2020-02-11"]).await.expect(4);
+    world
+        .elastic(Method::PUT, &path, serde_json::from_str(&source).unwrap())
+        .await;
+    let found = world
+        .run(&["verify", "--projections", "--from", "2020-02-11"])
+        .await
+        .assert_exit(4);
     found.tells(&["1 extra"]);
     world.end().await;
 }
@@ -379,9 +569,21 @@ async fn it_looks_no_further_than_it_is_asked_to() {
 async fn documents_that_are_counted_but_not_found_are_no_agreement() {
     let world = World::with_projections().await;
     let proxy = Proxy::http(&world.elasticsearch_url).await;
-    proxy.answer(|request, _| request.line.contains("_count").then(|| Reply::new(200, r#"{"count":1000}"#)));
+    proxy.answer(|request, _| {
+        request
+            .line
+            .contains("_count")
+            .then(|| Reply::new(200, r#"{"count":1000}"#))
+    });
     let through_proxy = [("DAYBOOK_ELASTICSEARCH_URL", proxy.url())];
-    let unsure = world.run_with(&through_proxy, &["verify", "--projections"]).await.expect(1);
-    unsure.says(&["holds 1000 documents", "0 were found to be extra", "somebody else is writing to it"]);
+    let unsure = world
+        .run_with(&through_proxy, &["verify", "--projections"])
+        .await
+        .assert_exit(1);
+    unsure.says(&[
+        "holds 1000 documents",
+        "0 were found to be extra",
+        "somebody else is writing to it",
+    ]);
     world.end().await;
 }

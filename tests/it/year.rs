@@ -26,34 +26,55 @@ async fn after_a_year_the_ledger_and_the_documents_are_what_an_independent_recou
             6 => {
                 // Reversed and applied anew; reversed and the reversal reversed.
                 reverse(&world, "2019-04-10", "the counts looked wrong").await;
-                world.run(&["apply", "--day", "2019-04-10", "--no-project"]).await.expect(0);
+                world
+                    .run(&["apply", "--day", "2019-04-10", "--no-project"])
+                    .await
+                    .assert_exit(0);
                 reverse(&world, "2019-05-05", "by mistake").await;
                 reverse(&world, "2019-05-05", "it was right").await;
-                world.run(&["project"]).await.expect(0);
+                world.run(&["project"]).await.assert_exit(0);
             }
             7 => {
                 import_the_first_quarter(&world).await;
                 from_old_documents = true;
             }
             8 => reverse(&world, TAKEN_BACK, "a robot's").await,
-            9 => world.execute("DELETE FROM stats WHERE date < '2019-06-01 00:00Z'").await,
-            13 => world.execute("DELETE FROM stats WHERE date < '2019-10-01 00:00Z'").await,
+            9 => {
+                world
+                    .execute("DELETE FROM stats WHERE date < '2019-06-01 00:00Z'")
+                    .await
+            }
+            13 => {
+                world
+                    .execute("DELETE FROM stats WHERE date < '2019-10-01 00:00Z'")
+                    .await
+            }
             _ => {}
         }
     }
     assert!(from_old_documents);
     let kinds = "SELECT string_agg(kind || ' ' || n, ', ' ORDER BY kind) FROM (SELECT kind, count(*) AS n FROM daybook.entry GROUP BY kind) k";
     let kinds = world.value(kinds).await;
-    assert!(kinds.starts_with("apply 275, correction ") && kinds.ends_with("import 90, reversal 4"), "{kinds}");
+    assert!(
+        kinds.starts_with("apply 275, correction ") && kinds.ends_with("import 90, reversal 4"),
+        "{kinds}"
+    );
 
     world
         .execute(&format!(
             "DELETE FROM truth.stats WHERE date >= '{TAKEN_BACK} 00:00Z' AND date < '{TAKEN_BACK} 24:00Z'"
         ))
         .await;
-    for (ledger, recount) in [("recount.ledger_cell", "recount.cell"), ("recount.ledger_term", "recount.term")] {
+    for (ledger, recount) in [
+        ("recount.ledger_cell", "recount.cell"),
+        ("recount.ledger_term", "recount.term"),
+    ] {
         // A day that nets to nothing has rows all the same.
-        let zero = if ledger == "recount.ledger_cell" { "count <> 0" } else { "n <> 0" };
+        let zero = if ledger == "recount.ledger_cell" {
+            "count <> 0"
+        } else {
+            "n <> 0"
+        };
         let differing = format!(
             "WITH ledger AS (SELECT * FROM {ledger} WHERE {zero}), recount AS (SELECT * FROM {recount})
              SELECT jsonb_agg(d) FROM (
@@ -64,19 +85,26 @@ async fn after_a_year_the_ledger_and_the_documents_are_what_an_independent_recou
     }
     world.assert_sound().await;
 
-    world.run(&["project"]).await.expect(0);
+    world.run(&["project"]).await.assert_exit(0);
     let of_days = recounted(&world, "day || ':' || recordset_id").await;
     assert_eq!(documents(&world, "").await, of_days);
     let of_recordsets = recounted(&world, "recordset_id::text").await;
     let totals = documents(&world, "-totals").await;
-    assert_eq!(totals.keys().collect::<Vec<_>>(), of_recordsets.keys().collect::<Vec<_>>());
+    assert_eq!(
+        totals.keys().collect::<Vec<_>>(),
+        of_recordsets.keys().collect::<Vec<_>>()
+    );
     for (id, cells) in totals {
         for (cell, sums) in cells {
             let recounted = &of_recordsets[&id][&cell];
-            assert_eq!((&sums["count"], &sums["total"]), (&recounted["count"], &recounted["total"]), "{id} {cell}");
+            assert_eq!(
+                (&sums["count"], &sums["total"]),
+                (&recounted["count"], &recounted["total"]),
+                "{id} {cell}"
+            );
         }
     }
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
 
@@ -87,7 +115,9 @@ async fn world_of_the_year() -> World {
     }
     world.execute(include_str!("year/truth.sql")).await;
     let recount = include_str!("property/recount.sql");
-    world.execute(&format!("SET search_path = truth, public; {recount}")).await;
+    world
+        .execute(&format!("SET search_path = truth, public; {recount}"))
+        .await;
     world
 }
 
@@ -106,32 +136,61 @@ async fn arrive(world: &World, until: &str) {
 
 /// Applies every day of the source's before a date, also those that are posted already: their late events.
 async fn apply_until(world: &World, until: &str) {
-    let last = world.value(&format!("SELECT least('{until}'::date - 1, '2019-12-31'::date)")).await;
-    world.run(&["apply", "--no-project", "--from", FIRST_IN_SOURCE, "--to", &last]).await.expect(0);
+    let last = world
+        .value(&format!(
+            "SELECT least('{until}'::date - 1, '2019-12-31'::date)"
+        ))
+        .await;
+    world
+        .run(&[
+            "apply",
+            "--no-project",
+            "--from",
+            FIRST_IN_SOURCE,
+            "--to",
+            &last,
+        ])
+        .await
+        .assert_exit(0);
 }
 
 async fn reverse(world: &World, day: &str, reason: &str) {
     let newest = format!("SELECT max(entry_id) FROM daybook.entry WHERE day = '{day}'");
     let entry_id = world.value(&newest).await;
-    world.run(&["reverse", &entry_id, "--reason", reason, "--no-project"]).await.expect(0);
+    world
+        .run(&["reverse", &entry_id, "--reason", reason, "--no-project"])
+        .await
+        .assert_exit(0);
 }
 
 /// Imports the old system's documents of the first quarter; every tenth is there twice.
 async fn import_the_first_quarter(world: &World) {
     let mut lines = String::new();
-    for (place, (id, cells)) in recounted(world, "day || ':' || recordset_id").await.into_iter().enumerate() {
+    for (place, (id, cells)) in recounted(world, "day || ':' || recordset_id")
+        .await
+        .into_iter()
+        .enumerate()
+    {
         let (day, recordset) = id.split_once(':').expect("day and recordset");
         if day >= FIRST_IN_SOURCE {
             break;
         }
-        let harvest_date = day.parse::<chrono::NaiveDate>().unwrap().succ_opt().unwrap().to_string();
+        let harvest_date = day
+            .parse::<chrono::NaiveDate>()
+            .unwrap()
+            .succ_opt()
+            .unwrap()
+            .to_string();
         let line = old_document(recordset, &harvest_date, &cells).to_string() + "\n";
         lines += &line.repeat(if place % 10 == 0 { 2 } else { 1 });
     }
     let file = std::env::temp_dir().join(format!("{}.ndjson", world.database));
     std::fs::write(&file, lines).expect("write the old documents");
     let path = file.to_str().expect("a path");
-    let ended = world.run(&["import", path, "--no-project", "--json"]).await.expect(0);
+    let ended = world
+        .run(&["import", path, "--no-project", "--json"])
+        .await
+        .assert_exit(0);
     std::fs::remove_file(&file).expect("remove the old documents");
     let summary = &ended.messages_of("import_summary")[0];
     assert!(summary["doubled"].as_u64() > Some(40), "{summary}");
@@ -142,13 +201,25 @@ fn old_document(recordset: &str, harvest_date: &str, cells: &Cells) -> Value {
     let mut document = json!({ "recordset_id": recordset, "harvest_date": harvest_date });
     for record_type in ["records", "mediarecords"] {
         for stat_type in ["download", "mapping", "search", "seen", "view"] {
-            let zero = json!({ "count": 0, "total": 0, "items": {}, "queries": {}, "geocodes": {} });
-            let cell = cells.get(&format!("{record_type} {stat_type}")).unwrap_or(&zero);
+            let zero =
+                json!({ "count": 0, "total": 0, "items": {}, "queries": {}, "geocodes": {} });
+            let cell = cells
+                .get(&format!("{record_type} {stat_type}"))
+                .unwrap_or(&zero);
             let list = |name: &str, term: &dyn Fn(&str) -> Value, key: &str| -> Vec<Value> {
                 let terms = cell[name].as_object().expect("a map");
-                terms.iter().map(|(text, n)| json!({ key: term(text), "count": n })).collect()
+                terms
+                    .iter()
+                    .map(|(text, n)| json!({ key: term(text), "count": n }))
+                    .collect()
             };
-            let query = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+            let query = |text: &str| {
+                if text.is_empty() {
+                    Value::Null
+                } else {
+                    text.into()
+                }
+            };
             document[record_type][stat_type] = json!({
                 "count": cell["count"], "total": cell["total"],
                 "items": list("items", &|text| text.into(), "term"),
@@ -186,8 +257,13 @@ async fn recounted(world: &World, group: &str) -> BTreeMap<String, Cells> {
                  GROUP BY id) d"
         ))
         .await;
-    let Value::Object(groups) = cells else { panic!("no groups: {cells}") };
-    groups.into_iter().map(|(id, cells)| (id, cells.as_object().expect("cells").clone())).collect()
+    let Value::Object(groups) = cells else {
+        panic!("no groups: {cells}")
+    };
+    groups
+        .into_iter()
+        .map(|(id, cells)| (id, cells.as_object().expect("cells").clone()))
+        .collect()
 }
 
 /// What the documents behind an alias say, in the recount's form; without cells, and documents, that net to nothing.
@@ -212,13 +288,19 @@ async fn documents(world: &World, suffix: &str) -> BTreeMap<String, Cells> {
 fn as_recounted(cell: &Value) -> Value {
     let mut sums = json!({ "count": cell["count"], "total": cell["total"] });
     for (name, key) in [("items", "term"), ("queries", "term"), ("geocodes", "geo")] {
-        let Some(list) = cell[name].as_array() else { continue };
+        let Some(list) = cell[name].as_array() else {
+            continue;
+        };
         let term = |entry: &Value| match &entry[key] {
             Value::Null if name == "queries" => String::new(),
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
-        sums[name] = list.iter().map(|entry| (term(entry), entry["count"].clone())).collect::<Map<_, _>>().into();
+        sums[name] = list
+            .iter()
+            .map(|entry| (term(entry), entry["count"].clone()))
+            .collect::<Map<_, _>>()
+            .into();
     }
     sums
 }

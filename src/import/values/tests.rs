@@ -7,7 +7,9 @@ struct Drops<'a>(&'a [u8]);
 
 impl Read for Drops<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let [first, rest @ ..] = self.0 else { return Ok(0) };
+        let [first, rest @ ..] = self.0 else {
+            return Ok(0);
+        };
         buffer[0] = *first;
         self.0 = rest;
         Ok(1)
@@ -16,7 +18,13 @@ impl Read for Drops<'_> {
 
 fn told(values: &mut Values<impl Read>) -> Vec<String> {
     let mut told = Vec::new();
-    while let Some(Piece { line, column, key, content }) = values.next().unwrap() {
+    while let Some(Piece {
+        line,
+        column,
+        key,
+        content,
+    }) = values.next().unwrap()
+    {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\n', " ");
         let what = match content {
             Content::Whole(bytes) => text(bytes),
@@ -36,23 +44,49 @@ fn splits(text: &str, expected: &[&str]) {
 
 #[track_caller]
 fn splits_as(shape: Shape, text: &str, expected: &[&str]) {
-    assert_eq!(told(&mut Values::new(text.as_bytes(), shape).unwrap()), expected, "{text}");
-    assert_eq!(told(&mut Values::new(Drops(text.as_bytes()), shape).unwrap()), expected, "byte by byte: {text}");
+    assert_eq!(
+        told(&mut Values::new(text.as_bytes(), shape).unwrap()),
+        expected,
+        "{text}"
+    );
+    assert_eq!(
+        told(&mut Values::new(Drops(text.as_bytes()), shape).unwrap()),
+        expected,
+        "byte by byte: {text}"
+    );
 }
 
 #[test]
 fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers() {
     splits("", &[]);
     splits(" \n\u{feff}\n", &[]);
-    splits("{\"a\":1}\n\n{\"b\":[{}]}\r\n{}", &["1:1 {\"a\":1}", "3:1 {\"b\":[{}]}", "4:1 {}"]);
-    splits("\u{feff}{\"a\":\"}\\\"{\"}{\"b\":2}\n\u{feff}{}", &["1:4 {\"a\":\"}\\\"{\"}", "1:16 {\"b\":2}", "2:4 {}"]);
-    splits("{\n  \"a\": {\n    \"b\": []\n  }\n}\n{\n}\n", &["1:1 {   \"a\": {     \"b\": []   } }", "6:1 { }"]);
-    splits("[\n  {\"a\":1},\n  {\"b\":2}\n]\n{\"c\":3}\n[]", &["2:3 {\"a\":1}", "3:3 {\"b\":2}", "5:1 {\"c\":3}"]);
+    splits(
+        "{\"a\":1}\n\n{\"b\":[{}]}\r\n{}",
+        &["1:1 {\"a\":1}", "3:1 {\"b\":[{}]}", "4:1 {}"],
+    );
+    splits(
+        "\u{feff}{\"a\":\"}\\\"{\"}{\"b\":2}\n\u{feff}{}",
+        &["1:4 {\"a\":\"}\\\"{\"}", "1:16 {\"b\":2}", "2:4 {}"],
+    );
+    splits(
+        "{\n  \"a\": {\n    \"b\": []\n  }\n}\n{\n}\n",
+        &["1:1 {   \"a\": {     \"b\": []   } }", "6:1 { }"],
+    );
+    splits(
+        "[\n  {\"a\":1},\n  {\"b\":2}\n]\n{\"c\":3}\n[]",
+        &["2:3 {\"a\":1}", "3:3 {\"b\":2}", "5:1 {\"c\":3}"],
+    );
     splits("[1, \"x\", []]", &["1:2 1", "1:5 \"x\"", "1:10 []"]);
     let answer = r#"{"took":3,"timed_out":false,"_shards":{"total":1,"failed":0},"hits":{"total":TOTAL,"hits":[{"_source":{}},{"_id":"x"}]},"x":[1]}"#;
-    splits(&answer.replace("TOTAL", "2      "), &["1:94 {\"_source\":{}}", "1:109 {\"_id\":\"x\"}"]);
     splits(
-        &format!("{}\n{{}}", answer.replace("TOTAL", "{\"value\":3,\"relation\":\"eq\"}")),
+        &answer.replace("TOTAL", "2      "),
+        &["1:94 {\"_source\":{}}", "1:109 {\"_id\":\"x\"}"],
+    );
+    splits(
+        &format!(
+            "{}\n{{}}",
+            answer.replace("TOTAL", "{\"value\":3,\"relation\":\"eq\"}")
+        ),
         &[
             "1:114 {\"_source\":{}}",
             "1:129 {\"_id\":\"x\"}",
@@ -61,7 +95,9 @@ fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers
         ],
     );
     splits(
-        &answer.replace("TOTAL", "0").replace("\"failed\":0", "\"failed\":1"),
+        &answer
+            .replace("TOTAL", "0")
+            .replace("\"failed\":0", "\"failed\":1"),
         &[
             "1:88 {\"_source\":{}}",
             "1:103 {\"_id\":\"x\"}",
@@ -71,22 +107,59 @@ fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers
     // In whatever order.
     splits(
         r#"{"hits":{"hits":[{}],"total":2},"timed_out":false}"#,
-        &["1:18 {}", "1:1 ?the search answer holds 1 of 2 documents: save the others as well, or use --from-index"],
+        &[
+            "1:18 {}",
+            "1:1 ?the search answer holds 1 of 2 documents: save the others as well, or use --from-index",
+        ],
     );
     // Hits that are not those of an answer.
-    splits(r#"{"x":{"hits":{"hits":[{}]}}}"#, &[r#"1:1 {"x":{"hits":{"hits":[{}]}}}"#]);
-    splits(r#"{"hits":[{"hits":[]}]}"#, &[r#"1:1 {"hits":[{"hits":[]}]}"#]);
-    splits(r#"{"hits":{"x":{"hits":[]}}}"#, &[r#"1:1 {"hits":{"x":{"hits":[]}}}"#]);
+    splits(
+        r#"{"x":{"hits":{"hits":[{}]}}}"#,
+        &[r#"1:1 {"x":{"hits":{"hits":[{}]}}}"#],
+    );
+    splits(
+        r#"{"hits":[{"hits":[]}]}"#,
+        &[r#"1:1 {"hits":[{"hits":[]}]}"#],
+    );
+    splits(
+        r#"{"hits":{"x":{"hits":[]}}}"#,
+        &[r#"1:1 {"hits":{"x":{"hits":[]}}}"#],
+    );
 }
 
 #[test]
 fn what_is_broken_spoils_no_other_line() {
-    splits("not JSON\n{}", &["1:1 !a character out of place: not JSON", "2:1 {}"]);
-    splits("a,b\n1,2\n3,4", &["1:1 !a character out of place; passed over up to line 3: a,b"]);
-    splits("{\"a\":\"b\n{}", &["1:1 !a string does not end on its line: {\"a\":\"b", "2:1 {}"]);
-    splits("{\"a\":1,\n{}\n{}", &["1:1 !a character out of place: {\"a\":1, ", "2:1 {}", "3:1 {}"]);
-    splits("{} x\n{}", &["1:1 {}", "1:4 !a character out of place: x", "2:1 {}"]);
-    splits("{\"a\":1", &["1:1 !the file ends in the middle of it: {\"a\":1"]);
+    splits(
+        "not JSON\n{}",
+        &["1:1 !a character out of place: not JSON", "2:1 {}"],
+    );
+    splits(
+        "a,b\n1,2\n3,4",
+        &["1:1 !a character out of place; passed over up to line 3: a,b"],
+    );
+    splits(
+        "{\"a\":\"b\n{}",
+        &[
+            "1:1 !a string does not end on its line: {\"a\":\"b",
+            "2:1 {}",
+        ],
+    );
+    splits(
+        "{\"a\":1,\n{}\n{}",
+        &[
+            "1:1 !a character out of place: {\"a\":1, ",
+            "2:1 {}",
+            "3:1 {}",
+        ],
+    );
+    splits(
+        "{} x\n{}",
+        &["1:1 {}", "1:4 !a character out of place: x", "2:1 {}"],
+    );
+    splits(
+        "{\"a\":1",
+        &["1:1 !the file ends in the middle of it: {\"a\":1"],
+    );
     splits(
         "[{}, {\"a\"",
         &[
@@ -95,11 +168,22 @@ fn what_is_broken_spoils_no_other_line() {
             "1:10 !the file ends before the list of documents does: ",
         ],
     );
-    splits("[\n{\"a\":}\n{}\n]\n{\"b\":1}", &["2:1 !a character out of place: {\"a\":}", "3:1 {}", "5:1 {\"b\":1}"]);
+    splits(
+        "[\n{\"a\":}\n{}\n]\n{\"b\":1}",
+        &[
+            "2:1 !a character out of place: {\"a\":}",
+            "3:1 {}",
+            "5:1 {\"b\":1}",
+        ],
+    );
     splits("]", &["1:1 !a character out of place: ]"]);
     let deep = format!("{}\n{{}}", "{\"a\":[".repeat(DEEPEST));
     let told = told(&mut Values::new(deep.as_bytes(), Shape::Documents).unwrap());
-    assert!(told.len() == 2 && told[0].starts_with("1:1 !nested too deep"), "{} pieces", told.len());
+    assert!(
+        told.len() == 2 && told[0].starts_with("1:1 !nested too deep"),
+        "{} pieces",
+        told.len()
+    );
 }
 
 #[test]
@@ -107,15 +191,28 @@ fn members_come_with_their_keys() {
     let object = "{\n \"a\": {\"x\": 1},\n \"\\u0062\" : 7 }";
     splits_as(Shape::Members, object, &["2:2 a{\"x\": 1}", "3:2 b7"]);
     splits_as(Shape::Members, "[]", &["1:1 !a character out of place: []"]);
-    splits_as(Shape::Members, "{\"a\":1", &["1:2 a1", "1:7 !the file ends before the list of documents does: "]);
+    splits_as(
+        Shape::Members,
+        "{\"a\":1",
+        &[
+            "1:2 a1",
+            "1:7 !the file ends before the list of documents does: ",
+        ],
+    );
     splits_as(Shape::Members, "{}{}", &[]);
 }
 
 #[test]
 fn a_document_that_is_too_long_is_passed_over() {
     let long = |bytes: usize| io::repeat(b'x').take(bytes as u64);
-    let text = "{\"a\":\"".as_bytes().chain(long(LONGEST)).chain("\"}\n{}".as_bytes());
-    assert_eq!(told(&mut Values::new(text, Shape::Documents).unwrap()), ["1:1 too long", "2:1 {}"]);
+    let text = "{\"a\":\""
+        .as_bytes()
+        .chain(long(LONGEST))
+        .chain("\"}\n{}".as_bytes());
+    assert_eq!(
+        told(&mut Values::new(text, Shape::Documents).unwrap()),
+        ["1:1 too long", "2:1 {}"]
+    );
 }
 
 #[test]

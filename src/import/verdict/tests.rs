@@ -1,5 +1,5 @@
 use super::*;
-use crate::ledger::standing::entry_of_tests;
+use crate::ledger::current_entry::entry_of_tests;
 
 fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str) -> Entry {
     let id = |number: i64| number.to_string().parse().unwrap();
@@ -12,14 +12,35 @@ fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str)
     }
 }
 
-const NET: Sums = Sums { count: 2, total: 30 };
+const NET: Sums = Sums {
+    count: 2,
+    total: 30,
+};
 
-const SUMS: Sums = Sums { count: 4, total: 50 };
+const SUMS: Sums = Sums {
+    count: 4,
+    total: 50,
+};
 
 fn judged_with(sums: Sums, entries: &[Entry], net: Sums, source_events: Option<i64>) -> Verdict {
     let day = "2020-02-16".parse().unwrap();
-    let candidate = Candidate { day, fingerprint: "import:a", sums, contradicting: 0, unreadable: 0 };
-    judge(candidate, Standing { entries, net, source_events, today: "2020-02-20".parse().unwrap() }).unwrap()
+    let candidate = Candidate {
+        day,
+        fingerprint: "import:a",
+        sums,
+        contradicting: 0,
+        unreadable: 0,
+    };
+    judge(
+        candidate,
+        Standing {
+            entries,
+            net,
+            source_events,
+            today: "2020-02-20".parse().unwrap(),
+        },
+    )
+    .unwrap()
 }
 
 fn judged(entries: &[Entry], net: Sums, source_events: Option<i64>) -> Verdict {
@@ -59,21 +80,39 @@ fn a_day_that_somebody_has_is_compared_and_may_be_refused_with_both_figures() {
         Verdict::Compare(holders) => holders.refusal("2020-02-16".parse().unwrap(), SUMS),
         other => panic!("{other:?}"),
     };
-    let failure = refused(std::slice::from_ref(&apply), NET, None);
+    let error = refused(std::slice::from_ref(&apply), NET, None);
     let ours = "and the documents have 4 interactions, 50 records";
     assert_eq!(
-        failure.message(),
-        format!("2020-02-16 is refused: the ledger has 2 interactions, 30 records of it (apply 1), {ours}")
+        error.message(),
+        format!(
+            "2020-02-16 is refused: the ledger has 2 interactions, 30 records of it (apply 1), {ours}"
+        )
     );
-    assert!(failure.way_out().unwrap().contains("--replace posts the difference"));
-    let failure = refused(&[], Sums::default(), Some(7));
-    assert_eq!(failure.message(), format!("2020-02-16 is refused: the source has 7 events of it, {ours}"));
+    assert!(
+        error
+            .hint_text()
+            .unwrap()
+            .contains("--replace posts the difference")
+    );
+    let error = refused(&[], Sums::default(), Some(7));
+    assert_eq!(
+        error.message(),
+        format!("2020-02-16 is refused: the source has 7 events of it, {ours}")
+    );
     // A quiet day, and one that was taken back, are free.
     let post = |entries: &[Entry]| judged(entries, Sums::default(), Some(0));
     assert_eq!(post(std::slice::from_ref(&apply)), Verdict::Post);
     // Documents that say that it was quiet may be the same.
-    let quiet = judged_with(Sums::default(), std::slice::from_ref(&apply), Sums::default(), Some(0));
+    let quiet = judged_with(
+        Sums::default(),
+        std::slice::from_ref(&apply),
+        Sums::default(),
+        Some(0),
+    );
     assert!(matches!(quiet, Verdict::Compare(_)), "{quiet:?}");
-    assert_eq!(post(&[apply, entry(2, EntryKind::Reversal, Some(1), "")]), Verdict::Post);
+    assert_eq!(
+        post(&[apply, entry(2, EntryKind::Reversal, Some(1), "")]),
+        Verdict::Post
+    );
     assert_eq!(post(&[]), Verdict::Post);
 }

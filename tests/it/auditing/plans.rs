@@ -39,28 +39,50 @@ async fn on_a_ledger_of_ten_years_the_plans_stay_on_indexes() {
     let world = World::new().await;
     world.execute(include_str!("ten_years.sql")).await;
     assert_eq!(world.entries().await, 3650);
-    assert_eq!(world.value("SELECT count(*) FROM daybook.interaction_delta").await, "146000");
-    assert_eq!(world.value("SELECT count(*) FROM daybook.balance_violation").await, "0");
+    assert_eq!(
+        world
+            .value("SELECT count(*) FROM daybook.interaction_delta")
+            .await,
+        "146000"
+    );
+    assert_eq!(
+        world
+            .value("SELECT count(*) FROM daybook.balance_violation")
+            .await,
+        "0"
+    );
 
-    for Question { heading, reads, query: sql, .. } in document() {
+    for Question {
+        heading,
+        reads,
+        query: sql,
+        ..
+    } in document()
+    {
         let plan: Value = world.json_plan(&sql).await;
         let mut found = Vec::new();
         read_through(&plan[0]["Plan"], false, &mut found);
         match reads {
             Reads::ByIndex => assert_eq!(found, [""; 0], "{heading}: {sql}\n{plan:#}"),
             Reads::EveryHeader => {
-                assert!(found.contains(&"entry"), "{heading} need not be marked: {plan:#}");
+                assert!(
+                    found.contains(&"entry"),
+                    "{heading} need not be marked: {plan:#}"
+                );
                 found.retain(|table| *table != "entry");
                 assert_eq!(found, [""; 0], "{heading}: {sql}\n{plan:#}");
             }
             Reads::WholeLedger => {
-                assert!(found.contains(&"interaction_delta"), "{heading} need not be marked: {plan:#}");
+                assert!(
+                    found.contains(&"interaction_delta"),
+                    "{heading} need not be marked: {plan:#}"
+                );
             }
         }
     }
 
     // The source holds nothing of all this any more.
-    let status = world.run(&["status"]).await.expect(0);
+    let status = world.run(&["status"]).await.assert_exit(0);
     status.tells(&["sealed           3,650 days, 2015-01-01 to 2024-12-28: no longer in the source, kept as posted"]);
     world.end().await;
 }

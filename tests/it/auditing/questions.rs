@@ -34,7 +34,12 @@ pub fn document() -> Vec<Question> {
     let (mut heading, mut reads) = ("", Reads::ByIndex);
     let mut lines = DOCUMENT.lines();
     while let Some(line) = lines.next() {
-        let mut block = || lines.by_ref().take_while(|line| *line != "```").collect::<Vec<_>>();
+        let mut block = || {
+            lines
+                .by_ref()
+                .take_while(|line| *line != "```")
+                .collect::<Vec<_>>()
+        };
         match line {
             "<!-- reads every header -->" => reads = Reads::EveryHeader,
             "<!-- reads the whole ledger -->" => reads = Reads::WholeLedger,
@@ -42,13 +47,24 @@ pub fn document() -> Vec<Question> {
             "```sql" => {
                 let sql = replaced(&block().join("\n"), &variables);
                 let reads = std::mem::replace(&mut reads, Reads::ByIndex);
-                let query = sql.strip_prefix(SAFE).unwrap_or_else(|| panic!("not safe to paste: {sql}")).to_owned();
-                questions.push(Question { heading: heading.to_owned(), reads, sql, query });
+                let query = sql
+                    .strip_prefix(SAFE)
+                    .unwrap_or_else(|| panic!("not safe to paste: {sql}"))
+                    .to_owned();
+                questions.push(Question {
+                    heading: heading.to_owned(),
+                    reads,
+                    sql,
+                    query,
+                });
             }
             // A statement for somebody else than the auditor.
             "```" => drop(block()),
             _ => {
-                assert!(!line.starts_with("<!--") && !line.starts_with("```"), "what does '{line}' mean?");
+                assert!(
+                    !line.starts_with("<!--") && !line.starts_with("```"),
+                    "what does '{line}' mean?"
+                );
                 heading = line.strip_prefix("## ").unwrap_or(heading);
             }
         }
@@ -58,7 +74,10 @@ pub fn document() -> Vec<Question> {
 
 /// A line like `\set day '2020-02-16'`.
 fn variable(line: &str) -> (&str, &str) {
-    let (name, value) = line.strip_prefix("\\set ").and_then(|line| line.split_once(' ')).expect("\\set NAME VALUE");
+    let (name, value) = line
+        .strip_prefix("\\set ")
+        .and_then(|line| line.split_once(' '))
+        .expect("\\set NAME VALUE");
     (name, value.trim_matches('\''))
 }
 
@@ -73,12 +92,16 @@ fn replaced(sql: &str, variables: &[(&str, &str)]) -> String {
         let mut done = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             // Neither a cast (`::day`) nor the start of a longer name.
-            let stands_alone = !done.ends_with(':') && !part.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+            let stands_alone = !done.ends_with(':')
+                && !part.starts_with(|c: char| c.is_alphanumeric() || c == '_');
             done += if stands_alone { value } else { &reference };
             done += part;
         }
         sql = done;
     }
-    assert!(!sql.contains(":'") && !sql.contains(":\""), "a variable is not set: {sql}");
+    assert!(
+        !sql.contains(":'") && !sql.contains(":\""),
+        "a variable is not set: {sql}"
+    );
     sql
 }

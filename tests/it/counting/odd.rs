@@ -21,8 +21,14 @@ struct Odd(&'static str, String, &'static str, Option<i64>, Fate);
 
 const ONE: &str = "00000000-0000-4000-8000-000000000001";
 const TWO: &str = "00000000-0000-4000-8000-000000000002";
-const QUERIES: [(i64, &str, usize); 6] =
-    [(1, "h1", 1), (2, "q", 1024), (3, "q", 1025), (4, r#"a"b\c"#, 1), (5, "", 1), (6, "h ü", 1)];
+const QUERIES: [(i64, &str, usize); 6] = [
+    (1, "h1", 1),
+    (2, "q", 1024),
+    (3, "q", 1025),
+    (4, r#"a"b\c"#, 1),
+    (5, "", 1),
+    (6, "h ü", 1),
+];
 
 /// Searches by what stands for the number.
 fn searches() -> Vec<Odd> {
@@ -48,13 +54,24 @@ fn searches() -> Vec<Odd> {
         ("[1]", not_natural),
     ]
     .into_iter()
-    .map(|(number, fate)| Odd("search", format!(r#"{{"{ONE}": {number}}}"#), "{}", Some(1), fate))
+    .map(|(number, fate)| {
+        Odd(
+            "search",
+            format!(r#"{{"{ONE}": {number}}}"#),
+            "{}",
+            Some(1),
+            fate,
+        )
+    })
     .collect()
 }
 
 /// Searches by the form of their payload.
 fn payloads() -> Vec<Odd> {
-    let (no_object, no_uuid) = (Rejected("payload_not_an_object"), Rejected("recordset_not_a_uuid"));
+    let (no_object, no_uuid) = (
+        Rejected("payload_not_an_object"),
+        Rejected("recordset_not_a_uuid"),
+    );
     [
         (format!(r#"{{"{ONE}": 1, "{ONE}": 5}}"#), Counted(1, 5)),
         (format!(r#"{{"{ONE}": "x", "{ONE}": 5}}"#), Counted(1, 5)),
@@ -80,7 +97,10 @@ fn payloads() -> Vec<Odd> {
 fn views() -> Vec<Odd> {
     let (no_uuid, too_long) = (Rejected("recordset_not_a_uuid"), Rejected("term_too_long"));
     let of = |keys: &[&str]| {
-        let members: Vec<String> = keys.iter().map(|key| format!(r#""{key}": "{ONE}""#)).collect();
+        let members: Vec<String> = keys
+            .iter()
+            .map(|key| format!(r#""{key}": "{ONE}""#))
+            .collect();
         format!("{{{}}}", members.join(", "))
     };
     [
@@ -89,7 +109,10 @@ fn views() -> Vec<Odd> {
         (of(&[r"\u00e9", "é"]), Counted(1, 1)),
         // In the order of bytes, of UTF-16 units and of length these are not the same.
         (of(&["é", "😀", "zz", "aaa", "\u{ffff}"]), Counted(5, 5)),
-        (of(&["a b  c", r#"q\"uote"#, r"back\\slash", r"sl\/ash"]), Counted(4, 4)),
+        (
+            of(&["a b  c", r#"q\"uote"#, r"back\\slash", r"sl\/ash"]),
+            Counted(4, 4),
+        ),
         (of(&[""]), Counted(1, 1)),
         (of(&[&"k".repeat(1024)]), Counted(1, 1)),
         (of(&[&"k".repeat(1025)]), too_long),
@@ -111,26 +134,64 @@ fn origins() -> Vec<Odd> {
     let long = Box::leak(format!(r#"{{"c": "{}"}}"#, "x".repeat(1020)).into_boxed_str());
     let one = Counted(1, 1);
     [
-        ("seen", r#"{"country": "US", "region": "TX", "city": "New  York"}"#, Some(2), one),
-        ("seen", r#"{"city": "New  York", "region": "TX", "country": "US"}"#, Some(3), Rejected("term_too_long")),
+        (
+            "seen",
+            r#"{"country": "US", "region": "TX", "city": "New  York"}"#,
+            Some(2),
+            one,
+        ),
+        (
+            "seen",
+            r#"{"city": "New  York", "region": "TX", "country": "US"}"#,
+            Some(3),
+            Rejected("term_too_long"),
+        ),
         // Of a view no query is counted.
-        ("view", r#"{"city": "New  York", "region": "TX", "country": "US"}"#, Some(3), one),
+        (
+            "view",
+            r#"{"city": "New  York", "region": "TX", "country": "US"}"#,
+            Some(3),
+            one,
+        ),
         ("seen", r#"{"country": null, "city": "São"}"#, Some(4), one),
-        ("seen", r#"{"country": null, "country": "BR"}"#, Some(5), one),
+        (
+            "seen",
+            r#"{"country": null, "country": "BR"}"#,
+            Some(5),
+            one,
+        ),
         ("seen", "null", Some(6), one),
         ("seen", " null ", Some(6), one),
-        ("seen", r#"{"lat": 1.50, "n": 1e2, "a": [1, {"z":1,"b":true}]}"#, Some(99), one),
+        (
+            "seen",
+            r#"{"lat": 1.50, "n": 1e2, "a": [1, {"z":1,"b":true}]}"#,
+            Some(99),
+            one,
+        ),
         ("seen", r#""x""#, None, one),
-        ("seen", r#"{"c": "a\u0000b"}"#, None, Rejected("term_holds_nul")),
+        (
+            "seen",
+            r#"{"c": "a\u0000b"}"#,
+            None,
+            Rejected("term_holds_nul"),
+        ),
         ("seen", r#"{"c": "a\u00e9\/\u0001\n\u007f"}"#, None, one),
         ("seen", long, None, Rejected("term_too_long")),
-        ("seen", "{\"é\": \"1\", \"z\": \"2\", \"\u{ffff}\": \"3\", \"😀\": \"4\"}", None, one),
+        (
+            "seen",
+            "{\"é\": \"1\", \"z\": \"2\", \"\u{ffff}\": \"3\", \"😀\": \"4\"}",
+            None,
+            one,
+        ),
         ("download", "{\n \"country\":\t\"US\"}", Some(1), one),
     ]
     .into_iter()
     .map(|(stat_type, geocode, query_id, fate)| {
-        let payload =
-            if stat_type == "download" { format!(r#"{{"{ONE}": 1}}"#) } else { format!(r#" {{ "a" : "{ONE}" }} "#) };
+        let payload = if stat_type == "download" {
+            format!(r#"{{"{ONE}": 1}}"#)
+        } else {
+            format!(r#" {{ "a" : "{ONE}" }} "#)
+        };
         Odd(stat_type, payload, geocode, query_id, fate)
     })
     .collect()
@@ -151,7 +212,14 @@ fn types() -> Vec<(Event, Fate)> {
     .into_iter()
     .map(|(stat_type, record_type, fate)| {
         let [stat_type, record_type] = [stat_type, record_type].map(|name| name.map(str::to_owned));
-        (Event { stat_type, record_type, ..Event::search(0, DAY, ONE, 1) }, fate)
+        (
+            Event {
+                stat_type,
+                record_type,
+                ..Event::search(0, DAY, ONE, 1)
+            },
+            fate,
+        )
     })
     .collect()
 }
@@ -167,33 +235,79 @@ async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_sa
         .flatten()
         .map(|Odd(stat_type, payload, geocode, query_id, fate)| {
             let (payload, ip_geocode) = (Some(payload), Some(geocode.to_owned()));
-            (Event { payload, ip_geocode, query_id, ..Event::new(0, DAY, stat_type, &Value::Null) }, fate)
+            (
+                Event {
+                    payload,
+                    ip_geocode,
+                    query_id,
+                    ..Event::new(0, DAY, stat_type, &Value::Null)
+                },
+                fate,
+            )
         })
         .chain(types())
         .collect();
-    events.push((Event { payload: None, ..Event::search(0, DAY, ONE, 1) }, Rejected("payload_not_an_object")));
+    events.push((
+        Event {
+            payload: None,
+            ..Event::search(0, DAY, ONE, 1)
+        },
+        Rejected("payload_not_an_object"),
+    ));
     // The first and the last moment of the day, and those beside it.
-    for (instant, fate) in [("2020-02-16T00:00:00Z", Counted(1, 1)), ("2020-02-16T23:59:59.999999Z", Counted(1, 1))] {
-        events.push((Event { date: instant.to_owned(), ..Event::search(0, DAY, ONE, 1) }, fate));
+    for (instant, fate) in [
+        ("2020-02-16T00:00:00Z", Counted(1, 1)),
+        ("2020-02-16T23:59:59.999999Z", Counted(1, 1)),
+    ] {
+        events.push((
+            Event {
+                date: instant.to_owned(),
+                ..Event::search(0, DAY, ONE, 1)
+            },
+            fate,
+        ));
     }
     for (id, (event, _)) in (1..).zip(&mut events) {
         event.id = id;
     }
     let logged: Vec<Event> = events.iter().map(|(event, _)| event.clone()).collect();
     world.log(&logged).await;
-    for (id, instant) in [(1001, "2020-02-17T00:00:00Z"), (1002, "2020-02-15T23:59:59.999999Z")] {
-        world.log(&[Event { date: instant.to_owned(), ..Event::search(id, DAY, ONE, 1) }]).await;
+    for (id, instant) in [
+        (1001, "2020-02-17T00:00:00Z"),
+        (1002, "2020-02-15T23:59:59.999999Z"),
+    ] {
+        world
+            .log(&[Event {
+                date: instant.to_owned(),
+                ..Event::search(id, DAY, ONE, 1)
+            }])
+            .await;
     }
-    let ended = world.run(&["apply", "--day", DAY, "--json"]).await.expect(0);
+    let ended = world
+        .run(&["apply", "--day", DAY, "--json"])
+        .await
+        .assert_exit(0);
 
     let fates = |is: fn(&Fate) -> bool| events.iter().filter(|(_, fate)| is(fate)).count();
     let rejected = fates(|fate| matches!(fate, Rejected(_)));
-    let (counted, ignored) = (fates(|fate| matches!(fate, Counted(..))), fates(|fate| matches!(fate, Ignored)));
-    let expected = format!("{} events: {counted} counted, {ignored} ignored, {rejected} rejected", events.len());
+    let (counted, ignored) = (
+        fates(|fate| matches!(fate, Counted(..))),
+        fates(|fate| matches!(fate, Ignored)),
+    );
+    let expected = format!(
+        "{} events: {counted} counted, {ignored} ignored, {rejected} rejected",
+        events.len()
+    );
     assert_eq!(world.accounts().await, expected);
     let reasons: Vec<String> = events
         .iter()
-        .filter_map(|(event, fate)| if let Rejected(why) = fate { Some(format!("{} {why}", event.id)) } else { None })
+        .filter_map(|(event, fate)| {
+            if let Rejected(why) = fate {
+                Some(format!("{} {why}", event.id))
+            } else {
+                None
+            }
+        })
         .collect();
     let found = "SELECT string_agg(source_id || ' ' || reason, ', ' ORDER BY source_id) FROM daybook.rejected_event";
     assert_eq!(world.value(found).await, reasons.join(", "));
@@ -202,13 +316,16 @@ async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_sa
         _ => sums,
     });
     let day = &ended.messages_of("day")[0];
-    assert_eq!((day["interactions"].as_i64(), day["records"].as_i64()), (Some(sums.0), Some(sums.1)));
+    assert_eq!(
+        (day["interactions"].as_i64(), day["records"].as_i64()),
+        (Some(sums.0), Some(sums.1))
+    );
     // Whatever was rejected is kept as it was logged, also what SQL's functions on JSON would stumble over.
     let changed = "SELECT string_agg(source_id::text, ' ') FROM daybook.rejected_event JOIN stats ON id = source_id
                    WHERE position(format('\"payload\":%s,', coalesce(payload::text, 'null')) IN event::text) = 0
                       OR position(format('\"ip_geocode\":%s,', ip_geocode) IN event::text) = 0";
     assert_eq!(world.value(changed).await, "");
     world.assert_sound().await;
-    world.run(&["verify"]).await.expect(0);
+    world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }

@@ -11,14 +11,20 @@ use crate::support::{Event, RECORDSET, World};
 async fn an_old_index_that_says_what_the_ledger_has_is_the_same() {
     let world = World::new().await;
     world.load_real_day().await;
-    world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", DAY, "--no-project"])
+        .await
+        .assert_exit(0);
     let index = format!("{}-old", world.prefix);
     let documents = real_documents();
     for _ in 0..2 {
         world.fill_old_index(&index, &documents).await;
     }
     let address = world.old_index(&index);
-    let ended = world.run(&["compare", "--from-index", &address]).await.expect(0);
+    let ended = world
+        .run(&["compare", "--from-index", &address])
+        .await
+        .assert_exit(0);
     ended.tells(&[
         "2020-02-16  the same: 3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 doubled",
         "1 day, 2020-02-16 to 2020-02-16: 1 the same, 0 different, 0 not in the ledger, 0 not in the documents",
@@ -26,19 +32,31 @@ async fn an_old_index_that_says_what_the_ledger_has_is_the_same() {
     world
         .import(&["--from-index", &address])
         .await
-        .expect(0)
+        .assert_exit(0)
         .tells(&["2020-02-16  the same as in the ledger, nothing to post"]);
     assert_eq!(world.entries().await, 1);
     // One term of one document.
     let folder = Folder::new();
     let mut changed = documents;
-    let cells = changed.iter_mut().flat_map(|document| document["records"].as_object_mut().unwrap().values_mut());
-    let mut queries = cells.filter_map(|cell| cell["queries"].as_array_mut()).filter(|queries| queries.len() > 1);
+    let cells = changed
+        .iter_mut()
+        .flat_map(|document| document["records"].as_object_mut().unwrap().values_mut());
+    let mut queries = cells
+        .filter_map(|cell| cell["queries"].as_array_mut())
+        .filter(|queries| queries.len() > 1);
     queries.next().unwrap()[0]["term"] = json!("another");
     let file = folder.lines("changed.log", &changed);
-    let ended = world.run(&["compare", &file]).await.expect(4);
-    ended.tells(&["2020-02-16  differs: ", "1 recordset differs:\n  recordset ", "in both, with other cells or terms"]);
-    world.import(&[&file]).await.expect(1).tells(&["2020-02-16  1 recordset differs:"]);
+    let ended = world.run(&["compare", &file]).await.assert_exit(4);
+    ended.tells(&[
+        "2020-02-16  differs: ",
+        "1 recordset differs:\n  recordset ",
+        "in both, with other cells or terms",
+    ]);
+    world
+        .import(&[&file])
+        .await
+        .assert_exit(1)
+        .tells(&["2020-02-16  1 recordset differs:"]);
     assert_eq!(world.entries().await, 1);
     world.end().await;
 }
@@ -46,12 +64,36 @@ async fn an_old_index_that_says_what_the_ledger_has_is_the_same() {
 #[tokio::test]
 async fn what_differs_is_named_with_both_figures() {
     let world = World::new().await;
-    for day in ["2020-02-09", "2020-02-10", "2020-02-11", "2020-02-12", "2020-02-20"] {
+    for day in [
+        "2020-02-09",
+        "2020-02-10",
+        "2020-02-11",
+        "2020-02-12",
+        "2020-02-20",
+    ] {
         let id = |n: i64| day[8..].parse::<i64>().unwrap() * 10 + n;
-        world.log(&[Event::search(id(1), day, RECORDSET, 5), Event::search(id(2), day, OTHER, 7)]).await;
+        world
+            .log(&[
+                Event::search(id(1), day, RECORDSET, 5),
+                Event::search(id(2), day, OTHER, 7),
+            ])
+            .await;
     }
-    world.run(&["apply", "--from", "2020-02-09", "--to", "2020-02-13", "--no-project"]).await.expect(0);
-    world.run(&["apply", "--day", "2020-02-20", "--no-project"]).await.expect(0);
+    world
+        .run(&[
+            "apply",
+            "--from",
+            "2020-02-09",
+            "--to",
+            "2020-02-13",
+            "--no-project",
+        ])
+        .await
+        .assert_exit(0);
+    world
+        .run(&["apply", "--day", "2020-02-20", "--no-project"])
+        .await
+        .assert_exit(0);
     // What the ledger has as documents would say it.
     let as_ledger = |recordset: &str, harvested: &str, total: i64| {
         let mut document = search(recordset, harvested, 1, total);
@@ -73,7 +115,7 @@ async fn what_differs_is_named_with_both_figures() {
         as_ledger(RECORDSET, "2020-02-15", 5),
     ];
     let file = folder.lines("old.log", &documents);
-    let ended = world.run(&["compare", &file]).await.expect(4);
+    let ended = world.run(&["compare", &file]).await.assert_exit(4);
     let ended = ended.tells(&[
         "2020-02-09  the same: 3 documents → 2 interactions, 12 records; 1 doubled\n",
         "2020-02-10  differs: 1 document → 1 interaction, 6 records; the ledger has 2 interactions, 12 records; 2 recordsets differ:\n",
@@ -87,23 +129,55 @@ async fn what_differs_is_named_with_both_figures() {
         "the documents and the ledger differ",
     ]);
     assert!(!ended.stdout.contains("2020-02-13  "), "{}", ended.stdout);
-    let ended =
-        world.run(&["compare", "--json", "--on-conflict", "first", "--to", "2020-02-12", &file]).await.expect(4);
+    let ended = world
+        .run(&[
+            "compare",
+            "--json",
+            "--on-conflict",
+            "first",
+            "--to",
+            "2020-02-12",
+            &file,
+        ])
+        .await
+        .assert_exit(4);
     let of = |day: &str| -> Value {
-        ended.messages_of("compare_day").into_iter().find(|message| message["day"] == day).unwrap_or_default()
+        ended
+            .messages_of("compare_day")
+            .into_iter()
+            .find(|message| message["day"] == day)
+            .unwrap_or_default()
     };
     let differing = &of("2020-02-10")["differing"][0];
     assert_eq!(differing["documents"], json!({ "count": 1, "total": 6 }));
     assert_eq!(differing["ledger"], json!({ "count": 1, "total": 5 }));
-    assert_eq!((&of("2020-02-12")["outcome"], &of("2020-02-12")["recordsets"]), (&json!("different"), &json!(1)));
+    assert_eq!(
+        (
+            &of("2020-02-12")["outcome"],
+            &of("2020-02-12")["recordsets"]
+        ),
+        (&json!("different"), &json!(1))
+    );
     assert_eq!(of("2020-02-11")["outcome"], json!("not_in_documents"));
     let summary = &ended.messages_of("compare_summary")[0];
-    assert_eq!((&summary["days_same"], &summary["days_beyond"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&summary["days_same"], &summary["days_beyond"]),
+        (&json!(1), &json!(2))
+    );
     // It is the same whether a day was applied or imported, with all its terms or without.
     let averaged = folder.lines("average.log", &[average(RECORDSET, "2017-03-05", 4, 90)]);
-    world.import(&[&averaged]).await.expect(0);
-    world.run(&["compare", &averaged]).await.expect(0).tells(&["2017-03-04  the same", "\nthe same\n"]);
-    assert_eq!(world.value("SELECT count(*) FROM daybook.run WHERE command = 'compare'").await, "0");
+    world.import(&[&averaged]).await.assert_exit(0);
+    world
+        .run(&["compare", &averaged])
+        .await
+        .assert_exit(0)
+        .tells(&["2017-03-04  the same", "\nthe same\n"]);
+    assert_eq!(
+        world
+            .value("SELECT count(*) FROM daybook.run WHERE command = 'compare'")
+            .await,
+        "0"
+    );
     world.end().await;
 }
 
@@ -111,18 +185,46 @@ async fn what_differs_is_named_with_both_figures() {
 async fn a_long_comparison_names_some_and_counts_the_rest() {
     let world = World::new().await;
     let folder = Folder::new();
-    let of = |total: i64| (0..30).map(move |n| search(&recordset(n), HARVESTED, 1, total)).collect::<Vec<_>>();
-    world.import(&[&folder.lines("a.log", &of(5))]).await.expect(0);
+    let of = |total: i64| {
+        (0..30)
+            .map(move |n| search(&recordset(n), HARVESTED, 1, total))
+            .collect::<Vec<_>>()
+    };
+    world
+        .import(&[&folder.lines("a.log", &of(5))])
+        .await
+        .assert_exit(0);
     let other = folder.lines("b.log", &of(6));
-    let ended = world.run(&["compare", &other]).await.expect(4);
-    assert_eq!(ended.stdout.matches("  recordset ").count(), 20, "{}", ended.stdout);
+    let ended = world.run(&["compare", &other]).await.assert_exit(4);
+    assert_eq!(
+        ended.stdout.matches("  recordset ").count(),
+        20,
+        "{}",
+        ended.stdout
+    );
     ended.tells(&["30 recordsets differ:", "and 10 more (--json names them)"]);
-    let ended = world.run(&["compare", "--json", &other]).await.expect(4);
-    assert_eq!(ended.messages_of("compare_day")[0]["differing"].as_array().unwrap().len(), 30);
+    let ended = world
+        .run(&["compare", "--json", &other])
+        .await
+        .assert_exit(4);
+    assert_eq!(
+        ended.messages_of("compare_day")[0]["differing"]
+            .as_array()
+            .unwrap()
+            .len(),
+        30
+    );
     // An export is a ledger of its own.
     let export = folder.0.join("ledger.ndjson");
-    world.run(&["export", "--output", export.to_str().unwrap()]).await.expect(0);
-    world.run(&["compare", export.to_str().unwrap()]).await.expect(2).says(&["is the export of a ledger"]);
+    world
+        .run(&["export", "--output", export.to_str().unwrap()])
+        .await
+        .assert_exit(0);
+    world
+        .run(&["compare", export.to_str().unwrap()])
+        .await
+        .assert_exit(2)
+        .says(&["is the export of a ledger"]);
     world.end().await;
 }
 
@@ -130,13 +232,24 @@ async fn a_long_comparison_names_some_and_counts_the_rest() {
 #[tokio::test]
 async fn a_quiet_day_is_the_same_and_is_not_posted_again() {
     let world = World::new().await;
-    world.run(&["apply", "--day", DAY, "--no-project"]).await.expect(0);
+    world
+        .run(&["apply", "--day", DAY, "--no-project"])
+        .await
+        .assert_exit(0);
     let folder = Folder::new();
     let mut nothing = average(RECORDSET, HARVESTED, 0, 0);
     nothing["records"]["search"] = json!({ "count": 0, "total": 0 });
     let file = folder.lines("quiet.log", &[nothing]);
-    world.import(&[&file]).await.expect(0).tells(&["the same as in the ledger"]);
-    world.run(&["compare", &file]).await.expect(0).tells(&["2020-02-16  the same"]);
+    world
+        .import(&[&file])
+        .await
+        .assert_exit(0)
+        .tells(&["the same as in the ledger"]);
+    world
+        .run(&["compare", &file])
+        .await
+        .assert_exit(0)
+        .tells(&["2020-02-16  the same"]);
     assert_eq!(world.entries().await, 1);
     world.end().await;
 }

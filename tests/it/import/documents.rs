@@ -65,10 +65,15 @@ pub fn average(recordset: &str, harvested: &str, count: i64, total: i64) -> Valu
 
 /// The real day as the daily documents that the old collector wrote of it.
 pub fn real_documents() -> Vec<Value> {
-    let object: BTreeMap<String, Value> = serde_json::from_str(&example("expected.json.gz")).unwrap();
+    let object: BTreeMap<String, Value> =
+        serde_json::from_str(&example("expected.json.gz")).unwrap();
     let list = |map: &Value, name: &str, term: &dyn Fn(&str) -> Value| -> Vec<Value> {
-        let mut list: Vec<Value> =
-            map.as_object().unwrap().iter().map(|(key, n)| json!({ name: term(key), "count": n })).collect();
+        let mut list: Vec<Value> = map
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(key, n)| json!({ name: term(key), "count": n }))
+            .collect();
         // What the old system did not sort, and what it listed with 0.
         list.reverse();
         if name == "term" && !list.is_empty() {
@@ -78,7 +83,13 @@ pub fn real_documents() -> Vec<Value> {
     };
     let as_float = |n: &Value| -> Value { serde_json::from_str(&format!("{n}.0")).unwrap() };
     let as_text = |key: &str| json!(key);
-    let as_query = |key: &str| if key.is_empty() { Value::Null } else { json!(key) };
+    let as_query = |key: &str| {
+        if key.is_empty() {
+            Value::Null
+        } else {
+            json!(key)
+        }
+    };
     let as_geo = |key: &str| serde_json::from_str(key).unwrap();
     let document = |(recordset, record_types): (&String, &Value)| {
         let mut document = Map::from_iter([

@@ -39,22 +39,38 @@ pub struct Machine {
 impl Machine {
     /// With the old system installed, and daybook in the home of its user, with the settings of a world.
     pub fn new(world: &World) -> Self {
-        let machine = Self { root: std::env::temp_dir().join(format!("daybook-moving-{}", world.prefix)) };
-        let settings = world.settings().map(|(name, value)| format!("{name}='{value}'\n"));
+        let machine = Self {
+            root: std::env::temp_dir().join(format!("daybook-moving-{}", world.prefix)),
+        };
+        let settings = world
+            .settings()
+            .map(|(name, value)| format!("{name}='{value}'\n"));
         machine.write("home/stats/daybook.env", &settings.concat(), 0o600);
         machine.write(
             &format!("etc/systemd/system/{UNIT}.service"),
             &format!("[Service]\nExecStart={OLD_LINE}\n"),
             0o644,
         );
-        machine.write(&format!("etc/systemd/system/{UNIT}.timer"), "[Timer]\nOnCalendar=*-*-* 9:00:00\n", 0o644);
+        machine.write(
+            &format!("etc/systemd/system/{UNIT}.timer"),
+            "[Timer]\nOnCalendar=*-*-* 9:00:00\n",
+            0o644,
+        );
         machine.write("bin/systemctl", SYSTEMCTL, 0o755);
         machine.write("bin/journalctl", NOTES_WHAT_IT_IS_TOLD, 0o755);
-        machine.write("home/stats/.virtualenvs/idb-backend/bin/idb", NOTES_WHAT_IT_IS_TOLD, 0o755);
+        machine.write(
+            "home/stats/.virtualenvs/idb-backend/bin/idb",
+            NOTES_WHAT_IT_IS_TOLD,
+            0o755,
+        );
         fs::create_dir_all(machine.root.join("root")).unwrap();
         for folder in ["bin", "home/stats/.local/bin"] {
             fs::create_dir_all(machine.root.join(folder)).unwrap();
-            symlink(env!("CARGO_BIN_EXE_daybook"), machine.root.join(folder).join("daybook")).unwrap();
+            symlink(
+                env!("CARGO_BIN_EXE_daybook"),
+                machine.root.join(folder).join("daybook"),
+            )
+            .unwrap();
         }
         machine
     }
@@ -74,9 +90,18 @@ impl Machine {
             script = script.replace(folder, &format!("{root}{folder}"));
         }
         let mut command = Command::new("bash");
-        command.args(["-euo", "pipefail", "-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        command.env_clear().envs(world.settings()).env("ROOT", root).env("HOME", self.root.join("home/stats"));
-        command.env("PATH", format!("{root}/bin:/usr/bin:/bin")).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(["-euo", "pipefail", "-c", &script])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+            .env_clear()
+            .envs(world.settings())
+            .env("ROOT", root)
+            .env("HOME", self.root.join("home/stats"));
+        command
+            .env("PATH", format!("{root}/bin:/usr/bin:/bin"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         command.output().await.expect("run bash").into()
     }
 

@@ -43,7 +43,9 @@ pub fn blocks(page: &str) -> std::vec::IntoIter<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
-        let Some(language) = line.trim_start().strip_prefix("```") else { continue };
+        let Some(language) = line.trim_start().strip_prefix("```") else {
+            continue;
+        };
         let language = match language {
             "sh" => Language::Shell,
             "sql" => Language::Sql,
@@ -51,7 +53,11 @@ pub fn blocks(page: &str) -> std::vec::IntoIter<Block> {
             "ini" => Language::Unit,
             _ => panic!("what is a block that begins with '{line}'?"),
         };
-        let text = lines.by_ref().take_while(|line| line.trim() != "```").collect::<Vec<_>>().join("\n");
+        let text = lines
+            .by_ref()
+            .take_while(|line| line.trim() != "```")
+            .collect::<Vec<_>>()
+            .join("\n");
         blocks.push(Block { language, text });
     }
     blocks.into_iter()

@@ -43,7 +43,12 @@ impl World {
 
     /// Changes the ledger behind its triggers, as only its owner can. Afterwards they are as they were.
     pub async fn tamper(&self, sql: &str) {
-        self.execute(&format!("BEGIN; {}; {sql}; {}; COMMIT", triggers("DISABLE"), triggers("ENABLE"))).await;
+        self.execute(&format!(
+            "BEGIN; {}; {sql}; {}; COMMIT",
+            triggers("DISABLE"),
+            triggers("ENABLE")
+        ))
+        .await;
     }
 
     /// The same, and makes all hashes anew, so that the ledger is right in itself.
@@ -84,7 +89,11 @@ impl World {
             assert_eq!(self.value(broken).await, "", "hashes and chain, {caller}");
             let orphans = "SELECT count(*) FROM daybook.interaction_delta d LEFT JOIN daybook.entry e USING (entry_id)
                            WHERE e.day IS DISTINCT FROM d.day";
-            assert_eq!(self.value(orphans).await, "0", "rows without an entry, {caller}");
+            assert_eq!(
+                self.value(orphans).await,
+                "0",
+                "rows without an entry, {caller}"
+            );
             let off_balance = "SELECT jsonb_agg(d) FROM (
                  SELECT recordset_id, record_type, stat_type, entry_id, count_balance, total_balance,
                         sum(count) OVER cell AS count_sum, sum(total) OVER cell AS total_sum

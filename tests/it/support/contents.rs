@@ -79,15 +79,30 @@ fn assert_same<T: PartialEq + Debug>(what: &str, found: &[T], expected: &[T], wh
     let mut pairs = found.iter().zip(expected);
     if let Some((found, expected)) = pairs.find(|(found, expected)| found != expected) {
         let (found, expected) = (format!("{found:?}"), format!("{expected:?}"));
-        let same = found.chars().zip(expected.chars()).take_while(|(a, b)| a == b).count();
-        let excerpt = |text: &str| text.chars().skip(same.saturating_sub(100)).take(300).collect::<String>();
-        let (start, found, expected) =
-            (found.chars().take(60).collect::<String>(), excerpt(&found), excerpt(&expected));
+        let same = found
+            .chars()
+            .zip(expected.chars())
+            .take_while(|(a, b)| a == b)
+            .count();
+        let excerpt = |text: &str| {
+            text.chars()
+                .skip(same.saturating_sub(100))
+                .take(300)
+                .collect::<String>()
+        };
+        let (start, found, expected) = (
+            found.chars().take(60).collect::<String>(),
+            excerpt(&found),
+            excerpt(&expected),
+        );
         panic!("{when}: the {what} {start}… differs: …{found}… instead of …{expected}…");
     }
     assert_eq!(found.len(), expected.len(), "{when}: the number of {what}s");
 }
 
 async fn lines(world: &World, sql: &'static str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut world.sql().await).await.expect("query")
+    sqlx::query_scalar(AssertSqlSafe(sql))
+        .fetch_all(&mut world.sql().await)
+        .await
+        .expect("query")
 }

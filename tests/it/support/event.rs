@@ -26,7 +26,8 @@ impl Event {
             record_type: Some("records".to_owned()),
             payload: Some(payload.to_string()),
             ip_geocode: Some(
-                json!({ "country": "United States", "region": "Florida", "city": "Gainesville" }).to_string(),
+                json!({ "country": "United States", "region": "Florida", "city": "Gainesville" })
+                    .to_string(),
             ),
             query_id: None,
         }
@@ -47,7 +48,9 @@ impl Event {
     /// The statement that puts it into the source.
     pub fn insert(&self) -> String {
         let text = |value: &Option<String>| {
-            value.as_ref().map_or("NULL".to_owned(), |text| format!("'{}'", text.replace('\'', "''")))
+            value.as_ref().map_or("NULL".to_owned(), |text| {
+                format!("'{}'", text.replace('\'', "''"))
+            })
         };
         format!(
             "INSERT INTO stats (id, date, type, record_type, payload, ip_geocode, query_id)
@@ -72,9 +75,14 @@ pub fn example_lines(file: &str) -> Vec<String> {
 pub fn example(file: &str) -> String {
     use std::io::Read as _;
 
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("example-objects/real-day").join(file);
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("example-objects/real-day")
+        .join(file);
     let mut text = String::new();
-    let packed = std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    flate2::read::GzDecoder::new(packed).read_to_string(&mut text).expect("unpack");
+    let packed =
+        std::fs::File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    flate2::read::GzDecoder::new(packed)
+        .read_to_string(&mut text)
+        .expect("unpack");
     text
 }

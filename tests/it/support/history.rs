@@ -31,22 +31,45 @@ pub struct Step {
 /// The past, step by step.
 pub fn steps() -> [Step; 5] {
     let of_canada = |event: Event| Event {
-        ip_geocode: Some(json!({ "country": "Canada", "region": "Ontario", "city": "Ottawa" }).to_string()),
+        ip_geocode: Some(
+            json!({ "country": "Canada", "region": "Ontario", "city": "Ottawa" }).to_string(),
+        ),
         ..event
     };
-    let from_nowhere = |event: Event| Event { ip_geocode: None, ..event };
-    let by_query = |query_id: i64, event: Event| Event { query_id: Some(query_id), ..event };
-    let of_media = |event: Event| Event { record_type: Some("mediarecords".to_owned()), ..event };
-    let step = |events, apply| Step { events, deleted: &[], apply };
+    let from_nowhere = |event: Event| Event {
+        ip_geocode: None,
+        ..event
+    };
+    let by_query = |query_id: i64, event: Event| Event {
+        query_id: Some(query_id),
+        ..event
+    };
+    let of_media = |event: Event| Event {
+        record_type: Some("mediarecords".to_owned()),
+        ..event
+    };
+    let step = |events, apply| Step {
+        events,
+        deleted: &[],
+        apply,
+    };
     [
         step(
             vec![
-                by_query(1, Event::new(1, FIRST_DAY, "search", &json!({ RECORDSET: 5, SECOND: 7 }))),
+                by_query(
+                    1,
+                    Event::new(1, FIRST_DAY, "search", &json!({ RECORDSET: 5, SECOND: 7 })),
+                ),
                 Event::search(2, FIRST_DAY, THIRD, 0),
                 Event::view(3, FIRST_DAY, "record-1", RECORDSET),
                 from_nowhere(by_query(
                     2,
-                    Event::new(4, FIRST_DAY, "seen", &json!({ "record-1": RECORDSET, "record-2": RECORDSET })),
+                    Event::new(
+                        4,
+                        FIRST_DAY,
+                        "seen",
+                        &json!({ "record-1": RECORDSET, "record-2": RECORDSET }),
+                    ),
                 )),
                 of_canada(Event::view(5, QUIET_DAY_THEN, "record-1", RECORDSET)),
                 of_media(Event::view(6, QUIET_DAY_THEN, "medium-1", SECOND)),
@@ -57,7 +80,10 @@ pub fn steps() -> [Step; 5] {
         ),
         // What comes late is posted as a correction.
         step(
-            vec![Event::view(9, FIRST_DAY, "record-3", RECORDSET), Event::search(10, FIRST_DAY, THIRD, 2)],
+            vec![
+                Event::view(9, FIRST_DAY, "record-3", RECORDSET),
+                Event::search(10, FIRST_DAY, THIRD, 2),
+            ],
             &["--day", FIRST_DAY],
         ),
         step(
@@ -70,11 +96,18 @@ pub fn steps() -> [Step; 5] {
             &["--day", DECREASED_DAY],
         ),
         // What is gone is taken back: the third recordset's net of the day is nothing.
-        Step { events: Vec::new(), deleted: &[11, 12], apply: &["--day", DECREASED_DAY, "--accept-decrease"] },
+        Step {
+            events: Vec::new(),
+            deleted: &[11, 12],
+            apply: &["--day", DECREASED_DAY, "--accept-decrease"],
+        },
         step(
             vec![
                 Event::search(15, LAST_DAY, SECOND, 1),
-                by_query(1, Event::new(16, LAST_DAY, "seen", &json!({ "record-1": RECORDSET }))),
+                by_query(
+                    1,
+                    Event::new(16, LAST_DAY, "seen", &json!({ "record-1": RECORDSET })),
+                ),
             ],
             &["--day", LAST_DAY],
         ),
@@ -100,7 +133,7 @@ impl World {
     /// With the past in its source, its ledger and its projections.
     pub async fn with_projections() -> Self {
         let world = Self::with_history().await;
-        world.run(&["project"]).await.expect(0);
+        world.run(&["project"]).await.assert_exit(0);
         world
     }
 
@@ -116,9 +149,15 @@ impl World {
     pub async fn live(&self, step: &Step, options: &[&str]) {
         self.log(&step.events).await;
         for id in step.deleted {
-            self.execute(&format!("DELETE FROM stats WHERE id = {id}")).await;
+            self.execute(&format!("DELETE FROM stats WHERE id = {id}"))
+                .await;
         }
-        let arguments: Vec<&str> = ["apply"].iter().chain(step.apply).chain(options).copied().collect();
-        self.run(&arguments).await.expect(0);
+        let arguments: Vec<&str> = ["apply"]
+            .iter()
+            .chain(step.apply)
+            .chain(options)
+            .copied()
+            .collect();
+        self.run(&arguments).await.assert_exit(0);
     }
 }

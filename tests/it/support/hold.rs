@@ -25,12 +25,19 @@ impl World {
     /// Holds whatever gets to this place from now on.
     pub async fn hold_at(&self, place: Place) -> Hold {
         let lock = match place {
-            Place::Reading => "BEGIN; LOCK TABLE daybook.interaction_delta IN ACCESS EXCLUSIVE MODE",
+            Place::Reading => {
+                "BEGIN; LOCK TABLE daybook.interaction_delta IN ACCESS EXCLUSIVE MODE"
+            }
             Place::Projecting => "SELECT pg_advisory_lock(x'646179626f6f6c'::bigint)",
         };
         let mut connection = self.sql().await;
-        sqlx::raw_sql(lock).execute(&mut connection).await.expect("take the lock");
-        Hold { _connection: connection }
+        sqlx::raw_sql(lock)
+            .execute(&mut connection)
+            .await
+            .expect("take the lock");
+        Hold {
+            _connection: connection,
+        }
     }
 
     /// Waits until somebody is held: in the server, or asking again and again for the lock after the run was recorded.
@@ -60,13 +67,19 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("still not: {sql}"));
+        tokio::time::timeout(Duration::from_secs(60), waiting)
+            .await
+            .unwrap_or_else(|_| panic!("still not: {sql}"));
     }
 }
 
 /// Sends a signal to the program.
 pub async fn signal(name: &str, program: &Child) {
     let command = format!("kill -s {name} {}", program.id().expect("the program runs"));
-    let sent = tokio::process::Command::new("sh").args(["-c", &command]).status().await.expect("run kill");
+    let sent = tokio::process::Command::new("sh")
+        .args(["-c", &command])
+        .status()
+        .await
+        .expect("run kill");
     assert!(sent.success(), "{command}");
 }

@@ -45,12 +45,27 @@ impl World {
     pub async fn stored(&self, suffix: &str) -> Vec<Stored> {
         const MOST: usize = 10_000;
         let alias = format!("{}{suffix}", self.prefix);
-        self.elastic(Method::POST, &format!("{alias}/_refresh"), None).await;
+        self.elastic(Method::POST, &format!("{alias}/_refresh"), None)
+            .await;
         let body = json!({ "size": MOST, "version": true });
-        let answer = self.elastic_text(Method::POST, &format!("{alias}/_search"), Some(body.to_string())).await;
-        let answer: Answer = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no documents: {answer}"));
-        assert!(answer.hits.hits.len() < MOST, "{alias} holds more documents than are read at once");
-        let stored = |hit: Hit| Stored { id: hit.id, version: hit.version, source: hit.source.get().to_owned() };
+        let answer = self
+            .elastic_text(
+                Method::POST,
+                &format!("{alias}/_search"),
+                Some(body.to_string()),
+            )
+            .await;
+        let answer: Answer =
+            serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no documents: {answer}"));
+        assert!(
+            answer.hits.hits.len() < MOST,
+            "{alias} holds more documents than are read at once"
+        );
+        let stored = |hit: Hit| Stored {
+            id: hit.id,
+            version: hit.version,
+            source: hit.source.get().to_owned(),
+        };
         let mut documents: Vec<Stored> = answer.hits.hits.into_iter().map(stored).collect();
         documents.sort_by(|a, b| a.id.cmp(&b.id));
         documents
@@ -58,7 +73,11 @@ impl World {
 
     /// The documents of all three projections.
     pub async fn projections(&self) -> [Vec<Stored>; 3] {
-        [self.stored("").await, self.stored("-totals").await, self.stored("-terms").await]
+        [
+            self.stored("").await,
+            self.stored("-totals").await,
+            self.stored("-terms").await,
+        ]
     }
 
     /// Panics with the first document that differs, unless all three projections are these.
@@ -72,10 +91,22 @@ impl World {
     #[track_caller]
     pub fn assert_sources(&self, expected: &[Vec<Stored>; 3]) -> impl Future<Output = ()> {
         let caller = Location::caller();
-        let unversioned = |document: &Stored| Stored { version: 0, ..document.clone() };
-        let unversioned =
-            move |documents: &[Vec<Stored>; 3]| documents.each_ref().map(|some| some.iter().map(unversioned).collect());
-        async move { assert_same(&unversioned(&self.projections().await), &unversioned(expected), caller) }
+        let unversioned = |document: &Stored| Stored {
+            version: 0,
+            ..document.clone()
+        };
+        let unversioned = move |documents: &[Vec<Stored>; 3]| {
+            documents
+                .each_ref()
+                .map(|some| some.iter().map(unversioned).collect())
+        };
+        async move {
+            assert_same(
+                &unversioned(&self.projections().await),
+                &unversioned(expected),
+                caller,
+            )
+        }
     }
 
     /// The indices behind an alias.
@@ -83,26 +114,47 @@ impl World {
         // Asked of all indices, it would be missing while another test deletes one of its own.
         let path = format!("{0}{suffix}/_alias/{0}{suffix}", self.prefix);
         let answer = self.elastic(Method::GET, &path, None).await;
-        if answer["status"] == 404 { Vec::new() } else { names(&answer) }
+        if answer["status"] == 404 {
+            Vec::new()
+        } else {
+            names(&answer)
+        }
     }
 
     /// The one index behind an alias, by its generation.
     pub async fn generation(&self, suffix: &str) -> String {
         let behind = self.behind(suffix).await;
-        let [index] = &behind[..] else { panic!("{suffix} stands for {behind:?}") };
-        index.trim_start_matches(&format!("{}{suffix}-", self.prefix)).to_owned()
+        let [index] = &behind[..] else {
+            panic!("{suffix} stands for {behind:?}")
+        };
+        index
+            .trim_start_matches(&format!("{}{suffix}-", self.prefix))
+            .to_owned()
     }
 
     /// All indices of this world, without the prefix.
     pub async fn indices(&self) -> Vec<String> {
-        let answer = self.elastic(Method::GET, &format!("{}*/_alias?expand_wildcards=all", self.prefix), None).await;
-        names(&answer).iter().map(|name| name.trim_start_matches(&self.prefix).to_owned()).collect()
+        let answer = self
+            .elastic(
+                Method::GET,
+                &format!("{}*/_alias?expand_wildcards=all", self.prefix),
+                None,
+            )
+            .await;
+        names(&answer)
+            .iter()
+            .map(|name| name.trim_start_matches(&self.prefix).to_owned())
+            .collect()
     }
 
     /// What an index says of itself in `_meta.daybook`.
     pub async fn checkpoint(&self, index: &str) -> Value {
-        let answer = self.elastic(Method::GET, &format!("{index}/_mapping"), None).await;
-        let mappings = answer.as_object().and_then(|indices| indices.values().next());
+        let answer = self
+            .elastic(Method::GET, &format!("{index}/_mapping"), None)
+            .await;
+        let mappings = answer
+            .as_object()
+            .and_then(|indices| indices.values().next());
         mappings.expect("an index")["mappings"]["_meta"]["daybook"].clone()
     }
 }
@@ -110,12 +162,24 @@ impl World {
 fn assert_same(found: &[Vec<Stored>; 3], expected: &[Vec<Stored>; 3], caller: &Location<'_>) {
     for ((suffix, found), expected) in ALIASES.iter().zip(found).zip(expected) {
         for (found, expected) in found.iter().zip(expected) {
-            assert_eq!(found, expected, "the first document of '{suffix}' that differs, {caller}");
+            assert_eq!(
+                found, expected,
+                "the first document of '{suffix}' that differs, {caller}"
+            );
         }
-        assert_eq!(found.len(), expected.len(), "documents of '{suffix}', {caller}");
+        assert_eq!(
+            found.len(),
+            expected.len(),
+            "documents of '{suffix}', {caller}"
+        );
     }
 }
 
 fn names(answer: &Value) -> Vec<String> {
-    answer.as_object().unwrap_or_else(|| panic!("no indices: {answer}")).keys().cloned().collect()
+    answer
+        .as_object()
+        .unwrap_or_else(|| panic!("no indices: {answer}"))
+        .keys()
+        .cloned()
+        .collect()
 }

@@ -20,11 +20,18 @@ impl Login {
     pub async fn named(world: &World, name: &str) -> Self {
         let role = format!("{}_{name}", world.prefix);
         let password = format!("secret-of-{}", world.prefix);
-        world.execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'")).await;
+        world
+            .execute(&format!("CREATE ROLE {role} LOGIN PASSWORD '{password}'"))
+            .await;
         let mut url: url::Url = world.ledger_url.parse().expect("a URL");
         url.set_username(&role).expect("a URL with a host");
-        url.set_password(Some(&password)).expect("a URL with a host");
-        Self { role, password, ledger_url: url.into() }
+        url.set_password(Some(&password))
+            .expect("a URL with a host");
+        Self {
+            role,
+            password,
+            ledger_url: url.into(),
+        }
     }
 
     /// Ends the world, then drops the role, which by then owns and may nothing any more.

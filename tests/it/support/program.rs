@@ -16,18 +16,30 @@ pub struct Ended {
 impl Ended {
     /// The messages of a run with `--json`.
     pub fn messages(&self) -> Vec<Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
     }
 
     /// The messages of one type.
     pub fn messages_of(&self, message_type: &str) -> Vec<Value> {
-        self.messages().into_iter().filter(|message| message["message_type"] == message_type).collect()
+        self.messages()
+            .into_iter()
+            .filter(|message| message["message_type"] == message_type)
+            .collect()
     }
 
     /// Panics with all that the program said unless it ended with this code.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, Some(code), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+    pub fn assert_exit(self, code: i32) -> Self {
+        assert_eq!(
+            self.code,
+            Some(code),
+            "stdout: {}\nstderr: {}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -35,7 +47,11 @@ impl Ended {
     #[track_caller]
     pub fn tells(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.stdout.contains(text), "'{text}' is missing in: {}", self.stdout);
+            assert!(
+                self.stdout.contains(text),
+                "'{text}' is missing in: {}",
+                self.stdout
+            );
         }
         self
     }
@@ -44,7 +60,11 @@ impl Ended {
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {
         for text in texts {
-            assert!(self.stderr.contains(text), "'{text}' is missing in: {}", self.stderr);
+            assert!(
+                self.stderr.contains(text),
+                "'{text}' is missing in: {}",
+                self.stderr
+            );
         }
         self
     }
@@ -53,16 +73,27 @@ impl Ended {
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("the program prints UTF-8");
-        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        Self {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
     }
 }
 
 /// The program with no setting but these, so that nothing of the machine's environment leaks in.
 pub fn command(settings: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
-    command.env_clear().envs(settings.iter().copied()).args(arguments);
+    command
+        .env_clear()
+        .envs(settings.iter().copied())
+        .args(arguments);
     // The coverage of a run and the panics in it must come through.
-    command.env("RUST_BACKTRACE", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.kill_on_drop(true);
     command
 }

@@ -75,7 +75,12 @@ pub enum Manner {
 impl Reply {
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let headers = "content-type: application/json\r\n".to_owned();
-        Self { status, headers, body: body.into(), manner: Manner::AtOnce }
+        Self {
+            status,
+            headers,
+            body: body.into(),
+            manner: Manner::AtOnce,
+        }
     }
 
     /// A success with a body of some length, given in this manner.
@@ -93,7 +98,12 @@ impl Reply {
     }
 
     async fn send(&self, client: &mut TcpStream) -> Option<()> {
-        let Self { status, headers, body, manner } = self;
+        let Self {
+            status,
+            headers,
+            body,
+            manner,
+        } = self;
         let length = match manner {
             Manner::WithoutEnd => "connection: close".to_owned(),
             _ if headers.contains("content-length") => "x-accident: its length is a lie".to_owned(),
@@ -101,11 +111,17 @@ impl Reply {
         };
         let head = format!("HTTP/1.1 {status} Accident\r\n{headers}{length}\r\n\r\n");
         match manner {
-            Manner::AtOnce => client.write_all(&[head.as_bytes(), body].concat()).await.ok(),
+            Manner::AtOnce => client
+                .write_all(&[head.as_bytes(), body].concat())
+                .await
+                .ok(),
             Manner::Never => std::future::pending().await,
             Manner::Lost => None,
             Manner::Half => {
-                client.write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat()).await.ok()?;
+                client
+                    .write_all(&[head.as_bytes(), &body[..body.len() / 2]].concat())
+                    .await
+                    .ok()?;
                 std::future::pending().await
             }
             Manner::ByteByByte => {
@@ -174,20 +190,31 @@ impl Proxy {
     pub async fn authenticating(url: &str, authorization: &str) -> Self {
         let mut url: Url = url.parse().expect("a URL");
         let login = format!("{}:{}", url.username(), url.password().expect("a password"));
-        let of_server = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
+        let of_server = format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(login)
+        );
         url.set_username("").expect("a URL with a host");
         url.set_password(None).expect("a URL with a host");
-        let credentials = Credentials { of_client: authorization.to_owned(), of_server };
+        let credentials = Credentials {
+            of_client: authorization.to_owned(),
+            of_server,
+        };
         Self::new(url.as_str(), Protocol::Http, Some(credentials)).await
     }
 
     async fn new(url: &str, protocol: Protocol, credentials: Option<Credentials>) -> Self {
         let mut url: Url = url.parse().expect("a URL");
-        let upstream = format!("{}:{}", url.host_str().expect("a host"), url.port().expect("a port"));
+        let upstream = format!(
+            "{}:{}",
+            url.host_str().expect("a host"),
+            url.port().expect("a port")
+        );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         url.set_host(Some("127.0.0.1")).expect("a URL with a host");
-        url.set_port(Some(address.port())).expect("a URL with a port");
+        url.set_port(Some(address.port()))
+            .expect("a URL with a port");
         let shared = Arc::new(Shared {
             upstream,
             protocol,
@@ -199,8 +226,18 @@ impl Proxy {
             credentials,
         });
         let (commands, inbox) = mpsc::unbounded_channel();
-        let supervisor = tokio::spawn(supervise(Door::Open(listener), address, Arc::clone(&shared), inbox));
-        Self { url, shared, commands, supervisor }
+        let supervisor = tokio::spawn(supervise(
+            Door::Open(listener),
+            address,
+            Arc::clone(&shared),
+            inbox,
+        ));
+        Self {
+            url,
+            shared,
+            commands,
+            supervisor,
+        }
     }
 
     /// The server's URL, through the proxy.
@@ -215,7 +252,7 @@ impl Proxy {
 
     /// Drops the present connections and refuses new ones.
     pub async fn cut(&self) {
-        self.tell(Command::Cut).await;
+        self.report(Command::Cut).await;
     }
 
     /// From now on so many bytes pass, in both directions and over all connections taken together; then fate strikes.
@@ -226,7 +263,10 @@ impl Proxy {
     /// Waits until fate has struck.
     pub async fn limit_reached(&self) {
         let mut reached = self.shared.limit_reached.subscribe();
-        reached.wait_for(Option::is_some).await.expect("the proxy runs");
+        reached
+            .wait_for(Option::is_some)
+            .await
+            .expect("the proxy runs");
     }
 
     /// Whether fate has struck.
@@ -238,12 +278,15 @@ impl Proxy {
     pub async fn heal(&self) {
         *self.shared.limit.lock().unwrap() = None;
         *self.shared.rule.lock().unwrap() = None;
-        self.tell(Command::Heal).await;
+        self.report(Command::Heal).await;
     }
 
     /// Answers the requests that the rule has an answer to.
     pub fn answer(&self, rule: impl FnMut(&Request, &str) -> Option<Reply> + Send + 'static) {
-        assert!(self.shared.protocol == Protocol::Http, "only Proxy::http sees requests");
+        assert!(
+            self.shared.protocol == Protocol::Http,
+            "only Proxy::http sees requests"
+        );
         *self.shared.rule.lock().unwrap() = Some(Box::new(rule));
     }
 
@@ -252,7 +295,7 @@ impl Proxy {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    async fn tell(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+    async fn report(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
         let (done, heard) = oneshot::channel();
         let sent = self.commands.send(command(done));
         assert!(sent.is_ok(), "the proxy runs");
@@ -297,7 +340,11 @@ async fn supervise(
     let mut connections = JoinSet::new();
     let mut limit_reached = shared.limit_reached.subscribe();
     let mut cut_by_limit = async |door: &Door| match door {
-        Door::Open(_) => drop(limit_reached.wait_for(|fate| *fate == Some(Fate::Cut)).await),
+        Door::Open(_) => drop(
+            limit_reached
+                .wait_for(|fate| *fate == Some(Fate::Cut))
+                .await,
+        ),
         Door::Closed(_) => std::future::pending().await,
     };
     loop {
@@ -349,7 +396,10 @@ async fn pass_on(mut client: TcpStream, mut server: TcpStream, shared: &Shared) 
 }
 
 async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, shared: &Shared) {
-    let is_new = shared.limit_reached.borrow().is_some_and(|fate| fate == Fate::StallPresent);
+    let is_new = shared
+        .limit_reached
+        .borrow()
+        .is_some_and(|fate| fate == Fate::StallPresent);
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let may_pass = if is_new { read } else { shared.take(read) };
@@ -371,7 +421,9 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
 
 impl Shared {
     async fn connect(&self) -> TcpStream {
-        let server = TcpStream::connect(&self.upstream).await.expect("the server runs");
+        let server = TcpStream::connect(&self.upstream)
+            .await
+            .expect("the server runs");
         let _ = server.set_nodelay(true);
         server
     }
@@ -401,18 +453,39 @@ impl Shared {
 
     /// The headers, with the server's credentials in place of the right ones of the client, and without wrong ones.
     fn with_credentials(&self, headers: &str) -> String {
-        let Some(Credentials { of_client, of_server }) = &self.credentials else { return headers.to_owned() };
-        let is_authorization = |line: &&str| line.to_ascii_lowercase().starts_with("authorization: ");
-        let (authorization, others): (Vec<&str>, Vec<&str>) = headers.split("\r\n").partition(is_authorization);
-        let is_right = matches!(&authorization[..], [only] if only["authorization: ".len()..] == *of_client);
+        let Some(Credentials {
+            of_client,
+            of_server,
+        }) = &self.credentials
+        else {
+            return headers.to_owned();
+        };
+        let is_authorization =
+            |line: &&str| line.to_ascii_lowercase().starts_with("authorization: ");
+        let (authorization, others): (Vec<&str>, Vec<&str>) =
+            headers.split("\r\n").partition(is_authorization);
+        let is_right =
+            matches!(&authorization[..], [only] if only["authorization: ".len()..] == *of_client);
         let of_server = is_right.then(|| format!("authorization: {of_server}"));
-        others.into_iter().map(str::to_owned).chain(of_server).collect::<Vec<_>>().join("\r\n")
+        others
+            .into_iter()
+            .map(str::to_owned)
+            .chain(of_server)
+            .collect::<Vec<_>>()
+            .join("\r\n")
     }
 
     fn decide(&self, request: &mut Request, body: &[u8]) -> Option<Reply> {
         // Of a compressed body no rule can say anything.
-        let compressed = request.headers.lines().any(|header| header == "content-encoding: gzip");
-        let body = if compressed { "" } else { std::str::from_utf8(body).expect("JSON is text") };
+        let compressed = request
+            .headers
+            .lines()
+            .any(|header| header == "content-encoding: gzip");
+        let body = if compressed {
+            ""
+        } else {
+            std::str::from_utf8(body).expect("JSON is text")
+        };
         let mut rule = self.rule.lock().unwrap();
         let reply = rule.as_mut().and_then(|rule| rule(request, body));
         request.answered = reply.as_ref().map(|reply| reply.status);
@@ -432,13 +505,17 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
         answered: None,
     };
     let reply = shared.decide(&mut request, &body);
-    let is_passed_on = reply.as_ref().is_none_or(|reply| reply.manner == Manner::Lost);
+    let is_passed_on = reply
+        .as_ref()
+        .is_none_or(|reply| reply.manner == Manner::Lost);
     if let Some(reply) = reply.as_ref().filter(|_| !is_passed_on) {
         return reply.send(client).await;
     }
     // A client that takes this for a proxy of its own names the server in each request.
     let line = match line.split_once(" http://") {
-        Some((method, address)) => format!("{method} /{}", address.split_once('/').expect("a path").1),
+        Some((method, address)) => {
+            format!("{method} /{}", address.split_once('/').expect("a path").1)
+        }
         None => line.to_owned(),
     };
     let headers = shared.with_credentials(headers);
@@ -448,7 +525,9 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     server.write_all(head.as_bytes()).await.ok()?;
     server.write_all(&body).await.ok()?;
     if reply.is_some() {
-        tokio::io::copy(&mut server, &mut tokio::io::sink()).await.ok()?;
+        tokio::io::copy(&mut server, &mut tokio::io::sink())
+            .await
+            .ok()?;
         return None;
     }
     tokio::io::copy(&mut server, client).await.ok().map(drop)

@@ -38,14 +38,18 @@ impl Servers {
     pub fn elasticsearch_url_of(&self, user: &str) -> String {
         let mut url: Url = self.elasticsearch_url.parse().expect("a URL");
         url.set_username(user).expect("a URL with a host");
-        url.set_password(Some(&setting("DAYBOOK_SECURE_PASSWORD"))).expect("a URL with a host");
+        url.set_password(Some(&setting("DAYBOOK_SECURE_PASSWORD")))
+            .expect("a URL with a host");
         url.into()
     }
 
     /// Runs SQL outside of any world, for what belongs to the whole server.
     pub async fn execute(&self, sql: &str) {
         let mut server = world::connect(&self.postgres_url).await;
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut server).await.expect("run the test's SQL");
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut server)
+            .await
+            .expect("run the test's SQL");
     }
 
     /// A client that trusts the authority.
@@ -53,7 +57,8 @@ impl Servers {
         let mut client = reqwest::Client::builder();
         if let Some(authority) = &self.authority {
             let pem = std::fs::read(authority).expect("read the authority's certificate");
-            client = client.add_root_certificate(reqwest::Certificate::from_pem(&pem).expect("a certificate"));
+            client = client
+                .add_root_certificate(reqwest::Certificate::from_pem(&pem).expect("a certificate"));
         }
         client.build().expect("an HTTP client")
     }
@@ -61,7 +66,11 @@ impl Servers {
 
 /// A setting that `script/stack env` exports, or `script/stack env --secure`.
 fn setting(name: &str) -> String {
-    let option = if name.contains("_SECURE_") { " --secure" } else { "" };
+    let option = if name.contains("_SECURE_") {
+        " --secure"
+    } else {
+        ""
+    };
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run script/test; or script/stack up{option}, eval \"$(script/stack env{option})\"")
     })

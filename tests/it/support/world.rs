@@ -40,7 +40,7 @@ impl World {
     async fn migrated(template: &OnceCell<String>, servers: Servers) -> Self {
         let template = template.get_or_init(|| async {
             let world = Self::clone_on(servers.clone(), None).await;
-            world.run(&["migrate"]).await.expect(0);
+            world.run(&["migrate"]).await.assert_exit(0);
             world.create_source().await;
             world.database
         });
@@ -68,9 +68,15 @@ impl World {
         let template = template.unwrap_or("template0");
         let mut server = connect(&servers.postgres_url).await;
         // Cloning needs the template to itself, so tests that start at the same moment queue up.
-        sqlx::raw_sql("SELECT pg_advisory_lock(1)").execute(&mut server).await.expect("lock");
+        sqlx::raw_sql("SELECT pg_advisory_lock(1)")
+            .execute(&mut server)
+            .await
+            .expect("lock");
         let create = format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY file_copy");
-        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut server).await.expect("create the test's database");
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut server)
+            .await
+            .expect("create the test's database");
         server.close().await.expect("close");
         Self {
             ledger_url: with_database(&servers.postgres_url, &database),
@@ -84,8 +90,15 @@ impl World {
 
     /// Drops the database and the indices.
     pub async fn end(self) {
-        self.elastic(reqwest::Method::DELETE, &format!("{}*?expand_wildcards=all", self.prefix), None).await;
-        self.servers.execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database)).await;
+        self.elastic(
+            reqwest::Method::DELETE,
+            &format!("{}*?expand_wildcards=all", self.prefix),
+            None,
+        )
+        .await;
+        self.servers
+            .execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database))
+            .await;
     }
 
     /// The settings that point the program at this world.
@@ -100,18 +113,32 @@ impl World {
     /// The program, not started yet.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
-        command.envs(self.servers.authority.as_ref().map(|file| ("DAYBOOK_ELASTICSEARCH_CA", file)));
+        command.envs(
+            self.servers
+                .authority
+                .as_ref()
+                .map(|file| ("DAYBOOK_ELASTICSEARCH_CA", file)),
+        );
         command
     }
 
     /// Runs the program in this world.
     pub async fn run(&self, arguments: &[&str]) -> Ended {
-        self.command(arguments).output().await.expect("run the program").into()
+        self.command(arguments)
+            .output()
+            .await
+            .expect("run the program")
+            .into()
     }
 
     /// Runs the program with other settings in addition.
     pub async fn run_with(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
-        self.command(arguments).envs(settings.iter().copied()).output().await.expect("run the program").into()
+        self.command(arguments)
+            .envs(settings.iter().copied())
+            .output()
+            .await
+            .expect("run the program")
+            .into()
     }
 
     /// Runs the program, again as long as the lock is held: the server needs a moment to notice that a holder has died.
@@ -132,13 +159,19 @@ impl World {
     /// Runs SQL statements.
     pub async fn execute(&self, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
-        sqlx::raw_sql(sql).execute(&mut self.sql().await).await.expect("run the test's SQL");
+        sqlx::raw_sql(sql)
+            .execute(&mut self.sql().await)
+            .await
+            .expect("run the test's SQL");
     }
 
     /// One value from the database as text; the empty string for NULL.
     pub async fn value(&self, sql: &str) -> String {
         let sql = AssertSqlSafe(format!("SELECT ({sql})::text"));
-        let value: Option<String> = sqlx::query_scalar(sql).fetch_one(&mut self.sql().await).await.expect("query");
+        let value: Option<String> = sqlx::query_scalar(sql)
+            .fetch_one(&mut self.sql().await)
+            .await
+            .expect("query");
         value.unwrap_or_default()
     }
 
@@ -152,7 +185,8 @@ impl World {
         let tables = include_str!("../../../example-objects/source-tables.sql");
         let tables = tables.replace("timestamptz", date).replace("jsonb", json);
         // A login named like the ledger's schema would create them there.
-        self.execute(&format!("SET search_path = public; {tables}")).await;
+        self.execute(&format!("SET search_path = public; {tables}"))
+            .await;
     }
 
     /// Puts events into the source.
@@ -160,41 +194,72 @@ impl World {
         let mut connection = self.sql().await;
         let mut transaction = connection.begin().await.expect("begin");
         for event in events {
-            sqlx::raw_sql(AssertSqlSafe(event.insert())).execute(&mut *transaction).await.expect("insert an event");
+            sqlx::raw_sql(AssertSqlSafe(event.insert()))
+                .execute(&mut *transaction)
+                .await
+                .expect("insert an event");
         }
         transaction.commit().await.expect("commit");
     }
 
     /// Puts a query into the source.
     pub async fn log_query(&self, id: i64, hash: &str) {
-        self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')")).await;
+        self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')"))
+            .await;
     }
 
     /// Loads the published day into the source.
     pub async fn load_real_day(&self) {
-        for (table, file) in [("queries", "queries.ndjson.gz"), ("stats", "stats.ndjson.gz")] {
+        for (table, file) in [
+            ("queries", "queries.ndjson.gz"),
+            ("stats", "stats.ndjson.gz"),
+        ] {
             let rows = super::event::example_lines(file).join(",");
-            let insert =
-                format!("INSERT INTO {table} SELECT r.* FROM json_populate_recordset(NULL::{table}, $1::json) r");
+            let insert = format!(
+                "INSERT INTO {table} SELECT r.* FROM json_populate_recordset(NULL::{table}, $1::json) r"
+            );
             let mut connection = self.sql().await;
-            let done = sqlx::query(AssertSqlSafe(insert)).bind(format!("[{rows}]")).execute(&mut connection).await;
+            let done = sqlx::query(AssertSqlSafe(insert))
+                .bind(format!("[{rows}]"))
+                .execute(&mut connection)
+                .await;
             done.expect("load the real day");
         }
     }
 
     /// A request to Elasticsearch; the body of its answer.
     pub async fn elastic(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
-        serde_json::from_str(&self.elastic_text(method, path, body.as_ref().map(Value::to_string)).await)
-            .unwrap_or(Value::Null)
+        serde_json::from_str(
+            &self
+                .elastic_text(method, path, body.as_ref().map(Value::to_string))
+                .await,
+        )
+        .unwrap_or(Value::Null)
     }
 
     /// A request to Elasticsearch; the body of its answer as it came.
-    pub async fn elastic_text(&self, method: reqwest::Method, path: &str, body: Option<String>) -> String {
-        let mut request = self.http.request(method, format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')));
+    pub async fn elastic_text(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<String>,
+    ) -> String {
+        let mut request = self.http.request(
+            method,
+            format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')),
+        );
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body);
+            request = request
+                .header("content-type", "application/json")
+                .body(body);
         }
-        request.send().await.expect("Elasticsearch answers").text().await.expect("a body")
+        request
+            .send()
+            .await
+            .expect("Elasticsearch answers")
+            .text()
+            .await
+            .expect("a body")
     }
 
     /// All documents behind an alias of this world (`""`, `"-totals"`), sorted by id: id, version and source.
@@ -211,19 +276,27 @@ impl World {
                 }
                 Some(scroll) => {
                     body = serde_json::json!({ "scroll": "1m", "scroll_id": scroll });
-                    self.elastic(reqwest::Method::POST, "_search/scroll", Some(body)).await
+                    self.elastic(reqwest::Method::POST, "_search/scroll", Some(body))
+                        .await
                 }
             };
-            let hits = page["hits"]["hits"].as_array().unwrap_or_else(|| panic!("no hits: {page}"));
+            let hits = page["hits"]["hits"]
+                .as_array()
+                .unwrap_or_else(|| panic!("no hits: {page}"));
             if hits.is_empty() {
                 let body = serde_json::json!({ "scroll_id": page["_scroll_id"] });
-                self.elastic(reqwest::Method::DELETE, "_search/scroll", Some(body)).await;
+                self.elastic(reqwest::Method::DELETE, "_search/scroll", Some(body))
+                    .await;
                 documents.sort_by(|a: &(String, i64, Value), b| a.0.cmp(&b.0));
                 return documents;
             }
             for hit in hits {
                 let id = hit["_id"].as_str().expect("an id").to_owned();
-                documents.push((id, hit["_version"].as_i64().expect("a version"), hit["_source"].clone()));
+                documents.push((
+                    id,
+                    hit["_version"].as_i64().expect("a version"),
+                    hit["_source"].clone(),
+                ));
             }
             after = Some(page["_scroll_id"].clone());
         }
@@ -238,6 +311,8 @@ pub fn with_database(url: &str, database: &str) -> String {
 
 /// A connection to the database that a URL names.
 pub async fn connect(url: &str) -> PgConnection {
-    let options = PgConnectOptions::from_str(url).expect("a URL").disable_statement_logging();
+    let options = PgConnectOptions::from_str(url)
+        .expect("a URL")
+        .disable_statement_logging();
     options.connect().await.expect("connect to Postgres")
 }

@@ -60,9 +60,13 @@ impl<const N: usize> Decoder<N> {
     }
 
     fn skip_header(&mut self, message: &mut &[u8]) -> Result<(), OutOfStep> {
-        let rest = message.strip_prefix(SIGNATURE).ok_or(OutOfStep("no header"))?;
+        let rest = message
+            .strip_prefix(SIGNATURE)
+            .ok_or(OutOfStep("no header"))?;
         // Flags and the length of an extension, both 0 in all versions there are.
-        *message = rest.strip_prefix(&[0; 8]).ok_or(OutOfStep("a header with unknown flags"))?;
+        *message = rest
+            .strip_prefix(&[0; 8])
+            .ok_or(OutOfStep("a header with unknown flags"))?;
         self.header_seen = true;
         Ok(())
     }
@@ -77,7 +81,9 @@ fn field<'a>(message: &mut &'a [u8]) -> Result<Option<&'a [u8]>, OutOfStep> {
         return Ok(None);
     }
     let length = usize::try_from(length).map_err(|_| OutOfStep("a field of negative length"))?;
-    let (value, rest) = message.split_at_checked(length).ok_or(OutOfStep("a field cut short"))?;
+    let (value, rest) = message
+        .split_at_checked(length)
+        .ok_or(OutOfStep("a field cut short"))?;
     *message = rest;
     Ok(Some(value))
 }
@@ -104,23 +110,35 @@ mod tests {
     fn fields_are_borrowed_from_their_messages() {
         let first = [header(), tuple(&[Some(b"view"), None, Some(b"")])].concat();
         let mut decoder = Decoder::<3>::default();
-        assert_eq!(decoder.row(&first).unwrap(), Some([Some(&b"view"[..]), None, Some(b"")]));
+        assert_eq!(
+            decoder.row(&first).unwrap(),
+            Some([Some(&b"view"[..]), None, Some(b"")])
+        );
         assert_eq!(decoder.row(&tuple(&[None; 3])).unwrap(), Some([None; 3]));
         assert!(!decoder.is_complete());
         assert_eq!(decoder.row(&[0xff, 0xff]).unwrap(), None);
         assert!(decoder.is_complete());
-        assert_eq!(decoder.row(&[0xff, 0xff]).unwrap_err(), OutOfStep("data after the end"));
+        assert_eq!(
+            decoder.row(&[0xff, 0xff]).unwrap_err(),
+            OutOfStep("data after the end")
+        );
     }
 
     #[test]
     fn a_stream_out_of_step_is_an_error_never_a_panic() {
         let whole = [header(), tuple(&[Some(b"view"), None])].concat();
         for cut in 0..whole.len() {
-            assert!(Decoder::<2>::default().row(&whole[..cut]).is_err(), "cut at {cut}");
+            assert!(
+                Decoder::<2>::default().row(&whole[..cut]).is_err(),
+                "cut at {cut}"
+            );
         }
         assert!(Decoder::<2>::default().row(&whole).is_ok());
         assert!(Decoder::<3>::default().row(&whole).is_err());
         let two = [header(), tuple(&[None; 2]), tuple(&[None; 2])].concat();
-        assert_eq!(Decoder::<2>::default().row(&two).unwrap_err(), OutOfStep("more than one row in a message"));
+        assert_eq!(
+            Decoder::<2>::default().row(&two).unwrap_err(),
+            OutOfStep("more than one row in a message")
+        );
     }
 }

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::template::{self, Design};
-use super::{Client, Method};
 use crate::day::Day;
+use crate::elastic::{Client, Method};
+use crate::error::{Error, Exit};
 use crate::failpoint;
-use crate::failure::{Exit, Failure};
 use crate::ledger::EntryId;
 
 /// What `_meta.daybook` of an index says.
@@ -73,7 +73,9 @@ pub fn physical_name(alias: &str, generation: u32) -> String {
 /// The generation of an index of that alias; none if it has another name.
 pub fn generation_of(alias: &str, physical: &str) -> Option<u32> {
     let digits = physical.strip_prefix(alias)?.strip_prefix("-g")?;
-    (digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit())).then(|| digits.parse().ok()).flatten()
+    (digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .then(|| digits.parse().ok())
+        .flatten()
 }
 
 #[derive(Deserialize)]
@@ -92,7 +94,7 @@ async fn mappings(
     name: &str,
     options: &str,
     what: &str,
-) -> Result<BTreeMap<String, Map<String, Value>>, Failure> {
+) -> Result<BTreeMap<String, Map<String, Value>>, Error> {
     let answer = client
         .send(Method::Get, &format!("/{name}/_mapping{options}"), None)
         .await
@@ -101,21 +103,29 @@ async fn mappings(
         return Ok(BTreeMap::new());
     }
     if !answer.is_success() {
-        return Err(answer.failure(what));
+        return Err(answer.error(what));
     }
     let found = answer.read::<BTreeMap<String, MappingAnswer>>(what)?;
-    Ok(found.into_iter().map(|(physical, answer)| (physical, answer.mappings)).collect())
+    Ok(found
+        .into_iter()
+        .map(|(physical, answer)| (physical, answer.mappings))
+        .collect())
 }
 
 /// The index, if its mapping carries a checkpoint.
 fn with_checkpoint(alias: &str, physical: &str, mapping: &Map<String, Value>) -> Option<Index> {
     let meta = mapping.get("_meta")?.as_object()?.clone();
     let checkpoint = serde_json::from_value(meta.get("daybook")?.clone()).ok()?;
-    Some(Index { alias: alias.to_owned(), physical: physical.to_owned(), checkpoint, meta })
+    Some(Index {
+        alias: alias.to_owned(),
+        physical: physical.to_owned(),
+        checkpoint,
+        meta,
+    })
 }
 
 /// Looks up the index behind an alias; none if there is neither.
-pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure> {
+pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Error> {
     identify(alias, look_up(client, alias).await?)
 }
 
@@ -124,31 +134,35 @@ pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Failure
 pub struct Found(BTreeMap<String, Map<String, Value>>);
 
 /// Looks up what an alias stands for. Fails only if it cannot be looked up.
-pub async fn look_up(client: &Client, alias: &str) -> Result<Found, Failure> {
+pub async fn look_up(client: &Client, alias: &str) -> Result<Found, Error> {
     let what = format!("looking up the index behind {alias}");
     mappings(client, alias, "", &what).await.map(Found)
 }
 
 /// The index behind an alias; none if there is neither. Fails if what there is is not an index of daybook's alone.
-pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Failure> {
+pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
     let mut indices = found.0.into_iter();
-    let Some((physical, mapping)) = indices.next() else { return Ok(None) };
+    let Some((physical, mapping)) = indices.next() else {
+        return Ok(None);
+    };
     if let Some((second, _)) = indices.next() {
-        return Err(Failure::failed(format!("the alias {alias} stands for more than one index: {physical}, {second}"))
-            .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
+        return Err(Error::failed(format!(
+            "the alias {alias} stands for more than one index: {physical}, {second}"
+        ))
+        .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
     }
     if physical == alias {
-        return Err(Failure::failed(format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
+        return Err(Error::failed(format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
             "keep it and choose another DAYBOOK_INDEX_PREFIX; or move it away (clone it to {alias}-old, say, then delete {alias}) and run the command again"
         )));
     }
     let Some(index) = with_checkpoint(alias, &physical, &mapping) else {
-        return Err(Failure::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
+        return Err(Error::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
             "if daybook made it, `daybook rebuild` makes it anew; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
         ));
     };
     if !template::keeps_source(&Value::Object(mapping)) {
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "the index {physical} behind {alias} does not keep the source of its documents"
         ))
         .hint("it was made under a template of the cluster that says so: `daybook rebuild` makes it anew"));
@@ -157,20 +171,26 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Failure> {
 }
 
 /// The names of the indices behind an alias, whatever they are.
-pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Failure> {
+pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Error> {
     let what = format!("looking up what {alias} stands for");
     // Asked of all indices, Elasticsearch answers 404 also when one that has nothing to do with the alias is just being deleted.
     let path = format!("/{alias}/_alias/{alias}");
-    let answer = client.send(Method::Get, &path, None).await.map_err(|error| error.during(&what))?;
+    let answer = client
+        .send(Method::Get, &path, None)
+        .await
+        .map_err(|error| error.during(&what))?;
     match answer.status {
         404 => Ok(Vec::new()),
-        _ if !answer.is_success() => Err(answer.failure(&what)),
-        _ => Ok(answer.read::<BTreeMap<String, Value>>(&what)?.into_keys().collect()),
+        _ if !answer.is_success() => Err(answer.error(&what)),
+        _ => Ok(answer
+            .read::<BTreeMap<String, Value>>(&what)?
+            .into_keys()
+            .collect()),
     }
 }
 
 /// All generations of an alias that carry a checkpoint, oldest first, whether they serve readers or not.
-pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Failure> {
+pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Error> {
     let what = format!("looking up the generations of {alias}");
     let found = mappings(client, &format!("{alias}-g*"), OPEN_AND_HIDDEN, &what).await?;
     Ok(found
@@ -181,20 +201,28 @@ pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Fai
 }
 
 /// The generation after all that there are, also those that carry no checkpoint.
-pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Failure> {
+pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Error> {
     let what = format!("looking up the generations of {alias}");
     let found = mappings(client, &format!("{alias}-g*"), ALL_STATES, &what).await?;
-    let newest = found.keys().filter_map(|physical| generation_of(alias, physical)).max();
+    let newest = found
+        .keys()
+        .filter_map(|physical| generation_of(alias, physical))
+        .max();
     Ok(newest.unwrap_or(0).saturating_add(1))
 }
 
 /// Creates an index; none is left if templates of the cluster make something else of it than was asked for.
-pub async fn create(client: &Client, alias: &str, checkpoint: Checkpoint, design: &Design) -> Result<Index, Failure> {
+pub async fn create(
+    client: &Client,
+    alias: &str,
+    checkpoint: Checkpoint,
+    design: &Design,
+) -> Result<Index, Error> {
     let index = create_unchecked(client, alias, checkpoint, design).await?;
     match index.read_back(client, design).await {
-        Err(failure) if failure.exit() == Exit::Failed => {
+        Err(error) if error.exit() == Exit::Failed => {
             delete(client, &index.physical).await?;
-            Err(failure)
+            Err(error)
         }
         read_back => read_back.map(|()| index),
     }
@@ -205,34 +233,50 @@ async fn create_unchecked(
     alias: &str,
     checkpoint: Checkpoint,
     design: &Design,
-) -> Result<Index, Failure> {
+) -> Result<Index, Error> {
     let physical = physical_name(alias, checkpoint.generation);
     let meta = Map::from_iter([("daybook".to_owned(), json!(checkpoint))]);
     let mut mappings = design.mapping.clone();
     mappings["_meta"] = Value::Object(meta.clone());
     mappings["_source"] = json!({ "enabled": true });
-    let aliases = if design.serving { json!({ alias: {} }) } else { json!({}) };
+    let aliases = if design.serving {
+        json!({ alias: {} })
+    } else {
+        json!({})
+    };
     let body = json!({ "settings": design.settings, "mappings": mappings, "aliases": aliases });
     let what = format!("creating the index {physical}");
-    let answer =
-        client.send(Method::Put, &format!("/{physical}"), Some(&body)).await.map_err(|error| error.during(&what))?;
+    let answer = client
+        .send(Method::Put, &format!("/{physical}"), Some(&body))
+        .await
+        .map_err(|error| error.during(&what))?;
     if answer.is_success() {
         failpoint::reach("index.created");
-        return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
+        return Ok(Index {
+            alias: alias.to_owned(),
+            physical,
+            checkpoint,
+            meta,
+        });
     }
     let exists = answer.error_type().as_deref() == Some("resource_already_exists_exception");
     // A node may have made it and died before it could say so; then another one was asked.
     if exists && is_as_created(client, alias, &physical, &meta, design.serving).await? {
-        return Ok(Index { alias: alias.to_owned(), physical, checkpoint, meta });
+        return Ok(Index {
+            alias: alias.to_owned(),
+            physical,
+            checkpoint,
+            meta,
+        });
     }
-    let failure = answer.failure(&what);
+    let failure = answer.error(&what);
     Err(match answer.status {
         400 if exists => failure.hint(format!(
             "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
         )),
         400 => {
             let blamed = template::blame(client, &physical).await;
-            failure.hint(format!("{blamed} may be why: {}", template::way_out(alias)))
+            failure.hint(format!("{blamed} may be why: {}", template::remedy(alias)))
         }
         _ => failure,
     })
@@ -246,19 +290,28 @@ async fn is_as_created(
     physical: &str,
     meta: &Map<String, Value>,
     serving: bool,
-) -> Result<bool, Failure> {
+) -> Result<bool, Error> {
     let what = format!("looking at the index {physical}");
     let name = if serving { alias } else { physical };
     let found = mappings(client, name, "", &what).await?;
-    Ok(found.get(physical).and_then(|mapping| mapping.get("_meta")?.as_object()) == Some(meta))
+    Ok(found
+        .get(physical)
+        .and_then(|mapping| mapping.get("_meta")?.as_object())
+        == Some(meta))
 }
 
 /// Deletes an index.
-pub async fn delete(client: &Client, physical: &str) -> Result<(), Failure> {
+pub async fn delete(client: &Client, physical: &str) -> Result<(), Error> {
     let what = format!("deleting the index {physical}");
-    let answer =
-        client.send(Method::Delete, &format!("/{physical}"), None).await.map_err(|error| error.during(&what))?;
-    if answer.is_success() || answer.status == 404 { Ok(()) } else { Err(answer.failure(&what)) }
+    let answer = client
+        .send(Method::Delete, &format!("/{physical}"), None)
+        .await
+        .map_err(|error| error.during(&what))?;
+    if answer.is_success() || answer.status == 404 {
+        Ok(())
+    } else {
+        Err(answer.error(&what))
+    }
 }
 
 /// Documents that stand without their lists.
@@ -281,7 +334,7 @@ impl Checkpoint {
 
 impl Index {
     /// The documents that say that they stand without their lists.
-    pub async fn lists_omitted(&self, client: &Client) -> Result<ListsOmitted, Failure> {
+    pub async fn lists_omitted(&self, client: &Client) -> Result<ListsOmitted, Error> {
         #[derive(Deserialize)]
         struct Found {
             hits: Hits,
@@ -304,22 +357,35 @@ impl Index {
         if self.checkpoint.lists_omitted_from.is_none() {
             return Ok(ListsOmitted::default());
         }
-        let what = format!("looking for documents of {} without their lists", self.physical);
+        let what = format!(
+            "looking for documents of {} without their lists",
+            self.physical
+        );
         let query = json!({
             "query": { "term": { "lists_omitted": true } }, "_source": false, "size": 3, "track_total_hits": true,
             "sort": [{ "day": "desc" }, "recordset_id"],
         });
-        let answer = client.request(Method::Post, &format!("/{}/_search", self.physical), Some(&query), &what).await?;
+        let answer = client
+            .request(
+                Method::Post,
+                &format!("/{}/_search", self.physical),
+                Some(&query),
+                &what,
+            )
+            .await?;
         let Hits { total, hits } = answer.read::<Found>(&what)?.hits;
-        Ok(ListsOmitted { documents: total.value, ids: hits.into_iter().map(|hit| hit.id).collect() })
+        Ok(ListsOmitted {
+            documents: total.value,
+            ids: hits.into_iter().map(|hit| hit.id).collect(),
+        })
     }
 
     /// Refuses an index that belongs to another ledger.
-    pub fn check_ledger(&self, ledger_id: Uuid) -> Result<(), Failure> {
+    pub fn check_ledger(&self, ledger_id: Uuid) -> Result<(), Error> {
         if self.checkpoint.ledger_id == ledger_id {
             return Ok(());
         }
-        Err(Failure::failed(format!(
+        Err(Error::failed(format!(
             "the index {} behind {} belongs to ledger {}, this is ledger {ledger_id}",
             self.physical, self.alias, self.checkpoint.ledger_id
         ))
@@ -328,39 +394,74 @@ impl Index {
 
     /// Refuses the index, which contains nothing yet, if it is not what it was asked to be: templates of the cluster may have
     /// changed it.
-    pub async fn read_back(&self, client: &Client, design: &Design) -> Result<(), Failure> {
+    pub async fn read_back(&self, client: &Client, design: &Design) -> Result<(), Error> {
         template::read_back(client, &self.alias, &self.physical, design).await
     }
 
     /// Makes what was written visible to readers.
-    pub async fn refresh(&self, client: &Client) -> Result<(), Failure> {
+    pub async fn refresh(&self, client: &Client) -> Result<(), Error> {
         let what = format!("refreshing {}", self.physical);
-        client.request(Method::Post, &format!("/{}/_refresh", self.physical), None, &what).await.map(drop)
+        client
+            .request(
+                Method::Post,
+                &format!("/{}/_refresh", self.physical),
+                None,
+                &what,
+            )
+            .await
+            .map(drop)
     }
 
     /// The number of documents that readers see.
-    pub async fn count(&self, client: &Client) -> Result<u64, Failure> {
+    pub async fn count(&self, client: &Client) -> Result<u64, Error> {
         #[derive(Deserialize)]
         struct Count {
             count: u64,
         }
         let what = format!("counting the documents of {}", self.physical);
-        let answer = client.request(Method::Get, &format!("/{}/_count", self.physical), None, &what).await?;
+        let answer = client
+            .request(
+                Method::Get,
+                &format!("/{}/_count", self.physical),
+                None,
+                &what,
+            )
+            .await?;
         Ok(answer.read::<Count>(&what)?.count)
     }
 
     /// Changes settings of the index.
-    pub async fn set(&self, client: &Client, settings: &Value) -> Result<(), Failure> {
+    pub async fn set(&self, client: &Client, settings: &Value) -> Result<(), Error> {
         let what = format!("changing settings of {}", self.physical);
-        client.request(Method::Put, &format!("/{}/_settings", self.physical), Some(settings), &what).await.map(drop)
+        client
+            .request(
+                Method::Put,
+                &format!("/{}/_settings", self.physical),
+                Some(settings),
+                &what,
+            )
+            .await
+            .map(drop)
     }
 
     /// Stores the checkpoint in the index, beside what else is in `_meta`.
-    pub async fn record(&mut self, client: &Client) -> Result<(), Failure> {
-        self.meta.insert("daybook".to_owned(), json!(self.checkpoint));
-        let what = format!("recording in {} that it contains entry {}", self.physical, self.checkpoint.applied_through);
+    pub async fn record(&mut self, client: &Client) -> Result<(), Error> {
+        self.meta
+            .insert("daybook".to_owned(), json!(self.checkpoint));
+        let what = format!(
+            "recording in {} that it contains entry {}",
+            self.physical, self.checkpoint.applied_through
+        );
         let body = json!({ "_meta": self.meta });
-        client.request(Method::Put, &format!("/{}/_mapping", self.physical), Some(&body), &what).await.map(drop)
+        client
+            .request(
+                Method::Put,
+                &format!("/{}/_mapping", self.physical),
+                Some(&body),
+                &what,
+            )
+            .await
+            .map(drop)
     }
 }
 
@@ -370,9 +471,18 @@ mod tests {
 
     #[test]
     fn a_generation_is_told_from_other_indices() {
-        assert_eq!(generation_of("stats", &physical_name("stats", 12)), Some(12));
-        for other in ["stats", "stats-gold", "stats-g12", "stats-totals-g000012", "stats-g000012-old", "other-g000012"]
-        {
+        assert_eq!(
+            generation_of("stats", &physical_name("stats", 12)),
+            Some(12)
+        );
+        for other in [
+            "stats",
+            "stats-gold",
+            "stats-g12",
+            "stats-totals-g000012",
+            "stats-g000012-old",
+            "other-g000012",
+        ] {
             assert_eq!(generation_of("stats", other), None, "{other}");
         }
     }

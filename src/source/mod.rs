@@ -3,17 +3,19 @@
 //! All that a day needs is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected
 //! rows are of one and the same state. Rows are streamed: the day is never in memory as a whole.
 
+mod row;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::mpsc;
 
 use super::characters::{Characters, Converter};
-use super::{Rejection, SourceRow, copy, kept};
-use crate::copy::Decoder;
-use crate::database::{self, Attempt as _, Connection, Database};
 use crate::day::{Day, Period, TimeZone};
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::event::{Rejection, SourceRow, kept};
+use crate::postgres::copy_out::Decoder;
+use crate::postgres::{self, Connection, Context as _, Database};
 
 /// Identifies a day's source rows, cheaply: their number, their highest id and order-free sums over the ids and over hashes
 /// of what else is short in a row: type, record type, geocode and the hash of the query that it names. Of the payload, only
@@ -64,15 +66,23 @@ impl Batch {
     async fn new(
         messages: Vec<Bytes>,
         converter: &mut Converter,
-        decoder: &mut Decoder<{ copy::FIELDS }>,
-    ) -> Result<Self, Failure> {
+        decoder: &mut Decoder<{ row::FIELDS }>,
+    ) -> Result<Self, Error> {
         if converter.must_learn() {
             // A stream out of step is told by whoever counts the rows.
-            let rows = messages.iter().filter_map(|message| decoder.row(message).ok().flatten());
-            let texts: Vec<&[u8]> = rows.flat_map(|[_, columns @ ..]| columns).flatten().collect();
+            let rows = messages
+                .iter()
+                .filter_map(|message| decoder.row(message).ok().flatten());
+            let texts: Vec<&[u8]> = rows
+                .flat_map(|[_, columns @ ..]| columns)
+                .flatten()
+                .collect();
             converter.learn(texts.into_iter()).await?;
         }
-        Ok(Self { messages, characters: converter.characters().clone() })
+        Ok(Self {
+            messages,
+            characters: converter.characters().clone(),
+        })
     }
 }
 
@@ -80,28 +90,35 @@ impl Batch {
 #[derive(Debug)]
 pub struct Rows {
     day: Day,
-    decoder: Decoder<{ copy::FIELDS }>,
+    decoder: Decoder<{ row::FIELDS }>,
     read: i64,
 }
 
 impl Rows {
     /// Of a day.
     pub fn of(day: Day) -> Self {
-        Self { day, decoder: Decoder::default(), read: 0 }
+        Self {
+            day,
+            decoder: Decoder::default(),
+            read: 0,
+        }
     }
 
     /// Hands each row of a batch to `take`, or the rejection of one that is no text.
     pub fn read(
         &mut self,
         batch: &Batch,
-        mut take: impl FnMut(Result<SourceRow<'_>, Rejection>) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl FnMut(Result<SourceRow<'_>, Rejection>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for message in &batch.messages {
             let fields = self.decoder.row(message);
-            let texts = |fields| copy::Texts::of(fields, &batch.characters);
-            let texts = fields.and_then(|fields| fields.map(texts).transpose()).map_err(|error| {
-                Failure::failed(format!("reading the source's events of {}", self.day)).caused_by(error)
-            })?;
+            let texts = |fields| row::Texts::of(fields, &batch.characters);
+            let texts = fields
+                .and_then(|fields| fields.map(texts).transpose())
+                .map_err(|error| {
+                    Error::failed(format!("reading the source's events of {}", self.day))
+                        .caused_by(error)
+                })?;
             if let Some(texts) = texts {
                 take(texts.row())?;
                 self.read += 1;
@@ -111,12 +128,14 @@ impl Rows {
     }
 
     /// How many there were, once all are read.
-    pub fn finish(self) -> Result<i64, Failure> {
+    pub fn finish(self) -> Result<i64, Error> {
         let Self { day, decoder, read } = self;
         if decoder.is_complete() {
             return Ok(read);
         }
-        Err(Failure::failed(format!("reading the source's events of {day}: the stream broke off after {read} rows")))
+        Err(Error::failed(format!(
+            "reading the source's events of {day}: the stream broke off after {read} rows"
+        )))
     }
 }
 
@@ -131,13 +150,13 @@ pub struct KeptRow {
 
 impl Source {
     /// Connects, and makes sure that the tables are what daybook can read.
-    pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Failure> {
+    pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Error> {
         let mut connection = database.connect(name).await?;
         // No statement here is worth compiling.
         sqlx::raw_sql("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'")
             .execute(&mut connection)
             .await
-            .attempt("preparing the connection to the source")?;
+            .context("preparing the connection to the source")?;
         let path = SearchPath::of_login(&mut connection).await?;
         let tables = Tables {
             stats: path.find(&mut connection, "stats", database).await?,
@@ -145,33 +164,48 @@ impl Source {
         };
         let date_is_zoned = check_tables(&mut connection, &tables, database).await?;
         let converter = Converter::of(&mut connection, database).await?;
-        Ok(Self { connection, converter, zone, tables, date_is_zoned, in_transaction: false })
+        Ok(Self {
+            connection,
+            converter,
+            zone,
+            tables,
+            date_is_zoned,
+            in_transaction: false,
+        })
     }
 
     /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
-    pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Failure> {
-        self.begin(&format!("starting to read {day} from the source")).await?;
+    pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Error> {
+        self.begin(&format!("starting to read {day} from the source"))
+            .await?;
         Ok(DaySnapshot { source: self, day })
     }
 
-    async fn begin(&mut self, what: &str) -> Result<(), Failure> {
+    async fn begin(&mut self, what: &str) -> Result<(), Error> {
         let statements = if std::mem::replace(&mut self.in_transaction, false) {
             "ROLLBACK; BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         } else {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         };
-        sqlx::raw_sql(statements).execute(&mut self.connection).await.attempt(what)?;
+        sqlx::raw_sql(statements)
+            .execute(&mut self.connection)
+            .await
+            .context(what)?;
         self.in_transaction = true;
         Ok(())
     }
 
     /// Those of the days that have no event, earliest first. Looks for one event of each day, and gives up after a while.
-    pub async fn days_without_events(&mut self, days: &[Day]) -> Result<Vec<Day>, Failure> {
+    pub async fn days_without_events(&mut self, days: &[Day]) -> Result<Vec<Day>, Error> {
         let what = "looking for days without events in the source";
         self.begin(what).await?;
         // Without an index on the date, each day is a pass over the table.
-        sqlx::raw_sql("SET LOCAL statement_timeout = '10s'").execute(&mut self.connection).await.attempt(what)?;
-        let (from, to): (Vec<String>, Vec<String>) = days.iter().map(|day| self.bounds(*day).into()).unzip();
+        sqlx::raw_sql("SET LOCAL statement_timeout = '10s'")
+            .execute(&mut self.connection)
+            .await
+            .context(what)?;
+        let (from, to): (Vec<String>, Vec<String>) =
+            days.iter().map(|day| self.bounds(*day).into()).unzip();
         // The order makes the server take the index: in the order of the table, the one event may come last.
         let sql = format!(
             "SELECT k.day FROM unnest($1::date[], $2::text[], $3::text[]) AS k (day, first, next)
@@ -189,9 +223,11 @@ impl Source {
             .fetch_all(&mut self.connection)
             .await
             .map_err(|error| {
-                let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+                let code = error
+                    .as_database_error()
+                    .and_then(sqlx::error::DatabaseError::code);
                 let took_too_long = code.as_deref() == Some("57014");
-                let failure = database::failure(error, what);
+                let failure = postgres::query_error(error, what);
                 if took_too_long {
                     failure.hint("an index on stats.date lets the server tell at once")
                 } else {
@@ -202,19 +238,34 @@ impl Source {
 
     /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as
     /// infinity, are left out.
-    pub async fn period(&mut self) -> Result<Option<Period>, Failure> {
+    pub async fn period(&mut self) -> Result<Option<Period>, Error> {
         const WHAT: &str = "looking for the source's first day";
         self.begin(WHAT).await?;
-        let in_utc = if self.date_is_zoned { "" } else { " AT TIME ZONE 'UTC'" };
+        let in_utc = if self.date_is_zoned {
+            ""
+        } else {
+            " AT TIME ZONE 'UTC'"
+        };
         let sql = format!(
             "SELECT min(date){in_utc} AS first, max(date){in_utc} AS last FROM {stats}
              WHERE date >= '1970-01-02' AND date < '9998-12-30'",
             stats = self.tables.stats
         );
-        let row = sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.connection).await.attempt(WHAT)?;
-        let first = row.try_get("first").attempt("reading the date of the source's first event")?;
-        let last = row.try_get("last").attempt("reading the date of the source's last event")?;
-        let zone = if self.date_is_zoned { self.zone } else { TimeZone::UTC };
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .fetch_one(&mut self.connection)
+            .await
+            .context(WHAT)?;
+        let first = row
+            .try_get("first")
+            .context("reading the date of the source's first event")?;
+        let last = row
+            .try_get("last")
+            .context("reading the date of the source's last event")?;
+        let zone = if self.date_is_zoned {
+            self.zone
+        } else {
+            TimeZone::UTC
+        };
         let (Some(first), Some(last)) = (first, last) else {
             return Ok(None);
         };
@@ -222,8 +273,12 @@ impl Source {
     }
 
     /// The stretches of at least so many days of a period on which the source has no events, earliest first.
-    pub async fn long_gaps(&mut self, period: Period, long: usize) -> Result<Vec<Period>, Failure> {
-        let what = format!("looking for days without events from {} to {}", period.from(), period.to());
+    pub async fn long_gaps(&mut self, period: Period, long: usize) -> Result<Vec<Period>, Error> {
+        let what = format!(
+            "looking for days without events from {} to {}",
+            period.from(),
+            period.to()
+        );
         // A gap that is long enough has in it one of the blocks of half its length, whole. So a look at each block does, and
         // one at either end of those without events.
         let block = long.div_ceil(2);
@@ -233,7 +288,9 @@ impl Source {
         self.begin(&what).await?;
         let mut gaps: Vec<Period> = Vec::new();
         for block in blocks {
-            if gaps.last().is_some_and(|gap| gap.contains(block.from())) || self.first_event(block).await?.is_some() {
+            if gaps.last().is_some_and(|gap| gap.contains(block.from()))
+                || self.first_event(block).await?.is_some()
+            {
                 continue;
             }
             let before = Period::new(period.from(), block.from().previous());
@@ -256,52 +313,85 @@ impl Source {
     }
 
     /// The day of the first event of a period.
-    async fn first_event(&mut self, period: Period) -> Result<Option<Day>, Failure> {
+    async fn first_event(&mut self, period: Period) -> Result<Option<Day>, Error> {
         self.outermost_event(period, "").await
     }
 
     /// The day of the last event of a period.
-    async fn last_event(&mut self, period: Period) -> Result<Option<Day>, Failure> {
+    async fn last_event(&mut self, period: Period) -> Result<Option<Day>, Error> {
         self.outermost_event(period, "DESC").await
     }
 
-    async fn outermost_event(&mut self, period: Period, direction: &str) -> Result<Option<Day>, Failure> {
-        let what = format!("looking for events from {} to {}", period.from(), period.to());
-        let (in_utc, zone) = if self.date_is_zoned { ("", self.zone) } else { (" AT TIME ZONE 'UTC'", TimeZone::UTC) };
+    async fn outermost_event(
+        &mut self,
+        period: Period,
+        direction: &str,
+    ) -> Result<Option<Day>, Error> {
+        let what = format!(
+            "looking for events from {} to {}",
+            period.from(),
+            period.to()
+        );
+        let (in_utc, zone) = if self.date_is_zoned {
+            ("", self.zone)
+        } else {
+            (" AT TIME ZONE 'UTC'", TimeZone::UTC)
+        };
         self.begin(&what).await?;
         let sql = format!(
             "SELECT s.date{in_utc} FROM {} s WHERE {} ORDER BY s.date {direction} LIMIT 1",
             self.tables.stats,
             self.condition_of(period)
         );
-        let date = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_optional(&mut self.connection).await.attempt(what)?;
+        let date = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_optional(&mut self.connection)
+            .await
+            .context(what)?;
         Ok(date.map(|date| zone.day_of(date)))
     }
 
     /// The ids of the first events of a period, so many at the most.
-    pub async fn ids_of(&mut self, period: Period, most: usize) -> Result<Vec<i64>, Failure> {
-        let what = format!("looking for the events from {} to {}", period.from(), period.to());
+    pub async fn ids_of(&mut self, period: Period, most: usize) -> Result<Vec<i64>, Error> {
+        let what = format!(
+            "looking for the events from {} to {}",
+            period.from(),
+            period.to()
+        );
         let condition = self.condition_of(period);
         self.begin(&what).await?;
         let stats = &self.tables.stats;
-        let sql = format!("SELECT s.id::bigint FROM {stats} s WHERE {condition} ORDER BY s.date, s.id LIMIT {most}");
-        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await.attempt(what)
+        let sql = format!(
+            "SELECT s.id::bigint FROM {stats} s WHERE {condition} ORDER BY s.date, s.id LIMIT {most}"
+        );
+        sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut self.connection)
+            .await
+            .context(what)
     }
 
     /// The ids of the first events that no day will ever have, so many at the most: with no date, one from before there are
     /// days, or one after a day that is not over.
-    pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Failure> {
+    pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Error> {
         const WHAT: &str = "looking for events whose dates are on no day";
         self.begin(WHAT).await?;
         let ([_, next], date, stats) = (self.bounds(after), self.date_type(), &self.tables.stats);
-        let any_of =
-            ["s.date < '1970-01-02'".to_owned(), format!("s.date >= '{next}'::{date}"), "s.date IS NULL".to_owned()];
+        let any_of = [
+            "s.date < '1970-01-02'".to_owned(),
+            format!("s.date >= '{next}'::{date}"),
+            "s.date IS NULL".to_owned(),
+        ];
         // Each by itself takes the index.
-        let each = any_of
-            .map(|condition| format!("(SELECT s.id::bigint AS id FROM {stats} s WHERE {condition} LIMIT {most})"));
-        let sql = format!("SELECT id FROM ({}) ids ORDER BY id LIMIT {most}", each.join(" UNION ALL "));
-        let ids = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut self.connection).await;
-        ids.attempt(WHAT)
+        let each = any_of.map(|condition| {
+            format!("(SELECT s.id::bigint AS id FROM {stats} s WHERE {condition} LIMIT {most})")
+        });
+        let sql = format!(
+            "SELECT id FROM ({}) ids ORDER BY id LIMIT {most}",
+            each.join(" UNION ALL ")
+        );
+        let ids = sqlx::query_scalar(AssertSqlSafe(sql))
+            .fetch_all(&mut self.connection)
+            .await;
+        ids.context(WHAT)
     }
 
     /// The condition that holds for the rows of a period.
@@ -322,7 +412,10 @@ impl Source {
     fn bounds(&self, day: Day) -> [String; 2] {
         [day, day.next()].map(|day| {
             if self.date_is_zoned {
-                self.zone.start_of(day).format("%Y-%m-%dT%H:%M:%S+00").to_string()
+                self.zone
+                    .start_of(day)
+                    .format("%Y-%m-%dT%H:%M:%S+00")
+                    .to_string()
             } else {
                 day.to_string()
             }
@@ -330,7 +423,11 @@ impl Source {
     }
 
     fn date_type(&self) -> &'static str {
-        if self.date_is_zoned { "timestamptz" } else { "timestamp" }
+        if self.date_is_zoned {
+            "timestamptz"
+        } else {
+            "timestamp"
+        }
     }
 }
 
@@ -341,7 +438,7 @@ impl DaySnapshot<'_> {
     }
 
     /// The fingerprint of the day's rows.
-    pub async fn fingerprint(&mut self) -> Result<Fingerprint, Failure> {
+    pub async fn fingerprint(&mut self) -> Result<Fingerprint, Error> {
         // The squares are of the ids modulo a prime below 2^31, so that each fits a bigint; the sums are numeric. Each hash
         // is over the id as well, so that rows that exchange something are noticed. pg_column_size looks at no more of a
         // payload than its header. The rows are counted before they are joined: a query that stands twice is an error.
@@ -362,42 +459,65 @@ impl DaySnapshot<'_> {
             queries = self.source.tables.queries
         );
         let what = format!("reading the source's fingerprint of {}", self.day);
-        let row =
-            sqlx::query(AssertSqlSafe(sql)).fetch_one(&mut self.source.connection).await.attempt(what.as_str())?;
+        let row = sqlx::query(AssertSqlSafe(sql))
+            .fetch_one(&mut self.source.connection)
+            .await
+            .context(what.as_str())?;
         Ok(Fingerprint {
-            rows: row.try_get("rows").attempt(what.as_str())?,
-            text: row.try_get("text").attempt(what.as_str())?,
+            rows: row.try_get("rows").context(what.as_str())?,
+            text: row.try_get("text").context(what.as_str())?,
         })
     }
 
     /// Sends the day's rows, in no particular order and still encoded; [`Rows`] reads them. Ends early if nobody listens: then
     /// the connection is good for nothing more.
-    pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Failure> {
+    pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Error> {
         const BATCH_BYTES: usize = 256 << 10;
         const BATCH_ROWS: usize = 1000;
         const LARGE_BYTES: usize = 4 * BATCH_BYTES;
         let what = format!("reading the source's events of {}", self.day);
-        let columns = ["s.type", "s.record_type", "s.payload", "s.ip_geocode", "q.query_hash"];
+        let columns = [
+            "s.type",
+            "s.record_type",
+            "s.payload",
+            "s.ip_geocode",
+            "q.query_hash",
+        ];
         let sql = format!(
             "COPY (SELECT s.id::bigint, {}
                    FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id WHERE {})
              TO STDOUT (FORMAT binary)",
-            columns.map(|column| self.source.converter.unconverted(&format!("{column}::text"))).join(", "),
+            columns
+                .map(|column| self
+                    .source
+                    .converter
+                    .unconverted(&format!("{column}::text")))
+                .join(", "),
             self.source.condition(self.day),
             stats = self.source.tables.stats,
             queries = self.source.tables.queries
         );
-        let Source { connection, converter, .. } = &mut *self.source;
-        let mut messages = connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
+        let Source {
+            connection,
+            converter,
+            ..
+        } = &mut *self.source;
+        let mut messages = connection.copy_out_raw(&sql).await.context(what.as_str())?;
         let (mut decoder, mut batch, mut bytes) = (Decoder::default(), Vec::new(), 0);
-        while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
+        while let Some(message) = messages.try_next().await.context(what.as_str())? {
             bytes += message.len();
             batch.push(message);
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_ROWS {
                 let batch = Batch::new(std::mem::take(&mut batch), converter, &mut decoder).await?;
                 // A row may be larger than all batches that may wait: it waits alone.
-                let places = if bytes >= LARGE_BYTES { batches.max_capacity() } else { 1 };
-                let Ok(mut permits) = batches.reserve_many(places).await else { return Ok(()) };
+                let places = if bytes >= LARGE_BYTES {
+                    batches.max_capacity()
+                } else {
+                    1
+                };
+                let Ok(mut permits) = batches.reserve_many(places).await else {
+                    return Ok(());
+                };
                 if let Some(permit) = permits.next() {
                     permit.send(batch);
                 }
@@ -405,7 +525,9 @@ impl DaySnapshot<'_> {
             }
         }
         // Whoever does not listen any more has a failure of its own to tell.
-        let _ = batches.send(Batch::new(batch, converter, &mut decoder).await?).await;
+        let _ = batches
+            .send(Batch::new(batch, converter, &mut decoder).await?)
+            .await;
         Ok(())
     }
 
@@ -413,8 +535,8 @@ impl DaySnapshot<'_> {
     pub async fn keep(
         &mut self,
         ids: &[i64],
-        mut take: impl AsyncFnMut(KeptRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(KeptRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let what = format!("reading the rejected events of {}", self.day);
         let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
         // row_to_json takes json over to the letter, also what jsonb would refuse. A COPY takes no parameters, and hands out
@@ -429,13 +551,19 @@ impl DaySnapshot<'_> {
             stats = self.source.tables.stats,
             queries = self.source.tables.queries
         );
-        let Source { connection, converter, .. } = &mut *self.source;
+        let Source {
+            connection,
+            converter,
+            ..
+        } = &mut *self.source;
         let mut decoder = Decoder::default();
-        let mut messages = connection.copy_out_raw(&sql).await.attempt(what.as_str())?;
-        while let Some(message) = messages.try_next().await.attempt(what.as_str())? {
+        let mut messages = connection.copy_out_raw(&sql).await.context(what.as_str())?;
+        while let Some(message) = messages.try_next().await.context(what.as_str())? {
             let fields = decoder.row(&message);
-            let row = fields.and_then(|fields| fields.map(copy::kept_row).transpose());
-            if let Some((source_id, json)) = row.map_err(|error| Failure::failed(what.as_str()).caused_by(error))? {
+            let row = fields.and_then(|fields| fields.map(row::kept_row).transpose());
+            if let Some((source_id, json)) =
+                row.map_err(|error| Error::failed(what.as_str()).caused_by(error))?
+            {
                 converter.learn(std::iter::once(json)).await?;
                 let json = kept::row(converter.characters().pieces(json));
                 take(KeptRow { source_id, json }).await?;
@@ -448,18 +576,26 @@ impl DaySnapshot<'_> {
 /// The columns that daybook reads, by table, with the types it can read.
 const COLUMNS: [(&str, &str, &[&str]); 9] = [
     ("stats", "id", &["bigint", "integer"]),
-    ("stats", "date", &["timestamp without time zone", "timestamp with time zone"]),
+    (
+        "stats",
+        "date",
+        &["timestamp without time zone", "timestamp with time zone"],
+    ),
     ("stats", "type", &["text", "character varying"]),
     ("stats", "record_type", &["text", "character varying"]),
     ("stats", "payload", &["json", "jsonb"]),
     ("stats", "ip_geocode", &["json", "jsonb"]),
     ("stats", "query_id", &["bigint", "integer"]),
     ("queries", "id", &["bigint", "integer"]),
-    ("queries", "query_hash", &["text", "character varying", "uuid"]),
+    (
+        "queries",
+        "query_hash",
+        &["text", "character varying", "uuid"],
+    ),
 ];
 
-fn missing(what: &str, database: &Database) -> Failure {
-    Failure::failed(format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
+fn missing(what: &str, database: &Database) -> Error {
+    Error::failed(format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
 }
 
 /// The schemas in which the login finds tables, in their order: what it, its role or its URL has set.
@@ -471,23 +607,39 @@ struct SearchPath {
 
 impl SearchPath {
     /// Looks at the one thing that is found the login's way; the session goes on in its own.
-    async fn of_login(connection: &mut Connection) -> Result<Self, Failure> {
+    async fn of_login(connection: &mut Connection) -> Result<Self, Error> {
         const WHAT: &str = "looking up where the source's login finds its tables";
-        sqlx::raw_sql("RESET search_path").execute(&mut *connection).await.attempt(WHAT)?;
-        let schemas = sqlx::query_scalar("SELECT pg_catalog.current_schemas(true)").fetch_one(&mut *connection).await;
-        sqlx::raw_sql(database::SEARCH_PATH).execute(&mut *connection).await.attempt(WHAT)?;
+        sqlx::raw_sql("RESET search_path")
+            .execute(&mut *connection)
+            .await
+            .context(WHAT)?;
+        let schemas = sqlx::query_scalar("SELECT pg_catalog.current_schemas(true)")
+            .fetch_one(&mut *connection)
+            .await;
+        sqlx::raw_sql(postgres::SEARCH_PATH)
+            .execute(&mut *connection)
+            .await
+            .context(WHAT)?;
         let own = sqlx::query_scalar(
             "SELECT current_user::text FROM pg_settings WHERE name = 'search_path' AND strpos(reset_val, '$user') > 0",
         )
         .fetch_optional(connection)
         .await
-        .attempt(WHAT)?;
-        Ok(Self { schemas: schemas.attempt(WHAT)?, own })
+        .context(WHAT)?;
+        Ok(Self {
+            schemas: schemas.context(WHAT)?,
+            own,
+        })
     }
 
     /// The full name of the table. A schema in which the login finds it just because the two have one name does not take the
     /// place of another: who made that schema need not be who logs the events.
-    async fn find(&self, connection: &mut Connection, table: &str, database: &Database) -> Result<String, Failure> {
+    async fn find(
+        &self,
+        connection: &mut Connection,
+        table: &str,
+        database: &Database,
+    ) -> Result<String, Error> {
         let found: Vec<(String, String)> = sqlx::query_as(
             "SELECT n.nspname::text, format('%I.%I', n.nspname, c.relname)
              FROM unnest($1::text[]) WITH ORDINALITY AS p (schema, place)
@@ -499,24 +651,37 @@ impl SearchPath {
         .bind(table)
         .fetch_all(connection)
         .await
-        .attempt(format!("looking for {table} in the source"))?;
+        .context(format!("looking for {table} in the source"))?;
         match &found[..] {
-            [] => Err(missing(&format!("table {table} with a column id"), database)),
-            [(own, first), (_, second), ..] if self.own.as_ref() == Some(own) => Err(Failure::failed(format!(
-                "the source ({}) has two tables {table} to choose from: {first} and {second}",
-                database.place()
-            ))
-            .hint("name the schema in DAYBOOK_SOURCE_URL: ?options=-c%20search_path%3DNAME")),
+            [] => Err(missing(
+                &format!("table {table} with a column id"),
+                database,
+            )),
+            [(own, first), (_, second), ..] if self.own.as_ref() == Some(own) => {
+                Err(Error::failed(format!(
+                    "the source ({}) has two tables {table} to choose from: {first} and {second}",
+                    database.place()
+                ))
+                .hint("name the schema in DAYBOOK_SOURCE_URL: ?options=-c%20search_path%3DNAME"))
+            }
             [(_, name), ..] => Ok(name.clone()),
         }
     }
 }
 
 /// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
-async fn check_tables(connection: &mut Connection, tables: &Tables, database: &Database) -> Result<bool, Failure> {
+async fn check_tables(
+    connection: &mut Connection,
+    tables: &Tables,
+    database: &Database,
+) -> Result<bool, Error> {
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
-        let full_name = if table == "stats" { &tables.stats } else { &tables.queries };
+        let full_name = if table == "stats" {
+            &tables.stats
+        } else {
+            &tables.queries
+        };
         let found: Option<(String, bool)> = sqlx::query_as(
             "SELECT format_type(a.atttypid, NULL), has_column_privilege(a.attrelid, a.attname, 'SELECT')
              FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped",
@@ -525,20 +690,24 @@ async fn check_tables(connection: &mut Connection, tables: &Tables, database: &D
         .bind(column)
         .fetch_optional(&mut *connection)
         .await
-        .attempt(format!("looking for {table}.{column} in the source"))?;
+        .context(format!("looking for {table}.{column} in the source"))?;
         let place = database.place();
         let Some((found, may_read)) = found else {
             return Err(missing(&format!("column {table}.{column}"), database));
         };
         if !types.contains(&found.as_str()) {
             let expected = types.join(" or ");
-            return Err(Failure::failed(format!(
+            return Err(Error::failed(format!(
                 "the source's column {table}.{column} is of type {found}, expected {expected} ({place})"
             )));
         }
         if !may_read {
-            return Err(Failure::failed(format!("no permission to read {table}.{column} in the source ({place})"))
-                .hint(format!("as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as")));
+            return Err(Error::failed(format!(
+                "no permission to read {table}.{column} in the source ({place})"
+            ))
+            .hint(format!(
+                "as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as"
+            )));
         }
         if column == "date" {
             date_is_zoned = found.ends_with("with time zone");

@@ -69,7 +69,8 @@ pub(super) struct Refusal {
 }
 
 pub(super) const FORM: &str = "write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE";
-const SECURE_FORM: &str = "?sslmode=verify-full&sslrootcert=FILE encrypts the connection and checks whom it leads to";
+const SECURE_FORM: &str =
+    "?sslmode=verify-full&sslrootcert=FILE encrypts the connection and checks whom it leads to";
 const DEFAULT_PORT: u16 = 5432;
 
 /// A parameter of libpq that is not honoured, with its variable and the values that ask for nothing else than what is
@@ -88,29 +89,83 @@ impl Unsupported {
         harmless: &'static [&'static str],
         instead: &'static str,
     ) -> Self {
-        Self { name, variable, harmless, instead }
+        Self {
+            name,
+            variable,
+            harmless,
+            instead,
+        }
     }
 }
 
 const VERIFY: &str = "sslmode=verify-full with sslrootcert makes sure whom the connection leads to";
 const LEAVE_OUT: &str = "leave it out";
-const SERVER_KEEPS_ALIVE: &str =
-    "leave it out: sessions have the server send keepalives, and DAYBOOK_POSTGRES_TIMEOUT bounds silence";
+const SERVER_KEEPS_ALIVE: &str = "leave it out: sessions have the server send keepalives, and DAYBOOK_POSTGRES_TIMEOUT bounds silence";
 
 const UNSUPPORTED: &[Unsupported] = &[
-    Unsupported::new("service", Some("PGSERVICE"), &[], "write what the service file says into the connection URL"),
-    Unsupported::new("servicefile", None, &[], "write what the service file says into the connection URL"),
-    Unsupported::new("passfile", None, &[], "name the file in the variable PGPASSFILE, or use ~/.pgpass"),
-    Unsupported::new("sslpassword", None, &[], "use a client key without a password that only its owner may read"),
-    Unsupported::new("channel_binding", Some("PGCHANNELBINDING"), &["disable"], VERIFY),
+    Unsupported::new(
+        "service",
+        Some("PGSERVICE"),
+        &[],
+        "write what the service file says into the connection URL",
+    ),
+    Unsupported::new(
+        "servicefile",
+        None,
+        &[],
+        "write what the service file says into the connection URL",
+    ),
+    Unsupported::new(
+        "passfile",
+        None,
+        &[],
+        "name the file in the variable PGPASSFILE, or use ~/.pgpass",
+    ),
+    Unsupported::new(
+        "sslpassword",
+        None,
+        &[],
+        "use a client key without a password that only its owner may read",
+    ),
+    Unsupported::new(
+        "channel_binding",
+        Some("PGCHANNELBINDING"),
+        &["disable"],
+        VERIFY,
+    ),
     Unsupported::new("require_auth", Some("PGREQUIREAUTH"), &[], VERIFY),
-    Unsupported::new("requirepeer", Some("PGREQUIREPEER"), &[], "leave it out: guard the folder of the socket instead"),
+    Unsupported::new(
+        "requirepeer",
+        Some("PGREQUIREPEER"),
+        &[],
+        "leave it out: guard the folder of the socket instead",
+    ),
     Unsupported::new("requiressl", Some("PGREQUIRESSL"), &["0"], VERIFY),
     Unsupported::new("sslcertmode", Some("PGSSLCERTMODE"), &["allow"], LEAVE_OUT),
-    Unsupported::new("sslcompression", Some("PGSSLCOMPRESSION"), &["0"], LEAVE_OUT),
-    Unsupported::new("sslcrl", Some("PGSSLCRL"), &[], "leave it out: revoked certificates are not looked up"),
-    Unsupported::new("sslcrldir", Some("PGSSLCRLDIR"), &[], "leave it out: revoked certificates are not looked up"),
-    Unsupported::new("sslnegotiation", Some("PGSSLNEGOTIATION"), &["postgres"], LEAVE_OUT),
+    Unsupported::new(
+        "sslcompression",
+        Some("PGSSLCOMPRESSION"),
+        &["0"],
+        LEAVE_OUT,
+    ),
+    Unsupported::new(
+        "sslcrl",
+        Some("PGSSLCRL"),
+        &[],
+        "leave it out: revoked certificates are not looked up",
+    ),
+    Unsupported::new(
+        "sslcrldir",
+        Some("PGSSLCRLDIR"),
+        &[],
+        "leave it out: revoked certificates are not looked up",
+    ),
+    Unsupported::new(
+        "sslnegotiation",
+        Some("PGSSLNEGOTIATION"),
+        &["postgres"],
+        LEAVE_OUT,
+    ),
     Unsupported::new("sslsni", Some("PGSSLSNI"), &["1"], LEAVE_OUT),
     Unsupported::new(
         "ssl_min_protocol_version",
@@ -124,24 +179,49 @@ const UNSUPPORTED: &[Unsupported] = &[
         &["TLSv1.3"],
         "leave it out: TLS 1.2 and 1.3 are spoken",
     ),
-    Unsupported::new("gssencmode", Some("PGGSSENCMODE"), &["disable", "prefer"], VERIFY),
+    Unsupported::new(
+        "gssencmode",
+        Some("PGGSSENCMODE"),
+        &["disable", "prefer"],
+        VERIFY,
+    ),
     Unsupported::new("gssdelegation", Some("PGGSSDELEGATION"), &["0"], LEAVE_OUT),
-    Unsupported::new("gsslib", None, &[], "log in with a password or a client certificate"),
-    Unsupported::new("krbsrvname", None, &[], "log in with a password or a client certificate"),
+    Unsupported::new(
+        "gsslib",
+        None,
+        &[],
+        "log in with a password or a client certificate",
+    ),
+    Unsupported::new(
+        "krbsrvname",
+        None,
+        &[],
+        "log in with a password or a client certificate",
+    ),
     Unsupported::new(
         "load_balance_hosts",
         Some("PGLOADBALANCEHOSTS"),
         &["disable"],
         "leave it out: the servers are tried in order",
     ),
-    Unsupported::new("application_name", None, &[], "leave it out: daybook names its sessions after what they do"),
+    Unsupported::new(
+        "application_name",
+        None,
+        &[],
+        "leave it out: daybook names its sessions after what they do",
+    ),
     Unsupported::new(
         "fallback_application_name",
         None,
         &[],
         "leave it out: daybook names its sessions after what they do",
     ),
-    Unsupported::new("client_encoding", None, &["UTF8", "utf8", "UTF-8", "utf-8"], "leave it out: it is UTF8"),
+    Unsupported::new(
+        "client_encoding",
+        None,
+        &["UTF8", "utf8", "UTF-8", "utf-8"],
+        "leave it out: it is UTF8",
+    ),
     Unsupported::new("replication", None, &[], LEAVE_OUT),
     Unsupported::new("keepalives", None, &[], SERVER_KEEPS_ALIVE),
     Unsupported::new("keepalives_idle", None, &[], SERVER_KEEPS_ALIVE),
@@ -177,7 +257,11 @@ struct Given {
 
 impl Given {
     fn refused(&self, what: &str, hint: impl Into<String>) -> Refusal {
-        Refusal { what: format!("{} {what}", self.name), hint: hint.into(), of_environment: self.of_environment }
+        Refusal {
+            what: format!("{} {what}", self.name),
+            hint: hint.into(),
+            of_environment: self.of_environment,
+        }
     }
 }
 
@@ -199,9 +283,13 @@ impl Address {
             password: given("password").map(|given| given.value),
             database: given("dbname").map(|given| given.value),
             tls: tls(&given, environment)?,
-            connect_timeout: given("connect_timeout").map(|given| seconds(&given)).transpose()?,
+            connect_timeout: given("connect_timeout")
+                .map(|given| seconds(&given))
+                .transpose()?,
             attributes: given("target_session_attrs")
-                .map_or(Ok(SessionAttributes::Any), |given| session_attributes(&given))?,
+                .map_or(Ok(SessionAttributes::Any), |given| {
+                    session_attributes(&given)
+                })?,
             options_of_environment: given("options").is_some_and(|given| given.of_environment),
             options: given("options").map_or(Ok(Vec::new()), |given| options(&given))?,
             passfile: environment("PGPASSFILE").map(PathBuf::from),
@@ -209,18 +297,39 @@ impl Address {
     }
 }
 
-fn look_up(name: &str, parameters: &[(String, String)], environment: Environment<'_>) -> Option<Given> {
+fn look_up(
+    name: &str,
+    parameters: &[(String, String)],
+    environment: Environment<'_>,
+) -> Option<Given> {
     let (name, variable) = HONOURED.iter().find(|(honoured, _)| *honoured == name)?;
     // As in libpq, the last one counts.
-    let of_url = parameters.iter().rev().find(|(parameter, value)| parameter == name && !value.is_empty());
+    let of_url = parameters
+        .iter()
+        .rev()
+        .find(|(parameter, value)| parameter == name && !value.is_empty());
     if let Some((_, value)) = of_url {
-        return Some(Given { value: value.clone(), name, of_environment: false });
+        return Some(Given {
+            value: value.clone(),
+            name,
+            of_environment: false,
+        });
     }
-    environment(variable).map(|value| Given { value, name: variable, of_environment: true })
+    environment(variable).map(|value| Given {
+        value,
+        name: variable,
+        of_environment: true,
+    })
 }
 
 fn refuse_unsupported_variables(environment: Environment<'_>) -> Result<(), Refusal> {
-    for Unsupported { variable, harmless, instead, .. } in UNSUPPORTED {
+    for Unsupported {
+        variable,
+        harmless,
+        instead,
+        ..
+    } in UNSUPPORTED
+    {
         let Some(variable) = variable else { continue };
         if environment(variable).is_some_and(|value| !harmless.contains(&value.as_str())) {
             return Err(Refusal {
@@ -234,23 +343,38 @@ fn refuse_unsupported_variables(environment: Environment<'_>) -> Result<(), Refu
 }
 
 fn of_url(what: impl Into<String>, hint: impl Into<String>) -> Refusal {
-    Refusal { what: what.into(), hint: hint.into(), of_environment: false }
+    Refusal {
+        what: what.into(),
+        hint: hint.into(),
+        of_environment: false,
+    }
 }
 
 fn unreadable(what: &str) -> Refusal {
-    of_url(what, format!("{FORM}; percent-encode what is special in a password: @ is %40, / is %2F, # is %23"))
+    of_url(
+        what,
+        format!(
+            "{FORM}; percent-encode what is special in a password: @ is %40, / is %2F, # is %23"
+        ),
+    )
 }
 
 /// What a URL says, as libpq's parameters; each is known and honoured.
 fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
-    let rest = ["postgres://", "postgresql://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+    let rest = ["postgres://", "postgresql://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
     let rest = rest.ok_or_else(|| of_url("it is not a URL of Postgres", FORM))?;
     if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
-        return Err(unreadable("it has a space, a # or a control character in it"));
+        return Err(unreadable(
+            "it has a space, a # or a control character in it",
+        ));
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
-    let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
+    let (login, hosts) = authority
+        .rsplit_once('@')
+        .map_or((None, authority), |(login, hosts)| (Some(login), hosts));
     // A password that is not percent-encoded takes what follows it along to where it would be shown.
     if database.contains('@') || (login.is_none() && query.contains('@')) {
         return Err(unreadable("there is an @ where none belongs"));
@@ -270,11 +394,15 @@ fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
     add("port", &ports)?;
     add("dbname", database)?;
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').ok_or_else(|| unreadable("a parameter has no value"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| unreadable("a parameter has no value"))?;
         let (name, value) = (decoded(name)?, decoded(value)?);
         match name.as_str() {
             // As JDBC has it; libpq knows it as well.
-            "ssl" if value == "true" => parameters.push(("sslmode".to_owned(), "require".to_owned())),
+            "ssl" if value == "true" => {
+                parameters.push(("sslmode".to_owned(), "require".to_owned()))
+            }
             name if HONOURED.iter().any(|(honoured, _)| *honoured == name) => {
                 parameters.push((name.to_owned(), value));
             }
@@ -285,17 +413,30 @@ fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
 }
 
 fn refuse_unless_harmless(name: &str, value: &str) -> Result<(), Refusal> {
-    if let Some(unsupported) = UNSUPPORTED.iter().find(|unsupported| unsupported.name == name) {
+    if let Some(unsupported) = UNSUPPORTED
+        .iter()
+        .find(|unsupported| unsupported.name == name)
+    {
         if unsupported.harmless.contains(&value) {
             return Ok(());
         }
-        return Err(of_url(format!("the parameter '{name}' is not supported"), unsupported.instead));
+        return Err(of_url(
+            format!("the parameter '{name}' is not supported"),
+            unsupported.instead,
+        ));
     }
     // What does not look like a name may be the rest of a password.
     let is_name = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '[' | ']');
-    let shown = if name.len() <= 40 && name.chars().all(is_name) { format!(" '{name}'") } else { String::new() };
+    let shown = if name.len() <= 40 && name.chars().all(is_name) {
+        format!(" '{name}'")
+    } else {
+        String::new()
+    };
     let known: Vec<_> = HONOURED.iter().map(|(name, _)| *name).collect();
-    Err(of_url(format!("the parameter{shown} is not known"), format!("known are {}", known.join(", "))))
+    Err(of_url(
+        format!("the parameter{shown} is not known"),
+        format!("known are {}", known.join(", ")),
+    ))
 }
 
 /// `a:1,[::1],c:3` as `a,::1,c` and `1,,3`.
@@ -304,7 +445,9 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), Refusal> {
     for one in text.split(',') {
         let (host, rest) = match one.strip_prefix('[') {
             Some(address) => {
-                let (address, rest) = address.split_once(']').ok_or_else(|| unreadable("a [ has no ]"))?;
+                let (address, rest) = address
+                    .split_once(']')
+                    .ok_or_else(|| unreadable("a [ has no ]"))?;
                 if address.parse::<std::net::Ipv6Addr>().is_err() {
                     return Err(unreadable("what is in [ ] is not an IPv6 address"));
                 }
@@ -315,7 +458,11 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), Refusal> {
         let port = match rest.strip_prefix(':') {
             Some(port) => port,
             None if rest.is_empty() => "",
-            None => return Err(unreadable("there is something else than a port after an address")),
+            None => {
+                return Err(unreadable(
+                    "there is something else than a port after an address",
+                ));
+            }
         };
         hosts.push(host);
         ports.push(port);
@@ -329,10 +476,18 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), Refusal> {
 fn decoded(text: &str) -> Result<String, Refusal> {
     let bytes = text.as_bytes();
     let broken = bytes.iter().enumerate().any(|(at, byte)| {
-        *byte == b'%' && !bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        *byte == b'%'
+            && !bytes
+                .get(at + 1..at + 3)
+                .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
-    let decoded = percent_decode_str(text).decode_utf8().ok().filter(|text| !broken && !text.contains('\0'));
-    decoded.map(String::from).ok_or_else(|| unreadable("a % is not followed by two hexadecimal digits of a character"))
+    let decoded = percent_decode_str(text)
+        .decode_utf8()
+        .ok()
+        .filter(|text| !broken && !text.contains('\0'));
+    decoded
+        .map(String::from)
+        .ok_or_else(|| unreadable("a % is not followed by two hexadecimal digits of a character"))
 }
 
 fn servers(given: &dyn Fn(&str) -> Option<Given>) -> Result<Vec<Server>, Refusal> {
@@ -348,9 +503,11 @@ fn servers(given: &dyn Fn(&str) -> Option<Given>) -> Result<Vec<Server>, Refusal
     let hosts = host.or(address);
     let hosts: Vec<Option<String>> = match &hosts {
         None => vec![None],
-        Some(hosts) => {
-            hosts.value.split(',').map(|host| Some(host.to_owned()).filter(|host| !host.is_empty())).collect()
-        }
+        Some(hosts) => hosts
+            .value
+            .split(',')
+            .map(|host| Some(host.to_owned()).filter(|host| !host.is_empty()))
+            .collect(),
     };
     let ports = match given("port") {
         None => vec![DEFAULT_PORT],
@@ -363,20 +520,41 @@ fn servers(given: &dyn Fn(&str) -> Option<Given>) -> Result<Vec<Server>, Refusal
                     .filter(|port| *port != 0)
                     .ok_or_else(|| ports.refused("is not a number from 1 to 65535", FORM)),
             };
-            let all = ports.value.split(',').map(port).collect::<Result<Vec<u16>, _>>()?;
+            let all = ports
+                .value
+                .split(',')
+                .map(port)
+                .collect::<Result<Vec<u16>, _>>()?;
             if all.len() != 1 && all.len() != hosts.len() {
-                return Err(
-                    ports.refused("does not have one number for each host", "give one port, or one for each host")
-                );
+                return Err(ports.refused(
+                    "does not have one number for each host",
+                    "give one port, or one for each host",
+                ));
             }
             all
         }
     };
-    let port_of = |at: usize| ports.get(at).or(ports.first()).copied().unwrap_or(DEFAULT_PORT);
-    Ok(hosts.into_iter().enumerate().map(|(at, host)| Server { host, port: port_of(at) }).collect())
+    let port_of = |at: usize| {
+        ports
+            .get(at)
+            .or(ports.first())
+            .copied()
+            .unwrap_or(DEFAULT_PORT)
+    };
+    Ok(hosts
+        .into_iter()
+        .enumerate()
+        .map(|(at, host)| Server {
+            host,
+            port: port_of(at),
+        })
+        .collect())
 }
 
-fn tls(given: &dyn Fn(&str) -> Option<Given>, environment: Environment<'_>) -> Result<Tls, Refusal> {
+fn tls(
+    given: &dyn Fn(&str) -> Option<Given>,
+    environment: Environment<'_>,
+) -> Result<Tls, Refusal> {
     let mode = given("sslmode");
     let root = given("sslrootcert");
     let of_system = root.as_ref().is_some_and(|root| root.value == "system");
@@ -429,9 +607,14 @@ fn options(given: &Given) -> Result<Vec<(String, String)>, Refusal> {
             Some("") => words.next(),
             setting => setting.map(str::to_owned),
         };
-        let pair = setting.as_deref().and_then(|setting| setting.split_once('='));
+        let pair = setting
+            .as_deref()
+            .and_then(|setting| setting.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
-            given.refused("is not of settings alone", "write each as -c%20NAME%3DVALUE, with %20 between them")
+            given.refused(
+                "is not of settings alone",
+                "write each as -c%20NAME%3DVALUE, with %20 between them",
+            )
         })?;
         options.push((name.replace('-', "_"), value.to_owned()));
     }
@@ -445,16 +628,24 @@ fn ssl_mode(given: &Given) -> Result<PgSslMode, Refusal> {
         "require" => Ok(PgSslMode::Require),
         "verify-ca" => Ok(PgSslMode::VerifyCa),
         "verify-full" => Ok(PgSslMode::VerifyFull),
-        "allow" => Err(given.refused("allow is not supported", format!("use prefer, or better: {SECURE_FORM}"))),
-        _ => Err(given
-            .refused("is none of disable, prefer, require, verify-ca and verify-full", format!("{FORM}{SECURE_FORM}"))),
+        "allow" => Err(given.refused(
+            "allow is not supported",
+            format!("use prefer, or better: {SECURE_FORM}"),
+        )),
+        _ => Err(given.refused(
+            "is none of disable, prefer, require, verify-ca and verify-full",
+            format!("{FORM}{SECURE_FORM}"),
+        )),
     }
 }
 
 fn file(given: &Given) -> Result<PathBuf, Refusal> {
     // A key in place of its file's name must not be shown as one that cannot be found.
     if given.value.contains("-----BEGIN") || given.value.contains('\n') {
-        return Err(given.refused("is not the name of a file", "put it into a file and give the name of that"));
+        return Err(given.refused(
+            "is not the name of a file",
+            "put it into a file and give the name of that",
+        ));
     }
     Ok(PathBuf::from(&given.value))
 }
@@ -468,7 +659,10 @@ fn default_root(environment: Environment<'_>) -> Option<PathBuf> {
 fn seconds(given: &Given) -> Result<Duration, Refusal> {
     match given.value.parse::<u32>() {
         Ok(seconds @ 1..) => Ok(Duration::from_secs(seconds.into())),
-        _ => Err(given.refused("is not a number of seconds from 1", "give whole seconds, such as 15")),
+        _ => Err(given.refused(
+            "is not a number of seconds from 1",
+            "give whole seconds, such as 15",
+        )),
     }
 }
 
@@ -504,7 +698,9 @@ mod tests {
     }
 
     fn refused(url: &str, variables: &[(&str, &str)]) -> Refusal {
-        let refusal = parse(url, variables).err().unwrap_or_else(|| panic!("{url} {variables:?} was taken"));
+        let refusal = parse(url, variables)
+            .err()
+            .unwrap_or_else(|| panic!("{url} {variables:?} was taken"));
         let said = format!("{refusal:?}");
         assert!(!said.contains(SECRET), "{url}: {said}");
         refusal
@@ -512,7 +708,8 @@ mod tests {
 
     fn servers_of(url: &str, variables: &[(&str, &str)]) -> Vec<String> {
         let address = parse(url, variables).unwrap_or_else(|refusal| panic!("{url}: {refusal:?}"));
-        let shown = |server: &Server| format!("{} {}", server.host.as_deref().unwrap_or("-"), server.port);
+        let shown =
+            |server: &Server| format!("{} {}", server.host.as_deref().unwrap_or("-"), server.port);
         address.servers.iter().map(shown).collect()
     }
 
@@ -525,7 +722,10 @@ mod tests {
             ("postgres://u@[::1]:5433/db", &["::1 5433"]),
             ("postgres://u@[fe80::1]/db", &["fe80::1 5432"]),
             ("postgres://h1,h2/db", &["h1 5432", "h2 5432"]),
-            ("postgres://h1:1,h2,[::1]:3/db", &["h1 1", "h2 5432", "::1 3"]),
+            (
+                "postgres://h1:1,h2,[::1]:3/db",
+                &["h1 1", "h2 5432", "::1 3"],
+            ),
             ("postgres://h1,h2/db?port=7", &["h1 7", "h2 7"]),
             ("postgres:///db?host=h1,h2&port=1,2", &["h1 1", "h2 2"]),
             ("postgres://%2Fvar%2Frun/db", &["/var/run 5432"]),
@@ -538,8 +738,13 @@ mod tests {
 
     #[test]
     fn what_a_url_leaves_open_comes_from_the_environment() {
-        let variables =
-            [("PGHOST", "h1,h2"), ("PGPORT", "7"), ("PGUSER", "me"), ("PGPASSWORD", "mine"), ("PGDATABASE", "d")];
+        let variables = [
+            ("PGHOST", "h1,h2"),
+            ("PGPORT", "7"),
+            ("PGUSER", "me"),
+            ("PGPASSWORD", "mine"),
+            ("PGDATABASE", "d"),
+        ];
         assert_eq!(servers_of("", &variables), ["h1 7", "h2 7"]);
         assert_eq!(servers_of("postgres://other/db", &variables), ["other 7"]);
         let address = parse("postgres://you@other:9/db", &variables).ok().unwrap();
@@ -549,7 +754,12 @@ mod tests {
 
     #[test]
     fn what_is_percent_encoded_is_decoded_and_a_plus_is_a_plus() {
-        let address = parse("postgres://u%40x:p%2F%40%23+y@h/d%62?options=-c%20a%3Db", &[]).ok().unwrap();
+        let address = parse(
+            "postgres://u%40x:p%2F%40%23+y@h/d%62?options=-c%20a%3Db",
+            &[],
+        )
+        .ok()
+        .unwrap();
         let values = [address.user, address.password, address.database].map(Option::unwrap);
         assert_eq!(values, ["u@x", "p/@#+y", "db"]);
         assert_eq!(address.options, [("a".to_owned(), "b".to_owned())]);
@@ -559,10 +769,18 @@ mod tests {
     fn options_are_settings_with_their_values() {
         let options = |text: &str| parse("", &[("PGOPTIONS", text)]).map(|address| address.options);
         let read = options(r"-c a=1  -cb=x\ y --some-name=z\\").ok().unwrap();
-        let read: Vec<_> = read.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let read: Vec<_> = read
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         assert_eq!(read, ["a=1", "b=x y", r"some_name=z\"]);
         for nonsense in ["-c", "-c a", "-d 5", "s3cr3t"] {
-            assert!(refused("", &[("PGOPTIONS", nonsense)]).what.starts_with("PGOPTIONS "), "{nonsense}");
+            assert!(
+                refused("", &[("PGOPTIONS", nonsense)])
+                    .what
+                    .starts_with("PGOPTIONS "),
+                "{nonsense}"
+            );
         }
     }
 
@@ -590,7 +808,9 @@ mod tests {
             "s3cr3t",
         ] {
             assert!(
-                refused(url, &[]).hint.contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+                refused(url, &[])
+                    .hint
+                    .contains("postgres://USER:PASSWORD@HOST:PORT/DATABASE")
                     || url.contains("port=1,2,3"),
                 "{url}"
             );
@@ -599,8 +819,11 @@ mod tests {
 
     #[test]
     fn a_parameter_that_is_not_honoured_is_refused_by_its_name() {
-        let unknown = ["pasword", "ssl-mode", "options[search_path]", "sslmod"].map(|name| (name, "not known"));
-        let unsupported = UNSUPPORTED.iter().map(|unsupported| (unsupported.name, "not supported"));
+        let unknown = ["pasword", "ssl-mode", "options[search_path]", "sslmod"]
+            .map(|name| (name, "not known"));
+        let unsupported = UNSUPPORTED
+            .iter()
+            .map(|unsupported| (unsupported.name, "not supported"));
         for (name, words) in unknown.into_iter().chain(unsupported) {
             let refusal = refused(&format!("postgres://u@h/db?{name}={SECRET}"), &[]);
             assert_eq!(refusal.what, format!("the parameter '{name}' is {words}"));
@@ -608,20 +831,31 @@ mod tests {
         }
         // What looks like the rest of a password is not shown.
         for name in ["s3cr3t", "s3cr3t%20x"] {
-            assert_eq!(refused(&format!("postgres://u@h/db?{name}=x"), &[]).what, "the parameter is not known");
+            assert_eq!(
+                refused(&format!("postgres://u@h/db?{name}=x"), &[]).what,
+                "the parameter is not known"
+            );
         }
     }
 
     #[test]
     fn a_variable_that_is_not_honoured_is_refused_by_its_name() {
         for unsupported in UNSUPPORTED {
-            let Some(variable) = unsupported.variable else { continue };
+            let Some(variable) = unsupported.variable else {
+                continue;
+            };
             for url in ["", "postgres://u@h/db"] {
                 let refusal = refused(url, &[(variable, SECRET)]);
-                assert!(refusal.what.starts_with(&format!("{variable} is set")) && refusal.of_environment);
+                assert!(
+                    refusal.what.starts_with(&format!("{variable} is set"))
+                        && refusal.of_environment
+                );
             }
             for harmless in unsupported.harmless {
-                assert!(parse("", &[(variable, harmless)]).is_ok(), "{variable}={harmless}");
+                assert!(
+                    parse("", &[(variable, harmless)]).is_ok(),
+                    "{variable}={harmless}"
+                );
             }
         }
         for (variable, value) in [
@@ -635,14 +869,18 @@ mod tests {
             ("PGSSLKEY", "-----BEGIN PRIVATE KEY-----s3cr3t"),
         ] {
             let refusal = refused("postgres://u@h/db", &[(variable, value)]);
-            assert!(refusal.what.starts_with(variable) && refusal.of_environment, "{refusal:?}");
+            assert!(
+                refusal.what.starts_with(variable) && refusal.of_environment,
+                "{refusal:?}"
+            );
         }
     }
 
     #[test]
     fn a_root_certificate_is_used_wherever_the_connection_is_encrypted() {
         let mode = |parameters: &str| {
-            let address = parse(&format!("postgres://u@h/db?{parameters}"), &[]).map_err(|refusal| refusal.what);
+            let address = parse(&format!("postgres://u@h/db?{parameters}"), &[])
+                .map_err(|refusal| refusal.what);
             address.map(|address| format!("{:?} {}", address.tls.mode, address.tls.root.is_some()))
         };
         for (parameters, expected) in [
@@ -662,7 +900,12 @@ mod tests {
         let home = std::env::temp_dir().join(format!("daybook-home-{}", std::process::id()));
         std::fs::create_dir_all(home.join(".postgresql")).unwrap();
         std::fs::write(home.join(".postgresql/root.crt"), "").unwrap();
-        let address = parse("postgres://u@h/db?sslmode=require", &[("HOME", home.to_str().unwrap())]).ok().unwrap();
+        let address = parse(
+            "postgres://u@h/db?sslmode=require",
+            &[("HOME", home.to_str().unwrap())],
+        )
+        .ok()
+        .unwrap();
         std::fs::remove_dir_all(home).unwrap();
         assert!(matches!(address.tls.mode, PgSslMode::VerifyCa) && address.tls.root.is_some());
     }

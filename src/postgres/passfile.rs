@@ -17,7 +17,9 @@ pub(super) struct Login<'a> {
 
 /// The password of the first line that fits. A file that others may read is not used, as in libpq.
 pub(super) fn look_up(named: Option<&Path>, login: &Login<'_>) -> Option<String> {
-    let path = named.map(PathBuf::from).or_else(|| std::env::home_dir().map(|home| home.join(".pgpass")))?;
+    let path = named
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".pgpass")))?;
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) => {
@@ -69,7 +71,12 @@ fn fields(line: &str) -> Option<[String; 5]> {
 mod tests {
     use super::*;
 
-    const LOGIN: Login<'_> = Login { host: "h", port: 5432, database: "d", user: "u" };
+    const LOGIN: Login<'_> = Login {
+        host: "h",
+        port: 5432,
+        database: "d",
+        user: "u",
+    };
 
     #[test]
     fn a_line_fits_as_in_libpq() {
@@ -87,17 +94,32 @@ mod tests {
         ] {
             assert_eq!(password_in(line, &LOGIN).as_deref(), password, "{line}");
         }
-        let socket = Login { host: "/run/postgresql", ..LOGIN };
-        assert_eq!(password_in("localhost:*:*:*:secret", &socket).as_deref(), Some("secret"));
+        let socket = Login {
+            host: "/run/postgresql",
+            ..LOGIN
+        };
+        assert_eq!(
+            password_in("localhost:*:*:*:secret", &socket).as_deref(),
+            Some("secret")
+        );
     }
 
     #[test]
     fn a_file_that_others_may_read_is_not_used() {
         let path = std::env::temp_dir().join(format!("daybook-pgpass-{}", std::process::id()));
         std::fs::write(&path, "h:5432:d:other:x\nh:5432:d:u:secret\n").unwrap();
-        for (mode, password) in [(0o600, Some("secret")), (0o400, Some("secret")), (0o640, None), (0o604, None)] {
+        for (mode, password) in [
+            (0o600, Some("secret")),
+            (0o400, Some("secret")),
+            (0o640, None),
+            (0o604, None),
+        ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(look_up(Some(&path), &LOGIN).as_deref(), password, "{mode:o}");
+            assert_eq!(
+                look_up(Some(&path), &LOGIN).as_deref(),
+                password,
+                "{mode:o}"
+            );
         }
         std::fs::remove_file(&path).unwrap();
         assert_eq!(look_up(Some(&path), &LOGIN), None);

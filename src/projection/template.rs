@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Client, Method};
-use crate::failure::Failure;
+use crate::elastic::{Client, Method};
+use crate::error::Error;
 
 /// How an index is to be.
 #[derive(Clone, Debug)]
@@ -35,14 +35,34 @@ struct Found {
 }
 
 /// Settings that are not given, because older versions of Elasticsearch do not know them, and what they may say.
-const NOT_GIVEN: [(&str, &str); 2] = [("index.mode", "standard"), ("index.mapping.source.mode", "stored")];
+const NOT_GIVEN: [(&str, &str); 2] = [
+    ("index.mode", "standard"),
+    ("index.mapping.source.mode", "stored"),
+];
 
 /// Refuses an index that is not as it was asked to be; takes away aliases that it was not asked to have.
-pub(super) async fn read_back(client: &Client, alias: &str, physical: &str, design: &Design) -> Result<(), Failure> {
+pub(super) async fn read_back(
+    client: &Client,
+    alias: &str,
+    physical: &str,
+    design: &Design,
+) -> Result<(), Error> {
     let what = format!("reading back how {physical} came out");
-    let answer = client.request(Method::Get, &format!("/{physical}?flat_settings=true"), None, &what).await?;
-    let Some(mut found) = answer.read::<BTreeMap<String, Found>>(&what)?.remove(physical) else {
-        return Err(Failure::failed(format!("{what}: the answer is about another index")));
+    let answer = client
+        .request(
+            Method::Get,
+            &format!("/{physical}?flat_settings=true"),
+            None,
+            &what,
+        )
+        .await?;
+    let Some(mut found) = answer
+        .read::<BTreeMap<String, Found>>(&what)?
+        .remove(physical)
+    else {
+        return Err(Error::failed(format!(
+            "{what}: the answer is about another index"
+        )));
     };
     let own = found.aliases.remove(alias);
     let mut differences = differences(design, &found);
@@ -51,32 +71,43 @@ pub(super) async fn read_back(client: &Client, alias: &str, physical: &str, desi
     }
     if !differences.is_empty() {
         let blamed = blame(client, physical).await;
-        return Err(Failure::failed(format!(
+        return Err(Error::failed(format!(
             "the index {physical} did not come out as asked: {}; {blamed} changes it",
             differences.join(", ")
         ))
-        .hint(way_out(alias)));
+        .hint(remedy(alias)));
     }
     take_away(client, physical, found.aliases.keys()).await
 }
 
 /// What to do about a template that is in the way.
-pub(super) fn way_out(alias: &str) -> String {
+pub(super) fn remedy(alias: &str) -> String {
     format!(
         "exclude {alias}-g* from that template, or add a template for {alias}-g* with a higher priority and nothing in it; then run the command again"
     )
 }
 
 /// An alias that a template gives to each generation would add up several of them.
-async fn take_away(client: &Client, physical: &str, aliases: impl Iterator<Item = &String>) -> Result<(), Failure> {
+async fn take_away(
+    client: &Client,
+    physical: &str,
+    aliases: impl Iterator<Item = &String>,
+) -> Result<(), Error> {
     let aliases: Vec<&String> = aliases.collect();
     if aliases.is_empty() {
         return Ok(());
     }
-    tracing::warn!(index = physical, ?aliases, "a template of the cluster added aliases: taken away");
+    tracing::warn!(
+        index = physical,
+        ?aliases,
+        "a template of the cluster added aliases: taken away"
+    );
     let remove = json!({ "actions": [{ "remove": { "index": physical, "aliases": aliases } }] });
     let what = format!("removing aliases of {physical} that a template added");
-    client.request(Method::Post, "/_aliases", Some(&remove), &what).await.map(drop)
+    client
+        .request(Method::Post, "/_aliases", Some(&remove), &what)
+        .await
+        .map(drop)
 }
 
 /// What is not as asked, each with how it came out.
@@ -103,15 +134,26 @@ fn differences(design: &Design, found: &Found) -> Vec<String> {
 
 /// A setting as Elasticsearch gives it back.
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Whether an index of this mapping keeps the whole source of its documents.
 pub(super) fn keeps_source(mapping: &Value) -> bool {
-    let Some(source) = mapping.get("_source") else { return true };
-    let is_empty = |list: &str| source.get(list).and_then(Value::as_array).is_none_or(Vec::is_empty);
+    let Some(source) = mapping.get("_source") else {
+        return true;
+    };
+    let is_empty = |list: &str| {
+        source
+            .get(list)
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
+    };
     source.get("enabled") != Some(&Value::Bool(false))
-        && source.get("mode").is_none_or(|mode| text(mode).eq_ignore_ascii_case("stored"))
+        && source
+            .get("mode")
+            .is_none_or(|mode| text(mode).eq_ignore_ascii_case("stored"))
         && is_empty("includes")
         && is_empty("excludes")
 }
@@ -130,9 +172,19 @@ fn mapping_differences(asked: &Value, found: &Value, differences: &mut Vec<Strin
     field_differences("", asked, found, &found["runtime"], differences);
 }
 
-fn field_differences(path: &str, asked: &Value, found: &Value, runtime: &Value, differences: &mut Vec<String>) {
+fn field_differences(
+    path: &str,
+    asked: &Value,
+    found: &Value,
+    runtime: &Value,
+    differences: &mut Vec<String>,
+) {
     for (name, asked) in asked["properties"].as_object().into_iter().flatten() {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let path = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
         let found = &found["properties"][name];
         if own(asked) != own(found) {
             differences.push(format!("{path} is {found}"));
@@ -147,7 +199,10 @@ fn field_differences(path: &str, asked: &Value, found: &Value, runtime: &Value, 
 fn own(field: &Value) -> Option<Map<String, Value>> {
     let mut own = field.as_object()?.clone();
     own.remove("properties");
-    for (name, default) in [("type", "object"), ("format", "strict_date_optional_time||epoch_millis")] {
+    for (name, default) in [
+        ("type", "object"),
+        ("format", "strict_date_optional_time||epoch_millis"),
+    ] {
         if own.get(name).is_some_and(|value| value == default) {
             own.remove(name);
         }
@@ -185,7 +240,9 @@ struct Patterns {
 
 impl Patterns {
     fn apply_to(&self, index: &str) -> bool {
-        self.index_patterns.iter().any(|pattern| matches(pattern, index))
+        self.index_patterns
+            .iter()
+            .any(|pattern| matches(pattern, index))
     }
 }
 
@@ -193,24 +250,46 @@ impl Patterns {
 /// if they cannot be asked for.
 async fn matching(client: &Client, physical: &str) -> Option<Vec<String>> {
     let what = "looking up index templates";
-    let answer = client.request(Method::Get, "/_index_template", None, what).await.ok()?;
+    let answer = client
+        .request(Method::Get, "/_index_template", None, what)
+        .await
+        .ok()?;
     let composable = answer.read::<Composable>(what).ok()?.index_templates;
-    let applies = composable.into_iter().filter(|one| one.index_template.apply_to(physical));
-    if let Some(Named { name, .. }) = applies.max_by_key(|one| one.index_template.priority.unwrap_or(0)) {
+    let applies = composable
+        .into_iter()
+        .filter(|one| one.index_template.apply_to(physical));
+    if let Some(Named { name, .. }) =
+        applies.max_by_key(|one| one.index_template.priority.unwrap_or(0))
+    {
         return Some(vec![name]);
     }
-    let answer = client.request(Method::Get, "/_template", None, what).await.ok()?;
+    let answer = client
+        .request(Method::Get, "/_template", None, what)
+        .await
+        .ok()?;
     let legacy = answer.read::<BTreeMap<String, Patterns>>(what).ok()?;
-    Some(legacy.into_iter().filter(|(_, patterns)| patterns.apply_to(physical)).map(|(name, _)| name).collect())
+    Some(
+        legacy
+            .into_iter()
+            .filter(|(_, patterns)| patterns.apply_to(physical))
+            .map(|(name, _)| name)
+            .collect(),
+    )
 }
 
 /// Whether a pattern, in which `*` stands for any text, matches a hidden index: one that matches all does not.
 fn matches(pattern: &str, index: &str) -> bool {
     let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| index.strip_prefix(first)) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = parts.next().and_then(|first| index.strip_prefix(first)) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
     for part in parts {
-        let Some(place) = rest.find(part) else { return false };
+        let Some(place) = rest.find(part) else {
+            return false;
+        };
         rest = &rest[place + part.len()..];
     }
     rest.ends_with(last) && pattern.bytes().any(|byte| byte != b'*')
@@ -222,10 +301,28 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_as_in_elasticsearch() {
-        for pattern in ["stats*", "s*", "*-g000001", "st*ts-*1", "stats-g000001", "*stats*", "stats**g*"] {
+        for pattern in [
+            "stats*",
+            "s*",
+            "*-g000001",
+            "st*ts-*1",
+            "stats-g000001",
+            "*stats*",
+            "stats**g*",
+        ] {
             assert!(matches(pattern, "stats-g000001"), "{pattern}");
         }
-        for pattern in ["*", "**", "", "stats", "stat-*", "*-g00001", "stats-g000001x", "*g*g*", "stats-g000001*1"] {
+        for pattern in [
+            "*",
+            "**",
+            "",
+            "stats",
+            "stat-*",
+            "*-g00001",
+            "stats-g000001x",
+            "*g*g*",
+            "stats-g000001*1",
+        ] {
             assert!(!matches(pattern, "stats-g000001"), "{pattern}");
         }
     }
@@ -238,7 +335,10 @@ mod tests {
         } });
         let differences = |changes: &[(&str, Value)]| {
             let mut found = asked.clone();
-            found["properties"]["day"].as_object_mut().unwrap().remove("format");
+            found["properties"]["day"]
+                .as_object_mut()
+                .unwrap()
+                .remove("format");
             for (path, value) in changes {
                 let (parent, name) = path.rsplit_once('/').unwrap();
                 found.pointer_mut(parent).unwrap()[name] = value.clone();
@@ -249,7 +349,10 @@ mod tests {
         };
         for (path, value) in [
             ("/properties/another", json!({ "type": "keyword" })),
-            ("/properties/search/properties/list/properties", json!({ "x": { "type": "long" } })),
+            (
+                "/properties/search/properties/list/properties",
+                json!({ "x": { "type": "long" } }),
+            ),
             ("/_source", json!({ "enabled": true })),
             ("/_source", json!({ "excludes": [] })),
             ("/runtime", json!({ "another": { "type": "keyword" } })),
@@ -259,7 +362,10 @@ mod tests {
         }
         for (path, value) in [
             ("/properties/day/format", json!("yyyy")),
-            ("/properties/day/fields", json!({ "x": { "type": "keyword" } })),
+            (
+                "/properties/day/fields",
+                json!({ "x": { "type": "keyword" } }),
+            ),
             ("/properties/search/properties/total/type", json!("keyword")),
             ("/properties/search/properties/list/enabled", json!(true)),
             ("/_source", json!({ "enabled": false })),
@@ -269,7 +375,11 @@ mod tests {
             ("/runtime", json!({ "search.total": { "type": "keyword" } })),
             ("/dynamic", json!("true")),
         ] {
-            assert_eq!(differences(&[(path, value.clone())]).len(), 1, "{path} {value}");
+            assert_eq!(
+                differences(&[(path, value.clone())]).len(),
+                1,
+                "{path} {value}"
+            );
         }
     }
 }

@@ -9,20 +9,24 @@ use super::EntryId;
 use super::read::StoredRow;
 use crate::aggregate::DayDeltas;
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 
 /// The only entry of its day, whole.
 #[derive(Clone, Debug)]
-pub struct JustPosted {
+pub struct PostedRows {
     entry_id: EntryId,
     day: Day,
     deltas: Arc<DayDeltas>,
 }
 
-impl JustPosted {
+impl PostedRows {
     /// A committed entry of all these deltas, before which there was none of the day.
     pub(super) fn new(entry_id: EntryId, day: Day, deltas: Arc<DayDeltas>) -> Self {
-        Self { entry_id, day, deltas }
+        Self {
+            entry_id,
+            day,
+            deltas,
+        }
     }
 
     /// Whether it is that entry.
@@ -43,11 +47,11 @@ impl JustPosted {
     /// Hands the rows to `take`, in the order of the ledger.
     pub(super) async fn rows(
         &self,
-        mut take: impl AsyncFnMut(StoredRow) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
+        mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "not read back: the rows are in memory");
         for place in 0..self.len() {
-            take(StoredRow::just_posted(self.entry_id, &self.deltas, place)).await?;
+            take(StoredRow::posted_rows(self.entry_id, &self.deltas, place)).await?;
         }
         Ok(())
     }
@@ -62,15 +66,30 @@ mod tests {
 
     #[test]
     fn it_stands_for_its_day_only_as_the_last_of_the_entries_that_are_asked_for() {
-        let nothing = Aggregation::of_part(Uuid::nil(), usize::MAX).finish().unwrap().deltas;
+        let nothing = Aggregation::of_part(Uuid::nil(), usize::MAX)
+            .finish()
+            .unwrap()
+            .deltas;
         let [day, other]: [Day; 2] = ["2020-02-16", "2020-02-17"].map(|day| day.parse().unwrap());
-        let [third, fourth, fifth] = [3, 4, 5].map(|n| (0..n).fold(EntryId::NONE, |id, _| id.next()));
-        let posted = JustPosted::new(fourth, day, Arc::new(nothing));
-        assert!(posted.is_all_of(day, EntryId::NONE, fourth) && posted.is_all_of(day, third, fourth));
+        let [third, fourth, fifth] =
+            [3, 4, 5].map(|n| (0..n).fold(EntryId::NONE, |id, _| id.next()));
+        let posted = PostedRows::new(fourth, day, Arc::new(nothing));
+        assert!(
+            posted.is_all_of(day, EntryId::NONE, fourth) && posted.is_all_of(day, third, fourth)
+        );
         assert!(!posted.is_all_of(other, third, fourth), "another day");
-        assert!(!posted.is_all_of(day, third, fifth), "a later entry may be about the day");
-        assert!(!posted.is_all_of(day, EntryId::NONE, third), "it is not asked for");
-        assert!(!posted.is_all_of(day, fourth, fourth), "nothing is asked for");
+        assert!(
+            !posted.is_all_of(day, third, fifth),
+            "a later entry may be about the day"
+        );
+        assert!(
+            !posted.is_all_of(day, EntryId::NONE, third),
+            "it is not asked for"
+        );
+        assert!(
+            !posted.is_all_of(day, fourth, fourth),
+            "nothing is asked for"
+        );
         assert!(posted.is_entry(fourth) && !posted.is_entry(third));
     }
 }

@@ -1,6 +1,7 @@
 //! Connections to Postgres, and what its errors mean to the operator.
 
 mod address;
+pub mod copy_out;
 mod error_class;
 mod passfile;
 mod session;
@@ -15,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::failure::{Exit, Failure};
+use crate::error::{Error, Exit};
 use address::{Address, Server, SessionAttributes};
 pub use session::{Connection, CopyIn, SEARCH_PATH};
 use session::{Limits, Silence};
@@ -39,40 +40,67 @@ pub struct Database {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The driver's own form shows the password.
-        f.debug_struct("Database").field("role", &self.role).field("place", &self.place()).finish_non_exhaustive()
+        f.debug_struct("Database")
+            .field("role", &self.role)
+            .field("place", &self.place())
+            .finish_non_exhaustive()
     }
 }
 
 impl Database {
     /// From a connection URL, and for what it leaves open from the standard `PG*` variables. A server may keep silent for
     /// as long as `silence` before it is given up.
-    pub fn new(role: &'static str, url: Option<&SecretString>, silence: Duration) -> Result<Self, Failure> {
+    pub fn new(
+        role: &'static str,
+        url: Option<&SecretString>,
+        silence: Duration,
+    ) -> Result<Self, Error> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let address = Address::new(url.map(ExposeSecret::expose_secret), &environment).map_err(|refusal| {
-            let what = if refusal.of_environment {
-                refusal.what
-            } else {
-                format!("the {role}'s connection URL cannot be used: {}", refusal.what)
-            };
-            Failure::usage(what).hint(refusal.hint)
-        })?;
+        let address = Address::new(url.map(ExposeSecret::expose_secret), &environment).map_err(
+            |refusal| {
+                let what = if refusal.of_environment {
+                    refusal.what
+                } else {
+                    format!(
+                        "the {role}'s connection URL cannot be used: {}",
+                        refusal.what
+                    )
+                };
+                Error::usage(what).hint(refusal.hint)
+            },
+        )?;
         check_files(role, &address)?;
-        let servers = address.servers.iter().map(|server| connect_options(server, &address)).collect();
+        let servers = address
+            .servers
+            .iter()
+            .map(|server| connect_options(server, &address))
+            .collect();
         let connect = address.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
         let limits = Limits { connect, silence };
         let asked = address.options.into_iter().map(|(name, _)| name).collect();
-        Ok(Self { servers, attributes: address.attributes, asked, limits, role })
+        Ok(Self {
+            servers,
+            attributes: address.attributes,
+            asked,
+            limits,
+            role,
+        })
     }
 
     /// Opens a connection that is shown to the server's operators under `name`. Several servers are tried in their order.
-    pub async fn connect(&self, name: &str) -> Result<Connection, Failure> {
+    pub async fn connect(&self, name: &str) -> Result<Connection, Error> {
         let mut failure = None;
         // First choice, then whatever there is.
         let passes: &[_] = match self.attributes {
-            SessionAttributes::PreferStandby => &[SessionAttributes::Standby, SessionAttributes::Any],
+            SessionAttributes::PreferStandby => {
+                &[SessionAttributes::Standby, SessionAttributes::Any]
+            }
             ref wanted => std::slice::from_ref(wanted),
         };
-        for (wanted, server) in passes.iter().flat_map(|wanted| self.servers.iter().map(|server| (*wanted, server))) {
+        for (wanted, server) in passes
+            .iter()
+            .flat_map(|wanted| self.servers.iter().map(|server| (*wanted, server)))
+        {
             match Box::pin(self.connect_to(server, wanted, name)).await {
                 Ok(connection) => return Ok(connection),
                 // Whom a server refuses, the next one would refuse as well.
@@ -80,7 +108,7 @@ impl Database {
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| Failure::failed(format!("the {} has no server", self.role))))
+        Err(failure.unwrap_or_else(|| Error::failed(format!("the {} has no server", self.role))))
     }
 
     async fn connect_to(
@@ -88,24 +116,24 @@ impl Database {
         server: &PgConnectOptions,
         wanted: SessionAttributes,
         name: &str,
-    ) -> Result<Connection, Failure> {
+    ) -> Result<Connection, Error> {
         let options = server.clone().application_name(name);
         let place = place(std::slice::from_ref(server));
         let what = format!("cannot connect to the {} ({place})", self.role);
         let connecting = Connection::open(&options, &self.asked, wanted, self.limits);
         match tokio::time::timeout(self.limits.connect, connecting).await {
             Ok(Ok(Some(connection))) => Ok(connection),
-            Ok(Ok(None)) => Err(Failure::new(
+            Ok(Ok(None)) => Err(Error::new(
                 Exit::Unreachable,
                 format!("the {} ({place}) is not what target_session_attrs asks for", self.role),
             )
             .hint("name every server of the cluster in the connection URL; after a failover it takes a while until one of them is: run the command again")),
             // A server that hangs up in the middle of the greeting.
-            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Failure::new(Exit::Unreachable, what)
+            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(Exit::Unreachable, what)
                 .caused_by(sqlx::Error::Protocol(text))
                 .hint("check that Postgres runs there and is not just starting or stopping, then run the command again")),
-            Ok(Err(error)) => Err(failure(error, what)),
-            Err(_) => Err(Failure::new(
+            Ok(Err(error)) => Err(query_error(error, what)),
+            Err(_) => Err(Error::new(
                 Exit::Unreachable,
                 format!("the {} ({place}) did not answer for {:?}", self.role, self.limits.connect),
             )
@@ -127,16 +155,32 @@ fn place(servers: &[PgConnectOptions]) -> String {
     };
     let hosts = servers.iter().map(host).collect::<Vec<_>>().join(",");
     let user = servers.first().map_or("", PgConnectOptions::get_username);
-    let database = servers.first().and_then(PgConnectOptions::get_database).unwrap_or(user);
+    let database = servers
+        .first()
+        .and_then(PgConnectOptions::get_database)
+        .unwrap_or(user);
     format!("database {database} on {hosts} as {user}")
 }
 
 /// How the driver connects to a server.
 fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
-    let Address { user, password, database, tls, passfile, .. } = address;
-    let host = server.host.clone().unwrap_or_else(|| default_host(server.port));
+    let Address {
+        user,
+        password,
+        database,
+        tls,
+        passfile,
+        ..
+    } = address;
+    let host = server
+        .host
+        .clone()
+        .unwrap_or_else(|| default_host(server.port));
     // Forms of values are set with everything else that a session sets; poolers refuse some at the start.
-    let mut connect = PgConnectOptions::new_without_pgpass().host(&host).port(server.port).extra_float_digits(None);
+    let mut connect = PgConnectOptions::new_without_pgpass()
+        .host(&host)
+        .port(server.port)
+        .extra_float_digits(None);
     if let Some(user) = user {
         connect = connect.username(user);
     }
@@ -149,11 +193,18 @@ fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
         database: database.as_deref().unwrap_or(connect.get_username()),
         user: connect.get_username(),
     };
-    if let Some(password) = password.clone().or_else(|| passfile::look_up(passfile.as_deref(), &login)) {
+    if let Some(password) = password
+        .clone()
+        .or_else(|| passfile::look_up(passfile.as_deref(), &login))
+    {
         connect = connect.password(&password);
     }
     // On a socket nobody can listen, and the server does not encrypt.
-    connect = connect.ssl_mode(if host.starts_with('/') { PgSslMode::Disable } else { tls.mode });
+    connect = connect.ssl_mode(if host.starts_with('/') {
+        PgSslMode::Disable
+    } else {
+        tls.mode
+    });
     if let Some(root) = &tls.root {
         connect = connect.ssl_root_cert(root);
     }
@@ -170,39 +221,51 @@ fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
 fn default_host(port: u16) -> String {
     let folders = ["/run/postgresql", "/var/run/postgresql", "/tmp"];
     let has_socket = |folder: &&&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
-    folders.iter().find(has_socket).map_or("localhost", |folder| *folder).to_owned()
+    folders
+        .iter()
+        .find(has_socket)
+        .map_or("localhost", |folder| *folder)
+        .to_owned()
 }
 
 /// The files of certificates must be there and be what they are taken for: the driver would take a missing one for a
 /// server that cannot be reached.
-fn check_files(role: &str, address: &Address) -> Result<(), Failure> {
+fn check_files(role: &str, address: &Address) -> Result<(), Error> {
     let unusable = |name: &str, path: &Path| {
-        Failure::usage(format!("the file that {name} names for the {role} cannot be used: {}", path.display()))
+        Error::usage(format!(
+            "the file that {name} names for the {role} cannot be used: {}",
+            path.display()
+        ))
     };
-    let read = |name: &str, path: &Path| std::fs::read(path).map_err(|error| unusable(name, path).caused_by(error));
+    let read = |name: &str, path: &Path| {
+        std::fs::read(path).map_err(|error| unusable(name, path).caused_by(error))
+    };
     let certificates = address.tls.root.iter().map(|path| ("sslrootcert", path));
-    for (name, path) in certificates.chain(address.tls.client.iter().map(|(path, _)| ("sslcert", path))) {
+    for (name, path) in
+        certificates.chain(address.tls.client.iter().map(|(path, _)| ("sslcert", path)))
+    {
         let bytes = read(name, path)?;
         let mut found = CertificateDer::pem_slice_iter(&bytes);
         if found.next().is_none_or(|first| first.is_err()) || found.any(|one| one.is_err()) {
-            return Err(
-                unusable(name, path).hint("it must have certificates in PEM, each from -----BEGIN CERTIFICATE----- on")
-            );
+            return Err(unusable(name, path).hint(
+                "it must have certificates in PEM, each from -----BEGIN CERTIFICATE----- on",
+            ));
         }
     }
     if let Some((_, path)) = &address.tls.client {
         let bytes = read("sslkey", path)?;
         if rustls::pki_types::PrivateKeyDer::from_pem_slice(&bytes).is_err() {
-            return Err(unusable("sslkey", path).hint("it must have a private key in PEM that is not encrypted"));
+            return Err(unusable("sslkey", path)
+                .hint("it must have a private key in PEM that is not encrypted"));
         }
     }
     Ok(())
 }
 
 /// Turns a driver's error into a failure, with the exit code and the way out that its kind calls for.
-pub fn failure(error: sqlx::Error, what: impl Into<String>) -> Failure {
+pub fn query_error(error: sqlx::Error, what: impl Into<String>) -> Error {
     let (exit, hint) = error_class::classify(&error);
-    let failure = Failure::new(exit, what).caused_by(error);
+    let failure = Error::new(exit, what).caused_by(error);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
@@ -210,13 +273,13 @@ pub fn failure(error: sqlx::Error, what: impl Into<String>) -> Failure {
 }
 
 /// Adds what was attempted to a driver's error.
-pub trait Attempt<T> {
+pub trait Context<T> {
     /// Names what was attempted, and on what.
-    fn attempt(self, what: impl Into<String>) -> Result<T, Failure>;
+    fn context(self, what: impl Into<String>) -> Result<T, Error>;
 }
 
-impl<T> Attempt<T> for Result<T, sqlx::Error> {
-    fn attempt(self, what: impl Into<String>) -> Result<T, Failure> {
-        self.map_err(|error| failure(error, what))
+impl<T> Context<T> for Result<T, sqlx::Error> {
+    fn context(self, what: impl Into<String>) -> Result<T, Error> {
+        self.map_err(|error| query_error(error, what))
     }
 }

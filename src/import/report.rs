@@ -11,7 +11,7 @@ use super::staging::{Conflict, StagedDay};
 use super::verdict::figures;
 use crate::aggregate::Sums;
 use crate::day::Day;
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::ledger::EntryId;
 use crate::output::{Grouped, Output, counted};
 use crate::printable::one_line;
@@ -21,9 +21,17 @@ use crate::printable::one_line;
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(super) enum Outcome {
     /// An entry was posted.
-    Posted { entry_id: EntryId, entry_hash: String, cells: u64 },
+    Posted {
+        entry_id: EntryId,
+        entry_hash: String,
+        cells: u64,
+    },
     /// An entry would be posted: so many cells, and so much more than the ledger has.
-    WouldPost { cells: u64, count_difference: i128, total_difference: i128 },
+    WouldPost {
+        cells: u64,
+        count_difference: i128,
+        total_difference: i128,
+    },
     /// An entry of the same content is there.
     AlreadyImported { entry_id: EntryId },
     /// The ledger has the same of the day, from elsewhere.
@@ -46,7 +54,7 @@ pub struct Read {
     pub of_other_kinds: u64,
     /// Documents of days that were not asked for.
     pub left_out: u64,
-    pub days_missing: Vec<Stretch>,
+    pub days_missing: Vec<DateRange>,
     /// What was read, in words.
     #[serde(skip)]
     pub(super) inputs: Vec<String>,
@@ -54,7 +62,10 @@ pub struct Read {
 
 /// The verdict on all that was read.
 #[derive(Debug, Default, Serialize)]
-#[expect(missing_docs, reason = "the names say it, docs/reference.md lists them")]
+#[expect(
+    missing_docs,
+    reason = "the names say it, docs/reference.md lists them"
+)]
 pub struct Summary {
     #[serde(flatten)]
     pub read: Read,
@@ -74,27 +85,34 @@ pub struct Summary {
 
 /// Days without a document, one after the other.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub struct Stretch {
+pub struct DateRange {
     /// The first.
     pub from: Day,
     /// The last.
     pub to: Day,
 }
 
-impl Stretch {
+impl DateRange {
     /// Days in their order, those that follow each other put together.
     pub(super) fn of_days(days: &[Day]) -> Vec<Self> {
         let runs = days.chunk_by(|day, next| day.next() == *next);
-        runs.map(|run| Self { from: run[0], to: run[run.len() - 1] }).collect()
+        runs.map(|run| Self {
+            from: run[0],
+            to: run[run.len() - 1],
+        })
+        .collect()
     }
 
     /// The first of some, in words.
     pub(super) fn list(stretches: &[Self]) -> String {
         const SHOWN: usize = 20;
-        let shown = stretches
-            .iter()
-            .take(SHOWN)
-            .map(|Self { from, to }| if from == to { from.to_string() } else { format!("{from} to {to}") });
+        let shown = stretches.iter().take(SHOWN).map(|Self { from, to }| {
+            if from == to {
+                from.to_string()
+            } else {
+                format!("{from} to {to}")
+            }
+        });
         let more = if stretches.len() > SHOWN { ", …" } else { "" };
         format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
     }
@@ -105,7 +123,10 @@ impl Read {
         if let Some(last) = self.last_day
             && last.next() < day
         {
-            self.days_missing.push(Stretch { from: last.next(), to: day.previous() });
+            self.days_missing.push(DateRange {
+                from: last.next(),
+                to: day.previous(),
+            });
         }
         self.first_day = self.first_day.or(Some(day));
         self.last_day = Some(day);
@@ -116,7 +137,7 @@ impl Read {
     }
 
     /// Whether there was nothing of the kind that was looked for, which is what a wrong file or a wrong name looks like.
-    pub(super) fn nothing_found(&self) -> Option<Failure> {
+    pub(super) fn nothing_found(&self) -> Option<Error> {
         if self.documents > 0 || self.unreadable > 0 {
             return None;
         }
@@ -125,9 +146,12 @@ impl Read {
             what += &format!("; {} of other kinds", Grouped(self.of_other_kinds));
         }
         if self.left_out > 0 {
-            what += &format!("; {} of days that were not asked for", Grouped(self.left_out));
+            what += &format!(
+                "; {} of days that were not asked for",
+                Grouped(self.left_out)
+            );
         }
-        Some(Failure::failed(what).hint(
+        Some(Error::failed(what).hint(
             "looked for were daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
         ))
     }
@@ -150,7 +174,10 @@ impl Read {
             Grouped(self.terms_incomplete),
         );
         if self.of_other_kinds > 0 {
-            line += &format!("; {} of other kinds passed over", Grouped(self.of_other_kinds));
+            line += &format!(
+                "; {} of other kinds passed over",
+                Grouped(self.of_other_kinds)
+            );
         }
         if self.left_out > 0 {
             line += &format!("; {} of other days left out", Grouped(self.left_out));
@@ -171,21 +198,20 @@ impl Summary {
     }
 
     /// The failure of an import of which something was refused.
-    pub fn refusal(&self) -> Option<Failure> {
+    pub fn refusal(&self) -> Option<Error> {
         let refused = &self.days_refused;
         if !refused.is_empty() {
             let days = counted(self.read.days, "day", "days");
-            let names = Stretch::list(&Stretch::of_days(refused));
+            let names = DateRange::list(&DateRange::of_days(refused));
             let what = format!("{} of {days} refused: {names}", Grouped(refused.len()));
-            return Some(
-                Failure::failed(what)
-                    .hint("the other days are done with; each refused day's message above says the way out"),
-            );
+            return Some(Error::failed(what).hint(
+                "the other days are done with; each refused day's message above says the way out",
+            ));
         }
         let unreadable = counted(self.read.unreadable, "document", "documents");
         if self.read.unreadable > 0 {
             return Some(
-                Failure::failed(format!(
+                Error::failed(format!(
                     "{unreadable} cannot be read, of days that are not known; all days that are known are done with"
                 ))
                 .hint("put right or take out what is listed above by its place, then run the command again"),
@@ -210,10 +236,16 @@ impl Summary {
         days += &format!(", {} refused", Grouped(self.days_refused.len()));
         lines.push(days);
         if !self.read.days_missing.is_empty() {
-            let missing = Stretch::list(&self.read.days_missing);
-            lines.push(format!("missing between the first and the last day: {missing}"));
+            let missing = DateRange::list(&self.read.days_missing);
+            lines.push(format!(
+                "missing between the first and the last day: {missing}"
+            ));
         }
-        lines.push(format!("{}, {}", interactions(self.count), records(self.total)));
+        lines.push(format!(
+            "{}, {}",
+            interactions(self.count),
+            records(self.total)
+        ));
         if let Some(why) = &self.source_not_looked_at {
             lines.push(format!("the source was not looked at: {}", one_line(why)));
         }
@@ -221,14 +253,21 @@ impl Summary {
     }
 
     /// Tells it.
-    pub fn tell(&self, output: Output, dry_run: bool) {
+    pub fn report(&self, output: Output, dry_run: bool) {
         #[derive(Serialize)]
         struct Fields<'a> {
             dry_run: bool,
             #[serde(flatten)]
             summary: &'a Summary,
         }
-        output.tell("import_summary", Fields { dry_run, summary: self }, self.text(dry_run));
+        output.report(
+            "import_summary",
+            Fields {
+                dry_run,
+                summary: self,
+            },
+            self.text(dry_run),
+        );
     }
 }
 
@@ -271,7 +310,7 @@ const RECORDSETS: usize = 20;
 
 /// Tells of what it finds, but not without end.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(super) struct ImportReporter {
     output: Output,
     /// By what is wrong: how often it was, and the first such message.
     defects: BTreeMap<String, (u64, String)>,
@@ -281,43 +320,70 @@ pub(super) struct Teller {
     differing: u64,
 }
 
-impl Teller {
+impl ImportReporter {
     pub(super) fn new(output: Output) -> Self {
-        Self { output, defects: BTreeMap::new(), conflicts: 0, more_conflicts: 0, differing: 0 }
+        Self {
+            output,
+            defects: BTreeMap::new(),
+            conflicts: 0,
+            more_conflicts: 0,
+            differing: 0,
+        }
     }
 
     pub(super) fn day(&self, day: Day, staged: &StagedDay, outcome: &Outcome) {
         let done = match outcome {
-            Outcome::Posted { entry_id, cells, .. } => {
-                format!("entry {entry_id} (import), {}", counted(*cells, "cell", "cells"))
+            Outcome::Posted {
+                entry_id, cells, ..
+            } => {
+                format!(
+                    "entry {entry_id} (import), {}",
+                    counted(*cells, "cell", "cells")
+                )
             }
-            Outcome::WouldPost { cells, .. } => format!("would post: import, {}", counted(*cells, "cell", "cells")),
-            Outcome::AlreadyImported { entry_id } => format!("already imported as entry {entry_id}"),
+            Outcome::WouldPost { cells, .. } => {
+                format!("would post: import, {}", counted(*cells, "cell", "cells"))
+            }
+            Outcome::AlreadyImported { entry_id } => {
+                format!("already imported as entry {entry_id}")
+            }
             Outcome::Equal => "the same as in the ledger, nothing to post".to_owned(),
         };
         let mut text = format!("{day}  {done}: {}", documents_and_sums(staged));
-        if let Outcome::WouldPost { count_difference, total_difference, .. } = outcome
+        if let Outcome::WouldPost {
+            count_difference,
+            total_difference,
+            ..
+        } = outcome
             && (*count_difference, *total_difference) != (staged.sums.count, staged.sums.total)
         {
-            text += &format!("; adds {count_difference:+} interactions, {total_difference:+} records to the ledger");
+            text += &format!(
+                "; adds {count_difference:+} interactions, {total_difference:+} records to the ledger"
+            );
         }
         if let Outcome::Posted { entry_hash, .. } = outcome {
             text += &format!("; entry_hash {entry_hash}");
         }
-        self.output.tell("import_day", DayFields::new(day, staged, outcome), text);
+        self.output
+            .report("import_day", DayFields::new(day, staged, outcome), text);
     }
 
-    pub(super) fn refused(&self, day: Day, staged: &StagedDay, failure: &Failure) {
+    pub(super) fn refused(&self, day: Day, staged: &StagedDay, error: &Error) {
         #[derive(Serialize)]
         struct Refused<'a> {
             outcome: &'a str,
             message: &'a str,
             hint: Option<&'a str>,
         }
-        let message = failure.message();
-        let refused = Refused { outcome: "refused", message: &message, hint: failure.way_out() };
-        self.output.tell("import_day", DayFields::new(day, staged, &refused), "");
-        self.output.tell_failure(failure);
+        let message = error.message();
+        let refused = Refused {
+            outcome: "refused",
+            message: &message,
+            hint: error.hint_text(),
+        };
+        self.output
+            .report("import_day", DayFields::new(day, staged, &refused), "");
+        self.output.report_error(error);
     }
 
     /// What differs on a day that is refused, or would be replaced.
@@ -329,23 +395,40 @@ impl Teller {
             difference: &'a Difference,
         }
         let text = format!("{day}  {}", self.difference_text(difference));
-        self.output.tell("import_difference", Fields { day, difference }, text);
+        self.output
+            .report("import_difference", Fields { day, difference }, text);
     }
 
     /// In words: the recordsets with both figures.
     fn difference_text(&mut self, difference: &Difference) -> String {
-        let differ = if difference.recordsets == 1 { "differs" } else { "differ" };
-        let mut text = format!("{} {differ}:", counted(difference.recordsets, "recordset", "recordsets"));
+        let differ = if difference.recordsets == 1 {
+            "differs"
+        } else {
+            "differ"
+        };
+        let mut text = format!(
+            "{} {differ}:",
+            counted(difference.recordsets, "recordset", "recordsets")
+        );
         let left = usize::try_from(LINES.saturating_sub(self.differing)).unwrap_or(0);
         let shown = difference.differing.iter().take(left.min(RECORDSETS));
         let mut told = 0;
-        for Differing { recordset_id, documents, ledger } in shown {
+        for Differing {
+            recordset_id,
+            documents,
+            ledger,
+        } in shown
+        {
             told += 1;
             text += &format!("\n  recordset {recordset_id}: ");
             text += &if documents == ledger {
                 format!("{} in both, with other cells or terms", figures(*documents))
             } else {
-                format!("{} in the documents; {} in the ledger", figures(*documents), figures(*ledger))
+                format!(
+                    "{} in the documents; {} in the ledger",
+                    figures(*documents),
+                    figures(*ledger)
+                )
             };
         }
         self.differing += told;
@@ -357,7 +440,13 @@ impl Teller {
     }
 
     /// What became of the comparison of a day.
-    pub(super) fn comparison(&mut self, day: Day, staged: &StagedDay, ledger: Sums, outcome: &DayComparison) {
+    pub(super) fn comparison(
+        &mut self,
+        day: Day,
+        staged: &StagedDay,
+        ledger: Sums,
+        outcome: &DayComparison,
+    ) {
         #[derive(Serialize)]
         struct Fields<'a> {
             #[serde(flatten)]
@@ -369,23 +458,41 @@ impl Teller {
             DayComparison::Same => format!("{day}  the same: {documents}"),
             DayComparison::Different(difference) => {
                 let which = self.difference_text(difference);
-                format!("{day}  differs: {documents}; the ledger has {}; {which}", figures(ledger))
+                format!(
+                    "{day}  differs: {documents}; the ledger has {}; {which}",
+                    figures(ledger)
+                )
             }
             DayComparison::NotInLedger => format!("{day}  not in the ledger: {documents}"),
             DayComparison::Unusable { message } => {
-                format!("{day}  cannot be compared, the ledger has {}: {}", figures(ledger), one_line(message))
+                format!(
+                    "{day}  cannot be compared, the ledger has {}: {}",
+                    figures(ledger),
+                    one_line(message)
+                )
             }
         };
-        self.output.tell("compare_day", Fields { day: DayFields::new(day, staged, outcome), ledger }, text);
+        self.output.report(
+            "compare_day",
+            Fields {
+                day: DayFields::new(day, staged, outcome),
+                ledger,
+            },
+            text,
+        );
     }
 
     /// A day that the documents lack.
     pub(super) fn not_in_documents(&self, day: Day, ledger: Sums) {
-        let fields = serde_json::json!({ "day": day, "outcome": "not_in_documents", "ledger": ledger });
-        self.output.tell(
+        let fields =
+            serde_json::json!({ "day": day, "outcome": "not_in_documents", "ledger": ledger });
+        self.output.report(
             "compare_day",
             fields,
-            format!("{day}  not in the documents: the ledger has {}", figures(ledger)),
+            format!(
+                "{day}  not in the documents: the ledger has {}",
+                figures(ledger)
+            ),
         );
     }
 
@@ -395,15 +502,21 @@ impl Teller {
             self.more_conflicts += 1;
             return;
         }
-        let mut text = format!("{}  recordset {} is contradicted:", conflict.day, conflict.recordset_id);
+        let mut text = format!(
+            "{}  recordset {} is contradicted:",
+            conflict.day, conflict.recordset_id
+        );
         for version in &conflict.versions {
-            let (count, total) = (interactions(version.count.into()), records(version.total.into()));
+            let (count, total) = (
+                interactions(version.count.into()),
+                records(version.total.into()),
+            );
             text += &format!("\n  {}: {count}, {total}", one_line(&version.place));
             if version.documents > 1 {
                 text += &format!(" ({} documents say so)", Grouped(version.documents));
             }
         }
-        self.output.tell("import_conflict", conflict, text);
+        self.output.report("import_conflict", conflict, text);
     }
 
     /// How many conflicts of a day were not told.
@@ -411,29 +524,46 @@ impl Teller {
         let more = std::mem::take(&mut self.more_conflicts);
         if more > 0 {
             let recordsets = counted(more, "more recordset is", "more recordsets are");
-            self.output.remark(format!("{day}  {recordsets} contradicted (--json names them)"));
+            self.output.remark(format!(
+                "{day}  {recordsets} contradicted (--json names them)"
+            ));
         }
     }
 
     pub(super) fn unreadable(&mut self, place: &str, defect: &Defect) {
-        let (told, _) = self.defects.entry(kind_of(&defect.message)).or_insert_with(|| (0, defect.message.clone()));
+        let (told, _) = self
+            .defects
+            .entry(kind_of(&defect.message))
+            .or_insert_with(|| (0, defect.message.clone()));
         *told += 1;
         if *told > LINES && !self.output.is_json() {
             return;
         }
-        let fields = serde_json::json!({ "place": place, "day": defect.day, "message": defect.message });
-        self.output.tell(
+        let fields =
+            serde_json::json!({ "place": place, "day": defect.day, "message": defect.message });
+        self.output.report(
             "import_unreadable",
             fields,
-            format!("{}  cannot be read: {}", one_line(place), one_line(&defect.message)),
+            format!(
+                "{}  cannot be read: {}",
+                one_line(place),
+                one_line(&defect.message)
+            ),
         );
     }
 
     /// How many of what cannot be read were not told.
     pub(super) fn tell_rest(&self) {
-        for (told, message) in self.defects.values().filter(|(told, _)| *told > LINES && !self.output.is_json()) {
+        for (told, message) in self
+            .defects
+            .values()
+            .filter(|(told, _)| *told > LINES && !self.output.is_json())
+        {
             let more = counted(told - LINES, "more document", "more documents");
-            self.output.remark(format!("{more} cannot be read for a reason like: {}", one_line(message)));
+            self.output.remark(format!(
+                "{more} cannot be read for a reason like: {}",
+                one_line(message)
+            ));
         }
     }
 }
@@ -453,21 +583,35 @@ fn kind_of(message: &str) -> String {
 }
 
 fn documents_and_sums(staged: &StagedDay) -> String {
-    let mut text = format!("{} → {}", counted(staged.documents, "document", "documents"), figures(staged.sums));
+    let mut text = format!(
+        "{} → {}",
+        counted(staged.documents, "document", "documents"),
+        figures(staged.sums)
+    );
     if staged.doubled > 0 {
         text += &format!("; {} doubled", Grouped(staged.doubled));
     }
     if staged.contradicting > 0 {
-        text += &format!("; {} contradicting", counted(staged.contradicting, "recordset", "recordsets"));
+        text += &format!(
+            "; {} contradicting",
+            counted(staged.contradicting, "recordset", "recordsets")
+        );
     }
     if staged.incomplete > 0 {
-        text += &format!("; terms incomplete in {}", counted(staged.incomplete, "document", "documents"));
+        text += &format!(
+            "; terms incomplete in {}",
+            counted(staged.incomplete, "document", "documents")
+        );
     }
     text
 }
 
 fn interactions(n: i128) -> String {
-    counted(i64::try_from(n).unwrap_or(i64::MAX), "interaction", "interactions")
+    counted(
+        i64::try_from(n).unwrap_or(i64::MAX),
+        "interaction",
+        "interactions",
+    )
 }
 
 fn records(n: i128) -> String {

@@ -18,9 +18,13 @@ use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream, Stream};
 use sqlx::postgres::{
-    PgConnectOptions, PgConnection, PgCopyIn, PgQueryResult, PgRow, PgStatement, PgTypeInfo, Postgres,
+    PgConnectOptions, PgConnection, PgCopyIn, PgQueryResult, PgRow, PgStatement, PgTypeInfo,
+    Postgres,
 };
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Execute, Executor, Row as _, SqlStr};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Either, Execute, Executor, Row as _,
+    SqlStr,
+};
 
 use super::address::SessionAttributes;
 
@@ -102,20 +106,36 @@ impl Connection {
     ) -> Result<Option<Self>, sqlx::Error> {
         let mut inner = options.connect().await?;
         let set_up = set_up(asked, inner.server_version_num().unwrap_or(0));
-        let row = sqlx::raw_sql(AssertSqlSafe(set_up)).fetch_one(&mut inner).await?;
-        let (pid, standby, read_only): (i32, bool, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let row = sqlx::raw_sql(AssertSqlSafe(set_up))
+            .fetch_one(&mut inner)
+            .await?;
+        let (pid, standby, read_only): (i32, bool, String) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if !wanted.are_those_of(standby, read_only == "on") {
             // Whether the server hears it or not.
             let _ = inner.close().await;
             return Ok(None);
         }
-        Ok(Some(Self { inner, watch: Watch { options: options.clone(), pid, limits } }))
+        Ok(Some(Self {
+            inner,
+            watch: Watch {
+                options: options.clone(),
+                pid,
+                limits,
+            },
+        }))
     }
 
     /// Starts a `COPY … FROM STDIN`.
     pub async fn copy_in_raw(&mut self, statement: &str) -> Result<CopyIn<'_>, sqlx::Error> {
-        let inner = self.watch.wait(Box::pin(self.inner.copy_in_raw(statement))).await?;
-        Ok(CopyIn { inner, watch: &self.watch })
+        let inner = self
+            .watch
+            .wait(Box::pin(self.inner.copy_in_raw(statement)))
+            .await?;
+        Ok(CopyIn {
+            inner,
+            watch: &self.watch,
+        })
     }
 
     /// Starts a `COPY … TO STDOUT`. A stream that is not read to its end leaves the connection good for nothing.
@@ -123,7 +143,10 @@ impl Connection {
         &mut self,
         statement: &str,
     ) -> Result<BoxStream<'_, Result<Bytes, sqlx::Error>>, sqlx::Error> {
-        let stream = self.watch.wait(Box::pin(self.inner.copy_out_raw(statement))).await?;
+        let stream = self
+            .watch
+            .wait(Box::pin(self.inner.copy_out_raw(statement)))
+            .await?;
         Ok(self.watch.stream(stream))
     }
 
@@ -150,14 +173,21 @@ impl CopyIn<'_> {
 /// The statements that set a session up. Its first row: process id, whether the server is a standby, whether it was set to
 /// read-only.
 fn set_up(asked: &[String], server_version: u32) -> String {
-    let limits =
-        LIMITS.iter().filter(|(name, _, since)| server_version >= *since && !asked.iter().any(|asked| asked == name));
-    let settings = SETTINGS.iter().map(|(name, value)| format!("SET {name} = '{value}'"));
+    let limits = LIMITS.iter().filter(|(name, _, since)| {
+        server_version >= *since && !asked.iter().any(|asked| asked == name)
+    });
+    let settings = SETTINGS
+        .iter()
+        .map(|(name, value)| format!("SET {name} = '{value}'"));
     let settings = settings.chain(limits.map(|(name, value, _)| format!("SET {name} = {value}")));
     // Functions by their schema: who knows what the search_path of the login leads to.
     let facts = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
                         pg_catalog.current_setting('default_transaction_read_only')";
-    [facts.to_owned(), SEARCH_PATH.to_owned()].into_iter().chain(settings).collect::<Vec<_>>().join(";\n")
+    [facts.to_owned(), SEARCH_PATH.to_owned()]
+        .into_iter()
+        .chain(settings)
+        .collect::<Vec<_>>()
+        .join(";\n")
 }
 
 impl SessionAttributes {
@@ -192,7 +222,10 @@ struct Watch {
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The options have the password in them.
-        f.debug_struct("Watch").field("pid", &self.pid).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("pid", &self.pid)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,7 +244,10 @@ enum Doing {
 
 impl Watch {
     /// Waits for an answer, for as long as one can be expected.
-    async fn wait<T>(&self, answer: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+    async fn wait<T>(
+        &self,
+        answer: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, sqlx::Error> {
         self.wait_for(answer).await?
     }
 
@@ -223,7 +259,8 @@ impl Watch {
         }
         let mut suspected = false;
         loop {
-            if let Ok(answer) = tokio::time::timeout(self.limits.silence / 2, answer.as_mut()).await {
+            if let Ok(answer) = tokio::time::timeout(self.limits.silence / 2, answer.as_mut()).await
+            {
                 return Ok(answer);
             }
             let doing = tokio::select! {
@@ -232,7 +269,9 @@ impl Watch {
             };
             match doing {
                 Doing::Gone => return Err(given_up(Silence::EndedSession(self.limits.silence))),
-                Doing::WaitingForUs if suspected => return Err(given_up(Silence::Connection(self.limits.silence))),
+                Doing::WaitingForUs if suspected => {
+                    return Err(given_up(Silence::Connection(self.limits.silence)));
+                }
                 Doing::WaitingForUs => suspected = true,
                 Doing::Working | Doing::Unknown => suspected = false,
             }
@@ -258,12 +297,19 @@ impl Watch {
     /// Asks the server over a connection of its own what the session is doing.
     async fn look(&self) -> Result<Doing, Silence> {
         let silence = || Silence::Server(self.limits.silence);
-        let looked = tokio::time::timeout(self.limits.connect, self.ask()).await.map_err(|_| silence())?;
+        let looked = tokio::time::timeout(self.limits.connect, self.ask())
+            .await
+            .map_err(|_| silence())?;
         let doing = match looked {
             Ok(doing) => doing,
             // It refuses, as when it has no connection left: so it is there, and nothing is known.
-            Err(sqlx::Error::Database(error)) if !error.code().is_some_and(|code| code.starts_with("57P")) => {
-                tracing::debug!(error = error.message(), "the server does not tell what a session is doing");
+            Err(sqlx::Error::Database(error))
+                if !error.code().is_some_and(|code| code.starts_with("57P")) =>
+            {
+                tracing::debug!(
+                    error = error.message(),
+                    "the server does not tell what a session is doing"
+                );
                 Doing::Unknown
             }
             Err(error) => {
@@ -271,18 +317,32 @@ impl Watch {
                 return Err(silence());
             }
         };
-        tracing::info!(pid = self.pid, ?doing, "a statement takes long; asked the server about it");
+        tracing::info!(
+            pid = self.pid,
+            ?doing,
+            "a statement takes long; asked the server about it"
+        );
         Ok(doing)
     }
 
     async fn ask(&self) -> Result<Doing, sqlx::Error> {
-        let mut connection = self.options.clone().application_name("daybook watching").connect().await?;
+        let mut connection = self
+            .options
+            .clone()
+            .application_name("daybook watching")
+            .connect()
+            .await?;
         let sql = format!(
             "SELECT a.wait_event_type FROM pg_catalog.pg_stat_activity a WHERE a.pid OPERATOR(pg_catalog.=) {}",
             self.pid
         );
-        let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut connection).await?;
-        let doing = match row.map(|row| row.try_get::<Option<String>, _>(0)).transpose()? {
+        let row = sqlx::raw_sql(AssertSqlSafe(sql))
+            .fetch_optional(&mut connection)
+            .await?;
+        let doing = match row
+            .map(|row| row.try_get::<Option<String>, _>(0))
+            .transpose()?
+        {
             None => Doing::Gone,
             Some(Some(event)) if event == "Client" => Doing::WaitingForUs,
             Some(_) => Doing::Working,
@@ -299,7 +359,10 @@ fn given_up(silence: Silence) -> sqlx::Error {
 impl<'c> Executor<'c> for &'c mut Connection {
     type Database = Postgres;
 
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
+    fn fetch_many<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, sqlx::Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
@@ -307,7 +370,10 @@ impl<'c> Executor<'c> for &'c mut Connection {
         self.watch.stream(self.inner.fetch_many(query))
     }
 
-    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
+    fn fetch_optional<'e, 'q: 'e, E>(
+        self,
+        query: E,
+    ) -> BoxFuture<'e, Result<Option<PgRow>, sqlx::Error>>
     where
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,

@@ -8,13 +8,14 @@ use std::io;
 use sqlx::postgres::PgDatabaseError;
 
 use super::Silence;
-use crate::failure::Exit;
+use crate::error::Exit;
 
 /// An exit code and a way out.
 pub(super) type Meaning = (Exit, Option<&'static str>);
 
-const AGAIN: Option<&str> =
-    Some("check that Postgres runs and can be reached, then run the command again: nothing is half-posted");
+const AGAIN: Option<&str> = Some(
+    "check that Postgres runs and can be reached, then run the command again: nothing is half-posted",
+);
 const NOTHING_POSTED: Option<&str> = Some("nothing was posted; run the command again");
 const STANDBY: Option<&str> = Some(
     "the server is a standby, or was made read-only: after a failover the address must lead to the new primary (several hosts with target_session_attrs=read-write find it). It is worth another try: nothing was posted",
@@ -41,21 +42,47 @@ const MEANINGS: &[(&str, Meaning)] = &[
             ),
         ),
     ),
-    ("28P01", (Exit::Failed, Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"))),
-    ("3D000", (Exit::Failed, Some("create the database first, or name another one in the connection URL"))),
+    (
+        "28P01",
+        (
+            Exit::Failed,
+            Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"),
+        ),
+    ),
+    (
+        "3D000",
+        (
+            Exit::Failed,
+            Some("create the database first, or name another one in the connection URL"),
+        ),
+    ),
     // Serialization failures, deadlocks, conflicts of a standby's queries with its recovery.
     ("40", (Exit::Unreachable, NOTHING_POSTED)),
     (
         "42501",
         (
             Exit::Failed,
-            Some("grant the role what it lacks: `daybook migrate --print-roles` shows the grants that daybook needs"),
+            Some(
+                "grant the role what it lacks: `daybook migrate --print-roles` shows the grants that daybook needs",
+            ),
         ),
     ),
     // Of connections, memory, other resources.
     ("53", (Exit::Unreachable, AGAIN)),
-    ("53100", (Exit::Failed, Some("free space on the database server, then run the command again"))),
-    ("53400", (Exit::Failed, Some("raise the server's limit that the message names, then run the command again"))),
+    (
+        "53100",
+        (
+            Exit::Failed,
+            Some("free space on the database server, then run the command again"),
+        ),
+    ),
+    (
+        "53400",
+        (
+            Exit::Failed,
+            Some("raise the server's limit that the message names, then run the command again"),
+        ),
+    ),
     ("55006", (Exit::Unreachable, NOTHING_POSTED)),
     (
         "55P03",
@@ -99,7 +126,9 @@ pub(super) fn classify(error: &sqlx::Error) -> Meaning {
                 _ => of_code(code.as_deref().unwrap_or("")),
             }
         }
-        sqlx::Error::Protocol(text) if text.contains("unsupported") => (Exit::Failed, Some(AUTHENTICATION)),
+        sqlx::Error::Protocol(text) if text.contains("unsupported") => {
+            (Exit::Failed, Some(AUTHENTICATION))
+        }
         _ => (Exit::Failed, None),
     }
 }
@@ -115,21 +144,32 @@ fn is_row_security(error: &PgDatabaseError) -> bool {
 
 fn of_code(code: &str) -> Meaning {
     let fitting = MEANINGS.iter().filter(|(known, _)| code.starts_with(known));
-    fitting.max_by_key(|(known, _)| known.len()).map_or((Exit::Failed, None), |(_, meaning)| *meaning)
+    fitting
+        .max_by_key(|(known, _)| known.len())
+        .map_or((Exit::Failed, None), |(_, meaning)| *meaning)
 }
 
 /// What goes wrong below the protocol: mostly a server that cannot be reached, but also who it turns out to be.
 fn of_transport(error: &io::Error) -> Meaning {
-    if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+    if let Some(error) = error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<rustls::Error>())
+    {
         return (Exit::Failed, Some(of_tls(error)));
     }
-    if error.get_ref().and_then(|error| error.downcast_ref::<Silence>()).is_some() {
+    if error
+        .get_ref()
+        .and_then(|error| error.downcast_ref::<Silence>())
+        .is_some()
+    {
         return (Exit::Unreachable, Some(SILENT));
     }
     match error.kind() {
         io::ErrorKind::PermissionDenied => (
             Exit::Failed,
-            Some("this user may not connect there: look at the rights on the socket, or at the sandbox of the unit"),
+            Some(
+                "this user may not connect there: look at the rights on the socket, or at the sandbox of the unit",
+            ),
         ),
         io::ErrorKind::InvalidInput => (Exit::Failed, Some("check the host in the connection URL")),
         _ => (Exit::Unreachable, AGAIN),
@@ -169,8 +209,9 @@ mod tests {
     #[test]
     fn what_time_heals_is_tried_again_and_what_needs_a_person_is_not() {
         let again = [
-            "08000", "08001", "08003", "08004", "08006", "25006", "25P03", "25P04", "40000", "40001", "40003", "40P01",
-            "53000", "53200", "53300", "55006", "55P03", "57P01", "57P02", "57P03", "57P05", "58P01", "72000",
+            "08000", "08001", "08003", "08004", "08006", "25006", "25P03", "25P04", "40000",
+            "40001", "40003", "40P01", "53000", "53200", "53300", "55006", "55P03", "57P01",
+            "57P02", "57P03", "57P05", "58P01", "72000",
         ];
         for code in again {
             let (exit, hint) = of_code(code);
@@ -178,8 +219,9 @@ mod tests {
             assert!(hint.is_some(), "{code} has no way out");
         }
         let person = [
-            "", "0A000", "22021", "22P02", "23505", "23514", "25001", "28000", "28P01", "3D000", "42501", "42P01",
-            "42703", "53100", "53400", "54000", "55000", "57014", "57P04", "58030", "P0001", "XX000", "XX001",
+            "", "0A000", "22021", "22P02", "23505", "23514", "25001", "28000", "28P01", "3D000",
+            "42501", "42P01", "42703", "53100", "53400", "54000", "55000", "57014", "57P04",
+            "58030", "P0001", "XX000", "XX001",
         ];
         for code in person {
             assert_eq!(of_code(code).0, Exit::Failed, "{code}");
@@ -188,11 +230,26 @@ mod tests {
 
     #[test]
     fn the_longest_that_fits_counts() {
-        assert!(of_code("28000").1.is_some_and(|hint| hint.contains("pg_hba.conf")));
-        assert!(of_code("28P01").1.is_some_and(|hint| !hint.contains("pg_hba.conf")));
+        assert!(
+            of_code("28000")
+                .1
+                .is_some_and(|hint| hint.contains("pg_hba.conf"))
+        );
+        assert!(
+            of_code("28P01")
+                .1
+                .is_some_and(|hint| !hint.contains("pg_hba.conf"))
+        );
         for (known, _) in MEANINGS {
-            assert!(matches!(known.len(), 2 | 5), "{known} is neither a class nor a code");
-            assert_eq!(MEANINGS.iter().filter(|(other, _)| other == known).count(), 1, "{known} stands twice");
+            assert!(
+                matches!(known.len(), 2 | 5),
+                "{known} is neither a class nor a code"
+            );
+            assert_eq!(
+                MEANINGS.iter().filter(|(other, _)| other == known).count(),
+                1,
+                "{known} stands twice"
+            );
         }
     }
 }

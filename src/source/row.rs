@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::characters::Characters;
-use super::{Reason, RecordType, Rejection, SourceRow, StatType, kept};
-use crate::copy::{Fields, OutOfStep};
+use crate::event::{Reason, RecordType, Rejection, SourceRow, StatType, kept};
+use crate::postgres::copy_out::{Fields, OutOfStep};
 
 /// Fields of a row.
 pub(super) const FIELDS: usize = 6;
@@ -30,21 +30,40 @@ struct NotText<'a> {
 
 impl<'a> Texts<'a> {
     /// Of a row's fields.
-    pub(super) fn of(fields: Fields<'a, FIELDS>, characters: &'a Characters) -> Result<Self, OutOfStep> {
+    pub(super) fn of(
+        fields: Fields<'a, FIELDS>,
+        characters: &'a Characters,
+    ) -> Result<Self, OutOfStep> {
         let [row_id, columns @ ..] = fields;
-        let text = |bytes| characters.decode(bytes).map_err(|place| NotText { bytes, place });
-        Ok(Self { id: id(row_id)?, characters, columns: columns.map(|bytes| bytes.map(text)) })
+        let text = |bytes| {
+            characters
+                .decode(bytes)
+                .map_err(|place| NotText { bytes, place })
+        };
+        Ok(Self {
+            id: id(row_id)?,
+            characters,
+            columns: columns.map(|bytes| bytes.map(text)),
+        })
     }
 
     /// The row; a rejection where a column that counts is no text.
-    pub(super) fn row(&self) -> Result<SourceRow<'_>, Rejection> {
-        let [stat_type, record_type, payload, geocode, query_hash] = self.columns.each_ref().map(Option::as_ref);
+    pub(super) fn decode(&self) -> Result<SourceRow<'_>, Rejection> {
+        let [stat_type, record_type, payload, geocode, query_hash] =
+            self.columns.each_ref().map(Option::as_ref);
         // What is no text is none of the record types that are counted.
         if text(record_type).and_then(RecordType::of).is_some() {
-            let counts_queries = text(stat_type).and_then(StatType::of).is_none_or(StatType::counts_queries);
+            let counts_queries = text(stat_type)
+                .and_then(StatType::of)
+                .is_none_or(StatType::counts_queries);
             let query = counts_queries.then_some(("query_hash", query_hash));
-            let counting =
-                [("type", stat_type), ("payload", payload), ("ip_geocode", geocode)].into_iter().chain(query);
+            let counting = [
+                ("type", stat_type),
+                ("payload", payload),
+                ("ip_geocode", geocode),
+            ]
+            .into_iter()
+            .chain(query);
             for (name, column) in counting {
                 if let Some(Err(not_text)) = column {
                     return Err(self.rejection(name, not_text));
@@ -63,9 +82,17 @@ impl<'a> Texts<'a> {
 
     fn rejection(&self, column: &str, NotText { bytes, place }: &NotText<'_>) -> Rejection {
         let byte = bytes.get(*place).copied().unwrap_or_default();
-        let (complaint, start) = (self.characters.complaint(), kept::excerpt(self.characters.pieces(bytes)));
-        let message = format!("{column} {complaint}: byte {place} is 0x{byte:02x}: it starts '{start}'");
-        Rejection { source_id: self.id, reason: Reason::NotUtf8, message }
+        let (complaint, start) = (
+            self.characters.complaint(),
+            kept::excerpt(self.characters.pieces(bytes)),
+        );
+        let message =
+            format!("{column} {complaint}: byte {place} is 0x{byte:02x}: it starts '{start}'");
+        Rejection {
+            source_id: self.id,
+            reason: Reason::NotUtf8,
+            message,
+        }
     }
 }
 
@@ -75,7 +102,10 @@ fn text<'t>(column: Option<&'t Column<'_>>) -> Option<&'t str> {
 
 fn id(field: Option<&[u8]>) -> Result<i64, OutOfStep> {
     let bytes = field.ok_or(OutOfStep("a row whose id is NULL"))?;
-    bytes.try_into().map(i64::from_be_bytes).map_err(|_| OutOfStep("an id that is no bigint"))
+    bytes
+        .try_into()
+        .map(i64::from_be_bytes)
+        .map_err(|_| OutOfStep("an id that is no bigint"))
 }
 
 /// A rejected event's id and row, from the stream in which they are read again.
@@ -97,37 +127,60 @@ mod tests {
     fn fields_make_a_row_or_an_error() {
         let fields = |id, hash| [id, Some(&b"view"[..]), None, Some(b"{}"), None, hash];
         let texts = texts(fields(Some(&ID), Some(b"")));
-        let read = texts.row().unwrap();
-        assert_eq!((read.id, read.stat_type, read.record_type, read.payload), (9, Some("view"), None, Some("{}")));
+        let read = texts.decode().unwrap();
+        assert_eq!(
+            (read.id, read.stat_type, read.record_type, read.payload),
+            (9, Some("view"), None, Some("{}"))
+        );
         assert_eq!((read.geocode, read.query_hash), (None, Some("")));
-        for (id, error) in [(None, "a row whose id is NULL"), (Some(&b"short"[..]), "an id that is no bigint")] {
-            assert_eq!(Texts::of(fields(id, None), &Characters::Utf8).unwrap_err(), OutOfStep(error));
+        for (id, error) in [
+            (None, "a row whose id is NULL"),
+            (Some(&b"short"[..]), "an id that is no bigint"),
+        ] {
+            assert_eq!(
+                Texts::of(fields(id, None), &Characters::Utf8).unwrap_err(),
+                OutOfStep(error)
+            );
         }
     }
 
     #[test]
     fn bytes_that_are_not_utf8_reject_the_event_where_they_would_be_counted_and_only_there() {
         const BAD: Option<&[u8]> = Some(b"Oc\xc3\xa4 \xff");
-        let good: Fields<'_, FIELDS> =
-            [Some(&ID), Some(b"search"), Some(b"records"), Some(b"{}"), Some(b"null"), Some(b"q")];
-        for (place, column) in [(1, "type"), (3, "payload"), (4, "ip_geocode"), (5, "query_hash")] {
+        let good: Fields<'_, FIELDS> = [
+            Some(&ID),
+            Some(b"search"),
+            Some(b"records"),
+            Some(b"{}"),
+            Some(b"null"),
+            Some(b"q"),
+        ];
+        for (place, column) in [
+            (1, "type"),
+            (3, "payload"),
+            (4, "ip_geocode"),
+            (5, "query_hash"),
+        ] {
             let mut fields = good;
             fields[place] = BAD;
-            let rejection = texts(fields).row().unwrap_err();
-            assert_eq!((rejection.source_id, rejection.reason), (9, Reason::NotUtf8));
+            let rejection = texts(fields).decode().unwrap_err();
+            assert_eq!(
+                (rejection.source_id, rejection.reason),
+                (9, Reason::NotUtf8)
+            );
             let said = format!(r"{column} is not UTF-8: byte 5 is 0xff: it starts 'Ocä \xff'");
             assert_eq!(rejection.message, said);
             // No event of another record type is looked at.
             fields[2] = Some(b"recordsets");
-            assert!(texts(fields).row().is_ok(), "{column}");
+            assert!(texts(fields).decode().is_ok(), "{column}");
         }
         // A record type that is no text is another one, and of a view no query is counted.
         let mut fields = good;
         fields[2] = BAD;
-        assert_eq!(texts(fields).row().unwrap().record_type, None);
+        assert_eq!(texts(fields).decode().unwrap().record_type, None);
         let mut fields = good;
         fields[1] = Some(b"view");
         fields[5] = BAD;
-        assert_eq!(texts(fields).row().unwrap().query_hash, None);
+        assert_eq!(texts(fields).decode().unwrap().query_hash, None);
     }
 }

@@ -5,8 +5,8 @@
 //! twice. So both are named, and left out unless somebody asks for them.
 
 use crate::day::{Day, Period};
-use crate::event::source::Source;
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::source::Source;
 
 /// A stretch of so many days without events is a long one.
 pub const LONG: usize = 366;
@@ -38,7 +38,11 @@ impl LeftOut {
 
 /// Finds what is to be left out of the days of a period. Events are looked at only where `strays` are wanted: if the period
 /// is as long as it is because of its first event.
-pub async fn find(source: &mut Source, period: Period, strays: bool) -> Result<Vec<LeftOut>, Failure> {
+pub async fn find(
+    source: &mut Source,
+    period: Period,
+    strays: bool,
+) -> Result<Vec<LeftOut>, Error> {
     let mut left_out = Vec::new();
     if period.day_count() < LONG {
         return Ok(left_out);
@@ -94,8 +98,14 @@ mod tests {
     fn the_days_between_gaps_are_the_others() {
         let whole = period("2010-01-01", "2020-12-31");
         assert_eq!(between(whole, &[]), [whole]);
-        let gaps = [period("2010-01-01", "2011-06-01"), period("2015-01-01", "2016-12-31")];
-        let parts = [period("2011-06-02", "2014-12-31"), period("2017-01-01", "2020-12-31")];
+        let gaps = [
+            period("2010-01-01", "2011-06-01"),
+            period("2015-01-01", "2016-12-31"),
+        ];
+        let parts = [
+            period("2011-06-02", "2014-12-31"),
+            period("2017-01-01", "2020-12-31"),
+        ];
         assert_eq!(between(whole, &gaps), parts);
         assert_eq!(between(whole, &[whole]), []);
     }
@@ -103,11 +113,21 @@ mod tests {
     #[test]
     fn few_events_before_a_long_stretch_are_strays_unless_they_are_the_latest() {
         let part = |year: i32, events: i64| {
-            (period(&format!("{year}-01-01"), &format!("{year}-01-31")), (1..=events).collect::<Vec<_>>())
+            (
+                period(&format!("{year}-01-01"), &format!("{year}-01-31")),
+                (1..=events).collect::<Vec<_>>(),
+            )
         };
         let strays = |parts: &[(i32, i64)]| -> Vec<String> {
-            let strays = strays_of(parts.iter().map(|(year, events)| part(*year, *events)).collect());
-            strays.map(|stray| stray.period().from().to_string()[..4].to_owned()).collect()
+            let strays = strays_of(
+                parts
+                    .iter()
+                    .map(|(year, events)| part(*year, *events))
+                    .collect(),
+            );
+            strays
+                .map(|stray| stray.period().from().to_string()[..4].to_owned())
+                .collect()
         };
         assert_eq!(strays(&[(1970, 1), (2020, 14)]), ["1970"]);
         assert_eq!(strays(&[(1970, 1), (2020, 1)]), ["1970"]);

@@ -39,7 +39,7 @@ type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
-pub struct Failure(Box<Parts>);
+pub struct Error(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
@@ -49,10 +49,15 @@ struct Parts {
     cause: Option<Cause>,
 }
 
-impl Failure {
+impl Error {
     /// A failure with its exit code and what went wrong, in words that name the thing.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self(Box::new(Parts { exit, what: what.into(), hint: None, cause: None }))
+        Self(Box::new(Parts {
+            exit,
+            what: what.into(),
+            hint: None,
+            cause: None,
+        }))
     }
 
     /// A failure without a more telling exit code.
@@ -92,7 +97,7 @@ impl Failure {
     }
 
     /// What the operator can do about it, where there is something to say.
-    pub fn way_out(&self) -> Option<&str> {
+    pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
@@ -112,14 +117,17 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.what)
     }
 }
 
-impl StdError for Failure {
+impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.cause.as_deref().map(|cause| cause as &(dyn StdError + 'static))
+        self.0
+            .cause
+            .as_deref()
+            .map(|cause| cause as &(dyn StdError + 'static))
     }
 }

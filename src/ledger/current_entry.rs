@@ -5,7 +5,7 @@ use super::read::Entry;
 
 /// The entry that says how a day stands, of all its entries, oldest first: the newest one, unless that only undoes the
 /// reversal before it. Then the day stands as it did before the two; none if there is no entry.
-pub fn standing(entries: &[Entry]) -> Option<&Entry> {
+pub fn current_entry(entries: &[Entry]) -> Option<&Entry> {
     let mut entries = entries;
     while let [before @ .., reversal, newest] = entries
         && is_reversal(reversal)
@@ -17,14 +17,17 @@ pub fn standing(entries: &[Entry]) -> Option<&Entry> {
 }
 
 /// Whether it takes back what another entry had posted. A reversal of a reversal does not: it restores.
-pub fn takes_back(standing: &Entry, entries: &[Entry]) -> bool {
-    let reversed = entries.iter().find(|entry| Some(entry.entry_id) == standing.reverses);
+pub fn takes_back(current_entry: &Entry, entries: &[Entry]) -> bool {
+    let reversed = entries
+        .iter()
+        .find(|entry| Some(entry.entry_id) == current_entry.reverses);
     reversed.is_some_and(|reversed| !is_reversal(reversed))
 }
 
 /// Whether a person decided how the day stands: it was imported, or taken back.
 pub fn is_decided(entries: &[Entry]) -> bool {
-    standing(entries).is_some_and(|standing| is_import(standing) || takes_back(standing, entries))
+    current_entry(entries)
+        .is_some_and(|current_entry| is_import(current_entry) || takes_back(current_entry, entries))
 }
 
 /// Whether it was imported.
@@ -89,24 +92,43 @@ mod tests {
             (&[APPLY, reversal(1)], 2, true),
             (&[APPLY, reversal(1), reversal(2)], 1, false),
             (&[APPLY, reversal(1), reversal(2), reversal(3)], 2, true),
-            (&[APPLY, reversal(1), reversal(2), reversal(3), reversal(4)], 1, false),
+            (
+                &[APPLY, reversal(1), reversal(2), reversal(3), reversal(4)],
+                1,
+                false,
+            ),
             (&[APPLY, reversal(1), ("correction", None)], 3, false),
             // Restored although it was applied anew: it counts twice, and nobody meant that.
-            (&[APPLY, reversal(1), ("correction", None), reversal(2)], 4, false),
+            (
+                &[APPLY, reversal(1), ("correction", None), reversal(2)],
+                4,
+                false,
+            ),
         ] {
             let entries = entries(of);
-            let standing = standing(&entries).unwrap();
-            assert_eq!(standing.entry_id.number(), stands, "{of:?}");
-            assert_eq!(takes_back(standing, &entries), is_taken_back, "{of:?}");
+            let current_entry = current_entry(&entries).unwrap();
+            assert_eq!(current_entry.entry_id.number(), stands, "{of:?}");
+            assert_eq!(takes_back(current_entry, &entries), is_taken_back, "{of:?}");
         }
-        assert!(standing(&[]).is_none());
+        assert!(current_entry(&[]).is_none());
     }
 
     #[test]
     fn what_was_imported_is_decided_also_when_it_is_restored() {
         assert!(is_decided(&entries(&[("import", None)])));
-        assert!(is_decided(&entries(&[("import", None), ("reversal", Some(1))])));
-        assert!(is_decided(&entries(&[("import", None), ("reversal", Some(1)), ("reversal", Some(2))])));
-        assert!(!is_decided(&entries(&[("apply", None), ("reversal", Some(1)), ("reversal", Some(2))])));
+        assert!(is_decided(&entries(&[
+            ("import", None),
+            ("reversal", Some(1))
+        ])));
+        assert!(is_decided(&entries(&[
+            ("import", None),
+            ("reversal", Some(1)),
+            ("reversal", Some(2))
+        ])));
+        assert!(!is_decided(&entries(&[
+            ("apply", None),
+            ("reversal", Some(1)),
+            ("reversal", Some(2))
+        ])));
     }
 }

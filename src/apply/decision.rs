@@ -1,0 +1,244 @@
+//! What there is to do for a day. Pure.
+
+use super::Rules;
+use crate::day::Day;
+use crate::error::Error;
+use crate::ledger::EntryId;
+use crate::ledger::current_entry::{current_entry, is_import, takes_back};
+use crate::ledger::read::Entry;
+use crate::output::counted;
+use crate::source::Fingerprint;
+
+/// How ledger and source stand to each other on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The ledger has nothing of the day.
+    New,
+    /// The ledger has the day, from the same events.
+    Unchanged {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
+    /// The ledger has the day, the source has other events than it had.
+    Changed,
+    /// The ledger has the day, the source has no events of it any more.
+    Sealed {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+        /// The events that were there when it was posted.
+        posted_events: i64,
+    },
+    /// The day's newest entry takes another back.
+    TakenBack {
+        /// That entry.
+        entry_id: EntryId,
+    },
+    /// The day was imported, and the source has no events of it.
+    Imported {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
+    /// The day was imported, and the source has events of it as well.
+    ImportedAndInSource {
+        /// The newest entry of the day.
+        entry_id: EntryId,
+    },
+}
+
+/// A day that stays as it is posted until a person decides otherwise.
+#[derive(Debug)]
+pub struct Refused(pub Error);
+
+/// Compares the entries of a day, oldest first, with the fingerprint of its source.
+///
+/// What counts is the entry that says how the day stands.
+///
+/// Refuses a day whose source has become smaller, unless the rules accept that.
+pub fn compare(
+    day: Day,
+    entries: &[Entry],
+    source: &Fingerprint,
+    rules: Rules,
+) -> Result<Decision, Refused> {
+    let Some(newest) = current_entry(entries) else {
+        return Ok(Decision::New);
+    };
+    let entry_id = newest.entry_id;
+    if is_import(newest) {
+        return Ok(match source.rows {
+            0 => Decision::Imported { entry_id },
+            _ if rules.replace => Decision::Changed,
+            _ => Decision::ImportedAndInSource { entry_id },
+        });
+    }
+    if takes_back(newest, entries) && !rules.anew {
+        return Ok(Decision::TakenBack { entry_id });
+    }
+    // Events that were edited in place have the same fingerprint: who accepts other events has them counted again.
+    if newest.source_fingerprint == source.text && !rules.accept_decrease {
+        return Ok(Decision::Unchanged { entry_id });
+    }
+    if source.rows < newest.source_events && !rules.accept_decrease {
+        if source.rows == 0 {
+            return Ok(Decision::Sealed {
+                entry_id,
+                posted_events: newest.source_events,
+            });
+        }
+        let error = Error::failed(format!(
+            "the source has {} of {day}, but had {} when entry {entry_id} was posted",
+            counted(source.rows, "event", "events"),
+            counted(newest.source_events, "event", "events"),
+        ))
+        .hint(format!(
+            "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+        ));
+        return Err(Refused(error));
+    }
+    Ok(Decision::Changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::current_entry::entry_of_tests;
+
+    fn entry(number: i64, rows: i64, text: &str) -> Entry {
+        Entry {
+            source_events: rows,
+            source_fingerprint: text.to_owned(),
+            ..entry_of_tests(number)
+        }
+    }
+
+    #[test]
+    fn the_newest_entry_is_compared_with_the_source() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let entries = [entry(1, 5, "five"), entry(4, 7, "seven")];
+        let entry_id = entries[1].entry_id;
+        let find = |entries: &[Entry], rows, text: &str, accept_decrease| {
+            compare(
+                day,
+                entries,
+                &Fingerprint {
+                    rows,
+                    text: text.to_owned(),
+                },
+                Rules {
+                    accept_decrease,
+                    ..Rules::default()
+                },
+            )
+        };
+        assert_eq!(find(&[], 7, "seven", false).unwrap(), Decision::New);
+        assert_eq!(
+            find(&entries, 7, "seven", false).unwrap(),
+            Decision::Unchanged { entry_id }
+        );
+        assert_eq!(find(&entries, 7, "seven", true).unwrap(), Decision::Changed);
+        assert_eq!(
+            find(&entries, 8, "eight", false).unwrap(),
+            Decision::Changed
+        );
+        assert_eq!(
+            find(&entries, 7, "other seven", false).unwrap(),
+            Decision::Changed
+        );
+        assert_eq!(
+            find(&entries, 0, "none", false).unwrap(),
+            Decision::Sealed {
+                entry_id,
+                posted_events: 7
+            }
+        );
+        assert_eq!(find(&entries, 5, "five", true).unwrap(), Decision::Changed);
+        let Refused(refusal) = find(&entries, 5, "five", false).unwrap_err();
+        assert!(
+            refusal
+                .message()
+                .contains("5 events of 2020-02-16, but had 7 events when entry 4")
+        );
+        assert!(refusal.hint_text().unwrap().contains("--accept-decrease"));
+    }
+
+    #[test]
+    fn an_imported_day_is_replaced_by_its_source_only_if_the_rules_say_so() {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let imported = Entry {
+            kind: "import".to_owned(),
+            ..entry(3, 0, "import:…")
+        };
+        let entry_id = imported.entry_id;
+        let find = |rows, replace| {
+            let source = Fingerprint {
+                rows,
+                text: rows.to_string(),
+            };
+            compare(
+                day,
+                std::slice::from_ref(&imported),
+                &source,
+                Rules {
+                    replace,
+                    ..Rules::default()
+                },
+            )
+            .unwrap()
+        };
+        assert_eq!(find(0, true), Decision::Imported { entry_id });
+        assert_eq!(find(7, false), Decision::ImportedAndInSource { entry_id });
+        assert_eq!(find(7, true), Decision::Changed);
+    }
+    #[test]
+    fn a_day_that_was_taken_back_stays_so_unless_it_is_named_and_one_that_was_restored_is_as_before()
+     {
+        let day: Day = "2020-02-16".parse().unwrap();
+        let reversal = |number: i64, of: &Entry| Entry {
+            kind: "reversal".to_owned(),
+            reverses: Some(of.entry_id),
+            ..entry(number, 0, "")
+        };
+        let applied = entry(1, 7, "seven");
+        let taken_back = reversal(2, &applied);
+        let restored = reversal(3, &taken_back);
+        let find = |entries: &[Entry], rows, text: &str, anew| {
+            let rules = Rules {
+                anew,
+                ..Rules::default()
+            };
+            compare(
+                day,
+                entries,
+                &Fingerprint {
+                    rows,
+                    text: text.to_owned(),
+                },
+                rules,
+            )
+            .unwrap()
+        };
+        let entry_id = applied.entry_id;
+        let entries = [applied, taken_back, restored];
+        assert_eq!(
+            find(&entries[..2], 7, "seven", false),
+            Decision::TakenBack {
+                entry_id: entries[1].entry_id
+            }
+        );
+        assert_eq!(find(&entries[..2], 7, "seven", true), Decision::Changed);
+        for anew in [false, true] {
+            assert_eq!(
+                find(&entries, 7, "seven", anew),
+                Decision::Unchanged { entry_id }
+            );
+            assert_eq!(find(&entries, 8, "eight", anew), Decision::Changed);
+            assert_eq!(
+                find(&entries, 0, "none", anew),
+                Decision::Sealed {
+                    entry_id,
+                    posted_events: 7
+                }
+            );
+        }
+    }
+}
