@@ -1,12 +1,19 @@
-//! What can be typed.
+//! The command line: what can be typed, and which command runs.
 
-use clap::{Parser, Subcommand};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::command::{
     apply, collect_stats, compare, export, import, log, migrate, project, rebuild, reverse, show,
     status, totals, verify,
 };
-use crate::config::SettingsArgs;
+use crate::config::{Settings, SettingsArgs};
+use crate::error::{Error, Exit};
+use crate::interrupt::unless_interrupted;
+use crate::output::Output;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
 #[derive(Debug, Parser)]
@@ -16,7 +23,7 @@ pub struct Cli {
     #[command(flatten)]
     pub settings: SettingsArgs,
 
-    /// Log more: -v what is done, -vv also how
+    /// Log more: -v for progress, -vv for details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 
@@ -24,7 +31,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// What the old program takes before its command.
+    /// Options that idb takes before its command.
     #[command(flatten)]
     pub of_idb: collect_stats::OptionsOfIdb,
 
@@ -38,44 +45,116 @@ pub struct Cli {
 pub enum Command {
     /// Create the ledger, or upgrade its schema
     Migrate(migrate::MigrateArgs),
-    /// Apply days: post what their events add, then advance the projections
+    /// Apply days: post their deltas, then advance the projections
     Apply(apply::ApplyArgs),
-    /// The command line of the old collector: collect the day before a date
+    /// Drop-in replacement for `idb collect-stats`: apply the day before a date
     CollectStats(collect_stats::CollectStatsArgs),
     /// Advance the projections to the ledger's newest entry
     Project(project::ProjectArgs),
-    /// Make new indices from the ledger alone and let the aliases stand for them
+    /// Rebuild the indices from the ledger and switch the aliases
     Rebuild(rebuild::RebuildArgs),
-    /// Write days or the whole ledger to a file
+    /// Export the ledger, or some of its days, to a file
     Export(export::ExportArgs),
-    /// Bring in what the old system left, or an export
+    /// Import documents of the old system, or an export
     Import(import::ImportArgs),
-    /// Compare what the old system left with the ledger
+    /// Compare documents of the old system with the ledger
     Compare(compare::CompareArgs),
-    /// Take an entry back: post its exact opposite
+    /// Reverse an entry: post its negation, once
     Reverse(reverse::ReverseArgs),
-    /// Recompute and compare ledger, source and projections; name what differs
+    /// Verify ledger, source and projections; report every difference
     Verify(verify::VerifyArgs),
-    /// Where ledger and projections stand
+    /// Show the state of the ledger and the projections
     Status(status::StatusArgs),
-    /// The journal: the newest entries
+    /// List the newest entries of the journal
     Log(log::LogArgs),
-    /// One entry, with what it adds
+    /// Show one entry and its sums
     Show(show::ShowArgs),
-    /// What a recordset's counts are, as the old aggregation object
+    /// Print a recordset's totals in the old aggregation format
     Totals(totals::TotalsArgs),
+}
+
+/// Parses the command line and runs the command. Gives its exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are not errors.
+            let _ = match error.kind() {
+                ErrorKind::MissingSubcommand
+                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    write!(std::io::stderr(), "{}", Cli::command().render_help())
+                }
+                _ => error.print(),
+            };
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(Exit::Usage.code()),
+            };
+        }
+    };
+    let output = Output::new(cli.json);
+    crate::logging::start(cli.verbose);
+    let exit = run(cli, output).unwrap_or_else(|failure| {
+        output.report_error(&failure);
+        failure.exit()
+    });
+    ExitCode::from(exit.code())
+}
+
+/// Runs the command until it is done or interrupted.
+///
+/// What writes listens for interruptions itself, to record them.
+fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
+    match cli.command {
+        Command::CollectStats(_) => cli.of_idb.ignore(&mut cli.settings),
+        _ => cli.of_idb.refuse()?,
+    }
+    let settings = Settings::new(&cli.settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
+    let exit = runtime.block_on(dispatch(cli.command, &settings, output));
+    // Encoders that are still at work have nobody to work for.
+    runtime.shutdown_background();
+    exit
+}
+
+async fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<Exit, Error> {
+    match command {
+        Command::Migrate(options) => {
+            unless_interrupted(migrate::run(options, settings, output)).await
+        }
+        Command::Apply(options) => apply::run(options, settings, output).await,
+        Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
+        Command::Project(options) => project::run(options, settings, output).await,
+        Command::Rebuild(options) => rebuild::run(options, settings, output).await,
+        Command::Export(options) => export::run(options, settings, output).await,
+        Command::Compare(options) => compare::run(options, settings, output).await,
+        Command::Import(options) => Box::pin(import::run(options, settings, output)).await,
+        Command::Reverse(options) => reverse::run(options, settings, output).await,
+        Command::Verify(options) => verify::run(options, settings, output).await,
+        Command::Status(options) => {
+            unless_interrupted(status::run(options, settings, output)).await
+        }
+        Command::Log(options) => unless_interrupted(log::run(options, settings, output)).await,
+        Command::Show(options) => unless_interrupted(show::run(options, settings, output)).await,
+        Command::Totals(options) => {
+            unless_interrupted(totals::run(options, settings, output)).await
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
 Examples:
   daybook migrate                      create the ledger
-  daybook apply                        what the timer runs: catch up, pick up late events, advance
+  daybook apply                        catch up, as the timer does
   daybook apply --day 2020-02-16       one day; repeating it changes nothing
-  daybook status                       where everything stands
+  daybook status                       see what is applied and what is behind
 
 Exit codes:
-  0  done, or nothing to do         11  another run holds the lock
-  1  failed; nothing half-posted    75  Postgres or Elasticsearch not reachable: try again
-  2  usage                         130  interrupted; nothing half-posted
-  3  the ledger is committed, a projection is behind
-  4  a verification found a divergence";
+  0  done, or nothing to do            11  another run holds the lock
+  1  failed; no day is half posted     75  Postgres or Elasticsearch unavailable: retry
+  2  wrong command line or setting    130  interrupted; no day is half posted
+  3  posted, but a projection is behind
+  4  verification found differences";

@@ -1,20 +1,24 @@
 //! Settings: what was given on the command line, in the environment, in the credentials directory and in the
 //! configuration file, in this order, made into what the commands need.
 
+mod credentials;
+mod durations;
 mod elasticsearch;
 mod from_index;
 mod login;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use self::credentials::{credential, first};
+pub use self::durations::{ClockSkew, Timeout};
 use self::elasticsearch::{ElasticsearchArgs, ElasticsearchSettings};
 use crate::elastic::{Client, ClientOptions};
 use crate::error::Error;
+use crate::memory::Memory;
 use crate::postgres::Database;
 use crate::projection::Plan;
 use crate::projection::terms::Scope;
@@ -25,7 +29,7 @@ pub use self::from_index::FromIndexArgs;
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingsArgs {
-    /// Connection URL of the ledger's database; without it the standard PG* variables are used
+    /// Connection URL of the ledger's database [default: the standard PG* variables]
     #[arg(
         long,
         global = true,
@@ -45,8 +49,8 @@ pub struct SettingsArgs {
     )]
     pub source_url: Option<SecretString>,
 
-    /// How long Postgres may keep silent before its connection is given up: 500ms, 60s, 5m. A statement that the server
-    /// is still working on may take any time [default: 60s]
+    /// How long Postgres may be silent before the connection is dropped: 500ms, 60s, 5m. Does not limit how long a
+    /// statement runs [default: 60s]
     #[arg(
         long,
         global = true,
@@ -59,11 +63,11 @@ pub struct SettingsArgs {
     #[command(flatten)]
     pub elasticsearch: ElasticsearchArgs,
 
-    /// First part of the names of all aliases and indices [default: stats]
+    /// Prefix of all alias and index names [default: stats]
     #[arg(long, global = true, value_name = "NAME", env = "DAYBOOK_INDEX_PREFIX")]
     pub index_prefix: Option<String>,
 
-    /// What stats-terms breaks totals down by: items, geocodes, queries, or none [default: items,geocodes]
+    /// Dimensions of stats-terms: items, geocodes, queries, or none [default: items,geocodes]
     #[arg(
         long,
         global = true,
@@ -72,7 +76,7 @@ pub struct SettingsArgs {
     )]
     pub terms_dimensions: Option<String>,
 
-    /// The stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
+    /// Stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
     #[arg(
         long,
         global = true,
@@ -81,12 +85,12 @@ pub struct SettingsArgs {
     )]
     pub terms_stat_types: Option<String>,
 
-    /// Memory that counting a day may take, with what else the program needs: 512M or 2G, at least 128M; a day that takes
-    /// more is counted in parts, each of which reads it once [default: 512M]
+    /// Memory limit, for example 512M or 2G (at least 128M). A day that needs more is counted in parts, each of which reads
+    /// the day again [default: 512M]
     #[arg(long, global = true, value_name = "SIZE", env = "DAYBOOK_MEMORY")]
     pub memory: Option<Memory>,
 
-    /// How much this machine's clock and that of the ledger's server may disagree for anything to be posted: 30s, 5m, 2h or
+    /// Maximum difference between this machine's clock and the ledger server's; nothing is posted beyond it: 30s, 5m, 2h,
     /// 1d [default: 5m]
     #[arg(
         long,
@@ -96,7 +100,7 @@ pub struct SettingsArgs {
     )]
     pub max_clock_skew: Option<ClockSkew>,
 
-    /// Configuration file (TOML) whose keys are these settings: ledger_url and so on
+    /// Configuration file (TOML) with these settings as keys, such as ledger_url
     #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
     pub config: Option<PathBuf>,
 }
@@ -113,164 +117,6 @@ struct File {
     terms_stat_types: Option<String>,
     memory: Option<Memory>,
     max_clock_skew: Option<ClockSkew>,
-}
-
-/// How much memory may be taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Memory(usize);
-
-impl Memory {
-    const MIB: usize = 1 << 20;
-    /// What the program takes beside what it counts: code, connections, rows under way.
-    const FOR_THE_REST: usize = 96 * Self::MIB;
-    const LEAST: usize = 128 * Self::MIB;
-
-    /// What counting may take of it, in bytes: lists that grow by doubling leave holes of two thirds of what they hold.
-    pub fn for_counting(self) -> usize {
-        (self.0 - Self::FOR_THE_REST) / 5 * 3
-    }
-
-    /// What one answer with documents may take of it, in bytes: while one is read, the next one is on its way.
-    pub fn for_an_answer(self) -> usize {
-        self.0 / 4
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(512 * Self::MIB)
-    }
-}
-
-impl FromStr for Memory {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (digits, unit) = match text.as_bytes().last() {
-            Some(b'M' | b'm') => (&text[..text.len() - 1], Self::MIB),
-            Some(b'G' | b'g') => (&text[..text.len() - 1], 1024 * Self::MIB),
-            _ => (text, 1),
-        };
-        let bytes = digits
-            .parse::<usize>()
-            .ok()
-            .and_then(|number| number.checked_mul(unit));
-        let bytes =
-            bytes.ok_or_else(|| format!("'{text}' is no size of memory: give it as 512M or 2G"))?;
-        if bytes < Self::LEAST {
-            return Err(format!(
-                "'{text}' is too little memory: give at least {}M",
-                Self::LEAST / Self::MIB
-            ));
-        }
-        Ok(Self(bytes))
-    }
-}
-
-impl TryFrom<String> for Memory {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-/// How much two clocks may disagree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ClockSkew(Duration);
-
-impl ClockSkew {
-    const MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-}
-
-impl Default for ClockSkew {
-    fn default() -> Self {
-        Self(Duration::from_secs(300))
-    }
-}
-
-impl FromStr for ClockSkew {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let time = duration(text)?;
-        if time > Self::MOST {
-            return Err(format!(
-                "'{text}' is out of range: give a time of up to 366d"
-            ));
-        }
-        Ok(Self(time))
-    }
-}
-
-impl TryFrom<String> for ClockSkew {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-/// How long something may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Timeout(Duration);
-
-impl Timeout {
-    const LEAST: Duration = Duration::from_millis(100);
-    const MOST: Duration = Duration::from_secs(24 * 60 * 60);
-
-    /// As the time it is.
-    pub fn duration(self) -> Duration {
-        self.0
-    }
-}
-
-impl FromStr for Timeout {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let time = duration(text)?;
-        if time < Self::LEAST || time > Self::MOST {
-            return Err(format!(
-                "'{text}' is out of range: give a time from 100ms to 24h"
-            ));
-        }
-        Ok(Self(time))
-    }
-}
-
-/// A time with its unit.
-fn duration(text: &str) -> Result<Duration, String> {
-    let (digits, unit) = text.split_at(
-        text.find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len()),
-    );
-    let milliseconds_per_unit = match unit {
-        "ms" => Some(1),
-        "s" => Some(1_000),
-        "m" => Some(60_000),
-        "h" => Some(3_600_000),
-        "d" => Some(86_400_000),
-        _ => None,
-    };
-    let number = digits.parse::<u64>().ok();
-    let milliseconds = number
-        .zip(milliseconds_per_unit)
-        .and_then(|(number, unit)| number.checked_mul(unit));
-    milliseconds.map(Duration::from_millis).ok_or_else(|| {
-        format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d")
-    })
-}
-
-impl TryFrom<String> for Timeout {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
 }
 
 /// Settings as the commands use them.
@@ -291,9 +137,6 @@ pub struct Settings {
 
 /// How long Postgres may keep silent if nothing is said.
 const SILENCE_OF_POSTGRES: Duration = Duration::from_secs(60);
-
-/// Where secrets are put by systemd's `LoadCredential=`.
-const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
 impl Settings {
     /// Puts together what was given.
@@ -396,10 +239,6 @@ impl Settings {
     }
 }
 
-fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {
-    sources.into_iter().flatten().next()
-}
-
 fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Error> {
     let unreadable = || {
         Error::usage(format!(
@@ -418,27 +257,6 @@ fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Error> {
         rest.try_into().map_err(message)?,
         elasticsearch.try_into().map_err(message)?,
     ))
-}
-
-/// A file in `$CREDENTIALS_DIRECTORY`, if it is there.
-fn credential_file(name: &str) -> Option<PathBuf> {
-    let path = Path::new(&std::env::var_os(CREDENTIALS_DIRECTORY)?).join(name);
-    path.exists().then_some(path)
-}
-
-/// A secret in `$CREDENTIALS_DIRECTORY`.
-fn credential(name: &str) -> Result<Option<SecretString>, Error> {
-    let Some(path) = credential_file(name) else {
-        return Ok(None);
-    };
-    match std::fs::read_to_string(&path) {
-        Ok(secret) => Ok(Some(secret.trim_end().into())),
-        Err(error) => Err(Error::usage(format!(
-            "the credential {} cannot be read",
-            path.display()
-        ))
-        .caused_by(error)),
-    }
 }
 
 fn postgres_variables_are_set() -> bool {

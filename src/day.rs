@@ -175,7 +175,7 @@ impl Bounds {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeZone(chrono_tz::Tz);
 
-/// A name that is no time zone.
+/// A name that is not a time zone.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a time zone: give an IANA name, for example UTC or America/New_York")]
 pub struct UnknownTimeZone(String);

@@ -2,7 +2,7 @@
 //!
 //! A regular file appears, or is replaced, in one step once all of it is on the disk: it is written under another name in
 //! the same folder, with the mode and the owner of the one that it replaces, so that what broke off never looks whole. A
-//! symbolic link stays and its target is written. What is no regular file (a pipe, a device) is written into as it is.
+//! symbolic link stays and its target is written. A pipe or a device is written to as it is.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};

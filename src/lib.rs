@@ -4,34 +4,46 @@
 //! one closed day of those events into deltas, posts them as immutable rows of a ledger, and advances Elasticsearch
 //! documents that are only a projection of the ledger. Applying a day twice changes nothing.
 //!
-//! The modules, in the order in which the data flow:
-//!
-//! `event → aggregate → ledger → projection → elastic`
-//!
-//! [`command`] puts them together; [`day`], [`clock`], [`database`], [`copy`] and [`failure`] serve all of them.
+//! ARCHITECTURE.md has the map of the modules. A module uses only modules of its own layer or of layers below; a test
+//! holds that.
 
-pub mod aggregate;
-pub mod apply;
-pub mod cli;
+// Commands.
+mod cli;
+mod command;
+mod config;
+mod logging;
+mod output;
+
+// Operations.
+mod apply;
+mod exchange;
+mod import;
+mod reverse;
+mod verify;
+
+// The ledger and what is derived from it.
+mod ledger;
+mod projection;
+
+// Servers.
+mod elastic;
+mod postgres;
+mod source;
+
+// Rules: no IO.
+mod aggregate;
+mod event;
+
+// Foundations.
 pub mod clock;
-pub mod command;
-pub mod config;
 pub mod day;
-pub mod destination;
-pub mod elastic;
-pub mod error;
-pub mod event;
-pub mod exchange;
-pub mod failpoint;
-pub mod import;
-pub mod interrupt;
-pub mod ledger;
-pub mod logging;
-pub mod output;
-pub mod postgres;
-pub mod printable;
-pub mod projection;
-pub mod reverse;
-pub mod source;
-pub mod unpack;
-pub mod verify;
+mod destination;
+mod error;
+mod failpoint;
+mod interrupt;
+mod memory;
+mod printable;
+mod text;
+mod unpack;
+
+pub use cli::{Cli, main};

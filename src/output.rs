@@ -6,9 +6,8 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use crate::error::Error;
 use crate::logging::stderr_is_journal;
@@ -48,7 +47,7 @@ impl Output {
             match serde_json::to_string(&message) {
                 Ok(line) => print_line(&line),
                 Err(error) => {
-                    tracing::error!(message_type, %error, "a message cannot be written as JSON")
+                    tracing::error!(message_type, %error, "a message cannot be written as JSON");
                 }
             }
         } else {
@@ -99,7 +98,7 @@ impl Output {
     }
 }
 
-/// Prints a line. A reader that has gone away (`| head`) is no error.
+/// Prints a line. A reader that has gone away (`| head`) is not an error.
 fn print_line(line: &str) {
     let line = printable(line);
     let mut stdout = io::stdout().lock();
@@ -107,59 +106,5 @@ fn print_line(line: &str) {
         && error.kind() != io::ErrorKind::BrokenPipe
     {
         tracing::error!(%error, "cannot write to stdout");
-    }
-}
-
-/// Serializes a duration as seconds.
-pub fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
-}
-
-/// A number with commas between thousands.
-#[derive(Clone, Copy, Debug)]
-pub struct Grouped<T>(pub T);
-
-impl<T: fmt::Display> fmt::Display for Grouped<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let plain = self.0.to_string();
-        let (sign, digits) = plain
-            .strip_prefix('-')
-            .map_or(("", plain.as_str()), |digits| ("-", digits));
-        let mut text = sign.to_owned();
-        for (place, digit) in digits.chars().enumerate() {
-            if place > 0 && (digits.len() - place).is_multiple_of(3) {
-                text.push(',');
-            }
-            text.push(digit);
-        }
-        f.pad(&text)
-    }
-}
-
-/// A number of things, in the singular or the plural.
-pub fn counted(n: impl TryInto<i64>, one: &str, many: &str) -> String {
-    let n = n.try_into().unwrap_or(i64::MAX);
-    format!("{} {}", Grouped(n), if n == 1 { one } else { many })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let shown = [0, 7, 999, 1000, 383_011_472, -1000, i64::MIN].map(|n| Grouped(n).to_string());
-        assert_eq!(
-            shown,
-            [
-                "0",
-                "7",
-                "999",
-                "1,000",
-                "383,011,472",
-                "-1,000",
-                "-9,223,372,036,854,775,808"
-            ]
-        );
     }
 }

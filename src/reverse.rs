@@ -8,18 +8,16 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
-use crate::config::Memory;
 use crate::day::Day;
 use crate::error::Error;
 use crate::failpoint;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
-use crate::ledger::read::{Entry, Reader, StoredRow};
-use crate::ledger::{EntryId, EntryKind, Ledger};
+use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader, StoredRow};
+use crate::memory::Memory;
 
 /// What was posted, or would be.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names say it, the schema comments them")]
 pub struct Report {
     /// None where it was only tried.
     pub entry_id: Option<EntryId>,

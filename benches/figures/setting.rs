@@ -71,7 +71,7 @@ impl Setting {
                             .next()
                             .filter(|part| PARTS.contains(&part.as_str()))
                             .ok_or(USAGE)?,
-                    )
+                    );
                 }
                 _ => return Err(USAGE.into()),
             }

@@ -76,11 +76,6 @@ impl TermCounts<'_> {
         }
     }
 
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.uuids.is_empty() && self.counts.is_empty()
-    }
-
     /// So many terms.
     pub fn len(&self) -> usize {
         self.uuids.len() + self.counts.len()
@@ -180,13 +175,5 @@ impl DayDeltas {
             && items == if stat_type.counts_items() { total } else { 0 }
             && queries == if stat_type.counts_queries() { total } else { 0 }
             && (!stat_type.counts_items() || row.total == row.count)
-    }
-}
-
-impl Sums {
-    /// Adds those of other rows.
-    pub fn add(&mut self, other: Self) {
-        self.count += other.count;
-        self.total += other.total;
     }
 }

@@ -8,11 +8,11 @@ use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::aggregation::{Aggregation, CellSums, Figures, NOWHERE, Overflow, PLACES};
+use super::bounds::Bounds;
+use super::delta::{Cell, DayDeltas, DeltaRow, Sums};
 use super::tally::Counts;
 use super::terms::{NewIds, Terms, jsonb_order};
-use super::{
-    Aggregation, Cell, CellSums, DayDeltas, DeltaRow, Figures, NOWHERE, Overflow, PLACES, Sums,
-};
 use crate::event::{Rejection, StatType};
 
 /// Interactions between two looks at how much memory is taken.
@@ -21,25 +21,6 @@ const BETWEEN_LOOKS: usize = if cfg!(debug_assertions) {
 } else {
     1 << 17
 };
-
-/// Which recordsets are counted, and the memory that there is for it.
-#[derive(Debug)]
-pub(super) struct Bounds {
-    from: Uuid,
-    below: Option<Uuid>,
-    memory: usize,
-    since_look: usize,
-}
-
-impl Bounds {
-    pub(super) fn is_first(&self) -> bool {
-        self.from.is_nil()
-    }
-
-    pub(super) fn contains(&self, recordset_id: Uuid) -> bool {
-        self.from <= recordset_id && self.below.is_none_or(|below| recordset_id < below)
-    }
-}
 
 /// What an aggregation came to.
 #[derive(Debug)]
@@ -145,7 +126,8 @@ impl Aggregation {
             .sum();
         cells
             + self.cells.capacity() * size_of::<(Cell, CellSums)>()
-            + self.recordsets.capacity() * (size_of::<u128>() + size_of::<super::Places>())
+            + self.recordsets.capacity()
+                * (size_of::<u128>() + size_of::<super::aggregation::Places>())
             + self.terms.memory()
             + geocodes
             + rejections

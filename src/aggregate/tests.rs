@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{RecordType, StatType};
+use crate::event::{RecordType, SourceRow, StatType};
 
 const RECORDSET: &str = "00038086-3303-4b89-b2d6-1b84e7598f0e";
 

@@ -7,12 +7,11 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::aggregate::{Aggregation, Figures, Overflow, Part};
-use crate::config::Memory;
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::Rejection;
-use crate::ledger::EntryId;
-use crate::ledger::read::{Reader, StoredRow};
+use crate::ledger::{EntryId, Reader, StoredRow};
+use crate::memory::Memory;
 use crate::source::{Batch, DaySnapshot, Fingerprint, Rows};
 
 /// Batches of rows that may wait to be counted.

@@ -1,13 +1,25 @@
 //! What there is to do for a day. Pure.
 
-use super::Rules;
 use crate::day::Day;
 use crate::error::Error;
-use crate::ledger::EntryId;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
-use crate::ledger::read::Entry;
-use crate::output::counted;
+use crate::ledger::{Entry, EntryId};
+use crate::memory::Memory;
 use crate::source::Fingerprint;
+use crate::text::counted;
+
+/// How a day is to be applied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Post that a day has fewer events than were posted, instead of refusing.
+    pub accept_decrease: bool,
+    /// Post the difference between what was imported of a day and what the source has, instead of refusing.
+    pub replace: bool,
+    /// Also apply a day that was taken back.
+    pub anew: bool,
+    /// How much memory counting may take; a day that takes more is counted in parts.
+    pub memory: Memory,
+}
 
 /// How ledger and source stand to each other on a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

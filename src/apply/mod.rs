@@ -14,34 +14,20 @@ use serde::Serialize;
 
 use count::Counting;
 pub(crate) use count::subtract_posted;
-pub use decision::{Decision, Refused, compare};
+pub use decision::{Decision, Refused, Rules, compare};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::{Stopwatch, timed};
-use crate::config::Memory;
 use crate::day::Day;
 use crate::error::Error;
 use crate::failpoint;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
-use crate::ledger::read::{Entry, Reader};
-use crate::ledger::{EntryId, EntryKind, Ledger, PostedRows};
-use crate::output::{Grouped, counted};
+use crate::ledger::{Entry, EntryId, EntryKind, Ledger, PostedRows, Reader};
+use crate::memory::Memory;
 use crate::source::{Fingerprint, Source};
-
-/// How a day is to be applied.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
-    /// Post that a day has fewer events than were posted, instead of refusing.
-    pub accept_decrease: bool,
-    /// Post the difference between what was imported of a day and what the source has, instead of refusing.
-    pub replace: bool,
-    /// Also apply a day that was taken back.
-    pub anew: bool,
-    /// How much memory counting may take; a day that takes more is counted in parts.
-    pub memory: Memory,
-}
+use crate::text::{Grouped, counted};
 
 /// What came of a day.
 #[derive(Debug, Serialize)]
@@ -85,7 +71,6 @@ pub enum Outcome {
 
 /// An entry that was posted, or would be.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names say it, the schema comments them")]
 pub struct PostedReport {
     /// None where it was only tried.
     pub entry_id: Option<EntryId>,
@@ -98,9 +83,9 @@ pub struct PostedReport {
     pub rejected: i64,
     #[serde(flatten)]
     pub sums: PartSums,
-    #[serde(rename = "read_seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(rename = "read_seconds", serialize_with = "crate::text::as_seconds")]
     pub reading: Duration,
-    #[serde(rename = "post_seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(rename = "post_seconds", serialize_with = "crate::text::as_seconds")]
     pub posting: Duration,
 }
 
@@ -111,6 +96,15 @@ pub struct Applied {
     pub report: DayReport,
     /// The entry with its rows, if it is the first of its day and was counted in one part.
     pub posted_rows: Option<PostedRows>,
+}
+
+impl Applied {
+    fn new(day: Day, outcome: Outcome, posted_rows: Option<PostedRows>) -> Self {
+        Self {
+            report: DayReport { day, outcome },
+            posted_rows,
+        }
+    }
 }
 
 /// Applies a day, or says why that takes a person's decision. Without a run it only says what it would post.
@@ -129,34 +123,20 @@ pub async fn apply_day(
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
-    let found = |outcome| {
-        Ok(Ok(Applied {
-            report: DayReport { day, outcome },
-            posted_rows: None,
-        }))
-    };
+    let found = |outcome| Ok(Ok(Applied::new(day, outcome, None)));
     let decision = match compare(day, &entries, &fingerprint, rules) {
         Ok(decision) => decision,
         Err(refused) => return Ok(Err(refused)),
     };
+    if let Decision::ImportedAndInSource { entry_id } = decision {
+        return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
+    }
+    if let Some(outcome) = outcome_without_entry(&decision) {
+        return found(outcome);
+    }
     let kind = match decision {
         Decision::New => EntryKind::Apply,
-        Decision::Changed => EntryKind::Correction,
-        Decision::Unchanged { entry_id } => return found(Outcome::AlreadyApplied { entry_id }),
-        Decision::Sealed {
-            entry_id,
-            posted_events,
-        } => {
-            return found(Outcome::Sealed {
-                entry_id,
-                posted_events,
-            });
-        }
-        Decision::TakenBack { entry_id } => return found(Outcome::TakenBack { entry_id }),
-        Decision::Imported { entry_id } => return found(Outcome::Imported { entry_id }),
-        Decision::ImportedAndInSource { entry_id } => {
-            return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
-        }
+        _ => EntryKind::Correction,
     };
     failpoint::reach("apply.compared");
     let posted_through = (kind == EntryKind::Correction).then_some(head);
@@ -237,13 +217,26 @@ pub async fn apply_day(
         report.posting += stopwatch.elapsed();
         posted_rows = posted.posted_rows;
     }
-    Ok(Ok(Applied {
-        report: DayReport {
-            day,
-            outcome: Outcome::Posted(report),
-        },
-        posted_rows,
-    }))
+    Ok(Ok(Applied::new(day, Outcome::Posted(report), posted_rows)))
+}
+
+/// What comes of a day that needs no entry; none if it needs one.
+fn outcome_without_entry(decision: &Decision) -> Option<Outcome> {
+    match *decision {
+        Decision::New | Decision::Changed => None,
+        Decision::Unchanged { entry_id } => Some(Outcome::AlreadyApplied { entry_id }),
+        Decision::Sealed {
+            entry_id,
+            posted_events,
+        } => Some(Outcome::Sealed {
+            entry_id,
+            posted_events,
+        }),
+        Decision::TakenBack { entry_id } => Some(Outcome::TakenBack { entry_id }),
+        Decision::Imported { entry_id } | Decision::ImportedAndInSource { entry_id } => {
+            Some(Outcome::Imported { entry_id })
+        }
+    }
 }
 
 fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {

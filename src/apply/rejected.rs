@@ -2,8 +2,8 @@
 
 use crate::error::Error;
 use crate::event::Rejection;
+use crate::ledger::Reader;
 use crate::ledger::post::{Posting, RejectedEvent};
-use crate::ledger::read::Reader;
 use crate::source::{DaySnapshot, KeptRow};
 
 /// Events that are asked for at a time.

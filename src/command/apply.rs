@@ -19,17 +19,17 @@ use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
-use crate::ledger::read::Reader;
-use crate::ledger::{Ledger, PostedRows};
-use crate::output::{Grouped, Output, counted};
+use crate::ledger::{Ledger, PostedRows, Reader};
+use crate::output::Output;
 use crate::projection::rebuild::Progress as _;
 use crate::source::Source;
+use crate::text::{Grouped, counted};
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, Default, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ApplyArgs {
-    /// Apply this day alone, YYYY-MM-DD
+    /// Apply only this day, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to", "all"])]
     pub day: Option<Day>,
 
@@ -41,56 +41,42 @@ pub struct ApplyArgs {
     #[arg(long, conflicts_with_all = ["from", "to"])]
     pub all: bool,
 
-    /// Only say what would be posted
+    /// Report what would be posted; post nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Leave the projections as they are
+    /// Do not advance the projections
     #[arg(long)]
     pub no_project: bool,
 
-    /// Also apply a day that is not over yet; what comes later is posted as a correction
+    /// Also apply a day that is not over; later events are posted as a correction
     #[arg(long)]
     pub day_open: bool,
 
-    /// Post that the day has fewer or other events than were posted, instead of refusing
+    /// Accept that the source now has fewer or different events, and post the correction
     #[arg(long, requires = "day")]
     pub accept_decrease: bool,
 
-    /// Post the difference to what was imported of the day, instead of refusing
+    /// Replace what was imported for the day: post the difference from the source
     #[arg(long, requires = "day")]
     pub replace: bool,
 
-    /// Which of several days comes first
-    #[arg(long, value_enum, default_value_t)]
-    pub order: Order,
-
-    /// When catching up, a day is compared with its source again until it was once when it had been over for so many days
+    /// Days for which late events are awaited: until a day has been compared with its source this long after its end, every catch-up compares it again
     #[arg(long, value_name = "DAYS", default_value_t = 7)]
     pub lookback: u32,
 
-    /// Also post stretches of a year and more without events, and the few events before them
+    /// Also post gaps of a year or more, and the few events before them
     #[arg(long)]
     pub include_gaps: bool,
 }
 
-/// Which of several days comes first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Order {
-    /// The earliest.
-    #[default]
-    Oldest,
-    /// The latest.
-    Newest,
-}
-
 const EXAMPLES: &str = "\
-Without --day, --from, --to or --all it catches up: every closed day after the last applied one
-(an empty ledger: yesterday), days among the last --lookback that failed, and late events of days
-that had been over for less than --lookback days when they were last looked at.
+Without --day, --from, --to or --all, apply catches up. It applies every closed day after the last
+applied one (yesterday, if the ledger is empty), retries failed days, and posts late events of days
+that were last compared with their source within --lookback days of their end.
 
-A year and more without events is named and not posted, as are the few events before it: their date
-may be wrong. Put it right, or post all of it with --include-gaps.
+A gap of a year or more is reported and not posted, and neither are the few events before it: their
+date may be wrong. Correct it in the source, or post everything with --include-gaps.
 
 Examples:
   daybook apply
@@ -110,7 +96,7 @@ struct Figures {
     projections: Map<String, Value>,
 }
 
-/// Applies the days that the options name.
+/// Runs the command.
 pub async fn run(options: ApplyArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     run_as("apply", options, settings, output).await
 }
@@ -158,7 +144,7 @@ pub async fn run_as(
 }
 
 fn check_days(options: &ApplyArgs, today: Day) -> Result<(), Error> {
-    let DateRangeArgs { from, to } = options.stretch;
+    let DateRangeArgs { from, to } = options.date_range;
     if let (Some(from), Some(to)) = (from, to)
         && Period::new(from, to).is_none()
     {
@@ -266,10 +252,7 @@ impl<'s> Work<'s> {
             memory: self.settings.memory,
         };
         let mut failed: Vec<(Day, Error)> = Vec::new();
-        let mut days = self.choose_days(options, today).await?;
-        if options.order == Order::Newest {
-            days.reverse();
-        }
+        let days = self.choose_days(options, today).await?;
         let mut progress = ProgressReporter::of("event", "events");
         let several = days.len() > 1;
         if several {
@@ -293,7 +276,7 @@ impl<'s> Work<'s> {
                             message_type(options),
                             &report,
                             text(&report, options.dry_run),
-                        )
+                        );
                     };
                     progress.beside(tell);
                 }
@@ -364,22 +347,25 @@ impl<'s> Work<'s> {
         } else {
             today.previous()
         };
-        if !options.all && options.stretch.is_open() {
+        if !options.all && options.date_range.is_open() {
             return self.days_to_catch_up(options, last_closed).await;
         }
         // What is not given is the source's first day, and the last that is closed.
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
         let of_source = source.period().await?;
-        let from = options.stretch.from.or_else(|| of_source.map(Period::from));
-        let to = options.stretch.to.unwrap_or(last_closed);
-        if options.stretch.from.is_none() {
+        let from = options
+            .date_range
+            .from
+            .or_else(|| of_source.map(Period::from));
+        let to = options.date_range.to.unwrap_or(last_closed);
+        if options.date_range.from.is_none() {
             let out_of_time = source.ids_out_of_time(today.next(), SHOWN_IDS + 1).await?;
             tell_out_of_time(&out_of_time, self.output);
         }
         let Some(period) = from.and_then(|from| Period::new(from, to)) else {
             return Ok(Vec::new());
         };
-        self.without_gaps(period, options, options.stretch.from.is_none())
+        self.without_gaps(period, options, options.date_range.from.is_none())
             .await
     }
 
@@ -421,11 +407,11 @@ impl<'s> Work<'s> {
         options: &ApplyArgs,
         strays: bool,
     ) -> Result<Vec<Day>, Error> {
-        if options.include_gaps || period.day_count() < stretches::LONG {
+        if options.include_gaps || period.day_count() < date_ranges::LONG {
             return Ok(period.days().collect());
         }
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
-        let left_out = stretches::find(source, period, strays).await?;
+        let left_out = date_ranges::find(source, period, strays).await?;
         for left_out in &left_out {
             tell_left_out(left_out, self.output);
         }

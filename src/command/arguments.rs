@@ -21,7 +21,7 @@ pub struct DateRangeArgs {
 
 impl DateRangeArgs {
     /// The days of the stretch; an end that is left out is that of `whole`. None if neither end is given.
-    pub fn within(&self, whole: Option<Period>) -> Result<Option<Period>, Error> {
+    pub fn within(self, whole: Option<Period>) -> Result<Option<Period>, Error> {
         if self.is_open() {
             return Ok(None);
         }
@@ -45,7 +45,7 @@ impl DateRangeArgs {
     }
 
     /// Whether neither end is given.
-    pub fn is_open(&self) -> bool {
+    pub fn is_open(self) -> bool {
         self.from.is_none() && self.to.is_none()
     }
 }

@@ -17,14 +17,14 @@ use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::output::Output;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A DATE may carry a time, which does not matter: 2020-02-17, 20200217, 2020-02-17T09:00:00 and
-'2020-02-17 09:00' are the same date.
+A time in DATE is ignored: 2020-02-17, 20200217, 2020-02-17T09:00:00 and '2020-02-17 09:00' are the
+same date.
 
-What idb takes before its command is taken and ignored, and -v says so: --journal, --no-journal,
---env, --logfile, --config with a JSON file, --idb-dbpass and the other --idb- options.
+Options that idb takes before its command are accepted and ignored (-v lists them): --journal,
+--no-journal, --env, --logfile, --config with a JSON file, --idb-dbpass and the other --idb- options.
 
 Examples:
   daybook collect-stats                    collect yesterday
@@ -36,7 +36,7 @@ pub struct CollectStatsArgs {
     #[arg(short, long, value_name = "DATE")]
     date: Option<Date>,
 
-    /// Ignored: indices and mappings are created when they are needed
+    /// Ignored: indices and mappings are created on demand
     #[arg(short, long, overrides_with = "no_mapping")]
     mapping: bool,
 
@@ -236,7 +236,7 @@ fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Collects.
+/// Runs the command.
 pub async fn run(
     options: CollectStatsArgs,
     settings: &Settings,

@@ -2,6 +2,7 @@
 
 use super::arguments::DateRangeArgs;
 use super::import::{Documents, check_bounds};
+use super::import_report::ImportReporter;
 use crate::config::Settings;
 use crate::error::{Error, Exit};
 use crate::exchange;
@@ -10,7 +11,7 @@ use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::output::Output;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Each day of the documents is the same as the ledger's to the last term, or the recordsets that differ are named
@@ -25,18 +26,18 @@ pub struct CompareArgs {
     #[command(flatten)]
     documents: Documents,
 
-    /// The days to compare; documents of others are left out.
+    /// The days to compare.
     #[command(flatten)]
-    stretch: DateRangeArgs,
+    date_range: DateRangeArgs,
 
-    /// Which document counts where those of a recordset and day contradict each other [default: the day differs]
+    /// Which of several conflicting documents of a recordset and day counts [default: the day differs]
     #[arg(long, value_enum, value_name = "RULE")]
     on_conflict: Option<OnConflict>,
 }
 
-/// Compares.
+/// Runs the command.
 pub async fn run(options: CompareArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
-    check_bounds(options.stretch)?;
+    check_bounds(options.date_range)?;
     for file in &options.documents.files {
         if exchange::is_export(file)? {
             return Err(
@@ -55,19 +56,20 @@ async fn compare(options: CompareArgs, settings: &Settings, output: Output) -> R
         on_conflict: options.on_conflict,
         replace: false,
     };
+    let mut reporter = ImportReporter::new(output);
     let import = Import::new(
         &ledger,
         (options.date_range.bounds(), rules),
         Task::Compare,
         settings.memory,
-        output,
+        &mut reporter,
     )
     .await?;
     let comparison = import.compare(options.documents.origin(settings)?).await?;
     if let Some(error) = comparison.nothing_found() {
         return Err(error);
     }
-    comparison.report(output);
+    output.report("compare_summary", &comparison, comparison.text());
     Ok(if comparison.differs() {
         Exit::Diverged
     } else {

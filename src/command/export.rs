@@ -9,32 +9,34 @@ use crate::error::{Error, Exit};
 use crate::exchange::{Exported, Target, export};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
-use crate::output::{Output, counted};
+use crate::output::Output;
 use crate::printable::one_line;
+use crate::text::counted;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --day, --from and --to it is the whole ledger, which `daybook import` makes an exact copy of.
+Without --day, --from and --to, the whole ledger is exported, and `daybook import` can make an exact copy
+of it.
 
 Examples:
   daybook export --output ledger.ndjson.zst
   daybook export --day 2020-02-16 | less")]
 pub struct ExportArgs {
-    /// Export this day alone, YYYY-MM-DD
+    /// Export only this day, YYYY-MM-DD
     #[arg(long, value_name = "DAY", conflicts_with_all = ["from", "to"])]
     day: Option<Day>,
 
     /// The days to export.
     #[command(flatten)]
-    stretch: DateRangeArgs,
+    date_range: DateRangeArgs,
 
-    /// Where to write it, compressed if the name ends in .gz or .zst [default: stdout]
+    /// Output file, compressed if its name ends in .gz or .zst [default: stdout]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
-/// Exports.
+/// Runs the command.
 pub async fn run(options: ExportArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (ledger, mut reader) = unless_interrupted(Ledger::open_for_reading(
         &settings.ledger,
@@ -44,7 +46,7 @@ pub async fn run(options: ExportArgs, settings: &Settings, output: Output) -> Re
     let of_ledger = unless_interrupted(reader.period()).await?;
     let period = match options.day {
         Some(day) => Period::new(day, day),
-        None => options.stretch.within(of_ledger)?,
+        None => options.date_range.within(of_ledger)?,
     };
     let target = options.output.map_or(Target::Stdout, Target::File);
     let exported = export(&ledger, period, &target).await?;

@@ -6,25 +6,28 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::arguments::DateRangeArgs;
+use super::import_report::ImportReporter;
 use super::project;
 use super::recorded::finish;
 use crate::config::{FromIndexArgs, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::error::{Error, Exit};
-use crate::exchange::{self, Incoming};
+use crate::exchange::{self, Imported, Incoming};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary, Task};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::Ledger;
 use crate::ledger::lock::Run;
 use crate::output::Output;
 use crate::source::Source;
+use crate::text::counted;
 
 /// Where documents are.
 #[derive(Debug, clap::Args)]
 pub struct Documents {
-    /// Documents of the old system, one a line, pretty-printed, in an array or a saved search answer; the old backup (.zip); with
-    /// --day aggregation objects. To import also what `daybook export` wrote, into an empty ledger. Compressed or not
+    /// Documents of the old system: NDJSON, pretty-printed, a JSON array, or a saved search response; the old backup (.zip);
+    /// aggregation objects with --day. `daybook import` also takes the output of `daybook export`, for an empty ledger. Files
+    /// may be compressed
     #[arg(value_name = "FILE", required_unless_present = "from_index")]
     pub files: Vec<PathBuf>,
 
@@ -53,7 +56,7 @@ impl Documents {
     }
 }
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ImportArgs {
@@ -61,23 +64,23 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub documents: Documents,
 
-    /// The days to import; documents of others are left out.
+    /// The days to import.
     #[command(flatten)]
     pub date_range: DateRangeArgs,
 
-    /// Which document counts where those of a recordset and day contradict each other [default: the day is refused]
+    /// Which of several conflicting documents of a recordset and day counts [default: the day is refused]
     #[arg(long, value_enum, value_name = "RULE")]
     pub on_conflict: Option<OnConflict>,
 
-    /// Of days that the ledger or the source has, post the difference instead of refusing
+    /// Replace days that the ledger or the source already has: post the difference
     #[arg(long)]
     pub replace: bool,
 
-    /// Only say what would be posted
+    /// Report what would be posted; post nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Leave the projections as they are
+    /// Do not advance the projections
     #[arg(long)]
     pub no_project: bool,
 }
@@ -100,7 +103,14 @@ struct Figures {
     projections: Map<String, Value>,
 }
 
-/// Imports what the options name.
+#[derive(Serialize)]
+struct SummaryFields<'a> {
+    dry_run: bool,
+    #[serde(flatten)]
+    summary: &'a Summary,
+}
+
+/// Runs the command.
 pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     check_bounds(options.date_range)?;
     if let Some(export) = find_export(&options)? {
@@ -149,8 +159,45 @@ async fn import_export(path: &Path, settings: &Settings, output: Output) -> Resu
         settings.max_clock_skew,
     ))
     .await?;
-    let done = unless_interrupted(export.import_into(&ledger, &mut run, output)).await;
-    finish(run, done.map(|figures| (Exit::Done, figures))).await
+    let done = unless_interrupted(export.import_into(&ledger, &mut run)).await;
+    let done = done.map(|import| (Exit::Done, report_import(import, output)));
+    finish(run, done).await
+}
+
+/// Reports the import of an export, and hands back what was imported.
+fn report_import(import: exchange::Import, output: Output) -> Imported {
+    let imported = match import {
+        exchange::Import::Imported(imported) => imported,
+        exchange::Import::AlreadyThere {
+            ledger_id,
+            last_entry,
+        } => {
+            let fields = serde_json::json!({ "ledger_id": ledger_id, "last_entry": last_entry });
+            let text = format!(
+                "ledger {ledger_id} has the entries up to {last_entry} already: nothing was imported"
+            );
+            output.report("already_imported", fields, text);
+            return Imported::default();
+        }
+    };
+    let Imported {
+        ledger_id,
+        entries,
+        delta_rows,
+        rejected_events,
+        ..
+    } = &imported;
+    let mut text = format!(
+        "ledger {ledger_id}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
+        counted(*entries, "entry", "entries"),
+        counted(*delta_rows, "row", "rows"),
+        counted(*rejected_events, "rejected event", "rejected events"),
+    );
+    if let (Some(entry), Some(hash)) = (imported.last_entry, &imported.last_hash) {
+        text += &format!("; entry {entry}, entry_hash {hash}");
+    }
+    output.report("imported", &imported, text);
+    imported
 }
 
 /// The export of a ledger, if that is what is to be imported. It goes alone, and whole.
@@ -229,10 +276,25 @@ async fn import(
         replace: options.replace,
     };
     let bounds = options.date_range.bounds();
-    let mut import = Import::new(ledger, (bounds, rules), task, settings.memory, output).await?;
+    let mut reporter = ImportReporter::new(output);
+    let mut import = Import::new(
+        ledger,
+        (bounds, rules),
+        task,
+        settings.memory,
+        &mut reporter,
+    )
+    .await?;
     import.look_at(Source::open(&settings.source, ledger.zone, "daybook source").await);
     let summary = import.import(options.documents.origin(settings)?).await?;
-    summary.report(output, dry_run);
+    output.report(
+        "import_summary",
+        SummaryFields {
+            dry_run,
+            summary: &summary,
+        },
+        summary.text(dry_run),
+    );
     Ok(summary)
 }
 

@@ -2,20 +2,20 @@
 
 use crate::config::Settings;
 use crate::error::{Error, Exit};
-use crate::ledger::Ledger;
-use crate::ledger::read::Entry;
-use crate::output::{Grouped, Output};
+use crate::ledger::{Entry, Ledger};
+use crate::output::Output;
 use crate::printable::one_line;
+use crate::text::Grouped;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
-    /// How many entries to list, newest first
+    /// Number of entries to list, newest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
 }
 
-/// Lists.
+/// Runs the command.
 pub async fn run(options: LogArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook log").await?;
     let entries = reader.newest_entries(options.limit).await?;

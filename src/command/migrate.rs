@@ -10,18 +10,18 @@ use crate::ledger::lock::{Lock, LockKind};
 use crate::ledger::{definitions, migrate};
 use crate::output::Output;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// IANA name of the zone whose dates are the ledger's days; fixed at creation [default: UTC]
+    /// Time zone of the ledger's days (IANA name); fixed when the ledger is created [default: UTC]
     #[arg(long, value_name = "ZONE")]
     time_zone: Option<TimeZone>,
 
-    /// Only print the SQL that creates and grants the roles
+    /// Print the SQL that creates the roles and grants their privileges; change nothing
     #[arg(long)]
     print_roles: bool,
 
-    /// Only print the SQL that puts functions, views and triggers back as they were migrated
+    /// Print the SQL that restores functions, views and triggers to their migrated state; change nothing
     #[arg(long, conflicts_with = "print_roles")]
     print_definitions: bool,
 }
@@ -35,7 +35,7 @@ struct Migrated<'a> {
     roles_granted: bool,
 }
 
-/// Creates or upgrades.
+/// Runs the command.
 pub async fn run(options: MigrateArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     if options.print_roles {
         #[derive(Serialize)]

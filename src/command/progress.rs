@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::Stopwatch;
-use crate::output::counted;
 use crate::projection::rebuild::Progress;
+use crate::text::counted;
 
 /// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
 pub(super) struct ProgressReporter {

@@ -10,17 +10,17 @@ use crate::elastic::Client;
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::{LockKind, Run};
-use crate::ledger::read::Reader;
-use crate::ledger::{Ledger, PostedRows};
-use crate::output::{Grouped, Output, counted};
+use crate::ledger::{Ledger, PostedRows, Reader};
+use crate::output::Output;
 use crate::projection::advance::{Advanced, IfLackingMost, advance};
 use crate::projection::{Projection, rebuild};
+use crate::text::{Grouped, counted};
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub struct ProjectArgs {}
 
-/// Advances all projections.
+/// Runs the command.
 pub async fn run(_: ProjectArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let client = settings.elasticsearch()?;
     let (ledger, mut run) =

@@ -8,26 +8,26 @@ use crate::config::Settings;
 use crate::elastic::Client;
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::Ledger;
 use crate::ledger::lock::{LockKind, Run};
-use crate::ledger::read::Reader;
-use crate::output::{Output, counted};
+use crate::ledger::{Ledger, Reader};
+use crate::output::Output;
 use crate::projection::Projection;
 use crate::projection::rebuild::{self, Rebuild, Rebuilt};
+use crate::text::counted;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Readers are served by the old indices until the new ones are complete and compared; `daybook apply`
-may post all the while. A rebuild that was interrupted leaves nothing that readers see.
+Readers keep the current indices until the new ones are complete and compared. `daybook apply` may
+post meanwhile. An interrupted rebuild changes nothing that readers see.
 
 Examples:
   daybook rebuild
   daybook rebuild --only totals,terms
-  daybook rebuild --resume           go on with what an interrupted rebuild left
-  daybook rebuild --rollback         let the generation before serve again")]
+  daybook rebuild --resume           resume an interrupted rebuild
+  daybook rebuild --rollback         switch back to the previous indices")]
 pub struct RebuildArgs {
-    /// Only these projections
+    /// Rebuild only these projections
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
     only: Vec<Projection>,
 
@@ -35,28 +35,24 @@ pub struct RebuildArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     shards: u32,
 
-    /// Generations to keep beside the one that serves
+    /// Previous generations to keep
     #[arg(long, value_name = "N", default_value_t = 1)]
     keep: usize,
 
-    /// Bulk requests in flight
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=64))]
-    parallel: u8,
-
-    /// Only say what would be built
+    /// Report what would be built; build nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Go on with what an interrupted rebuild left
+    /// Resume an interrupted rebuild
     #[arg(long)]
     resume: bool,
 
-    /// Let the generations before serve again; the next advance brings them up to date
-    #[arg(long, conflicts_with_all = ["shards", "keep", "parallel", "resume"])]
+    /// Switch the aliases back to the previous generation, which the next advance brings up to date
+    #[arg(long, conflicts_with_all = ["shards", "keep", "resume"])]
     rollback: bool,
 }
 
-/// Rebuilds, or rolls back.
+/// Runs the command.
 pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let client = settings.elasticsearch()?;
     let kinds = chosen(&options.only, settings)?;
@@ -105,14 +101,12 @@ async fn build(
     let RebuildArgs {
         shards,
         keep,
-        parallel,
         resume,
         ..
     } = options;
     let options = rebuild::RebuildOptions {
         shards,
         keep,
-        parallel: usize::from(parallel),
         resume,
         ..rebuild::RebuildOptions::of(kinds)
     };

@@ -10,16 +10,16 @@ use crate::error::{Error, Exit};
 use crate::failpoint;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::Run;
-use crate::ledger::read::Reader;
-use crate::ledger::{EntryId, Ledger};
-use crate::output::{Output, counted};
+use crate::ledger::{EntryId, Ledger, Reader};
+use crate::output::Output;
 use crate::reverse::{Report, reverse};
+use crate::text::counted;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-An entry can be reversed once. A reversal can be reversed as well: what it took back counts again.
-The timer leaves a day alone that was taken back; `daybook apply --day DAY` applies it anew.
+An entry can be reversed once. Reversing a reversal restores what it negated. The timer does not
+apply a reversed day again; `daybook apply --day DAY` does.
 
 Examples:
   daybook reverse 12 --reason 'bot traffic, ticket 815' --dry-run
@@ -29,27 +29,27 @@ pub struct ReverseArgs {
     #[arg(value_name = "ENTRY", value_parser = arguments::entry_id)]
     entry_id: EntryId,
 
-    /// Why, for those who read the journal
+    /// Reason, kept in the journal
     #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: String,
 
-    /// Only say what would be posted
+    /// Report what would be posted; post nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Leave the projections as they are
+    /// Do not advance the projections
     #[arg(long)]
     no_project: bool,
 }
 
 fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
-        "" => Err("say why: the journal keeps it".to_owned()),
+        "" => Err("the reason must not be empty: the journal keeps it".to_owned()),
         reason => Ok(reason.to_owned()),
     }
 }
 
-/// Reverses.
+/// Runs the command.
 pub async fn run(options: ReverseArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     // What is missing for the second half is said before the first half is done.
     let client = (!options.no_project && !options.dry_run)

@@ -7,13 +7,12 @@ use serde::Serialize;
 use super::arguments;
 use crate::config::Settings;
 use crate::error::{Error, Exit};
-use crate::ledger::read::Entry;
-use crate::ledger::{EntryId, Ledger};
-use crate::output::{Grouped, Output};
-use crate::postgres::Context as _;
+use crate::ledger::{Entry, EntryId, EntrySum, Ledger, RejectedEvent};
+use crate::output::Output;
 use crate::printable::one_line;
+use crate::text::Grouped;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
     /// The entry, by its number; `daybook log` lists them
@@ -21,34 +20,18 @@ pub struct ShowArgs {
     entry_id: EntryId,
 }
 
-#[derive(Serialize, sqlx::FromRow)]
-struct Sum {
-    record_type: String,
-    stat_type: String,
-    recordsets: i64,
-    count: i64,
-    total: i64,
-}
-
-#[derive(Serialize, sqlx::FromRow)]
-struct Rejected {
-    source_id: i64,
-    reason: String,
-    message: String,
-}
-
 #[derive(Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
-    sums: &'a [Sum],
-    rejected_events: &'a [Rejected],
+    sums: &'a [EntrySum],
+    rejected_events: &'a [RejectedEvent],
 }
 
 /// So many rejected events are listed; the table has them all.
 const REJECTED_SHOWN: i64 = 20;
 
-/// Shows.
+/// Runs the command.
 pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook show").await?;
     let Some(entry) = reader.entry(options.entry_id).await? else {
@@ -59,22 +42,10 @@ pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Resu
         ))
         .hint("`daybook log` lists the entries"));
     };
-    let sums: Vec<Sum> = sqlx::query_as(
-        "SELECT record_type, stat_type, count(*) AS recordsets, sum(count)::bigint AS count, sum(total)::bigint AS total
-         FROM daybook.interaction_delta WHERE entry_id = $1 GROUP BY record_type, stat_type ORDER BY record_type DESC, stat_type",
-    )
-    .bind(entry.entry_id)
-    .fetch_all(reader.connection())
-    .await
-    .context(format!("summing up entry {}", entry.entry_id))?;
-    let rejected: Vec<Rejected> = sqlx::query_as(
-        "SELECT source_id, reason, message FROM daybook.rejected_event WHERE entry_id = $1 ORDER BY source_id LIMIT $2",
-    )
-    .bind(entry.entry_id)
-    .bind(REJECTED_SHOWN)
-    .fetch_all(reader.connection())
-    .await
-    .context(format!("reading the rejected events of entry {}", entry.entry_id))?;
+    let sums = reader.sums_of_entry(entry.entry_id).await?;
+    let rejected = reader
+        .rejected_events_of(entry.entry_id, REJECTED_SHOWN)
+        .await?;
     let shown = Shown {
         entry: &entry,
         sums: &sums,

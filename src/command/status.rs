@@ -1,6 +1,5 @@
 //! `daybook status`: where ledger and projections stand. Looks, changes nothing.
 
-use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,17 +9,16 @@ use crate::elastic::Client;
 use crate::error::{Error, Exit};
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{self, LockKind};
-use crate::ledger::read::Reader;
-use crate::ledger::{EntryId, Ledger};
-use crate::output::{Grouped, Output, counted};
-use crate::postgres::Context as _;
+use crate::ledger::{EntryId, Ledger, Past, Reader, RunStatus};
+use crate::output::Output;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
 use crate::projection::index::{self, Index, ListsOmitted};
 use crate::projection::{Plan, Projection};
 use crate::source::Source;
+use crate::text::{Grouped, counted};
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {}
 
@@ -53,34 +51,12 @@ struct LedgerStatus {
     rebuilding: Option<String>,
 }
 
-/// How many days have another past than that of having been applied once.
-#[derive(Serialize, sqlx::FromRow)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "they are the names of the message's fields"
-)]
-struct Past {
-    days_corrected: i64,
-    days_imported: i64,
-    days_taken_back: i64,
-}
-
 /// Days of which only the ledger knows any more: what is purged from the source stays as it is posted.
 #[derive(Serialize)]
 struct Sealed {
     days: usize,
     first: Option<Day>,
     last: Option<Day>,
-}
-
-#[derive(Serialize, sqlx::FromRow)]
-struct RunStatus {
-    run_id: Uuid,
-    command: String,
-    started_at: DateTime<Utc>,
-    finished_at: Option<DateTime<Utc>>,
-    exit_code: Option<i32>,
-    outcome: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -97,12 +73,12 @@ struct ProjectionStatus {
     problem: Option<String>,
 }
 
-/// Looks and tells.
+/// Runs the command.
 pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (ledger, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook status").await?;
     let status = ledger_status(settings, &ledger, &mut reader).await?;
     output.report("ledger_status", &status, ledger_text(&status));
-    for run in last_runs(&mut reader).await? {
+    for run in reader.last_runs().await? {
         let text = run_text(&run, status.is_running(&run));
         output.report("run_status", &run, text);
     }
@@ -159,22 +135,6 @@ async fn ledger_status(
     let today = ledger.zone.day_of(clocks.here);
     let last_closed = reader.last_day(today.previous()).await?;
     let missing = last_closed.and_then(|last| Period::new(last.next(), today.previous()));
-    let gaps = sqlx::query_scalar("SELECT day FROM daybook.gap ORDER BY day")
-        .fetch_all(reader.connection())
-        .await
-        .context("looking for gaps")?;
-    let rejected_events = sqlx::query_scalar("SELECT count(*) FROM daybook.rejected_event")
-        .fetch_one(reader.connection())
-        .await
-        .context("counting rejected events")?;
-    let past = sqlx::query_as(
-        "SELECT count(*) FILTER (WHERE corrected) AS days_corrected, count(*) FILTER (WHERE imported) AS days_imported,
-                count(*) FILTER (WHERE taken_back) AS days_taken_back
-         FROM daybook.posted_day",
-    )
-    .fetch_one(reader.connection())
-    .await
-    .context("counting corrected and imported days")?;
     let (sealed, source_problem) = match sealed(settings, ledger, reader).await {
         Ok(sealed) => (Some(sealed), None),
         // The ledger's own state does not depend on the source.
@@ -190,9 +150,9 @@ async fn ledger_status(
         days_to_come: ranges(reader.days_to_come(today).await?),
         clock_skew_seconds: clocks.apart.num_seconds(),
         clock_problem: (!clocks.agree(settings.max_clock_skew)).then(|| clocks.text()),
-        gaps,
-        rejected_events,
-        past,
+        gaps: reader.gaps().await?,
+        rejected_events: reader.rejected_events().await?,
+        past: reader.past().await?,
         sealed,
         source_problem,
         running: lock::holder(reader.connection(), LockKind::Posting).await?,
@@ -206,14 +166,7 @@ async fn sealed(
     ledger: &Ledger,
     reader: &mut Reader,
 ) -> Result<Sealed, Error> {
-    let counted: Vec<Day> = sqlx::query_scalar(
-        "SELECT day FROM (SELECT DISTINCT ON (day) day, source_events FROM daybook.entry
-                          WHERE kind IN ('apply', 'correction') ORDER BY day DESC, entry_id DESC) newest
-         WHERE source_events > 0",
-    )
-    .fetch_all(reader.connection())
-    .await
-    .context("reading which days were counted from events")?;
+    let counted = reader.days_counted().await?;
     if counted.is_empty() {
         return Ok(Sealed {
             days: 0,
@@ -238,18 +191,6 @@ fn problem(error: &Error) -> String {
         .map(|hint| format!("; {hint}"))
         .unwrap_or_default();
     error.message() + &remedy
-}
-
-/// The last run that applied, and the last of all if that is another.
-async fn last_runs(reader: &mut Reader) -> Result<Vec<RunStatus>, Error> {
-    sqlx::query_as(
-        "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM (
-             (SELECT * FROM daybook.run WHERE command IN ('apply', 'collect-stats') ORDER BY started_at DESC LIMIT 1)
-             UNION (SELECT * FROM daybook.run ORDER BY started_at DESC LIMIT 1)) last ORDER BY started_at",
-    )
-    .fetch_all(reader.connection())
-    .await
-    .context("reading the last runs")
 }
 
 impl ProjectionStatus {

@@ -10,11 +10,10 @@ use super::arguments::{self, DateRangeArgs};
 use crate::config::Settings;
 use crate::error::{Error, Exit};
 use crate::event::{RecordType, StatType};
-use crate::ledger::Ledger;
-use crate::ledger::read::StoredRow;
+use crate::ledger::{Ledger, StoredRow};
 use crate::output::Output;
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -24,9 +23,9 @@ pub struct TotalsArgs {
     #[arg(value_name = "RECORDSET", value_parser = arguments::recordset)]
     recordset_id: Uuid,
 
-    /// The days to sum up; all time without.
+    /// The days to sum up [default: all].
     #[command(flatten)]
-    stretch: DateRangeArgs,
+    date_range: DateRangeArgs,
 }
 
 #[derive(Default, Serialize)]
@@ -38,11 +37,11 @@ struct Cell {
     geocodes: BTreeMap<String, i64>,
 }
 
-/// Sums up.
+/// Runs the command.
 pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let recordset_id = options.recordset_id;
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook totals").await?;
-    let period = options.stretch.within(reader.period().await?)?;
+    let period = options.date_range.within(reader.period().await?)?;
     let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
     let mut rows = 0;
     reader

@@ -12,28 +12,28 @@ use crate::day::Period;
 use crate::elastic::Client;
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::Ledger;
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{LockKind, Run};
-use crate::ledger::read::Reader;
-use crate::output::{Grouped, Output, counted};
+use crate::ledger::{Ledger, Reader};
+use crate::output::Output;
 use crate::printable::one_line;
-use crate::projection::Projection;
 use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparison, Part, compare_index};
-use crate::projection::index;
 use crate::projection::rebuild::Progress as _;
+use crate::projection::{Projection, index};
 use crate::source::Source;
+use crate::text::{Grouped, counted};
 use crate::verify::{self, witness::Witnessed};
 
-/// What can be typed.
+/// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Without --ledger, --source and --projections all three are verified. Exit code 4 means that something
-differs; each thing is named. The ledger is never repaired.
+Without --ledger, --source or --projections, all three are verified. Exit code 4 means that something
+differs; every difference is reported. The ledger itself is never repaired.
 
-Every posting prints the entry_hash of its entry, as does `daybook log --json`. Kept where the database's
-administrators cannot reach it, it proves with --expect that the ledger is still the same up to that entry.
+Every posting prints the entry_hash of its entry; so does `daybook log --json`. Keep it where the
+database's administrators cannot change it: --expect then proves that the ledger up to that entry
+is unchanged.
 
 Examples:
   daybook verify
@@ -41,35 +41,35 @@ Examples:
   daybook verify --from 2020-02-01 --to 2020-02-29 --sample 10
   daybook verify --ledger --expect-file witnessed.jsonl")]
 pub struct VerifyArgs {
-    /// Recompute hashes, chain, control sums and balances of the ledger
+    /// Verify the ledger: recompute its hashes, chain, control sums and balances
     #[arg(long)]
     ledger: bool,
 
-    /// Count the days again whose events the source still holds
+    /// Verify against the source: recount every day whose events it still has
     #[arg(long)]
     source: bool,
 
-    /// Compare every document with the ledger
+    /// Verify the projections: compare every document with the ledger
     #[arg(long)]
     projections: bool,
 
     /// The days to verify; of the projections, those of the daily documents.
     #[command(flatten)]
-    stretch: DateRangeArgs,
+    date_range: DateRangeArgs,
 
-    /// Look only at every N-th document and day
+    /// Check only every Nth document and day
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
 
-    /// Entry that must still have this entry_hash; verifies the whole ledger. Can be given several times
+    /// Fail unless the entry still has this entry_hash; verifies the whole ledger. Repeatable
     #[arg(long, value_name = "ENTRY=HASH", conflicts_with_all = ["from", "to"])]
     expect: Vec<Witnessed>,
 
-    /// File of such lines, or of what `daybook log --json` or `daybook apply --json` printed
+    /// File of ENTRY=HASH lines, or output of `daybook log --json` or `daybook apply --json`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
     expect_file: Option<PathBuf>,
 
-    /// Write the documents again that differ from the ledger, and delete those that it does not make
+    /// Rewrite documents that differ; delete those the ledger does not produce
     #[arg(long)]
     repair: bool,
 }
@@ -77,7 +77,7 @@ pub struct VerifyArgs {
 /// So many documents are named on the screen; in JSON more are.
 const SHOWN: usize = 20;
 
-/// Verifies.
+/// Runs the command.
 pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let all = !options.ledger && !options.source && !options.projections;
     if options.repair && !all && !options.projections {
@@ -97,7 +97,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
         "daybook verifying",
     ))
     .await?;
-    let period = options.stretch.within(reader.period().await?)?;
+    let period = options.date_range.within(reader.period().await?)?;
     let mut wrong = 0;
     if all || options.ledger || !witnessed.is_empty() {
         wrong += unless_interrupted(verify_ledger(
@@ -198,7 +198,7 @@ async fn verify_ledger(
         Some(why) => {
             text += &format!(
                 "; its tables, functions and views were not compared with the migrations: {why}"
-            )
+            );
         }
     }
     if check.witnessed > 0 && check.findings.is_empty() {

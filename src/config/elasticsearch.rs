@@ -6,9 +6,12 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
 use super::login::{LoginLayer, LoginSettings, Secret, variable};
-use super::{Memory, Timeout};
+use super::credentials::{credential, credential_file};
+use super::durations::Timeout;
+use crate::memory::Memory;
 use crate::elastic::{ClientOptions, Limits, Wording};
 use crate::error::Error;
+use crate::memory::Memory;
 
 /// The settings of the cluster as they can be given, on the command line or as keys of the configuration file;
 /// everything may be left out.
@@ -19,7 +22,7 @@ use crate::error::Error;
     reason = "they are the names of the options and of the keys in the file"
 )]
 pub struct ElasticsearchArgs {
-    /// Address of Elasticsearch; several nodes separated by commas
+    /// URL of Elasticsearch; separate several nodes with commas
     #[arg(
         long,
         global = true,
@@ -30,7 +33,7 @@ pub struct ElasticsearchArgs {
     #[serde(default, deserialize_with = "secret")]
     pub elasticsearch_url: Option<SecretString>,
 
-    /// User to log in to Elasticsearch as, unless the address names one
+    /// Elasticsearch user, unless the URL names one
     #[arg(
         long,
         global = true,
@@ -39,7 +42,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_user: Option<String>,
 
-    /// File with that user's password
+    /// File with the user's password
     #[arg(
         long,
         global = true,
@@ -48,7 +51,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_password_file: Option<PathBuf>,
 
-    /// File with an API key to log in to Elasticsearch with: encoded, or ID:KEY
+    /// File with an Elasticsearch API key: encoded, or ID:KEY
     #[arg(
         long,
         global = true,
@@ -57,7 +60,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_api_key_file: Option<PathBuf>,
 
-    /// File with a bearer token to log in to Elasticsearch with
+    /// File with an Elasticsearch bearer token
     #[arg(
         long,
         global = true,
@@ -66,7 +69,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_bearer_token_file: Option<PathBuf>,
 
-    /// File with the authorities' certificates (PEM) that sign the cluster's: these alone are trusted
+    /// File with CA certificates (PEM); only these are trusted
     #[arg(
         long,
         global = true,
@@ -75,7 +78,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_ca: Option<PathBuf>,
 
-    /// File with a client certificate (PEM) to log in to Elasticsearch with
+    /// File with a client certificate for Elasticsearch (PEM)
     #[arg(
         long,
         global = true,
@@ -84,7 +87,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_client_cert: Option<PathBuf>,
 
-    /// File with the key of the client certificate (PEM, not encrypted)
+    /// File with the client certificate's private key (PEM, unencrypted)
     #[arg(
         long,
         global = true,
@@ -93,7 +96,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_client_key: Option<PathBuf>,
 
-    /// Proxy to reach Elasticsearch through; HTTP_PROXY and its like are not used
+    /// Proxy for Elasticsearch; HTTP_PROXY and similar variables are ignored
     #[arg(
         long,
         global = true,
@@ -104,11 +107,11 @@ pub struct ElasticsearchArgs {
     #[serde(default, deserialize_with = "secret")]
     elasticsearch_proxy: Option<SecretString>,
 
-    /// Compress requests to Elasticsearch and its answers: pays over a slow network, costs on a fast one [default: false]
+    /// Compress requests and responses; useful on slow networks only [default: false]
     #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
     elasticsearch_gzip: Option<bool>,
 
-    /// How long connecting to a node of Elasticsearch may take [default: 10s]
+    /// Timeout for connecting to an Elasticsearch node [default: 10s]
     #[arg(
         long,
         global = true,
@@ -117,7 +120,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_connect_timeout: Option<Timeout>,
 
-    /// How long Elasticsearch may take to answer a request [default: 120s]
+    /// Timeout for an Elasticsearch response [default: 120s]
     #[arg(
         long,
         global = true,
@@ -126,7 +129,7 @@ pub struct ElasticsearchArgs {
     )]
     elasticsearch_timeout: Option<Timeout>,
 
-    /// How long an answer of Elasticsearch may stop in the middle [default: 30s]
+    /// Timeout for a stall within an Elasticsearch response [default: 30s]
     #[arg(
         long,
         global = true,
@@ -257,13 +260,13 @@ impl ElasticsearchArgs {
 
 /// What lies in the credentials directory: secrets, and files with certificates.
 fn from_credentials() -> Result<ElasticsearchArgs, Error> {
-    let file = super::credential_file;
+    let file = credential_file;
     Ok(ElasticsearchArgs {
-        elasticsearch_url: super::credential("elasticsearch-url")?,
-        elasticsearch_proxy: super::credential("elasticsearch-proxy")?,
-        elasticsearch_password: super::credential("elasticsearch-password")?,
-        elasticsearch_api_key: super::credential("elasticsearch-api-key")?,
-        elasticsearch_bearer_token: super::credential("elasticsearch-bearer-token")?,
+        elasticsearch_url: credential("elasticsearch-url")?,
+        elasticsearch_proxy: credential("elasticsearch-proxy")?,
+        elasticsearch_password: credential("elasticsearch-password")?,
+        elasticsearch_api_key: credential("elasticsearch-api-key")?,
+        elasticsearch_bearer_token: credential("elasticsearch-bearer-token")?,
         elasticsearch_ca: file("elasticsearch-ca"),
         elasticsearch_client_cert: file("elasticsearch-client-cert"),
         elasticsearch_client_key: file("elasticsearch-client-key"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::credentials::{credential, credential_file, first};
 use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use crate::elastic::{ClientOptions, Wording};
 use crate::error::Error;
@@ -89,7 +90,7 @@ impl FromIndexArgs {
 fn address_elsewhere() -> Result<SecretString, Error> {
     let variable =
         variable("DAYBOOK_FROM_INDEX")?.filter(|address| !address.expose_secret().is_empty());
-    super::first([variable, super::credential("from-index")?]).ok_or_else(|| {
+    first([variable, credential("from-index")?]).ok_or_else(|| {
         Error::usage("--from-index was given without an address").hint(
             "give it as --from-index http://USER:PASSWORD@HOST:9200/INDEX, in the variable DAYBOOK_FROM_INDEX, or as the credential from-index",
         )
@@ -98,13 +99,13 @@ fn address_elsewhere() -> Result<SecretString, Error> {
 
 /// What lies in the credentials directory.
 fn from_credentials() -> Result<LoginLayer, Error> {
-    let secret = |name: &str| super::credential(name).map(|text| Secret { text, file: None });
+    let secret = |name: &str| credential(name).map(|text| Secret { text, file: None });
     Ok(LoginLayer {
         user: None,
         password: secret("from-index-password")?,
         api_key: secret("from-index-api-key")?,
         bearer_token: secret("from-index-bearer-token")?,
-        client_cert: super::credential_file("from-index-client-cert"),
-        client_key: super::credential_file("from-index-client-key"),
+        client_cert: credential_file("from-index-client-cert"),
+        client_key: credential_file("from-index-client-key"),
     })
 }

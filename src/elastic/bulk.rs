@@ -15,7 +15,9 @@ use tokio::task::JoinSet;
 use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
 use super::remedy::Remedy;
-use super::{Answer, Client, Method};
+use super::answer::Answer;
+use super::client::Client;
+use elasticsearch::http::Method;
 use crate::error::{Error, Exit};
 use crate::failpoint;
 

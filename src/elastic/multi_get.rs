@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::outcome::Cause;
-use super::{Answer, Client, Method};
+use super::answer::Answer;
+use super::client::Client;
+use elasticsearch::http::Method;
 use crate::error::{Error, Exit};
 
 /// Documents that were looked up, as they came.

@@ -1,7 +1,7 @@
 //! What time heals and what needs a person: the one table of it for Elasticsearch, by HTTP status and by the reason why
 //! there is no answer.
 
-use super::no_answer::{Reason, TlsProblem};
+use super::reason::{Reason, TlsProblem};
 use super::wording::Wording;
 use crate::error::{Error, Exit};
 

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::multi_get::without_source;
-use super::{Answer, Client, Method};
+use super::answer::Answer;
+use super::client::Client;
+use elasticsearch::http::Method;
 use crate::error::{Error, Exit};
 
 /// How long Elasticsearch keeps a scroll that nobody asks for its next page.

@@ -15,10 +15,12 @@ use elasticsearch::http::headers::{
 };
 use reqwest::redirect::Policy;
 
-use super::no_answer::{NoAnswer, Reason, Tried};
+use super::answer::Answer;
+use super::limits::Limits;
+use super::no_answer::{NoAnswer, Tried};
+use super::reason::Reason;
 use super::nodes::{Node, Nodes};
 use super::wording::Wording;
-use super::{Answer, Limits};
 use crate::clock::Stopwatch;
 use crate::error::Error;
 

@@ -29,7 +29,6 @@ pub const MAX_RECORDS: i64 = 1_000_000_000_000;
 ///
 /// In the order of the names' bytes, which is the order of rows in an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
 pub enum RecordType {
     Mediarecords,
     Records,

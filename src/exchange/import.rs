@@ -6,31 +6,50 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::Header;
+use super::format::Header;
 use super::read::{Export, Piece};
 use crate::day::TimeZone;
 use crate::error::Error;
 use crate::ledger::copy_in::CopyIn;
 use crate::ledger::copy_out::{Identity, Snapshot};
 use crate::ledger::lock::Run;
-use crate::ledger::read::{Entry, Reader};
-use crate::ledger::{EntryId, Ledger, migrate};
-use crate::output::{Output, counted};
+use crate::ledger::{Entry, EntryId, Ledger, Reader, migrations};
+use crate::text::counted;
 
 /// Pieces of the file that may wait to be written.
 const PIECES_IN_FLIGHT: usize = 4;
 
+/// What came of an import.
+#[derive(Debug)]
+pub enum Import {
+    /// The ledger had all entries already.
+    AlreadyThere {
+        /// The ledger.
+        ledger_id: Uuid,
+        /// Its last entry.
+        last_entry: EntryId,
+    },
+    /// The ledger is now the copy.
+    Imported(Imported),
+}
+
 /// What was imported.
 #[derive(Debug, Default, Serialize)]
 pub struct Imported {
-    ledger_id: Uuid,
-    time_zone: String,
-    last_entry: Option<EntryId>,
+    /// The ledger that was copied.
+    pub ledger_id: Uuid,
+    /// The time zone of its days.
+    pub time_zone: String,
+    /// Its last entry.
+    pub last_entry: Option<EntryId>,
     /// The hash of the last entry.
-    last_hash: Option<String>,
-    entries: u64,
-    delta_rows: i64,
-    rejected_events: u64,
+    pub last_hash: Option<String>,
+    /// Number of entries.
+    pub entries: u64,
+    /// Number of delta rows.
+    pub delta_rows: i64,
+    /// Number of rejected events.
+    pub rejected_events: u64,
 }
 
 /// A file that [`super::is_export`], found to be one that can be imported.
@@ -48,26 +67,15 @@ impl<'p> Incoming<'p> {
     }
 
     /// Makes the ledger the copy of the one that was exported. One that has its entries already is left as it is.
-    pub async fn import_into(
-        self,
-        ledger: &Ledger,
-        run: &mut Run,
-        output: Output,
-    ) -> Result<Imported, Error> {
+    pub async fn import_into(self, ledger: &Ledger, run: &mut Run) -> Result<Import, Error> {
         let Self { path, export } = self;
         let header = export.header.clone();
         if is_there_already(ledger, &header).await? {
             let last = header.last_entry.unwrap_or(EntryId::NONE);
-            let text = format!(
-                "ledger {} has the entries up to {last} already: nothing was imported",
-                header.ledger_id
-            );
-            output.report(
-                "already_imported",
-                serde_json::json!({ "ledger_id": header.ledger_id, "last_entry": last }),
-                text,
-            );
-            return Ok(Imported::default());
+            return Ok(Import::AlreadyThere {
+                ledger_id: header.ledger_id,
+                last_entry: last,
+            });
         }
         let (sender, pieces) = mpsc::channel(PIECES_IN_FLIGHT);
         let reading = tokio::task::spawn_blocking(move || export.read(&sender));
@@ -80,32 +88,12 @@ impl<'p> Incoming<'p> {
             return Err(broken_off(path));
         };
         copy.commit(run).await?;
-        let text = format!(
-            "ledger {}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
-            imported.ledger_id,
-            counted(
-                i64::try_from(imported.entries).unwrap_or(i64::MAX),
-                "entry",
-                "entries"
-            ),
-            counted(imported.delta_rows, "row", "rows"),
-            counted(
-                i64::try_from(imported.rejected_events).unwrap_or(i64::MAX),
-                "rejected event",
-                "rejected events"
-            ),
-        );
-        let last = imported.last_entry.zip(imported.last_hash.as_ref());
-        let witness = last
-            .map(|(entry, hash)| format!("; entry {entry}, entry_hash {hash}"))
-            .unwrap_or_default();
-        output.report("imported", &imported, text + &witness);
-        Ok(imported)
+        Ok(Import::Imported(imported))
     }
 }
 
 fn check_header(path: &Path, header: &Header) -> Result<(), Error> {
-    let (name, known) = (path.display(), migrate::embedded_version());
+    let (name, known) = (path.display(), migrations::embedded_version());
     if !header.whole {
         return Err(Error::failed(format!(
             "{name} is refused, nothing was imported: it has only some of ledger {}'s days",

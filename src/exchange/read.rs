@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
+use super::format::{Header, Line, START};
 use super::sequence::{self, Sequence};
-use super::{Header, Line, START};
 use crate::error::Error;
-use crate::ledger::EntryId;
 use crate::ledger::copy_in::Rows;
 use crate::ledger::copy_out::{RejectedRow, RunRow};
-use crate::ledger::read::Entry;
+use crate::ledger::{Entry, EntryId};
 use crate::unpack;
 
 /// The longest line that is taken: longer than the server takes a row.

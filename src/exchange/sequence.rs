@@ -7,9 +7,8 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::{Delta, End, Header, Line, VERSION, Version};
-use crate::ledger::EntryId;
-use crate::ledger::read::Entry;
+use super::format::{Delta, End, Header, Line, VERSION, Version};
+use crate::ledger::{Entry, EntryId};
 
 /// Where in the file we are, and what must come.
 #[derive(Debug)]
@@ -111,7 +110,7 @@ impl Sequence {
                     .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
             {
                 return Err(format!(
-                    "entry {entry_id} carries '{hash}', which is no hash"
+                    "entry {entry_id} carries '{hash}', which is not a hash"
                 ));
             }
         }

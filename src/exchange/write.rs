@@ -13,14 +13,14 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::file::Unfinished;
-use super::{Delta, End, Ended, Header, Line, Run, VERSION};
+use super::format::{Delta, End, Ended, Header, Line, Run, VERSION};
 use crate::day::Period;
 use crate::error::Error;
 use crate::failpoint;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::copy_out::{CopiedRow, RejectedRow, RunRow, Snapshot};
 use crate::ledger::lock::TOOL_VERSION;
-use crate::ledger::{EntryId, Ledger, migrate};
+use crate::ledger::{EntryId, Ledger, migrations};
 
 /// Where an export goes.
 #[derive(Clone, Debug)]
@@ -33,7 +33,6 @@ pub enum Target {
 
 /// What was exported.
 #[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names say it")]
 pub struct Exported {
     pub whole: bool,
     pub first_entry: Option<EntryId>,
@@ -153,7 +152,7 @@ async fn make(
         ledger_id: identity.ledger_id,
         time_zone: identity.time_zone,
         ledger_created_at: identity.created_at,
-        schema_version: migrate::embedded_version(),
+        schema_version: migrations::embedded_version(),
         tool_version: TOOL_VERSION.to_owned(),
         whole: period.is_none(),
         from: period.map(Period::from),

@@ -2,34 +2,15 @@
 
 use serde::Serialize;
 
-use super::difference::Difference;
-use super::report::{DateRange, ImportReporter, Read};
+use super::summary::{DateRange, DayComparison, Event, Listener, Read};
 use crate::aggregate::Sums;
 use crate::day::{Bounds, Day};
 use crate::error::Error;
-use crate::ledger::read::Reader;
-use crate::output::{Grouped, Output, counted};
-
-/// How a day of the documents compares with the ledger.
-#[derive(Debug, Serialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum DayComparison {
-    /// The ledger has the same, to the term.
-    Same,
-    /// Something differs.
-    Different(Difference),
-    /// The ledger has no entry of it.
-    NotInLedger,
-    /// The documents contradict each other, or cannot all be read.
-    Unusable { message: String },
-}
+use crate::ledger::Reader;
+use crate::text::{Grouped, counted};
 
 /// The verdict on all that was compared.
 #[derive(Debug, Default, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names say it, docs/reference.md lists them"
-)]
 pub struct Comparison {
     #[serde(flatten)]
     pub read: Read,
@@ -60,7 +41,7 @@ impl Comparison {
         &mut self,
         reader: &mut Reader,
         days: Bounds,
-        reporter: &mut ImportReporter,
+        listener: &mut (dyn Listener + Send),
     ) -> Result<(), Error> {
         let (Some(first), Some(last)) = (self.read.first_day, self.read.last_day) else {
             return Ok(());
@@ -80,7 +61,7 @@ impl Comparison {
                 let net = reader.net_of_day(day).await?;
                 if net != Sums::default() {
                     self.days_not_in_documents.push(day);
-                    reporter.not_in_documents(day, net);
+                    listener.hear(Event::NotInDocuments(day, net));
                 }
             }
         }
@@ -103,12 +84,8 @@ impl Comparison {
         self.read.nothing_found()
     }
 
-    /// Tells it.
-    pub fn report(&self, output: Output) {
-        output.report("compare_summary", self, self.text());
-    }
-
-    fn text(&self) -> String {
+    /// In words.
+    pub fn text(&self) -> String {
         let mut days = format!(
             "{}: {} the same",
             self.read.period(),

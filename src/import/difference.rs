@@ -9,11 +9,10 @@ use super::staging::Staging;
 use super::verdict::OnConflict;
 use crate::aggregate::{Aggregation, DayDeltas, Overflow, PostedRow, Sums};
 use crate::apply::subtract_posted;
-use crate::config::Memory;
 use crate::day::Day;
 use crate::error::Error;
-use crate::ledger::EntryId;
-use crate::ledger::read::{Entry, Reader};
+use crate::ledger::{Entry, EntryId, Reader};
+use crate::memory::Memory;
 
 /// Recordsets that are kept to be named; of the others it is known how many there are.
 const NAMED: usize = 1000;
@@ -31,27 +30,27 @@ pub(super) struct Parts {
 
 /// All that differs on a day.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Difference {
+pub struct Difference {
     /// Cells that differ: what an entry would have.
-    pub(super) cells: u64,
+    pub cells: u64,
     /// Interactions that the documents have more.
-    pub(super) count: i128,
+    pub count: i128,
     /// Records that the documents have more.
-    pub(super) total: i128,
+    pub total: i128,
     /// How many recordsets differ.
-    pub(super) recordsets: u64,
+    pub recordsets: u64,
     /// The first of them, in their order.
-    pub(super) differing: Vec<Differing>,
+    pub differing: Vec<Differing>,
 }
 
 /// A recordset of which documents and ledger say different things.
 #[derive(Debug, Serialize)]
-pub(super) struct Differing {
-    pub(super) recordset_id: Uuid,
+pub struct Differing {
+    pub recordset_id: Uuid,
     /// What the documents say.
-    pub(super) documents: Sums,
+    pub documents: Sums,
     /// What the ledger says.
-    pub(super) ledger: Sums,
+    pub ledger: Sums,
 }
 
 /// Why a document cannot be added up.
@@ -185,7 +184,7 @@ impl Difference {
     }
 
     /// Whether documents and ledger say the same.
-    pub(super) fn is_none(&self) -> bool {
+    pub fn is_none(&self) -> bool {
         self.cells == 0
     }
 }

@@ -44,6 +44,22 @@ pub struct Defect {
     pub message: String,
 }
 
+/// Something that was read.
+#[derive(Debug)]
+pub enum Found {
+    Document(Document),
+    Unreadable(Defect),
+    /// What the old system kept beside daily documents.
+    OtherKind,
+}
+
+/// Something that was read, and where.
+#[derive(Debug)]
+pub struct FoundAt {
+    pub place: String,
+    pub found: Found,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct CellCounts {
     record_type: RecordType,
@@ -281,7 +297,7 @@ pub fn read_member(day: Day, recordset: &str, text: &[u8]) -> Result<Document, D
         "recordset_id" | "harvest_date" | "_source" | "hits"
     ) {
         return Err(defect(
-            "it is no aggregation object but a document, which says itself of which day it is: import it without --day"
+            "it is a daily document, not an aggregation object, and names its own day: import it without --day"
                 .to_owned(),
         ));
     }

@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
 use super::document::{self, Defect, Document};
+use super::document::{Found, FoundAt};
 use super::values::{Content, LONGEST, Piece, Shape, Values};
-use super::{Found, FoundAt};
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::excerpt;
@@ -46,7 +46,7 @@ pub(super) fn digest(path: &Path) -> Result<String, Error> {
         .is_file();
     if !is_file {
         return Err(unreadable()
-            .caused_by("it is no file")
+            .caused_by("it is not a file")
             .hint("give the files themselves; what comes through a pipe must be put into one"));
     }
     let mut hash = Sha256::new();

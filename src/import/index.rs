@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::document::{self, Defect};
-use super::{Found, FoundAt};
+use super::document::{Found, FoundAt};
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};

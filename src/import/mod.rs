@@ -11,8 +11,8 @@ pub mod document;
 mod file;
 mod index;
 mod post;
-mod report;
 mod staging;
+mod summary;
 mod values;
 mod verdict;
 
@@ -21,29 +21,31 @@ use std::path::PathBuf;
 
 use tokio::sync::mpsc;
 
-use comparison::DayComparison;
-use difference::{Difference, Parts};
-use document::{Defect, Document};
+pub use difference::Difference;
+use difference::Parts;
+pub use document::Defect;
+use document::{Found, FoundAt};
 use index::OldIndex;
 use post::ToPost;
-use report::ImportReporter;
 use secrecy::SecretString;
-use staging::{StagedDay, Staging};
+pub use staging::StagedDay;
+use staging::Staging;
 use verdict::{Candidate, Holders, Standing, Verdict, judge};
 
 use crate::clock;
-use crate::config::Memory;
 use crate::day::{Bounds, Day};
 use crate::elastic::ClientOptions;
 use crate::error::{Error, Exit};
-use crate::ledger::Ledger;
 use crate::ledger::lock::Run;
-use crate::ledger::read::Reader;
-use crate::output::Output;
+use crate::ledger::{Ledger, Reader};
+use crate::memory::Memory;
 use crate::source::Source;
 
 pub use comparison::Comparison;
-pub use report::Summary;
+pub use difference::Differing;
+pub use staging::Conflict;
+pub use summary::{DayComparison, Event, Listener, Outcome, Summary, interactions, records};
+pub use verdict::figures;
 pub use verdict::{OnConflict, Rules};
 
 /// Where the documents come from.
@@ -65,22 +67,6 @@ pub enum Origin {
     },
 }
 
-/// Something that was read.
-#[derive(Debug)]
-enum Found {
-    Document(Document),
-    Unreadable(Defect),
-    /// What the old system kept beside daily documents.
-    OtherKind,
-}
-
-/// Something that was read, and where.
-#[derive(Debug)]
-struct FoundAt {
-    place: String,
-    found: Found,
-}
-
 /// What is done with the documents.
 #[derive(Debug)]
 pub enum Task<'r> {
@@ -93,7 +79,6 @@ pub enum Task<'r> {
 }
 
 /// An import under way.
-#[derive(Debug)]
 pub struct Import<'a> {
     ledger: &'a Ledger,
     reader: Reader,
@@ -104,7 +89,7 @@ pub struct Import<'a> {
     rules: Rules,
     memory: Memory,
     task: Task<'a>,
-    reporter: ImportReporter,
+    listener: &'a mut (dyn Listener + Send),
     /// What the documents come from, by number.
     inputs: Vec<String>,
     /// How many documents of a day cannot be read.
@@ -122,7 +107,7 @@ impl<'a> Import<'a> {
         (days, rules): (Bounds, Rules),
         task: Task<'a>,
         memory: Memory,
-        output: Output,
+        listener: &'a mut (dyn Listener + Send),
     ) -> Result<Self, Error> {
         Ok(Self {
             ledger,
@@ -133,7 +118,7 @@ impl<'a> Import<'a> {
             rules,
             memory,
             task,
-            reporter: ImportReporter::new(output),
+            listener,
             inputs: Vec::new(),
             unreadable: BTreeMap::new(),
             settled: None,
@@ -164,7 +149,7 @@ impl<'a> Import<'a> {
         let mut comparison = self.comparison;
         comparison.read = self.summary.read;
         comparison
-            .find_extra(&mut self.reader, self.days, &mut self.reporter)
+            .find_extra(&mut self.reader, self.days, self.listener)
             .await?;
         Ok(comparison)
     }
@@ -194,7 +179,7 @@ impl<'a> Import<'a> {
                 }
             }
         }
-        self.reporter.tell_rest();
+        self.listener.hear(Event::AllRead);
         self.summary.read.inputs.clone_from(&self.inputs);
         Ok(())
     }
@@ -225,7 +210,7 @@ impl<'a> Import<'a> {
         for FoundAt { place, found } in batch {
             match found {
                 Found::Document(document) if !self.wants(document.day) => {
-                    self.summary.read.left_out += 1
+                    self.summary.read.left_out += 1;
                 }
                 Found::Document(document) => {
                     self.check_order(document.day, &place)?;
@@ -233,7 +218,7 @@ impl<'a> Import<'a> {
                     self.staging.add(input, &place, &document).await?;
                 }
                 Found::Unreadable(Defect { day: Some(day), .. }) if !self.wants(day) => {
-                    self.summary.read.left_out += 1
+                    self.summary.read.left_out += 1;
                 }
                 Found::Unreadable(defect) => {
                     if let Some(day) = defect.day {
@@ -241,7 +226,10 @@ impl<'a> Import<'a> {
                         *self.unreadable.entry(day).or_default() += 1;
                     }
                     self.summary.read.unreadable += 1;
-                    self.reporter.unreadable(&place, &defect);
+                    self.listener.hear(Event::Unreadable {
+                        place: &place,
+                        defect: &defect,
+                    });
                 }
                 Found::OtherKind => self.summary.read.of_other_kinds += 1,
             }
@@ -277,11 +265,11 @@ impl<'a> Import<'a> {
             let staged = self.staging.day(day, self.rules.on_conflict).await?;
             self.summary.read.add_day(day, &staged);
             if staged.contradicting > 0 {
-                let reporter = &mut self.reporter;
+                let listener = &mut self.listener;
                 self.staging
-                    .conflicts(day, |conflict| reporter.conflict(conflict))
+                    .conflicts(day, |conflict| listener.hear(Event::Conflict(conflict)))
                     .await?;
-                self.reporter.more_conflicts(day);
+                self.listener.hear(Event::ConflictsEnd(day));
             }
             if matches!(self.task, Task::Compare) {
                 self.compare_day(day, &staged).await?;
@@ -289,12 +277,12 @@ impl<'a> Import<'a> {
                 match self.settle_day(day, &staged).await {
                     Ok(outcome) => {
                         self.summary.add_outcome(&staged, &outcome);
-                        self.reporter.day(day, &staged, &outcome);
+                        self.listener.hear(Event::Day(day, &staged, &outcome));
                     }
                     Err(error) if error.exit() != Exit::Failed => return Err(error),
                     Err(error) => {
                         self.summary.days_refused.push(day);
-                        self.reporter.refused(day, &staged, &error);
+                        self.listener.hear(Event::Refused(day, &staged, &error));
                     }
                 }
             }
@@ -313,7 +301,7 @@ impl<'a> Import<'a> {
         }
     }
 
-    async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<report::Outcome, Error> {
+    async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<Outcome, Error> {
         let candidate = self.candidate(day, staged);
         if let Some((what, remedy)) = verdict::unusable(candidate, self.rules) {
             return Err(Error::failed(format!("{day} is refused: {what}")).hint(remedy));
@@ -329,7 +317,7 @@ impl<'a> Import<'a> {
         };
         let holders = match judge(candidate, standing)? {
             Verdict::AlreadyImported { entry_id } => {
-                return Ok(report::Outcome::AlreadyImported { entry_id });
+                return Ok(Outcome::AlreadyImported { entry_id });
             }
             Verdict::Compare(holders) => Some(holders),
             Verdict::Post => None,
@@ -341,14 +329,14 @@ impl<'a> Import<'a> {
             match holders {
                 Some(Holders {
                     ledger: Some(_), ..
-                }) if difference.is_none() => return Ok(report::Outcome::Equal),
+                }) if difference.is_none() => return Ok(Outcome::Equal),
                 Some(holders) if !self.rules.replace => {
                     if holders.ledger.is_some() {
-                        self.reporter.difference(day, &difference);
+                        self.listener.hear(Event::Difference(day, &difference));
                     }
                     return Err(holders.refusal(day, staged.sums));
                 }
-                Some(_) => self.reporter.difference(day, &difference),
+                Some(_) => self.listener.hear(Event::Difference(day, &difference)),
                 None => {}
             }
             let Difference {
@@ -357,7 +345,7 @@ impl<'a> Import<'a> {
                 total,
                 ..
             } = difference;
-            return Ok(report::Outcome::WouldPost {
+            return Ok(Outcome::WouldPost {
                 cells,
                 count_difference: count,
                 total_difference: total,
@@ -385,12 +373,12 @@ impl<'a> Import<'a> {
         ))
         .await?;
         Ok(match posted {
-            Some(posted) => report::Outcome::Posted {
+            Some(posted) => Outcome::Posted {
                 entry_id: posted.entry_id,
                 entry_hash: posted.entry_hash,
                 cells: posted.cells,
             },
-            None => report::Outcome::Equal,
+            None => Outcome::Equal,
         })
     }
 
@@ -414,7 +402,8 @@ impl<'a> Import<'a> {
         };
         let net = self.reader.net_of_day(day).await?;
         self.comparison.add(day, &outcome);
-        self.reporter.comparison(day, staged, net, &outcome);
+        self.listener
+            .hear(Event::Compared(day, staged, net, &outcome));
         Ok(())
     }
 

@@ -4,13 +4,12 @@ use super::difference::Parts;
 use super::staging::{StagedDay, Staging};
 use super::verdict::OnConflict;
 use crate::aggregate::Figures;
-use crate::config::Memory;
 use crate::day::Day;
 use crate::error::Error;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
-use crate::ledger::read::{Entry, Reader};
-use crate::ledger::{EntryId, EntryKind, Ledger};
+use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader};
+use crate::memory::Memory;
 
 /// A day that is to be posted.
 #[derive(Debug)]

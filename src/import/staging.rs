@@ -33,40 +33,40 @@ const CHUNK_BYTES: usize = 4 << 20;
 
 /// What is staged of a day.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct StagedDay {
-    pub(super) documents: i64,
-    pub(super) recordsets: i64,
+pub struct StagedDay {
+    pub documents: i64,
+    pub recordsets: i64,
     /// Documents that say the same as another.
-    pub(super) doubled: i64,
+    pub doubled: i64,
     /// Recordsets of which documents say different things.
-    pub(super) contradicting: i64,
+    pub contradicting: i64,
     /// Of the documents that count, those whose terms do not sum to their totals.
-    pub(super) incomplete: i64,
+    pub incomplete: i64,
     /// Sums over the documents that count.
-    pub(super) sums: Sums,
+    pub sums: Sums,
     /// Identifies what they say.
-    pub(super) fingerprint: String,
+    pub fingerprint: String,
     /// Where they come from, by number.
-    pub(super) inputs: Vec<i32>,
+    pub inputs: Vec<i32>,
 }
 
 /// A recordset of which the documents of a day say different things.
 #[derive(Debug, Serialize)]
-pub(super) struct Conflict {
-    pub(super) day: Day,
-    pub(super) recordset_id: Uuid,
-    pub(super) versions: Vec<Version>,
+pub struct Conflict {
+    pub day: Day,
+    pub recordset_id: Uuid,
+    pub versions: Vec<Version>,
 }
 
 /// One of the things that documents say.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Version {
+pub struct Version {
     /// Of the first that says so.
-    pub(super) place: String,
-    pub(super) count: i64,
-    pub(super) total: i64,
+    pub place: String,
+    pub count: i64,
+    pub total: i64,
     /// How many say so.
-    pub(super) documents: i64,
+    pub documents: i64,
 }
 
 impl Staging {
@@ -196,7 +196,7 @@ impl Staging {
             let text: Option<String> = row.try_get(column).context(&what)?;
             let text = text.unwrap_or_else(|| "0".to_owned());
             text.parse().map_err(|error| {
-                Error::failed(format!("{what}: {text} is no sum")).caused_by(error)
+                Error::failed(format!("{what}: {text} is not a sum")).caused_by(error)
             })
         };
         Ok(StagedDay {

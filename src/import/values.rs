@@ -518,7 +518,7 @@ impl<R: Read> Values<R> {
                 Some(byte)
                     if BYTE_ORDER_MARK.contains(&byte) && matches!(self.within, Within::Text) =>
                 {
-                    self.bump()
+                    self.bump();
                 }
                 other => return Ok(other),
             }

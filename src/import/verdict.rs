@@ -5,9 +5,8 @@ use serde::Serialize;
 use crate::aggregate::Sums;
 use crate::day::Day;
 use crate::error::Error;
-use crate::ledger::read::Entry;
-use crate::ledger::{EntryId, EntryKind};
-use crate::output::counted;
+use crate::ledger::{Entry, EntryId, EntryKind};
+use crate::text::counted;
 
 /// Which of contradicting documents counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -24,11 +23,11 @@ pub enum OnConflict {
 /// What the documents of a day are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
-    pub(super) day: Day,
-    pub(super) fingerprint: &'a str,
-    pub(super) sums: Sums,
+    pub day: Day,
+    pub fingerprint: &'a str,
+    pub sums: Sums,
     /// Recordsets whose documents contradict each other.
-    pub(super) contradicting: i64,
+    pub contradicting: i64,
     /// Documents of the day that cannot be read.
     pub(super) unreadable: u64,
 }
@@ -69,7 +68,7 @@ pub(super) enum Verdict {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Holders {
     /// What the ledger has of it, if it has it.
-    pub(super) ledger: Option<String>,
+    pub ledger: Option<String>,
     source: Option<String>,
 }
 
@@ -158,7 +157,7 @@ pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<
 }
 
 /// Sums in words.
-pub(super) fn figures(sums: Sums) -> String {
+pub fn figures(sums: Sums) -> String {
     format!(
         "{}, {}",
         counted(

@@ -6,11 +6,12 @@
 use sqlx::error::DatabaseError;
 
 use super::copy_out::{Identity, RejectedRow, RunRow};
+use super::entry::Entry;
+use super::entry::EntryId;
+use super::handle::Ledger;
 use super::lock::Run;
-use super::read::Entry;
 use super::row_bytes;
 use super::row_hash::RowFields;
-use super::{EntryId, Ledger};
 use crate::error::Error;
 use crate::failpoint;
 use crate::postgres::{Connection, Context as _, query_error};

@@ -6,9 +6,11 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use super::read::{Entry, jsonb_text, select_entries};
+use super::entry::EntryId;
+use super::entry::{Entry, select_entries};
+use super::handle::Ledger;
+use super::row::jsonb_text;
 use super::row_hash::RowFields;
-use super::{EntryId, Ledger};
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _};
@@ -22,10 +24,6 @@ pub struct Snapshot {
 
 /// Which ledger it is.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.ledger, commented in the schema"
-)]
 pub struct Identity {
     pub ledger_id: Uuid,
     pub time_zone: String,
@@ -49,10 +47,6 @@ pub struct Extent {
 
 /// A run of the program that posted, and how it ended.
 #[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.run_start and daybook.run_end, commented in the schema"
-)]
 pub struct RunRow {
     pub run_id: Uuid,
     pub command: String,
@@ -64,10 +58,6 @@ pub struct RunRow {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.run_end, commented in the schema"
-)]
 pub struct RunEnd {
     pub finished_at: DateTime<Utc>,
     pub exit_code: i32,
@@ -91,10 +81,6 @@ pub struct CopiedRow {
 
 /// An event that could not be counted.
 #[derive(Clone, Debug, sqlx::FromRow)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.rejected_event, commented in the schema"
-)]
 pub struct RejectedRow {
     pub source_id: i64,
     pub reason: String,

@@ -1,7 +1,6 @@
 //! Which entry of a day says how the day stands. Pure.
 
-use super::EntryKind;
-use super::read::Entry;
+use super::entry::{Entry, EntryKind};
 
 /// The entry that says how a day stands, of all its entries, oldest first: the newest one, unless that only undoes the
 /// reversal before it. Then the day stands as it did before the two; none if there is no entry.

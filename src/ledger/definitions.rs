@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::migrate::{VERSION_TABLE, migrations};
+use super::migrations::{VERSION_TABLE, migrations};
 
 /// What kind of thing is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

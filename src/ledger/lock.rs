@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::Ledger;
+use super::handle::Ledger;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
 use crate::error::{Error, Exit};

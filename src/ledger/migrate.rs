@@ -4,26 +4,20 @@
 
 use std::cmp::Ordering;
 
+use refinery_core::Migration;
 use refinery_core::traits::r#async::{AsyncMigrate, AsyncQuery, AsyncTransaction};
-use refinery_core::{Migration, Runner};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
 use super::definitions::{DefinitionKind, definitions};
+use super::migrations::{embedded_version, migrations, runner};
 use crate::clock;
 use crate::day::TimeZone;
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _, Database};
 
-mod embedded {
-    #![allow(clippy::pedantic, missing_docs)]
-    refinery::embed_migrations!("migrations");
-}
-
 /// The roles that daybook knows and what they are granted, as SQL.
 pub const ROLES_SQL: &str = include_str!("roles.sql");
-
-pub(super) const VERSION_TABLE: &str = "daybook.schema_version";
 
 /// What a migration run did.
 #[derive(Debug)]
@@ -263,31 +257,6 @@ fn newer(found: i32) -> Error {
 pub fn not_migrated(database: &Database) -> Error {
     Error::failed(format!("there is no ledger yet ({})", database.place()))
         .hint("run `daybook migrate` once to create it, or check DAYBOOK_LEDGER_URL")
-}
-
-fn runner() -> Runner {
-    let mut runner = embedded::migrations::runner()
-        .set_abort_divergent(true)
-        .set_abort_missing(true);
-    runner.set_migration_table_name(VERSION_TABLE);
-    runner
-}
-
-/// The migrations of this program, in their order.
-pub(super) fn migrations() -> Vec<Migration> {
-    let mut migrations = runner().get_migrations().clone();
-    migrations.sort_by_key(Migration::version);
-    migrations
-}
-
-/// The version of the schema that this program knows.
-pub fn embedded_version() -> i32 {
-    runner()
-        .get_migrations()
-        .iter()
-        .map(Migration::version)
-        .max()
-        .unwrap_or(0)
 }
 
 async fn create_ledger(

@@ -11,9 +11,11 @@ use sqlx::Row as _;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::entry::{EntryId, EntryKind};
+use super::handle::Ledger;
 use super::lock::{Run, TOOL_VERSION};
+use super::posted_rows::PostedRows;
 use super::row_bytes::{self, Balance};
-use super::{EntryId, EntryKind, Ledger, PostedRows};
 use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
 use crate::day::Day;
 use crate::error::Error;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::EntryId;
-use super::read::StoredRow;
+use super::entry::EntryId;
+use super::row::StoredRow;
 use crate::aggregate::DayDeltas;
 use crate::day::Day;
 use crate::error::Error;
@@ -51,7 +51,7 @@ impl PostedRows {
     ) -> Result<(), Error> {
         tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "not read back: the rows are in memory");
         for place in 0..self.len() {
-            take(StoredRow::posted_rows(self.entry_id, &self.deltas, place)).await?;
+            take(StoredRow::from_posted(self.entry_id, &self.deltas, place)).await?;
         }
         Ok(())
     }

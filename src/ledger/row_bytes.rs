@@ -4,8 +4,9 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::entry::EntryId;
+use super::map;
 use super::row_hash::RowFields;
-use super::{EntryId, map};
 use crate::aggregate::{DayDeltas, DeltaRow, Overflow};
 use crate::day::Day;
 

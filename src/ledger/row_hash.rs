@@ -11,10 +11,6 @@ use crate::day::Day;
 
 /// The fields that the hash covers.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    missing_docs,
-    reason = "the columns of daybook.interaction_delta, commented in the schema"
-)]
 pub struct RowFields<'a> {
     pub recordset_id: Uuid,
     pub record_type: &'a str,

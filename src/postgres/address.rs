@@ -401,7 +401,7 @@ fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
         match name.as_str() {
             // As JDBC has it; libpq knows it as well.
             "ssl" if value == "true" => {
-                parameters.push(("sslmode".to_owned(), "require".to_owned()))
+                parameters.push(("sslmode".to_owned(), "require".to_owned()));
             }
             name if HONOURED.iter().any(|(honoured, _)| *honoured == name) => {
                 parameters.push((name.to_owned(), value));

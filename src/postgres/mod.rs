@@ -18,7 +18,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::error::{Error, Exit};
 use address::{Address, Server, SessionAttributes};
-pub use session::{Connection, CopyIn, SEARCH_PATH};
+pub use session::{Connection, SEARCH_PATH};
 use session::{Limits, Silence};
 
 /// How long a connection may take to be usable, unless `connect_timeout` says otherwise.

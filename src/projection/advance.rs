@@ -17,9 +17,9 @@ use crate::elastic::Client;
 use crate::elastic::bulk::{Batch, BulkWriter, Written};
 use crate::error::Error;
 use crate::failpoint;
-use crate::ledger::read::Reader;
-use crate::ledger::{EntryId, Ledger};
-use crate::projection::index::{self, Checkpoint, Index};
+use crate::ledger::{EntryId, Ledger, Reader};
+use crate::projection::checkpoint::Checkpoint;
+use crate::projection::index::{self, Index};
 
 /// What an advance did.
 #[derive(Clone, Debug, Serialize)]
@@ -41,7 +41,7 @@ pub struct Advanced {
     #[serde(flatten)]
     pub looked_up: LookupStats,
     /// How long it took.
-    #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(rename = "seconds", serialize_with = "crate::text::as_seconds")]
     pub duration: Duration,
 }
 

@@ -5,8 +5,7 @@ use rustc_hash::FxHashMap;
 use super::terms::{Dimension, Key};
 use crate::aggregate::Cell;
 use crate::error::Error;
-use crate::ledger::EntryId;
-use crate::ledger::read::StoredRow;
+use crate::ledger::{EntryId, StoredRow};
 
 /// What the terms of one cell may take in memory; the few cells that have more are added up by the server, on its disk.
 const MAX_BYTES: usize = if cfg!(debug_assertions) {

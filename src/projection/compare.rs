@@ -20,8 +20,7 @@ use crate::elastic::multi_get::multi_get;
 use crate::elastic::scroll::{Hit, Scroll};
 use crate::elastic::{Client, Method};
 use crate::error::Error;
-use crate::ledger::EntryId;
-use crate::ledger::read::{NamedTerm, Reader};
+use crate::ledger::{EntryId, NamedTerm, Reader};
 use crate::projection::index::Index;
 
 /// What a comparison came to.
@@ -295,7 +294,7 @@ impl Comparer<'_> {
             if let Some(repairs) = &mut self.repairs {
                 let version = expected.version.max(stored_version);
                 repairs.batch().push(expected.id, version, |out| {
-                    out.extend_from_slice(expected.source)
+                    out.extend_from_slice(expected.source);
                 });
                 repairs.send_if_full().await?;
                 self.comparison.repaired += 1;

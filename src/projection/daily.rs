@@ -12,9 +12,8 @@ use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
 use crate::error::Error;
-use crate::ledger::EntryId;
 use crate::ledger::map::TermMap;
-use crate::ledger::read::{StoredRow, StoredTerms};
+use crate::ledger::{EntryId, StoredRow, StoredTerms};
 
 /// The id of a recordset's document of a day.
 pub fn id(recordset_id: Uuid, day: Day) -> String {

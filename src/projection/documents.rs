@@ -12,8 +12,7 @@ use crate::aggregate::Cell;
 use crate::day::Day;
 use crate::elastic::bulk::Batch;
 use crate::error::Error;
-use crate::ledger::EntryId;
-use crate::ledger::read::{CellTotal, DayTouched, Reader, StoredRow, TermTotal};
+use crate::ledger::{CellTotal, DayTouched, EntryId, Reader, StoredRow, TermTotal};
 
 /// Takes documents, which are written right into its batch.
 pub trait Sink {

@@ -18,8 +18,7 @@ use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
 use crate::error::Error;
 use crate::failpoint;
-use crate::ledger::EntryId;
-use crate::ledger::read::{Reader, StoredRow};
+use crate::ledger::{EntryId, Reader, StoredRow};
 
 /// Documents that are looked up in one request.
 const LOOKED_UP_AT_ONCE: usize = 5000;
@@ -34,10 +33,7 @@ pub struct LookupStats {
     #[serde(rename = "looked_up")]
     pub documents: u64,
     /// How long was waited for that.
-    #[serde(
-        rename = "look_up_seconds",
-        serialize_with = "crate::output::as_seconds"
-    )]
+    #[serde(rename = "look_up_seconds", serialize_with = "crate::text::as_seconds")]
     pub waited: Duration,
 }
 

@@ -6,6 +6,7 @@
 
 pub mod advance;
 mod cell_terms;
+pub mod checkpoint;
 pub mod compare;
 mod copied;
 pub mod daily;

@@ -20,7 +20,7 @@ use crate::day::Day;
 use crate::elastic::bulk::{Document, Shorten};
 use crate::ledger::EntryId;
 
-/// A daily document with empty lists, which says so. None of what is no daily document.
+/// A daily document with empty lists, which says so. None for any other document.
 pub(super) fn without_lists(source: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Whole {

@@ -23,10 +23,13 @@ use crate::elastic::{Client, Method};
 use crate::error::Error;
 use crate::failpoint;
 use crate::ledger::lock::Run;
-use crate::ledger::read::Reader;
-use crate::ledger::{EntryId, Ledger};
-use crate::projection::index::{self, Building, Checkpoint, Index};
+use crate::ledger::{EntryId, Ledger, Reader};
+use crate::projection::checkpoint::{Building, Checkpoint};
+use crate::projection::index::{self, Index};
 use crate::projection::template::Design;
+
+/// More of them do not make a rebuild faster.
+const BULK_REQUESTS_IN_FLIGHT: usize = 3;
 
 /// How to rebuild.
 #[derive(Clone, Debug)]
@@ -37,8 +40,6 @@ pub struct RebuildOptions {
     pub shards: u32,
     /// Generations to keep beside the one that serves.
     pub keep: usize,
-    /// Bulk requests in flight.
-    pub parallel: usize,
     /// Go on with what an interrupted rebuild left.
     pub resume: bool,
 }
@@ -50,7 +51,6 @@ impl RebuildOptions {
             kinds,
             shards: 1,
             keep: 1,
-            parallel: 3,
             resume: false,
         }
     }
@@ -70,13 +70,10 @@ pub struct Rebuilt {
     /// Its documents. All were compared with the ledger, but for those that the last catching-up has written.
     pub documents: u64,
     /// How long it took to build and compare.
-    #[serde(rename = "seconds", serialize_with = "crate::output::as_seconds")]
+    #[serde(rename = "seconds", serialize_with = "crate::text::as_seconds")]
     pub duration: Duration,
     /// How much of that went into comparing.
-    #[serde(
-        rename = "compare_seconds",
-        serialize_with = "crate::output::as_seconds"
-    )]
+    #[serde(rename = "compare_seconds", serialize_with = "crate::text::as_seconds")]
     pub comparing: Duration,
 }
 
@@ -237,8 +234,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     ) -> Result<Option<SentDigest>, Error> {
         let from_the_start = building.done_through_day.is_none();
         let oversize = Oversize::of(kind);
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
-            .shortening(Oversize::shortening(oversize.as_ref()));
+        let mut writer =
+            BulkWriter::to_index(self.client, &index.physical, BULK_REQUESTS_IN_FLIGHT)
+                .shortening(Oversize::shortening(oversize.as_ref()));
         let entries = Entries {
             after: EntryId::NONE,
             through: building.through,
@@ -306,7 +304,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .begin(&format!("comparing {}", index.physical), None);
         let same = sent
             .are_in(index, self.client, |documents| {
-                self.progress.at(documents, 0)
+                self.progress.at(documents, 0);
             })
             .await?;
         self.progress.end();
@@ -351,8 +349,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
     /// Catches up with what was posted meanwhile.
     async fn catch_up(&mut self, kind: Projection, index: &mut Index) -> Result<(), Error> {
         let oversize = Oversize::of(kind);
-        let mut writer = BulkWriter::to_index(self.client, &index.physical, self.options.parallel)
-            .shortening(Oversize::shortening(oversize.as_ref()));
+        let mut writer =
+            BulkWriter::to_index(self.client, &index.physical, BULK_REQUESTS_IN_FLIGHT)
+                .shortening(Oversize::shortening(oversize.as_ref()));
         let mut looked_up = LookupStats::default();
         let Self {
             plan,

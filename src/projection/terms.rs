@@ -196,7 +196,7 @@ impl Key {
         URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
     }
 
-    /// Its count is no number that a document can hold.
+    /// Its count does not fit a document.
     pub(super) fn exceeds_a_bigint(&self) -> Error {
         Error::failed(format!(
             "the count of term '{}' of {} exceeds a bigint",

@@ -5,8 +5,7 @@ use uuid::Uuid;
 use super::json::{put, put_name, put_number, put_uuid};
 use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
-use crate::ledger::EntryId;
-use crate::ledger::read::CellTotal;
+use crate::ledger::{CellTotal, EntryId};
 
 /// The cells of a document, in the order in which it has them.
 pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] = [

@@ -104,7 +104,7 @@ impl Rows {
         }
     }
 
-    /// Hands each row of a batch to `take`, or the rejection of one that is no text.
+    /// Hands each row of a batch to `take`, or the rejection of one that is not UTF-8.
     pub fn read(
         &mut self,
         batch: &Batch,
@@ -540,7 +540,7 @@ impl DaySnapshot<'_> {
         let what = format!("reading the rejected events of {}", self.day);
         let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
         // row_to_json takes json over to the letter, also what jsonb would refuse. A COPY takes no parameters, and hands out
-        // bytes that are no text.
+        // bytes that are not UTF-8.
         let sql = format!(
             "COPY (SELECT s.id::bigint, {}
                    FROM {stats} s LEFT JOIN {queries} q ON q.id = s.query_id

@@ -21,7 +21,7 @@ pub(super) struct Texts<'a> {
 /// A column's text, or why it is none.
 type Column<'a> = Result<Cow<'a, str>, NotText<'a>>;
 
-/// The bytes of a column of which one is no text.
+/// The bytes of a column of which one is not text.
 #[derive(Debug)]
 struct NotText<'a> {
     bytes: &'a [u8],
@@ -105,7 +105,7 @@ fn id(field: Option<&[u8]>) -> Result<i64, OutOfStep> {
     bytes
         .try_into()
         .map(i64::from_be_bytes)
-        .map_err(|_| OutOfStep("an id that is no bigint"))
+        .map_err(|_| OutOfStep("an id that is not a bigint"))
 }
 
 /// A rejected event's id and row, from the stream in which they are read again.
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!((read.geocode, read.query_hash), (None, Some("")));
         for (id, error) in [
             (None, "a row whose id is NULL"),
-            (Some(&b"short"[..]), "an id that is no bigint"),
+            (Some(&b"short"[..]), "an id that is not a bigint"),
         ] {
             assert_eq!(
                 Texts::of(fields(id, None), &Characters::Utf8).unwrap_err(),

@@ -11,9 +11,9 @@ use rustc_hash::FxHashMap;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::finding::{Finding, LedgerCheck};
 use super::row::{RejectedEvent, Row, StoredDate};
 use super::sum::sum;
-use super::{Finding, LedgerCheck};
 use crate::day::Period;
 use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
@@ -63,9 +63,9 @@ enum OfRow {
 
 const OF_ROWS: [&str; 7] = [
     "it cannot be computed with: one of its fields is NULL",
-    "it cannot be told whether its maps do not sum to its total: its items are no map of whole numbers",
-    "it cannot be told whether its maps do not sum to its total: its queries are no map of whole numbers",
-    "it cannot be told whether its maps do not sum to its total: its geocodes are no map of whole numbers",
+    "its control sums cannot be checked: its items are not a map of integers",
+    "its control sums cannot be checked: its queries are not a map of integers",
+    "its control sums cannot be checked: its geocodes are not a map of integers",
     "its maps do not sum to its total",
     "its balance is not the sum of the cell's rows up to it",
     "it is of another day than its entry, or of no entry",
@@ -420,7 +420,7 @@ fn judge(header: &Header, content: &Content) -> [bool; 2] {
     ]
 }
 
-/// What a row's hash covers; none of a row with dates that are no days, or without a map.
+/// What a row's hash covers; none of a row with invalid dates, or without a map.
 fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
     let [Some(items), Some(queries), Some(geocodes)] = row.maps else {
         return None;
@@ -592,7 +592,7 @@ mod tests {
             }],
             &[row],
         );
-        assert_eq!(found, [["entry 1 of a date that is no day", OF_ENTRIES[0]]]);
+        assert_eq!(found, [["entry 1 of an invalid date", OF_ENTRIES[0]]]);
         let mut audit = Audit::new(vec![header], None);
         audit.add_incomplete(Some(1));
         audit.add_incomplete(None);

@@ -11,8 +11,8 @@ use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use tokio::sync::mpsc;
 
-use super::LedgerCheck;
 use super::audit::{Audit, Header};
+use super::finding::LedgerCheck;
 use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
 use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;

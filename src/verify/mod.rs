@@ -5,6 +5,7 @@
 //! server's own functions and views find the same and cost many times as much.
 
 mod audit;
+mod finding;
 mod ledger;
 mod row;
 mod schema;
@@ -14,44 +15,14 @@ pub mod witness;
 use serde::Serialize;
 
 use crate::apply::{Recount, recount};
-use crate::config::Memory;
 use crate::day::{Day, Period};
 use crate::error::Error;
-use crate::ledger::read::Reader;
-use crate::output::counted;
+use crate::ledger::Reader;
+use crate::memory::Memory;
 use crate::source::Source;
+use crate::text::counted;
+pub use finding::Finding;
 pub use ledger::ledger;
-
-/// Something that is not as it must be.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// Where: an entry, a row, a day.
-    pub place: String,
-    /// What is wrong with it.
-    pub what: String,
-}
-
-impl Finding {
-    fn new(place: String, what: &str) -> Self {
-        Self {
-            place,
-            what: what.to_owned(),
-        }
-    }
-}
-
-/// What a verification of the ledger in itself came to.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct LedgerCheck {
-    /// Entries whose hashes were recomputed.
-    pub entries: u64,
-    /// Entries that were compared with what was witnessed of them.
-    pub witnessed: u64,
-    /// Why functions and views could not be compared with the migrations, if so.
-    pub schema_not_compared: Option<String>,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-}
 
 /// What a verification against the source came to.
 #[derive(Clone, Debug, Default, Serialize)]

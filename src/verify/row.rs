@@ -13,7 +13,7 @@ use crate::postgres::copy_out::{Fields, OutOfStep};
 /// The columns, in the order of the fields.
 pub(super) const COLUMNS: usize = 14;
 
-/// A date as it is stored: also one that is no day of a ledger.
+/// A date as it is stored: also an invalid one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StoredDate(i32);
 
@@ -45,7 +45,7 @@ impl fmt::Display for StoredDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.day() {
             Some(day) => day.fmt(f),
-            None => f.write_str("a date that is no day"),
+            None => f.write_str("an invalid date"),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use sqlx::AssertSqlSafe;
 
-use super::Finding;
+use super::finding::Finding;
 use crate::error::Error;
 use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
 use crate::ledger::{Ledger, migrate};

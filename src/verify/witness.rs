@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
-use super::Finding;
 use super::audit::Header;
+use super::finding::Finding;
 use crate::error::Error;
 use crate::ledger::EntryId;
 

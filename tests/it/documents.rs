@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use daybook::cli::Cli;
+use daybook::Cli;
 
 /// Pages about the repository rather than the program: their options belong to scripts.
 const ABOUT_DEVELOPMENT: [&str; 4] = [

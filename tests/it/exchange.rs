@@ -417,7 +417,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
                 1,
                 replaced("\"content_hash\":\"", "\"content_hash\":\"x"),
             ),
-            "which is no hash",
+            "which is not a hash",
         ),
         (
             changed(export, delta, 1, replaced("\"count\":1", "\"count\":2")),

@@ -326,7 +326,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
         with(&|document| document["records"]["search"]["total"] = json!(-1)),
         with(&|document| document["records"]["search"]["total"] = json!(1.5)),
         with(&|document| {
-            document["records"]["search"]["queries"][0]["term"] = json!("q".repeat(1025))
+            document["records"]["search"]["queries"][0]["term"] = json!("q".repeat(1025));
         }),
         with(&|document| document["records"]["search"]["queries"][0]["term"] = json!("\0")),
         with(&|document| document["records"]["liked"] = json!({})),

@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking"
 )]
+#![expect(
+    clippy::too_many_lines,
+    reason = "a test is read from its first line to its last"
+)]
 
 mod support;
 
@@ -24,9 +28,11 @@ mod failpoints; // the process ended at each failpoint in the sources, then run 
 mod failures; // the table of messages in docs/operating.md: each failure made
 mod forged; // what a login that may post cannot do, changes to the schema that verify names, witnesses of the ledger
 mod healing; // each damage to the indices: noticed, named, and put right by the command that is recommended
+mod help; // the help of every command, word for word
 mod hostile; // logins that shadow whatever our statements name: none of their code runs
 mod import; // what the old system left: in each of its forms the same ledger as from the events, and what is refused
 mod late; // a writer that commits after its day was applied
+mod layers; // which module may use which: arrows point down
 mod ledger; // immutable, tamper-evident, self-explaining: the schema and what it refuses
 mod memory; // a day that takes more memory than there may be: counted in parts, posted as one entry
 mod moving; // docs/moving.md, followed word by word on an old-style index

@@ -223,7 +223,7 @@ impl Simulation {
                 }
             }
             Step::Rebuild { resume: true } => {
-                drop(world.run(&["rebuild", "--resume"]).await.assert_exit(0))
+                drop(world.run(&["rebuild", "--resume"]).await.assert_exit(0));
             }
             Step::Rebuild { resume: false } => drop(world.run(&["rebuild"]).await.assert_exit(0)),
             Step::RollBack => {

@@ -42,12 +42,12 @@ async fn after_a_year_the_ledger_and_the_documents_are_what_an_independent_recou
             9 => {
                 world
                     .execute("DELETE FROM stats WHERE date < '2019-06-01 00:00Z'")
-                    .await
+                    .await;
             }
             13 => {
                 world
                     .execute("DELETE FROM stats WHERE date < '2019-10-01 00:00Z'")
-                    .await
+                    .await;
             }
             _ => {}
         }

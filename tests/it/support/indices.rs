@@ -105,7 +105,7 @@ impl World {
                 &unversioned(&self.projections().await),
                 &unversioned(expected),
                 caller,
-            )
+            );
         }
     }
 

@@ -1,275 +1,19 @@
-//! What an import tells: of each day, of what contradicts and what cannot be read, and of the whole.
+//! Reports an import or a comparison while it goes on: each day, what conflicts, what cannot be read.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::comparison::DayComparison;
-use super::difference::{Difference, Differing};
-use super::document::Defect;
-use super::staging::{Conflict, StagedDay};
-use super::verdict::figures;
 use crate::aggregate::Sums;
 use crate::day::Day;
 use crate::error::Error;
-use crate::ledger::EntryId;
-use crate::output::{Grouped, Output, counted};
+use crate::import::{
+    Conflict, DayComparison, Defect, Difference, Differing, Event, Listener, Outcome, StagedDay,
+    figures, interactions, records,
+};
+use crate::output::Output;
 use crate::printable::one_line;
-
-/// What was done with a day.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "outcome", rename_all = "snake_case")]
-pub(super) enum Outcome {
-    /// An entry was posted.
-    Posted {
-        entry_id: EntryId,
-        entry_hash: String,
-        cells: u64,
-    },
-    /// An entry would be posted: so many cells, and so much more than the ledger has.
-    WouldPost {
-        cells: u64,
-        count_difference: i128,
-        total_difference: i128,
-    },
-    /// An entry of the same content is there.
-    AlreadyImported { entry_id: EntryId },
-    /// The ledger has the same of the day, from elsewhere.
-    Equal,
-}
-
-/// What was read.
-#[derive(Debug, Default, Serialize)]
-pub struct Read {
-    pub documents: u64,
-    pub days: u64,
-    pub first_day: Option<Day>,
-    pub last_day: Option<Day>,
-    pub doubled: i64,
-    pub contradicting: i64,
-    pub unreadable: u64,
-    /// Documents without all terms.
-    pub terms_incomplete: i64,
-    /// Documents of kinds that are not imported.
-    pub of_other_kinds: u64,
-    /// Documents of days that were not asked for.
-    pub left_out: u64,
-    pub days_missing: Vec<DateRange>,
-    /// What was read, in words.
-    #[serde(skip)]
-    pub(super) inputs: Vec<String>,
-}
-
-/// The verdict on all that was read.
-#[derive(Debug, Default, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the names say it, docs/reference.md lists them"
-)]
-pub struct Summary {
-    #[serde(flatten)]
-    pub read: Read,
-    /// Days that were posted or, in a dry run, would be.
-    pub days_posted: u64,
-    pub days_already_imported: u64,
-    /// Days that the ledger has to the term from elsewhere.
-    pub days_equal: u64,
-    pub days_refused: Vec<Day>,
-    /// Interactions of the days that are not refused.
-    pub count: i128,
-    /// Records of the days that are not refused.
-    pub total: i128,
-    /// Why, if it was not.
-    pub source_not_looked_at: Option<String>,
-}
-
-/// Days without a document, one after the other.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct DateRange {
-    /// The first.
-    pub from: Day,
-    /// The last.
-    pub to: Day,
-}
-
-impl DateRange {
-    /// Days in their order, those that follow each other put together.
-    pub(super) fn of_days(days: &[Day]) -> Vec<Self> {
-        let runs = days.chunk_by(|day, next| day.next() == *next);
-        runs.map(|run| Self {
-            from: run[0],
-            to: run[run.len() - 1],
-        })
-        .collect()
-    }
-
-    /// The first of some, in words.
-    pub(super) fn list(stretches: &[Self]) -> String {
-        const SHOWN: usize = 20;
-        let shown = stretches.iter().take(SHOWN).map(|Self { from, to }| {
-            if from == to {
-                from.to_string()
-            } else {
-                format!("{from} to {to}")
-            }
-        });
-        let more = if stretches.len() > SHOWN { ", …" } else { "" };
-        format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl Read {
-    pub(super) fn add_day(&mut self, day: Day, staged: &StagedDay) {
-        if let Some(last) = self.last_day
-            && last.next() < day
-        {
-            self.days_missing.push(DateRange {
-                from: last.next(),
-                to: day.previous(),
-            });
-        }
-        self.first_day = self.first_day.or(Some(day));
-        self.last_day = Some(day);
-        self.days += 1;
-        self.doubled += staged.doubled;
-        self.contradicting += staged.contradicting;
-        self.terms_incomplete += staged.incomplete;
-    }
-
-    /// Whether there was nothing of the kind that was looked for, which is what a wrong file or a wrong name looks like.
-    pub(super) fn nothing_found(&self) -> Option<Error> {
-        if self.documents > 0 || self.unreadable > 0 {
-            return None;
-        }
-        let mut what = format!("nothing to import was found in {}", self.inputs.join(", "));
-        if self.of_other_kinds > 0 {
-            what += &format!("; {} of other kinds", Grouped(self.of_other_kinds));
-        }
-        if self.left_out > 0 {
-            what += &format!(
-                "; {} of days that were not asked for",
-                Grouped(self.left_out)
-            );
-        }
-        Some(Error::failed(what).hint(
-            "looked for were daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
-        ))
-    }
-
-    pub(super) fn period(&self) -> String {
-        let days = counted(self.days, "day", "days");
-        match (self.first_day, self.last_day) {
-            (Some(first), Some(last)) => format!("{days}, {first} to {last}"),
-            _ => days,
-        }
-    }
-
-    pub(super) fn line_of_documents(&self) -> String {
-        let mut line = format!(
-            "{}: {} doubled, {} contradicting, {} unreadable, {} without all terms",
-            counted(self.documents, "document", "documents"),
-            Grouped(self.doubled),
-            counted(self.contradicting, "recordset", "recordsets"),
-            Grouped(self.unreadable),
-            Grouped(self.terms_incomplete),
-        );
-        if self.of_other_kinds > 0 {
-            line += &format!(
-                "; {} of other kinds passed over",
-                Grouped(self.of_other_kinds)
-            );
-        }
-        if self.left_out > 0 {
-            line += &format!("; {} of other days left out", Grouped(self.left_out));
-        }
-        line
-    }
-}
-
-impl Summary {
-    pub(super) fn add_outcome(&mut self, staged: &StagedDay, outcome: &Outcome) {
-        self.count += staged.sums.count;
-        self.total += staged.sums.total;
-        match outcome {
-            Outcome::Posted { .. } | Outcome::WouldPost { .. } => self.days_posted += 1,
-            Outcome::AlreadyImported { .. } => self.days_already_imported += 1,
-            Outcome::Equal => self.days_equal += 1,
-        }
-    }
-
-    /// The failure of an import of which something was refused.
-    pub fn refusal(&self) -> Option<Error> {
-        let refused = &self.days_refused;
-        if !refused.is_empty() {
-            let days = counted(self.read.days, "day", "days");
-            let names = DateRange::list(&DateRange::of_days(refused));
-            let what = format!("{} of {days} refused: {names}", Grouped(refused.len()));
-            return Some(Error::failed(what).hint(
-                "the other days are done with; each refused day's message above says the way out",
-            ));
-        }
-        let unreadable = counted(self.read.unreadable, "document", "documents");
-        if self.read.unreadable > 0 {
-            return Some(
-                Error::failed(format!(
-                    "{unreadable} cannot be read, of days that are not known; all days that are known are done with"
-                ))
-                .hint("put right or take out what is listed above by its place, then run the command again"),
-            );
-        }
-        self.read.nothing_found()
-    }
-
-    /// In words.
-    fn text(&self, dry_run: bool) -> String {
-        let mut lines = vec![self.read.line_of_documents()];
-        let mut days = self.read.period();
-        days += &format!(
-            ": {} {}, {} already imported",
-            Grouped(self.days_posted),
-            if dry_run { "would be posted" } else { "posted" },
-            Grouped(self.days_already_imported)
-        );
-        if self.days_equal > 0 {
-            days += &format!(", {} the same as in the ledger", Grouped(self.days_equal));
-        }
-        days += &format!(", {} refused", Grouped(self.days_refused.len()));
-        lines.push(days);
-        if !self.read.days_missing.is_empty() {
-            let missing = DateRange::list(&self.read.days_missing);
-            lines.push(format!(
-                "missing between the first and the last day: {missing}"
-            ));
-        }
-        lines.push(format!(
-            "{}, {}",
-            interactions(self.count),
-            records(self.total)
-        ));
-        if let Some(why) = &self.source_not_looked_at {
-            lines.push(format!("the source was not looked at: {}", one_line(why)));
-        }
-        lines.join("\n")
-    }
-
-    /// Tells it.
-    pub fn report(&self, output: Output, dry_run: bool) {
-        #[derive(Serialize)]
-        struct Fields<'a> {
-            dry_run: bool,
-            #[serde(flatten)]
-            summary: &'a Summary,
-        }
-        output.report(
-            "import_summary",
-            Fields {
-                dry_run,
-                summary: self,
-            },
-            self.text(dry_run),
-        );
-    }
-}
+use crate::text::{Grouped, counted};
 
 /// A day, as a message.
 #[derive(Serialize)]
@@ -308,9 +52,9 @@ const LINES: u64 = 100;
 /// Recordsets of a day that are named on the screen.
 const RECORDSETS: usize = 20;
 
-/// Tells of what it finds, but not without end.
+/// Reports what an import finds, each kind of message up to a limit.
 #[derive(Debug)]
-pub(super) struct ImportReporter {
+pub struct ImportReporter {
     output: Output,
     /// By what is wrong: how often it was, and the first such message.
     defects: BTreeMap<String, (u64, String)>,
@@ -321,7 +65,7 @@ pub(super) struct ImportReporter {
 }
 
 impl ImportReporter {
-    pub(super) fn new(output: Output) -> Self {
+    pub fn new(output: Output) -> Self {
         Self {
             output,
             defects: BTreeMap::new(),
@@ -331,7 +75,7 @@ impl ImportReporter {
         }
     }
 
-    pub(super) fn day(&self, day: Day, staged: &StagedDay, outcome: &Outcome) {
+    fn day(&self, day: Day, staged: &StagedDay, outcome: &Outcome) {
         let done = match outcome {
             Outcome::Posted {
                 entry_id, cells, ..
@@ -368,7 +112,7 @@ impl ImportReporter {
             .report("import_day", DayFields::new(day, staged, outcome), text);
     }
 
-    pub(super) fn refused(&self, day: Day, staged: &StagedDay, error: &Error) {
+    fn refused(&self, day: Day, staged: &StagedDay, error: &Error) {
         #[derive(Serialize)]
         struct Refused<'a> {
             outcome: &'a str,
@@ -387,7 +131,7 @@ impl ImportReporter {
     }
 
     /// What differs on a day that is refused, or would be replaced.
-    pub(super) fn difference(&mut self, day: Day, difference: &Difference) {
+    fn difference(&mut self, day: Day, difference: &Difference) {
         #[derive(Serialize)]
         struct Fields<'a> {
             day: Day,
@@ -440,13 +184,7 @@ impl ImportReporter {
     }
 
     /// What became of the comparison of a day.
-    pub(super) fn comparison(
-        &mut self,
-        day: Day,
-        staged: &StagedDay,
-        ledger: Sums,
-        outcome: &DayComparison,
-    ) {
+    fn comparison(&mut self, day: Day, staged: &StagedDay, ledger: Sums, outcome: &DayComparison) {
         #[derive(Serialize)]
         struct Fields<'a> {
             #[serde(flatten)]
@@ -483,7 +221,7 @@ impl ImportReporter {
     }
 
     /// A day that the documents lack.
-    pub(super) fn not_in_documents(&self, day: Day, ledger: Sums) {
+    fn not_in_documents(&self, day: Day, ledger: Sums) {
         let fields =
             serde_json::json!({ "day": day, "outcome": "not_in_documents", "ledger": ledger });
         self.output.report(
@@ -496,7 +234,7 @@ impl ImportReporter {
         );
     }
 
-    pub(super) fn conflict(&mut self, conflict: &Conflict) {
+    fn conflict(&mut self, conflict: &Conflict) {
         self.conflicts += 1;
         if self.conflicts > LINES && !self.output.is_json() {
             self.more_conflicts += 1;
@@ -520,7 +258,7 @@ impl ImportReporter {
     }
 
     /// How many conflicts of a day were not told.
-    pub(super) fn more_conflicts(&mut self, day: Day) {
+    fn more_conflicts(&mut self, day: Day) {
         let more = std::mem::take(&mut self.more_conflicts);
         if more > 0 {
             let recordsets = counted(more, "more recordset is", "more recordsets are");
@@ -530,7 +268,7 @@ impl ImportReporter {
         }
     }
 
-    pub(super) fn unreadable(&mut self, place: &str, defect: &Defect) {
+    fn unreadable(&mut self, place: &str, defect: &Defect) {
         let (told, _) = self
             .defects
             .entry(kind_of(&defect.message))
@@ -553,7 +291,7 @@ impl ImportReporter {
     }
 
     /// How many of what cannot be read were not told.
-    pub(super) fn tell_rest(&self) {
+    fn tell_rest(&self) {
         for (told, message) in self
             .defects
             .values()
@@ -564,6 +302,24 @@ impl ImportReporter {
                 "{more} cannot be read for a reason like: {}",
                 one_line(message)
             ));
+        }
+    }
+}
+
+impl Listener for ImportReporter {
+    fn hear(&mut self, event: Event<'_>) {
+        match event {
+            Event::Unreadable { place, defect } => self.unreadable(place, defect),
+            Event::Conflict(conflict) => self.conflict(conflict),
+            Event::ConflictsEnd(day) => self.more_conflicts(day),
+            Event::Difference(day, difference) => self.difference(day, difference),
+            Event::Day(day, staged, outcome) => self.day(day, staged, outcome),
+            Event::Refused(day, staged, error) => self.refused(day, staged, error),
+            Event::Compared(day, staged, ledger, outcome) => {
+                self.comparison(day, staged, ledger, outcome);
+            }
+            Event::NotInDocuments(day, ledger) => self.not_in_documents(day, ledger),
+            Event::AllRead => self.tell_rest(),
         }
     }
 }
@@ -604,16 +360,4 @@ fn documents_and_sums(staged: &StagedDay) -> String {
         );
     }
     text
-}
-
-fn interactions(n: i128) -> String {
-    counted(
-        i64::try_from(n).unwrap_or(i64::MAX),
-        "interaction",
-        "interactions",
-    )
-}
-
-fn records(n: i128) -> String {
-    counted(i64::try_from(n).unwrap_or(i64::MAX), "record", "records")
 }

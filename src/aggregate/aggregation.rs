@@ -1,0 +1,275 @@
+//! Counting: events go in, the sums of their cells are kept up.
+
+use rustc_hash::FxHashMap;
+
+use super::bounds::Bounds;
+use super::delta::Cell;
+use super::tally::{ItemTally, Tally};
+use super::terms::{TermId, Terms};
+
+use crate::event::{
+    Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read,
+};
+
+/// A sum that left the range of a bigint.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sums of {0} exceed what a bigint holds")]
+pub struct Overflow(pub Cell);
+
+/// What became of a day's source rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Events that were counted.
+    pub counted: i64,
+    /// Events of a record type that is not counted.
+    pub ignored: i64,
+    /// Events that cannot be counted.
+    pub rejected: i64,
+    /// Interactions in the counted events.
+    pub interactions: i64,
+}
+
+impl Figures {
+    /// All rows.
+    pub fn events(&self) -> i64 {
+        self.counted + self.ignored + self.rejected
+    }
+}
+
+/// A day, or the part of it that fits in memory, while it is being counted.
+#[derive(Debug)]
+pub struct Aggregation {
+    pub(super) terms: Terms,
+    /// For each recordset the places of its cells, by record type and stat type.
+    pub(super) recordsets: FxHashMap<u128, Places>,
+    pub(super) cells: Vec<(Cell, CellSums)>,
+    /// Geocodes as the source spells them, with their term.
+    pub(super) geocodes: FxHashMap<Box<str>, TermId>,
+    pub(super) part: Bounds,
+    pub(super) figures: Figures,
+    pub(super) rejections: Vec<Rejection>,
+}
+
+/// Interactions of one event that are counted between two looks at how much memory is taken.
+pub(super) const AT_ONCE: usize = 1 << 14;
+
+pub(super) const PLACES: usize = RecordType::ALL.len() * StatType::ALL.len();
+pub(super) type Places = [u32; PLACES];
+pub(super) const NOWHERE: u32 = u32::MAX;
+
+#[derive(Debug, Default)]
+pub(super) struct CellSums {
+    pub(super) count: i64,
+    pub(super) total: i64,
+    pub(super) items: ItemTally,
+    pub(super) queries: Tally,
+    pub(super) geocodes: Tally,
+}
+
+/// What was counted of a cell before: a row of the ledger to be taken off, or a document to be added.
+#[derive(Clone, Copy, Debug)]
+pub struct PostedRow<'a> {
+    /// The cell.
+    pub cell: Cell,
+    /// Its interactions.
+    pub count: i64,
+    /// The records involved.
+    pub total: i64,
+    /// Its terms by dimension, in the order items, queries, geocodes.
+    pub maps: [&'a [(std::borrow::Cow<'a, str>, i64)]; 3],
+}
+
+impl Aggregation {
+    /// Counts one row of the source.
+    pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
+        match read(row) {
+            Reading::Counted(mut event) => {
+                self.figures.interactions +=
+                    i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
+                event
+                    .interactions
+                    .retain(|interaction| self.part.contains(interaction.recordset_id));
+                match self.geocode_term(event.geocode, !event.interactions.is_empty()) {
+                    Ok(geocode) => self.count(event, geocode)?,
+                    Err(defect) => self.reject(defect.reject(row.id)),
+                }
+            }
+            Reading::Ignored => self.figures.ignored += 1,
+            Reading::Rejected(rejection) => self.reject(rejection),
+        }
+        Ok(())
+    }
+
+    /// Takes off what the ledger already holds, so that what remains is the difference.
+    pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+        self.join(row, i64::checked_neg)
+    }
+
+    /// Adds what was counted elsewhere, cell by cell.
+    pub fn add_counted(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+        self.join(row, Some)
+    }
+
+    /// Adds a row, each of its numbers as `signed` makes it.
+    fn join(&mut self, row: PostedRow<'_>, signed: fn(i64) -> Option<i64>) -> Result<(), Overflow> {
+        let overflow = || Overflow(row.cell);
+        if !self.part.contains(row.cell.recordset_id) {
+            return Ok(());
+        }
+        let place = self.place(row.cell);
+        let sums = &mut self.cells[place].1;
+        let signed = |n: i64| signed(n).ok_or_else(overflow);
+        sums.count = sums
+            .count
+            .checked_add(signed(row.count)?)
+            .ok_or_else(overflow)?;
+        sums.total = sums
+            .total
+            .checked_add(signed(row.total)?)
+            .ok_or_else(overflow)?;
+        let [items, queries, geocodes] = row.maps;
+        for (term, n) in items {
+            match Item::of(std::borrow::Cow::Borrowed(term)) {
+                Item::Uuid(id) => sums.items.add_uuid(id, signed(*n)?).ok_or_else(overflow)?,
+                Item::Text(id) => sums.items.others.add(self.terms.intern(&id), signed(*n)?),
+            }
+        }
+        for (tally, terms) in [(&mut sums.queries, queries), (&mut sums.geocodes, geocodes)] {
+            for (term, n) in terms {
+                tally.add(self.terms.intern(term), signed(*n)?);
+            }
+        }
+        let terms: usize = row.maps.iter().map(|map| map.len()).sum();
+        self.keep_within_memory(1 + terms).ok_or_else(overflow)
+    }
+
+    /// What became of the rows so far.
+    pub fn figures(&self) -> Figures {
+        self.figures
+    }
+
+    /// Accounts for a row of the source that cannot be counted.
+    pub fn reject(&mut self, rejection: Rejection) {
+        self.figures.rejected += 1;
+        // Every part reads all events, and the first keeps those that it met.
+        if self.part.is_first() {
+            self.rejections.push(rejection);
+        }
+    }
+
+    /// The term of a geocode; none where none is needed, as nothing of the event is counted in this part. That it is a geocode
+    /// is found out all the same.
+    fn geocode_term(
+        &mut self,
+        text: &str,
+        needed: bool,
+    ) -> Result<Option<TermId>, geocode::GeocodeDefect> {
+        if let Some(term) = self.geocodes.get(text) {
+            return Ok(Some(*term));
+        }
+        let canonical = geocode::canonical(text)?;
+        if !needed {
+            return Ok(None);
+        }
+        let term = self.terms.intern(&canonical);
+        self.geocodes.insert(text.into(), term);
+        Ok(Some(term))
+    }
+
+    fn count(&mut self, event: Event<'_>, mut geocode: Option<TermId>) -> Result<(), Overflow> {
+        let Event {
+            record_type,
+            stat_type,
+            interactions,
+            query_hash,
+            geocode: geocode_text,
+        } = event;
+        self.figures.counted += 1;
+        let mut interactions = interactions.into_iter();
+        // One event may name a million recordsets: it is looked in between at how much memory that takes.
+        while let Some(geocode_term) = geocode
+            && let Some(first) = interactions.as_slice().first()
+        {
+            let first = Cell {
+                recordset_id: first.recordset_id,
+                record_type,
+                stat_type,
+            };
+            let query = stat_type
+                .counts_queries()
+                .then(|| self.terms.intern(query_hash));
+            let many = interactions.len().min(AT_ONCE);
+            for Interaction {
+                recordset_id,
+                item,
+                records,
+            } in interactions.by_ref().take(AT_ONCE)
+            {
+                // A look may have let go of it.
+                if !self.part.contains(recordset_id) {
+                    continue;
+                }
+                let cell = Cell {
+                    recordset_id,
+                    record_type,
+                    stat_type,
+                };
+                let place = self.place(cell);
+                let sums = &mut self.cells[place].1;
+                sums.add(records, item, query, geocode_term, &mut self.terms)
+                    .ok_or(Overflow(cell))?;
+            }
+            self.keep_within_memory(many).ok_or(Overflow(first))?;
+            if interactions.as_slice().is_empty() {
+                break;
+            }
+            // A look may have given the terms other numbers, and forgotten some. This one has been read before.
+            geocode = self.geocode_term(geocode_text, true).ok().flatten();
+        }
+        Ok(())
+    }
+
+    /// Where the sums of a cell are; they are made if there are none.
+    fn place(&mut self, cell: Cell) -> usize {
+        let places = self
+            .recordsets
+            .entry(cell.recordset_id.as_u128())
+            .or_insert([NOWHERE; PLACES]);
+        let place =
+            &mut places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize];
+        if *place == NOWHERE {
+            *place = u32::try_from(self.cells.len())
+                .expect("four thousand million cells outgrow the memory first");
+            self.cells.push((cell, CellSums::default()));
+        }
+        *place as usize
+    }
+}
+
+impl CellSums {
+    /// Adds one interaction; nothing, if a sum would overflow. An interaction with 0 records lists no term.
+    fn add(
+        &mut self,
+        records: i64,
+        item: Option<Item<'_>>,
+        query: Option<TermId>,
+        geocode: TermId,
+        terms: &mut Terms,
+    ) -> Option<()> {
+        self.count = self.count.checked_add(1)?;
+        self.total = self.total.checked_add(records)?;
+        if records == 0 {
+            return Some(());
+        }
+        match item {
+            Some(Item::Uuid(id)) => self.items.add_uuid(id, records)?,
+            Some(Item::Text(id)) => self.items.others.add(terms.intern(&id), records),
+            None => {}
+        }
+        if let Some(query) = query {
+            self.queries.add(query, records);
+        }
+        self.geocodes.add(geocode, records);
+        Some(())
+    }
+}

@@ -1,0 +1,36 @@
+//! Secrets that systemd's `LoadCredential=` puts into a directory.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use crate::error::Error;
+
+/// Where secrets are put by systemd's `LoadCredential=`.
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// A file in `$CREDENTIALS_DIRECTORY`, if it is there.
+pub(super) fn credential_file(name: &str) -> Option<PathBuf> {
+    let path = Path::new(&std::env::var_os(CREDENTIALS_DIRECTORY)?).join(name);
+    path.exists().then_some(path)
+}
+
+/// A secret in `$CREDENTIALS_DIRECTORY`.
+pub(super) fn credential(name: &str) -> Result<Option<SecretString>, Error> {
+    let Some(path) = credential_file(name) else {
+        return Ok(None);
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(secret) => Ok(Some(secret.trim_end().into())),
+        Err(error) => Err(Error::usage(format!(
+            "the credential {} cannot be read",
+            path.display()
+        ))
+        .caused_by(error)),
+    }
+}
+
+/// The first that is given.
+pub(super) fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {
+    sources.into_iter().flatten().next()
+}

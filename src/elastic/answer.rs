@@ -1,0 +1,128 @@
+//! What the cluster answered.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::remedy::Remedy;
+use crate::error::Error;
+use crate::printable::one_line;
+
+/// What the cluster answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, which may be empty.
+    pub body: Bytes,
+    /// Where the answer points to.
+    pub(super) location: Option<String>,
+    wording: Wording,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ErrorField {
+    Cause(super::outcome::Cause),
+    Text(String),
+}
+
+impl Answer {
+    /// One that points nowhere.
+    #[cfg(test)]
+    pub(super) fn new(status: u16, body: impl Into<Bytes>) -> Self {
+        Self {
+            status,
+            body: body.into(),
+            location: None,
+            wording: Wording::PROJECTIONS,
+        }
+    }
+
+    /// Whether it is of the 200s.
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Whether the request was refused for its size, so that it would be however often it is made again.
+    pub fn says_too_large(&self) -> bool {
+        self.status == 413 || (self.status == 429 && super::outcome::exceeds_limit(&self.reason()))
+    }
+
+    /// The answer, if it is a success.
+    pub fn succeeded(self, what: &str) -> Result<Self, Error> {
+        if self.is_success() {
+            Ok(self)
+        } else {
+            Err(self.error(what))
+        }
+    }
+
+    /// The body as what it should be.
+    pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Error> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            Error::failed(format!(
+                "{what}: the answer of Elasticsearch cannot be read: {}",
+                self.excerpt()
+            ))
+            .caused_by(error)
+        })
+    }
+
+    /// The failure that an answer of no success means.
+    pub fn error(&self, what: &str) -> Error {
+        let is_block = matches!(self.error(), Some(ErrorField::Cause(cause)) if cause.is_block());
+        let remedy = if is_block {
+            Remedy::of_block(self.status)
+        } else {
+            Remedy::of_status(self.status)
+        };
+        let mut message = format!("{what}: Elasticsearch answered {}", self.status);
+        match &self.location {
+            Some(location) if (300..400).contains(&self.status) => {
+                message += &format!(", which points to {}", one_line(location));
+            }
+            _ => message += &format!(": {}", self.reason()),
+        }
+        remedy.error(message, self.wording)
+    }
+
+    /// Whether the node is not in a state to answer, where another one may be.
+    pub(super) fn is_unavailable(&self) -> bool {
+        matches!(self.status, 429 | 502 | 503 | 504)
+    }
+
+    /// Elasticsearch's name for the error that it answered with.
+    pub fn error_type(&self) -> Option<String> {
+        match self.error_field()? {
+            ErrorField::Cause(cause) => Some(cause.kind),
+            ErrorField::Text(_) => None,
+        }
+    }
+
+    /// The reason in the body, if it has one in Elasticsearch's form.
+    pub(super) fn reason(&self) -> String {
+        match self.error_field() {
+            Some(ErrorField::Cause(cause)) => cause.to_string(),
+            Some(ErrorField::Text(text)) => text,
+            None if self.body.is_empty() => "no reason given".to_owned(),
+            None => self.excerpt(),
+        }
+    }
+
+    fn error_field(&self) -> Option<ErrorField> {
+        #[derive(Deserialize)]
+        struct Body {
+            error: ErrorField,
+        }
+        serde_json::from_slice::<Body>(&self.body)
+            .ok()
+            .map(|body| body.error)
+    }
+
+    pub(super) fn excerpt(&self) -> String {
+        String::from_utf8_lossy(&self.body)
+            .chars()
+            .take(300)
+            .collect()
+    }
+}

@@ -1,0 +1,308 @@
+//! What an import or a comparison comes to: the outcome of each day, what was read, and the sums of it all.
+
+use serde::Serialize;
+
+use super::difference::Difference;
+use super::document::Defect;
+use super::staging::{Conflict, StagedDay};
+use crate::aggregate::Sums;
+use crate::day::Day;
+use crate::error::Error;
+use crate::ledger::EntryId;
+use crate::printable::one_line;
+use crate::text::{Grouped, counted};
+
+/// Hears of what an import or a comparison finds, as it finds it.
+pub trait Listener {
+    /// Something was found.
+    fn hear(&mut self, event: Event<'_>);
+}
+
+/// What an import or a comparison finds.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A document cannot be read.
+    Unreadable {
+        /// Where it is.
+        place: &'a str,
+        /// Why it cannot be read.
+        defect: &'a Defect,
+    },
+    /// Documents of one recordset and day conflict.
+    Conflict(&'a Conflict),
+    /// All conflicts of the day were heard of.
+    ConflictsEnd(Day),
+    /// What differs on a day that is refused, or would be replaced.
+    Difference(Day, &'a Difference),
+    /// The outcome of a day.
+    Day(Day, &'a StagedDay, &'a Outcome),
+    /// A day is refused.
+    Refused(Day, &'a StagedDay, &'a Error),
+    /// A day was compared with the ledger, which has these sums of it.
+    Compared(Day, &'a StagedDay, Sums, &'a DayComparison),
+    /// The ledger has a day, with these sums, that the documents lack.
+    NotInDocuments(Day, Sums),
+    /// All documents were read.
+    AllRead,
+}
+
+/// What was done with a day.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum Outcome {
+    /// An entry was posted.
+    Posted {
+        entry_id: EntryId,
+        entry_hash: String,
+        cells: u64,
+    },
+    /// An entry would be posted: so many cells, and so much more than the ledger has.
+    WouldPost {
+        cells: u64,
+        count_difference: i128,
+        total_difference: i128,
+    },
+    /// An entry of the same content is there.
+    AlreadyImported { entry_id: EntryId },
+    /// The ledger has the same of the day, from elsewhere.
+    Equal,
+}
+
+/// How a day of the documents compares with the ledger.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum DayComparison {
+    /// The ledger has the same, to the term.
+    Same,
+    /// Something differs.
+    Different(Difference),
+    /// The ledger has no entry of it.
+    NotInLedger,
+    /// The documents contradict each other, or cannot all be read.
+    Unusable { message: String },
+}
+
+/// What was read.
+#[derive(Debug, Default, Serialize)]
+pub struct Read {
+    pub documents: u64,
+    pub days: u64,
+    pub first_day: Option<Day>,
+    pub last_day: Option<Day>,
+    pub doubled: i64,
+    pub contradicting: i64,
+    pub unreadable: u64,
+    /// Documents without all terms.
+    pub terms_incomplete: i64,
+    /// Documents of kinds that are not imported.
+    pub of_other_kinds: u64,
+    /// Documents of days that were not asked for.
+    pub left_out: u64,
+    pub days_missing: Vec<DateRange>,
+    /// What was read, in words.
+    #[serde(skip)]
+    pub inputs: Vec<String>,
+}
+
+/// The verdict on all that was read.
+#[derive(Debug, Default, Serialize)]
+pub struct Summary {
+    #[serde(flatten)]
+    pub read: Read,
+    /// Days that were posted or, in a dry run, would be.
+    pub days_posted: u64,
+    pub days_already_imported: u64,
+    /// Days that the ledger has to the term from elsewhere.
+    pub days_equal: u64,
+    pub days_refused: Vec<Day>,
+    /// Interactions of the days that are not refused.
+    pub count: i128,
+    /// Records of the days that are not refused.
+    pub total: i128,
+    /// Why, if it was not.
+    pub source_not_looked_at: Option<String>,
+}
+
+/// Days without a document, one after the other.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct DateRange {
+    /// The first.
+    pub from: Day,
+    /// The last.
+    pub to: Day,
+}
+
+impl DateRange {
+    /// Days in their order, those that follow each other put together.
+    pub fn of_days(days: &[Day]) -> Vec<Self> {
+        let runs = days.chunk_by(|day, next| day.next() == *next);
+        runs.map(|run| Self {
+            from: run[0],
+            to: run[run.len() - 1],
+        })
+        .collect()
+    }
+
+    /// The first of some, in words.
+    pub fn list(stretches: &[Self]) -> String {
+        const SHOWN: usize = 20;
+        let shown = stretches.iter().take(SHOWN).map(|Self { from, to }| {
+            if from == to {
+                from.to_string()
+            } else {
+                format!("{from} to {to}")
+            }
+        });
+        let more = if stretches.len() > SHOWN { ", …" } else { "" };
+        format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl Read {
+    pub fn add_day(&mut self, day: Day, staged: &StagedDay) {
+        if let Some(last) = self.last_day
+            && last.next() < day
+        {
+            self.days_missing.push(DateRange {
+                from: last.next(),
+                to: day.previous(),
+            });
+        }
+        self.first_day = self.first_day.or(Some(day));
+        self.last_day = Some(day);
+        self.days += 1;
+        self.doubled += staged.doubled;
+        self.contradicting += staged.contradicting;
+        self.terms_incomplete += staged.incomplete;
+    }
+
+    /// Whether there was nothing of the kind that was looked for, which is what a wrong file or a wrong name looks like.
+    pub fn nothing_found(&self) -> Option<Error> {
+        if self.documents > 0 || self.unreadable > 0 {
+            return None;
+        }
+        let mut what = format!("nothing to import was found in {}", self.inputs.join(", "));
+        if self.of_other_kinds > 0 {
+            what += &format!("; {} of other kinds", Grouped(self.of_other_kinds));
+        }
+        if self.left_out > 0 {
+            what += &format!(
+                "; {} of days that were not asked for",
+                Grouped(self.left_out)
+            );
+        }
+        Some(Error::failed(what).hint(
+            "looked for were daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
+        ))
+    }
+
+    pub fn period(&self) -> String {
+        let days = counted(self.days, "day", "days");
+        match (self.first_day, self.last_day) {
+            (Some(first), Some(last)) => format!("{days}, {first} to {last}"),
+            _ => days,
+        }
+    }
+
+    pub fn line_of_documents(&self) -> String {
+        let mut line = format!(
+            "{}: {} doubled, {} contradicting, {} unreadable, {} without all terms",
+            counted(self.documents, "document", "documents"),
+            Grouped(self.doubled),
+            counted(self.contradicting, "recordset", "recordsets"),
+            Grouped(self.unreadable),
+            Grouped(self.terms_incomplete),
+        );
+        if self.of_other_kinds > 0 {
+            line += &format!(
+                "; {} of other kinds passed over",
+                Grouped(self.of_other_kinds)
+            );
+        }
+        if self.left_out > 0 {
+            line += &format!("; {} of other days left out", Grouped(self.left_out));
+        }
+        line
+    }
+}
+
+impl Summary {
+    pub fn add_outcome(&mut self, staged: &StagedDay, outcome: &Outcome) {
+        self.count += staged.sums.count;
+        self.total += staged.sums.total;
+        match outcome {
+            Outcome::Posted { .. } | Outcome::WouldPost { .. } => self.days_posted += 1,
+            Outcome::AlreadyImported { .. } => self.days_already_imported += 1,
+            Outcome::Equal => self.days_equal += 1,
+        }
+    }
+
+    /// The failure of an import of which something was refused.
+    pub fn refusal(&self) -> Option<Error> {
+        let refused = &self.days_refused;
+        if !refused.is_empty() {
+            let days = counted(self.read.days, "day", "days");
+            let names = DateRange::list(&DateRange::of_days(refused));
+            let what = format!("{} of {days} refused: {names}", Grouped(refused.len()));
+            return Some(Error::failed(what).hint(
+                "the other days are done with; each refused day's message above says the way out",
+            ));
+        }
+        let unreadable = counted(self.read.unreadable, "document", "documents");
+        if self.read.unreadable > 0 {
+            return Some(
+                Error::failed(format!(
+                    "{unreadable} cannot be read, of days that are not known; all days that are known are done with"
+                ))
+                .hint("put right or take out what is listed above by its place, then run the command again"),
+            );
+        }
+        self.read.nothing_found()
+    }
+
+    /// In words.
+    pub fn text(&self, dry_run: bool) -> String {
+        let mut lines = vec![self.read.line_of_documents()];
+        let mut days = self.read.period();
+        days += &format!(
+            ": {} {}, {} already imported",
+            Grouped(self.days_posted),
+            if dry_run { "would be posted" } else { "posted" },
+            Grouped(self.days_already_imported)
+        );
+        if self.days_equal > 0 {
+            days += &format!(", {} the same as in the ledger", Grouped(self.days_equal));
+        }
+        days += &format!(", {} refused", Grouped(self.days_refused.len()));
+        lines.push(days);
+        if !self.read.days_missing.is_empty() {
+            let missing = DateRange::list(&self.read.days_missing);
+            lines.push(format!(
+                "missing between the first and the last day: {missing}"
+            ));
+        }
+        lines.push(format!(
+            "{}, {}",
+            interactions(self.count),
+            records(self.total)
+        ));
+        if let Some(why) = &self.source_not_looked_at {
+            lines.push(format!("the source was not looked at: {}", one_line(why)));
+        }
+        lines.join("\n")
+    }
+}
+
+/// A number of interactions, in words.
+pub fn interactions(n: i128) -> String {
+    counted(
+        i64::try_from(n).unwrap_or(i64::MAX),
+        "interaction",
+        "interactions",
+    )
+}
+
+/// A number of records, in words.
+pub fn records(n: i128) -> String {
+    counted(i64::try_from(n).unwrap_or(i64::MAX), "record", "records")
+}

@@ -1,0 +1,130 @@
+//! An entry of the journal: its position, its kind, its header.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::day::Day;
+
+/// Position of an entry in the journal: 1, 2, 3, … without gaps. A day a posting, 64 bits outlast the sun.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    serde::Deserialize,
+    sqlx::Type,
+)]
+#[sqlx(transparent)]
+#[serde(transparent)]
+pub struct EntryId(i64);
+
+impl EntryId {
+    /// Before the first entry: the head of an empty ledger, the checkpoint of an empty projection.
+    pub const NONE: Self = Self(0);
+
+    /// The entry after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    /// As the number it is, which is also the version of the documents that the entry makes.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for EntryId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Self(number)),
+            _ => Err(format!(
+                "'{text}' is not an entry id: give a number from 1, `daybook log` lists them"
+            )),
+        }
+    }
+}
+
+/// Why an entry was posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum EntryKind {
+    /// The first posting of a day.
+    Apply,
+    /// The difference between what the source has now and what was posted.
+    Correction,
+    /// From files.
+    Import,
+    /// The exact opposite of another entry.
+    Reversal,
+}
+
+impl EntryKind {
+    /// The name in the ledger.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Correction => "correction",
+            Self::Import => "import",
+            Self::Reversal => "reversal",
+        }
+    }
+}
+
+/// The header of an entry.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+pub struct Entry {
+    pub entry_id: EntryId,
+    pub day: Day,
+    pub kind: String,
+    pub reverses: Option<EntryId>,
+    /// The entry that reverses it; not a column, but looked up.
+    pub reversed_by: Option<EntryId>,
+    pub run_id: Uuid,
+    pub rule_version: i32,
+    pub tool_version: String,
+    pub source_events: i64,
+    pub source_counted: i64,
+    pub source_ignored: i64,
+    pub source_rejected: i64,
+    pub source_fingerprint: String,
+    pub delta_rows: i64,
+    pub terms_complete: bool,
+    pub content_hash: String,
+    pub rejected_hash: String,
+    pub previous_hash: String,
+    pub entry_hash: String,
+    pub reason: Option<String>,
+    pub posted_by: String,
+    pub posted_at: DateTime<Utc>,
+}
+
+const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
+     (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \
+     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
+     encode(content_hash, 'hex') AS content_hash, encode(rejected_hash, 'hex') AS rejected_hash, \
+     encode(previous_hash, 'hex') AS previous_hash, \
+     encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
+
+/// A query for entries, with what stands after `FROM`.
+pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
+}

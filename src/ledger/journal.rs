@@ -1,0 +1,217 @@
+//! Reads the journal: entries, and the days that they are about.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+
+use super::current_entry;
+use super::day_read::DayRead;
+use super::entry::{Entry, EntryId, select_entries};
+use super::reader::Reader;
+use super::row::{DayTouched, DeltaRows};
+use crate::aggregate::Sums;
+use crate::day::{Day, Period};
+use crate::error::Error;
+use crate::postgres::Context as _;
+
+impl Reader {
+    /// One entry.
+    pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
+        sqlx::query_as(select_entries(" WHERE entry_id = $1"))
+            .bind(entry_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .context(format!("reading entry {entry_id}"))
+    }
+
+    /// The newest entries, newest first.
+    pub async fn newest_entries(&mut self, limit: i64) -> Result<Vec<Entry>, Error> {
+        sqlx::query_as(select_entries(" ORDER BY entry_id DESC LIMIT $1"))
+            .bind(limit)
+            .fetch_all(&mut self.connection)
+            .await
+            .context("reading the journal")
+    }
+
+    /// The hash of an entry, in hexadecimal; none if there is no such entry.
+    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<String>, Error> {
+        sqlx::query_scalar(
+            "SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = $1",
+        )
+        .bind(entry_id)
+        .fetch_optional(&mut self.connection)
+        .await
+        .context(format!("reading the hash of entry {entry_id}"))
+    }
+
+    /// The entries of a day, oldest first.
+    pub async fn entries_of(&mut self, day: Day) -> Result<Vec<Entry>, Error> {
+        sqlx::query_as(select_entries(" WHERE day = $1 ORDER BY entry_id"))
+            .bind(day)
+            .fetch_all(&mut self.connection)
+            .await
+            .context(format!("reading the entries of {day}"))
+    }
+
+    /// The source ids of the events that entries of a day keep as rejected.
+    pub async fn rejected_of(&mut self, day: Day) -> Result<HashSet<i64>, Error> {
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT r.source_id FROM daybook.rejected_event r JOIN daybook.entry e USING (entry_id) WHERE e.day = $1",
+        )
+        .bind(day)
+        .fetch_all(&mut self.connection)
+        .await
+        .context(format!("reading the rejected events of {day}"))?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// What all entries of a day add up to.
+    pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Error> {
+        let what = format!("adding up the entries of {day}");
+        let (count, total): (String, String) = sqlx::query_as(
+            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.interaction_delta WHERE day = $1",
+        )
+        .bind(day)
+        .fetch_one(&mut self.connection)
+        .await
+        .context(what.as_str())?;
+        // A sum of bigints is a numeric, which the driver has no type for.
+        let number = |text: String| {
+            text.parse().map_err(|error| {
+                Error::failed(format!("{what}: {text} is not a sum")).caused_by(error)
+            })
+        };
+        Ok(Sums {
+            count: number(count)?,
+            total: number(total)?,
+        })
+    }
+
+    /// All days that have entries, earliest first.
+    pub async fn days_with_entries(&mut self) -> Result<Vec<Day>, Error> {
+        sqlx::query_scalar("SELECT DISTINCT day FROM daybook.entry ORDER BY day")
+            .fetch_all(&mut self.connection)
+            .await
+            .context("reading the days of the ledger")
+    }
+
+    /// The days of a period that have no entry.
+    pub async fn days_without_entry(&mut self, period: Period) -> Result<Vec<Day>, Error> {
+        let posted: Vec<Day> =
+            sqlx::query_scalar("SELECT day FROM daybook.entry WHERE day BETWEEN $1 AND $2")
+                .bind(period.from())
+                .bind(period.to())
+                .fetch_all(&mut self.connection)
+                .await
+                .context("looking for days without an entry")?;
+        let posted: HashSet<Day> = posted.into_iter().collect();
+        Ok(period.days().filter(|day| !posted.contains(day)).collect())
+    }
+
+    /// The days of which entries after one and up to another have rows.
+    pub async fn days_touched(
+        &mut self,
+        after: EntryId,
+        through: EntryId,
+    ) -> Result<Vec<DayTouched>, Error> {
+        sqlx::query_as(
+            "SELECT e.day, EXISTS (SELECT FROM daybook.entry o WHERE o.day = e.day AND o.entry_id <= $1) AS posted_before
+             FROM daybook.entry e WHERE e.entry_id > $1 AND e.entry_id <= $2 AND e.delta_rows > 0 GROUP BY e.day ORDER BY e.day",
+        )
+        .bind(after)
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("reading which days have new entries")
+    }
+
+    /// The days that have entries and have not begun yet, where a person has not decided about them.
+    pub async fn days_to_come(&mut self, today: Day) -> Result<Vec<Day>, Error> {
+        let days: Vec<Day> = sqlx::query_scalar(
+            "SELECT DISTINCT day FROM daybook.entry WHERE day > $1 ORDER BY day",
+        )
+        .bind(today)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("looking for days that have not begun yet")?;
+        self.undecided(&days).await
+    }
+
+    /// When each day with entries, up to one, was posted and last read. Times that lie in the future are left out: a clock was
+    /// wrong, and nobody knows when that was.
+    pub async fn days_read(
+        &mut self,
+        through: Day,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<DayRead>, Error> {
+        const WHAT: &str = "reading when the days were last compared with their source";
+        // Each run has read a few ranges of days.
+        let reads: Vec<(DateTime<Utc>, Day, Day)> = sqlx::query_as(
+            "SELECT r.started_at, (days->>0)::date, (days->>1)::date FROM daybook.run r
+             CROSS JOIN LATERAL jsonb_array_elements(
+                 CASE jsonb_typeof(r.figures->'days_read') WHEN 'array' THEN r.figures->'days_read' ELSE '[]' END) days
+             WHERE r.figures ? 'days_read' AND r.started_at <= $1",
+        )
+        .bind(now)
+        .fetch_all(&mut self.connection)
+        .await
+        .context(WHAT)?;
+        let posted: Vec<(Day, Option<DateTime<Utc>>)> = sqlx::query_as(
+            "SELECT day, max(posted_at) FILTER (WHERE posted_at <= $2) FROM daybook.entry WHERE day <= $1
+             GROUP BY day ORDER BY day",
+        )
+        .bind(through)
+        .bind(now)
+        .fetch_all(&mut self.connection)
+        .await
+        .context(WHAT)?;
+        let never = DateTime::UNIX_EPOCH;
+        let mut days: Vec<DayRead> = posted
+            .into_iter()
+            .map(|(day, posted_at)| DayRead {
+                day,
+                posted_at: posted_at.unwrap_or(never),
+                read_at: None,
+            })
+            .collect();
+        for (started_at, first, last) in reads {
+            let from = days.partition_point(|read| read.day < first);
+            for read in days[from..].iter_mut().take_while(|read| read.day <= last) {
+                read.read_at = read.read_at.max(Some(started_at));
+            }
+        }
+        Ok(days)
+    }
+
+    /// Those of some days whose fate is not decided: not those that were imported, nor those that were taken back. What a
+    /// person decided about a day stays until a person decides otherwise.
+    pub async fn undecided(&mut self, days: &[Day]) -> Result<Vec<Day>, Error> {
+        let entries: Vec<Entry> = sqlx::query_as(select_entries(
+            " WHERE day = ANY ($1) ORDER BY day, entry_id",
+        ))
+        .bind(days)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("reading the entries of the last applied days")?;
+        let days = entries
+            .chunk_by(|a, b| a.day == b.day)
+            .filter(|entries| !current_entry::is_decided(entries));
+        Ok(days
+            .filter_map(|entries| entries.first())
+            .map(|entry| entry.day)
+            .collect())
+    }
+
+    /// How many rows the entries after one have, by their headers, and how many all have.
+    pub async fn delta_rows_after(&mut self, after: EntryId) -> Result<DeltaRows, Error> {
+        let (after, all) = sqlx::query_as(
+            "SELECT coalesce(sum(delta_rows) FILTER (WHERE entry_id > $1), 0)::bigint, coalesce(sum(delta_rows), 0)::bigint
+             FROM daybook.entry",
+        )
+        .bind(after)
+        .fetch_one(&mut self.connection)
+        .await
+        .context("adding up the rows of the entries")?;
+        Ok(DeltaRows { after, all })
+    }
+}

@@ -1,0 +1,226 @@
+//! Rows of the ledger as they are read: delta rows, balances, terms.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use sqlx::postgres::{PgRow, PgValueFormat};
+
+use super::entry::EntryId;
+use super::map::{self, TermMap};
+use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, TermCounts};
+use crate::day::Day;
+use crate::error::Error;
+use crate::event::{RecordType, StatType};
+
+/// A delta row of the ledger.
+#[derive(Debug)]
+pub struct StoredRow {
+    /// The cell.
+    pub cell: Cell,
+    /// The entry it belongs to.
+    pub entry_id: EntryId,
+    /// Interactions.
+    pub count: i64,
+    /// Records involved.
+    pub total: i64,
+    maps: Maps,
+}
+
+/// Where the maps of a row are.
+#[derive(Debug)]
+enum Maps {
+    /// In what the server sent, read where they stand.
+    Received(PgRow),
+    /// In what this run has posted: those of the row at a place.
+    Posted(Arc<DayDeltas>, usize),
+}
+
+/// The terms of a row and a dimension.
+#[derive(Clone, Copy, Debug)]
+pub enum StoredTerms<'a> {
+    /// As jsonb's own text.
+    Text(&'a str),
+    /// As they were counted.
+    Counted(TermCounts<'a>),
+}
+
+impl<'a> StoredTerms<'a> {
+    /// Reads them, in the order of a map.
+    fn read(self) -> Result<TermMap<'a>, serde_json::Error> {
+        match self {
+            Self::Text(text) => map::read(text),
+            Self::Counted(counts) => {
+                let mut terms = Vec::with_capacity(counts.len());
+                counts.for_each(|term, n| terms.push((Cow::Owned(term.to_owned()), n)));
+                Ok(TermMap(terms))
+            }
+        }
+    }
+}
+
+impl StoredRow {
+    /// The row at a place of those that were just posted.
+    pub(super) fn from_posted(entry_id: EntryId, deltas: &Arc<DayDeltas>, place: usize) -> Self {
+        let DeltaRow {
+            cell, count, total, ..
+        } = deltas.rows()[place];
+        Self {
+            cell,
+            entry_id,
+            count,
+            total,
+            maps: Maps::Posted(Arc::clone(deltas), place),
+        }
+    }
+
+    /// Takes the row off what is counted; `failed` says what a sum that overflows means.
+    pub fn subtract_from(
+        &self,
+        aggregation: &mut Aggregation,
+        failed: impl FnOnce(Overflow) -> Error,
+    ) -> Result<(), Error> {
+        let [items, queries, geocodes] = self.maps()?;
+        let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
+        let posted = PostedRow {
+            cell: self.cell,
+            count: self.count,
+            total: self.total,
+            maps,
+        };
+        aggregation.subtract(posted).map_err(failed)
+    }
+
+    /// The terms by dimension, in the order items, queries, geocodes.
+    pub fn maps(&self) -> Result<[TermMap<'_>; 3], Error> {
+        let [items, queries, geocodes] = self.terms()?;
+        Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
+    }
+
+    /// Reads terms that [`terms`](Self::terms) gave; a failure names the row.
+    pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Error> {
+        terms
+            .read()
+            .map_err(|error| self.unreadable().caused_by(error))
+    }
+
+    /// The same terms as they are, not read yet.
+    pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Error> {
+        match &self.maps {
+            Maps::Received(row) => {
+                let text = |column| {
+                    jsonb_text(row, column).map_err(|error| self.unreadable().caused_by(error))
+                };
+                Ok([text("items")?, text("queries")?, text("geocodes")?].map(StoredTerms::Text))
+            }
+            Maps::Posted(deltas, place) => Ok(deltas
+                .maps(&deltas.rows()[*place])
+                .map(StoredTerms::Counted)),
+        }
+    }
+
+    fn unreadable(&self) -> Error {
+        Error::failed(format!(
+            "a term map of entry {} ({}) cannot be read",
+            self.entry_id, self.cell
+        ))
+    }
+}
+
+/// What a recordset's cell stands at after some entry.
+#[derive(Clone, Copy, Debug)]
+pub struct CellTotal {
+    pub cell: Cell,
+    pub count: i64,
+    pub total: i64,
+    pub first_day: Day,
+    pub last_day: Day,
+    pub entry_id: EntryId,
+}
+
+/// What a term of a cell stands at after some entry.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct TermTotal {
+    pub term: String,
+    pub count: i64,
+    /// The last entry that lists the term.
+    pub entry_id: EntryId,
+}
+
+/// A term that a document claims to be about.
+#[derive(Clone, Debug)]
+pub struct NamedTerm {
+    /// The document's id.
+    pub id: String,
+    pub cell: Cell,
+    pub dimension: &'static str,
+    pub term: String,
+}
+
+/// Numbers of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaRows {
+    /// Of the entries after one.
+    pub after: i64,
+    /// Of all entries.
+    pub all: i64,
+}
+
+/// A day that has new entries.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct DayTouched {
+    /// The day.
+    pub day: Day,
+    /// Whether older entries are about it as well.
+    pub posted_before: bool,
+}
+
+pub(super) fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
+    Ok(StoredRow {
+        cell: cell(&row)?,
+        entry_id: row.try_get("entry_id")?,
+        count: row.try_get("count")?,
+        total: row.try_get("total")?,
+        maps: Maps::Received(row),
+    })
+}
+
+pub(super) fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
+    Ok(CellTotal {
+        cell: cell(row)?,
+        count: row.try_get("count_balance")?,
+        total: row.try_get("total_balance")?,
+        first_day: row.try_get("first_day")?,
+        last_day: row.try_get("last_day")?,
+        entry_id: row.try_get("entry_id")?,
+    })
+}
+
+fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
+    let unknown =
+        |what: &str, name: &str| sqlx::Error::Decode(format!("{what} '{name}' is unknown").into());
+    let (record_type, stat_type): (&str, &str) =
+        (row.try_get("record_type")?, row.try_get("stat_type")?);
+    Ok(Cell {
+        recordset_id: row.try_get("recordset_id")?,
+        record_type: RecordType::of(record_type)
+            .ok_or_else(|| unknown("record type", record_type))?,
+        stat_type: StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
+    })
+}
+
+/// A jsonb column's text, without parsing or copying it.
+pub(super) fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    let format = value.format();
+    let bytes =
+        <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
+    // In binary, jsonb is its text behind a byte with the version of the form.
+    let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes)
+    else {
+        return Err(sqlx::Error::Decode(
+            "jsonb of an unknown binary form".into(),
+        ));
+    };
+    str::from_utf8(text).map_err(|error| sqlx::Error::Decode(error.into()))
+}

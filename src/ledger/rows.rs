@@ -1,0 +1,129 @@
+//! Reads delta rows: of a day, an entry, a recordset.
+
+use futures_util::TryStreamExt as _;
+use uuid::Uuid;
+
+use super::entry::EntryId;
+use super::reader::Reader;
+use super::row::{StoredRow, stored_row};
+use crate::day::{Day, Period};
+use crate::error::Error;
+use crate::postgres::{Connection, Context as _};
+
+impl Reader {
+    /// Hands the rows of a day to `take`, up to an entry, by recordset; only those of recordsets that an entry after
+    /// `after` touches on that day.
+    pub async fn rows_of_day(
+        &mut self,
+        day: Day,
+        after: EntryId,
+        through: EntryId,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(posted_rows) = self
+            .posted_rows
+            .as_ref()
+            .filter(|posted| posted.is_all_of(day, after, through))
+        {
+            return posted_rows.rows(take).await;
+        }
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta d
+             WHERE day = $1 AND entry_id <= $3 AND ($2 = 0 OR EXISTS (
+                 SELECT FROM daybook.interaction_delta n
+                 WHERE n.day = d.day AND n.recordset_id = d.recordset_id AND n.entry_id > $2 AND n.entry_id <= $3))
+             ORDER BY day, recordset_id",
+        )
+        .bind(day)
+        .bind(after)
+        .bind(through);
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of {day}"),
+            take,
+        )
+        .await
+    }
+
+    /// Hands the rows of an entry to `take`, in no particular order.
+    pub async fn rows_of_entry(
+        &mut self,
+        entry_id: EntryId,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(posted_rows) = self
+            .posted_rows
+            .as_ref()
+            .filter(|posted| posted.is_entry(entry_id))
+        {
+            return posted_rows.rows(take).await;
+        }
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta WHERE entry_id = $1",
+        )
+        .bind(entry_id);
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of entry {entry_id}"),
+            take,
+        )
+        .await
+    }
+
+    /// Hands the rows of a recordset to `take`, in no particular order.
+    pub async fn rows_of_recordset(
+        &mut self,
+        recordset_id: Uuid,
+        period: Option<Period>,
+        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let query = sqlx::query(
+            "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
+             FROM daybook.interaction_delta
+             WHERE recordset_id = $1 AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)",
+        )
+        .bind(recordset_id)
+        .bind(period.map(Period::from))
+        .bind(period.map(Period::to));
+        for_each_row(
+            &mut self.connection,
+            query,
+            format!("reading the rows of recordset {recordset_id}"),
+            take,
+        )
+        .await
+    }
+
+    /// The entries after one and up to another that have rows.
+    pub async fn entries_with_rows(
+        &mut self,
+        after: EntryId,
+        through: EntryId,
+    ) -> Result<Vec<EntryId>, Error> {
+        sqlx::query_scalar(
+            "SELECT entry_id FROM daybook.entry WHERE entry_id > $1 AND entry_id <= $2 AND delta_rows > 0 ORDER BY entry_id",
+        )
+        .bind(after)
+        .bind(through)
+        .fetch_all(&mut self.connection)
+        .await
+        .context("reading which new entries have rows")
+    }
+}
+
+pub(super) async fn for_each_row(
+    connection: &mut Connection,
+    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    what: String,
+    mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rows = query.fetch(connection);
+    while let Some(row) = rows.try_next().await.context(what.as_str())? {
+        take(stored_row(row).context(what.as_str())?).await?;
+    }
+    Ok(())
+}

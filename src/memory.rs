@@ -1,0 +1,66 @@
+//! The memory limit: how much of it counting and answers may take.
+
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// How much memory may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Memory(usize);
+
+impl Memory {
+    const MIB: usize = 1 << 20;
+    /// What the program takes beside what it counts: code, connections, rows under way.
+    const FOR_THE_REST: usize = 96 * Self::MIB;
+    const LEAST: usize = 128 * Self::MIB;
+
+    /// What counting may take of it, in bytes: lists that grow by doubling leave holes of two thirds of what they hold.
+    pub fn for_counting(self) -> usize {
+        (self.0 - Self::FOR_THE_REST) / 5 * 3
+    }
+
+    /// What one answer with documents may take of it, in bytes: while one is read, the next one is on its way.
+    pub fn for_an_answer(self) -> usize {
+        self.0 / 4
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(512 * Self::MIB)
+    }
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (digits, unit) = match text.as_bytes().last() {
+            Some(b'M' | b'm') => (&text[..text.len() - 1], Self::MIB),
+            Some(b'G' | b'g') => (&text[..text.len() - 1], 1024 * Self::MIB),
+            _ => (text, 1),
+        };
+        let bytes = digits
+            .parse::<usize>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit));
+        let bytes =
+            bytes.ok_or_else(|| format!("'{text}' is not a memory size: give it as 512M or 2G"))?;
+        if bytes < Self::LEAST {
+            return Err(format!(
+                "'{text}' is too little memory: the minimum is {}M",
+                Self::LEAST / Self::MIB
+            ));
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Memory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
