@@ -144,14 +144,14 @@ fn arrows(modules: &BTreeMap<String, String>) -> BTreeMap<&str, BTreeSet<&str>> 
                 used.insert(to);
             }
         }
-        // A folder's own module hands on what its files have.
+        // A folder's own module hands on what its files have: `pub use post::Posting;`
         for line in code.lines() {
             let declared = line
                 .trim_start_matches("pub ")
-                .trim_start_matches("(crate) ");
-            if let Some(child) = declared.strip_prefix("use ")
-                && let Some(to) = resolve(modules, from, &format!("self::{child}"))
-                && to != from
+                .trim_start_matches("pub(crate) ");
+            if let Some(path) = declared.strip_prefix("use ")
+                && let Some(child) = path.split("::").next()
+                && let Some((to, _)) = modules.get_key_value(&format!("{from}::{child}"))
             {
                 used.insert(to);
             }
