@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
-use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use super::credentials::{credential, credential_file};
 use super::durations::Timeout;
-use crate::memory::Memory;
+use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use crate::elastic::{ClientOptions, Limits, Wording};
 use crate::error::Error;
 use crate::memory::Memory;

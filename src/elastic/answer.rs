@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use super::remedy::Remedy;
+use super::wording::Wording;
 use crate::error::Error;
 use crate::printable::one_line;
 
@@ -16,7 +17,7 @@ pub struct Answer {
     pub body: Bytes,
     /// Where the answer points to.
     pub(super) location: Option<String>,
-    wording: Wording,
+    pub(super) wording: Wording,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +71,8 @@ impl Answer {
 
     /// The failure that an answer of no success means.
     pub fn error(&self, what: &str) -> Error {
-        let is_block = matches!(self.error(), Some(ErrorField::Cause(cause)) if cause.is_block());
+        let is_block =
+            matches!(self.error_field(), Some(ErrorField::Cause(cause)) if cause.is_block());
         let remedy = if is_block {
             Remedy::of_block(self.status)
         } else {

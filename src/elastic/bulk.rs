@@ -12,14 +12,14 @@ use rand::Rng as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use super::answer::Answer;
+use super::client::Client;
 use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
 use super::remedy::Remedy;
-use super::answer::Answer;
-use super::client::Client;
-use elasticsearch::http::Method;
 use crate::error::{Error, Exit};
 use crate::failpoint;
+use elasticsearch::http::Method;
 
 /// A body of this size is sent off; Elasticsearch gains nothing from larger ones.
 const BATCH_BYTES: usize = 6 << 20;

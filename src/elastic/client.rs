@@ -16,11 +16,10 @@ use super::credentials::{self, Credentials, Login};
 use super::limits::Limits;
 use super::no_answer::NoAnswer;
 use super::nodes::Nodes;
+use super::transport::{Repeat, Request, Setup, Transport};
 use super::trust::{self, ClientCertificate};
 use super::wording::Wording;
-use super::transport::{Repeat, Request, Setup, Transport};
 use crate::error::Error;
-
 
 /// What the answer to a request can need that brings no documents, in bytes.
 const LARGEST_ANSWER: usize = 16 << 20;

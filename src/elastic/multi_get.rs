@@ -5,11 +5,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::outcome::Cause;
 use super::answer::Answer;
 use super::client::Client;
-use elasticsearch::http::Method;
+use super::outcome::Cause;
 use crate::error::{Error, Exit};
+use elasticsearch::http::Method;
 
 /// Documents that were looked up, as they came.
 #[derive(Debug)]

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::multi_get::without_source;
 use super::answer::Answer;
 use super::client::Client;
-use elasticsearch::http::Method;
+use super::multi_get::without_source;
 use crate::error::{Error, Exit};
+use elasticsearch::http::Method;
 
 /// How long Elasticsearch keeps a scroll that nobody asks for its next page.
 const KEPT: &str = "5m";

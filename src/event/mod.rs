@@ -3,11 +3,9 @@
 //! `read` is the counting table of the design, version 1. It does no IO, it never fails: every row is counted, ignored
 //! or rejected, as a whole. [`crate::source`] reads the rows from Postgres.
 
-mod characters;
 pub mod geocode;
-pub(crate) mod kept;
 mod number;
-mod payload;
+pub(crate) mod payload;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -193,13 +193,13 @@ impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> V
     }
 }
 
-pub(super) struct Member<'a> {
-    pub(super) key: Cow<'a, str>,
-    pub(super) value: &'a RawValue,
+pub(crate) struct Member<'a> {
+    pub(crate) key: Cow<'a, str>,
+    pub(crate) value: &'a RawValue,
 }
 
 /// An object's members in their order, repeated keys and all.
-pub(super) struct Members<'a>(pub(super) Vec<Member<'a>>);
+pub(crate) struct Members<'a>(pub(crate) Vec<Member<'a>>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -3,6 +3,8 @@
 //! All that a day needs is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected
 //! rows are of one and the same state. Rows are streamed: the day is never in memory as a whole.
 
+mod characters;
+mod kept;
 mod row;
 
 use bytes::Bytes;
@@ -10,10 +12,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::{AssertSqlSafe, Row as _};
 use tokio::sync::mpsc;
 
-use super::characters::{Characters, Converter};
+use self::characters::{Characters, Converter};
 use crate::day::{Day, Period, TimeZone};
 use crate::error::Error;
-use crate::event::{Rejection, SourceRow, kept};
+use crate::event::{Rejection, SourceRow};
 use crate::postgres::copy_out::Decoder;
 use crate::postgres::{self, Connection, Context as _, Database};
 
@@ -120,7 +122,7 @@ impl Rows {
                         .caused_by(error)
                 })?;
             if let Some(texts) = texts {
-                take(texts.row())?;
+                take(texts.decode())?;
                 self.read += 1;
             }
         }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::characters::Characters;
-use crate::event::{Reason, RecordType, Rejection, SourceRow, StatType, kept};
+use super::kept;
+use crate::event::{Reason, RecordType, Rejection, SourceRow, StatType};
 use crate::postgres::copy_out::{Fields, OutOfStep};
 
 /// Fields of a row.

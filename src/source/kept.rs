@@ -7,14 +7,14 @@
 use std::fmt::Write as _;
 
 use super::characters::{Piece, Pieces};
-use super::payload::{Member, Members};
+use crate::event::payload::{Member, Members};
 
 /// What is nested deeper could exceed the ledger's `max_stack_depth`, which at its default of 2 MB is enough for several
 /// thousand levels.
 const DEEPEST: usize = 1000;
 
 /// The row in the form in which it is kept.
-pub(crate) fn row(json: Pieces<'_>) -> String {
+pub(super) fn row(json: Pieces<'_>) -> String {
     let text = escaped(json, r"\\x");
     if depth(&text) <= DEEPEST {
         return text;
@@ -44,7 +44,7 @@ fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
 }
 
 /// The first characters of a text from outside, printable, for use in a message.
-pub(crate) fn excerpt(pieces: Pieces<'_>) -> String {
+pub(super) fn excerpt(pieces: Pieces<'_>) -> String {
     const SHOWN: usize = 60;
     let mut shown = String::new();
     let mut left = SHOWN;
@@ -117,7 +117,7 @@ fn string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::characters::Characters;
+    use crate::source::characters::Characters;
 
     fn row(json: &[u8]) -> String {
         super::row(Characters::Utf8.pieces(json))
