@@ -123,7 +123,7 @@ mod tests {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut fields = Vec::new();
             event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
-                fields.push(format!("{field}={value:?}"))
+                fields.push(format!("{field}={value:?}"));
             });
             self.0.lock().unwrap().push(fields.join(" "));
         }

@@ -1,11 +1,18 @@
-//! The documents: links lead somewhere, commands parse, and every option, variable, file and message that a page names exists.
+//! The documents: links lead somewhere, commands parse, every option, variable, file and message that a page names exists,
+//! and the examples run.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 use daybook::Cli;
+use serde_json::json;
+
+use crate::commands::days_ago;
+use crate::support::program::Ended;
+use crate::support::{Event, RECORDSET, World};
 
 /// Pages about the repository rather than the program: their options belong to scripts.
 const ABOUT_DEVELOPMENT: [&str; 4] = [
@@ -241,13 +248,12 @@ fn commands(line: &str) -> Vec<Vec<String>> {
 
 /// A word of a page as somebody would type it.
 fn typed(word: &str) -> String {
-    let recordset = crate::support::RECORDSET;
     let hash = "0123456789abcdef".repeat(4);
     let typed = [
         ("DAY", "2020-02-16"),
         ("ENTRY", "5"),
         ("HASH", &hash),
-        ("RECORDSET", recordset),
+        ("RECORDSET", RECORDSET),
         ("COMMAND", "apply"),
     ];
     typed
@@ -391,7 +397,7 @@ fn messages() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for path in files_in("src", ".rs") {
         let source = read(&path);
-        for call in [".tell(", ".report("] {
+        for call in [".report(", ".report("] {
             let after = source
                 .split(call)
                 .skip(1)
@@ -522,4 +528,73 @@ fn the_readme_is_short_and_the_architecture_has_no_measured_figure() {
         .filter(|line| is_figure(line))
         .collect();
     assert_eq!(figures, [""; 0]);
+}
+
+/// Types the commands of daybook's in a text one after the other, in a folder. Each ends well.
+async fn type_all(world: &World, folder: &Path, text: &str) {
+    let page = Page {
+        path: "the text".to_owned(),
+        text: text.to_owned(),
+    };
+    let (_, shell) = page.lines();
+    for words in shell
+        .iter()
+        .flat_map(|line| commands(line))
+        .filter(|words| is_of_daybook(words))
+    {
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let output = world
+            .command(&arguments)
+            .current_dir(folder)
+            .output()
+            .await
+            .expect("run the program");
+        assert_eq!(Ended::from(output).code, Some(0), "{words:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_the_readme_and_the_page_about_exports_run() {
+    let world = World::new().await;
+    let events = (1..=6_u8)
+        .map(|days| Event::search(i64::from(days), &days_ago(u64::from(days)), RECORDSET, 5));
+    world.log(&events.collect::<Vec<_>>()).await;
+    world
+        .run(&[
+            "apply",
+            "--from",
+            &days_ago(6),
+            "--to",
+            &days_ago(2),
+            "--no-project",
+        ])
+        .await
+        .expect(0);
+    let folder = std::env::temp_dir().join(format!("daybook-documents-{}", world.prefix));
+    std::fs::create_dir(&folder).unwrap();
+    let mut backup =
+        zip::ZipWriter::new(std::fs::File::create(folder.join("stats_backup.zip")).unwrap());
+    let member = format!("backup/search/{RECORDSET}/2020-02-17.json.gz");
+    backup
+        .start_file(member, zip::write::SimpleFileOptions::default())
+        .unwrap();
+    let searched = json!({ "count": 1, "total": 5 });
+    let document = json!({ "recordset_id": RECORDSET, "harvest_date": "2020-02-17", "records": { "search": searched } });
+    backup.write_all(document.to_string().as_bytes()).unwrap();
+    backup.finish().unwrap();
+
+    type_all(&world, &folder, &read("README.md")).await;
+    let exchange = read("docs/exchange.md");
+    let (exporting, importing) = exchange
+        .split_once("\n## Importing\n")
+        .expect("the section Importing");
+    type_all(&world, &folder, exporting).await;
+    let copy = World::unmigrated().await;
+    type_all(&copy, &folder, importing).await;
+    let newest =
+        "SELECT encode(entry_hash, 'hex') FROM daybook.entry ORDER BY entry_id DESC LIMIT 1";
+    assert_eq!(world.value(newest).await, copy.value(newest).await);
+    std::fs::remove_dir_all(folder).unwrap();
+    copy.end().await;
+    world.end().await;
 }

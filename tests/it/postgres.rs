@@ -568,7 +568,7 @@ async fn stall(world: &World, arguments: &[&str], bytes: u64, percent: u64, fate
             () = proxy.limit_reached(), if silent_since.is_none() => silent_since = Some(Stopwatch::start()),
         }
     };
-    let silent = silent_since.map(|clock| clock.elapsed());
+    let silent = silent_since.map(Stopwatch::elapsed);
     assert!(
         silent.is_none_or(|silent| silent < BOUND),
         "{when}: {silent:?}"
