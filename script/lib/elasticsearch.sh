@@ -157,10 +157,9 @@ END
 
 set_elasticsearch_password() {
   local dir=$1 keystore=$ES_DIST/bin/elasticsearch-keystore
-  if ! {
-    with_elasticsearch_environment "$dir" "$keystore" create </dev/null &&
-      with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD"
-  } >"$dir/keystore.log" 2>&1; then
+  # Each call costs seconds, and this one creates the keystore as well.
+  if ! with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD" \
+    >"$dir/keystore.log" 2>&1; then
     show_log "$dir/keystore.log"
     rm -f "$dir/config/elasticsearch.keystore"
     die "the password of $ES_NAME could not be set"
