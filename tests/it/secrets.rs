@@ -22,7 +22,7 @@ fn shapes() -> Vec<String> {
 }
 
 /// The commands that are walked over: all that connect to anything.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 10] = [
     &["apply", "--day", "2020-02-16"],
     &["project"],
     &["rebuild"],
@@ -31,6 +31,8 @@ const COMMANDS: [&[&str]; 8] = [
     &["status"],
     &["collect-stats", "-d", "2020-02-17"],
     &["totals", RECORDSET],
+    &["import", "--no-project", "--from-index"],
+    &["compare", "--from-index"],
 ];
 
 /// Settings that hold secrets, under which something fails.
@@ -74,7 +76,12 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
                 "api key" => vec![("DAYBOOK_ELASTICSEARCH_API_KEY", format!("id:{SECRET}"))],
                 _ => vec![("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", SECRET.to_owned())],
             };
-            settings.push((URL, url.into()));
+            // The same for the cluster of an old index.
+            settings
+                .extend(settings.clone().into_iter().filter_map(|(name, secret)| Some((of_old_index(name)?, secret))));
+            settings.push((URL, url.clone().into()));
+            url.set_path("old");
+            settings.push(("DAYBOOK_FROM_INDEX", url.into()));
             settings
         };
         // Nobody listens; the server refuses the secret; it speaks no TLS; there is no such host.
@@ -108,9 +115,21 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
     // What cannot be read is not repeated.
     for nonsense in [SECRET.to_owned(), format!("http://elastic:{SECRET}@h:port"), format!("ftp://e:{ENCODED}@h")] {
         cases.push(Case::new(vec![(URL, nonsense.clone())]));
-        cases.push(Case::new(vec![("DAYBOOK_ELASTICSEARCH_PROXY", nonsense)]));
+        cases.push(Case::new(vec![("DAYBOOK_ELASTICSEARCH_PROXY", nonsense.clone())]));
+        cases.push(Case::new(vec![("DAYBOOK_FROM_INDEX", nonsense)]));
     }
     cases
+}
+
+/// The variable for the cluster of an old index.
+fn of_old_index(variable: &str) -> Option<&'static str> {
+    match variable {
+        "DAYBOOK_ELASTICSEARCH_USER" => Some("DAYBOOK_FROM_INDEX_USER"),
+        "DAYBOOK_ELASTICSEARCH_PASSWORD" => Some("DAYBOOK_FROM_INDEX_PASSWORD"),
+        "DAYBOOK_ELASTICSEARCH_API_KEY" => Some("DAYBOOK_FROM_INDEX_API_KEY"),
+        "DAYBOOK_ELASTICSEARCH_BEARER_TOKEN" => Some("DAYBOOK_FROM_INDEX_BEARER_TOKEN"),
+        _ => None,
+    }
 }
 
 /// So many worlds share the cases: in each, one run at a time may hold the lock.
