@@ -389,7 +389,7 @@ async fn stall(world: &World, arguments: &[&str], bytes: u64, percent: u64, fate
             () = proxy.limit_reached(), if silent_since.is_none() => silent_since = Some(Stopwatch::start()),
         }
     };
-    let silent = silent_since.map(|clock| clock.elapsed());
+    let silent = silent_since.map(Stopwatch::elapsed);
     assert!(silent.is_none_or(|silent| silent < BOUND), "{when}: {silent:?}");
     // On a busy machine it may give up before that.
     assert!(proxy.is_limit_reached() || ended.stderr.contains("did not answer"), "{when}: {ended:?}");
