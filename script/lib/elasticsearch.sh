@@ -3,6 +3,9 @@
 # shellcheck shell=bash
 
 readonly ES_PASSWORD=daybook-local ES_VERSIONS=(9.2.0 8.19.0 7.17.29) ES_DEFAULT=8.19.0
+# In the name of a server that is for tests alone: figures are never measured on one.
+readonly ES_FOR_TESTS=-quick
+readonly LEAST_FREE_MEMORY_MIB=4096
 ES_NAME=''
 ES_VERSION=''
 ES_DIST=''
@@ -17,13 +20,15 @@ choose_elasticsearch() {
   esac
   [[ " ${ES_VERSIONS[*]} " == *" $ES_VERSION "* ]] ||
     die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]} newest oldest"
-  ES_NAME=elasticsearch-$ES_VERSION$SECURE
+  ES_NAME=elasticsearch-$ES_VERSION
+  if [[ ${STACK_FSYNC:-on} == off ]]; then ES_NAME+=$ES_FOR_TESTS; fi
+  ES_NAME+=$SECURE
   ES_DIST=$STACK_DIR/dist/elasticsearch-$ES_VERSION
   ES_HEAP=${STACK_ES_HEAP:-1g}
   if [[ $SECURE ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
   ES_JAVA_FLAGS=("-Xms$ES_HEAP" "-Xmx$ES_HEAP")
-  # For the few minutes that tests last, compiling well costs more than it gains. script/bench measures on the other one.
-  if [[ $ES_NAME != elasticsearch-$ES_DEFAULT ]]; then ES_JAVA_FLAGS+=(-XX:TieredStopAtLevel=1); fi
+  # For the few minutes that tests last, compiling well costs more than it gains.
+  if [[ $ES_NAME == *$ES_FOR_TESTS* ]]; then ES_JAVA_FLAGS+=(-XX:TieredStopAtLevel=1); fi
 }
 
 newest_elasticsearch() {
@@ -91,15 +96,38 @@ start_elasticsearch() {
 }
 
 launch_elasticsearch() {
-  local dir=$1 port
+  local dir=$1 port data
   make_server_dir "$ES_NAME" config data logs tmp
+  data=$(choose_elasticsearch_data "$dir")
   port=$(choose_port "$dir")
-  write_elasticsearch_settings "$dir" "$port"
+  write_elasticsearch_settings "$dir" "$port" "$data"
   if [[ $SECURE ]]; then secure_elasticsearch "$dir"; fi
   [[ -e $dir/config/elasticsearch.keystore ]] || set_elasticsearch_password "$dir"
   with_elasticsearch_environment "$dir" ES_JAVA_OPTS="${ES_JAVA_FLAGS[*]}" \
     setsid --wait "$ES_DIST/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
     </dev/null >"$dir/log" 2>&1 9>&- || elasticsearch_failed "$dir"
+}
+
+# Of a server for tests in memory, if there is room: each change of the cluster's state waits for the disk several times.
+choose_elasticsearch_data() {
+  local dir=$1 memory
+  memory=$(elasticsearch_memory "$ES_NAME")
+  if [[ $ES_NAME == *$ES_FOR_TESTS* ]] && memory_has_room; then
+    mkdir -p "$memory"
+    if is_root; then chown "$SERVER_USER" "$memory"; fi
+    printf '%s' "$memory"
+  else
+    printf '%s' "$dir/data"
+  fi
+}
+
+elasticsearch_memory() { printf '/dev/shm/daybook-%s' "$(printf '%s' "$STACK_DIR/$1" | sha256sum | cut -c1-12)"; }
+
+memory_has_room() {
+  local room available
+  room=$(df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+  available=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+  ((${room:-0} >= LEAST_FREE_MEMORY_MIB && ${available:-0} >= LEAST_FREE_MEMORY_MIB))
 }
 
 with_elasticsearch_environment() {
@@ -109,7 +137,7 @@ with_elasticsearch_environment() {
 }
 
 write_elasticsearch_settings() {
-  local dir=$1 port=$2 dist=$ES_DIST/config
+  local dir=$1 port=$2 data=$3 dist=$ES_DIST/config
   install -m 644 "$dist"/{log4j2.properties,role_mapping.yml,roles.yml,users,users_roles} "$dir/config/"
   # The paths in there are relative to the distribution, which the servers' user cannot write.
   sed -e '/Xlog:gc/d' -e "s|=data\$|=$dir/data|" -e "s|=logs/|=$dir/logs/|" "$dist/jvm.options" \
@@ -117,7 +145,7 @@ write_elasticsearch_settings() {
   cat >"$dir/config/elasticsearch.yml" <<END
 cluster.name: daybook-stack
 node.name: daybook
-path.data: "$dir/data"
+path.data: "$data"
 network.host: 127.0.0.1
 http.port: $port
 transport.port: 0
@@ -157,10 +185,9 @@ END
 
 set_elasticsearch_password() {
   local dir=$1 keystore=$ES_DIST/bin/elasticsearch-keystore
-  if ! {
-    with_elasticsearch_environment "$dir" "$keystore" create </dev/null &&
-      with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD"
-  } >"$dir/keystore.log" 2>&1; then
+  # Each call costs seconds, and this one creates the keystore as well.
+  if ! with_elasticsearch_environment "$dir" "$keystore" add -x -f bootstrap.password <<<"$ES_PASSWORD" \
+    >"$dir/keystore.log" 2>&1; then
     show_log "$dir/keystore.log"
     rm -f "$dir/config/elasticsearch.keystore"
     die "the password of $ES_NAME could not be set"
@@ -182,7 +209,13 @@ elasticsearch_failed() {
     "Run this again; if its data are beyond repair: script/stack reset."
 }
 
-stop_elasticsearch() { stop_server "$1" TERM; }
+# What a server had in memory goes with it.
+stop_elasticsearch() {
+  local memory
+  stop_server "$1" TERM
+  memory=$(elasticsearch_memory "$1")
+  rm -rf "$memory"
+}
 
 elasticsearch_url() {
   local server=http://elastic:$ES_PASSWORD@127.0.0.1

@@ -161,6 +161,8 @@ max_connections = 300
 shared_buffers = 256MB
 max_wal_size = 4GB
 fsync = ${STACK_FSYNC:-on}
+full_page_writes = ${STACK_FSYNC:-on}
+jit = ${STACK_FSYNC:-on}
 END
   if [[ ! $SECURE ]]; then
     printf 'host all all 127.0.0.1/32 password\n' >"$dir/data/pg_hba.conf"

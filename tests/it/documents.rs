@@ -473,6 +473,39 @@ fn the_exit_codes_of_the_reference_are_retried_as_the_unit_says() {
 }
 
 #[test]
+fn every_line_of_the_status_that_the_handbook_explains_is_in_the_sources() {
+    let handbook = read("docs/operating.md");
+    let table = handbook
+        .split_once("| line | meaning |")
+        .expect("the table of lines")
+        .1;
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with("| "));
+    let sources: String = files_in("src", ".rs")
+        .iter()
+        .map(|path| read(path))
+        .collect();
+    let (mut checked, mut unknown) = (0, Vec::new());
+    for cell in rows.filter_map(|row| row.trim_start_matches("| ").split(" | ").next()) {
+        for words in cell
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .flat_map(|span| span.split('…'))
+        {
+            checked += 1;
+            if !sources.contains(words.trim()) {
+                unknown.push(words);
+            }
+        }
+    }
+    assert_eq!(unknown, [""; 0]);
+    assert!(checked > 15, "{checked} texts were found");
+}
+
+#[test]
 fn every_file_that_a_page_names_exists() {
     let mut wrong = Vec::new();
     for page in pages() {

@@ -29,7 +29,7 @@ fn shapes() -> Vec<String> {
 }
 
 /// The commands that are walked over: all that connect to anything.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 10] = [
     &["apply", "--day", "2020-02-16"],
     &["project"],
     &["rebuild"],
@@ -38,6 +38,8 @@ const COMMANDS: [&[&str]; 8] = [
     &["status"],
     &["collect-stats", "-d", "2020-02-17"],
     &["totals", RECORDSET],
+    &["import", "--no-project", "--from-index"],
+    &["compare", "--from-index"],
 ];
 
 /// Settings that hold secrets, under which something fails.
@@ -84,7 +86,16 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
                 "api key" => vec![("DAYBOOK_ELASTICSEARCH_API_KEY", format!("id:{SECRET}"))],
                 _ => vec![("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN", SECRET.to_owned())],
             };
-            settings.push((URL, url.into()));
+            // The same for the cluster of an old index.
+            settings.extend(
+                settings
+                    .clone()
+                    .into_iter()
+                    .filter_map(|(name, secret)| Some((of_old_index(name)?, secret))),
+            );
+            settings.push((URL, url.clone().into()));
+            url.set_path("old");
+            settings.push(("DAYBOOK_FROM_INDEX", url.into()));
             settings
         };
         // Nobody listens; the server refuses the secret; it speaks no TLS; there is no such host.
@@ -139,9 +150,24 @@ async fn elasticsearch_cases(world: &World) -> Vec<Case> {
         format!("ftp://e:{ENCODED}@h"),
     ] {
         cases.push(Case::new(vec![(URL, nonsense.clone())]));
-        cases.push(Case::new(vec![("DAYBOOK_ELASTICSEARCH_PROXY", nonsense)]));
+        cases.push(Case::new(vec![(
+            "DAYBOOK_ELASTICSEARCH_PROXY",
+            nonsense.clone(),
+        )]));
+        cases.push(Case::new(vec![("DAYBOOK_FROM_INDEX", nonsense)]));
     }
     cases
+}
+
+/// The variable for the cluster of an old index.
+fn of_old_index(variable: &str) -> Option<&'static str> {
+    match variable {
+        "DAYBOOK_ELASTICSEARCH_USER" => Some("DAYBOOK_FROM_INDEX_USER"),
+        "DAYBOOK_ELASTICSEARCH_PASSWORD" => Some("DAYBOOK_FROM_INDEX_PASSWORD"),
+        "DAYBOOK_ELASTICSEARCH_API_KEY" => Some("DAYBOOK_FROM_INDEX_API_KEY"),
+        "DAYBOOK_ELASTICSEARCH_BEARER_TOKEN" => Some("DAYBOOK_FROM_INDEX_BEARER_TOKEN"),
+        _ => None,
+    }
 }
 
 /// So many worlds share the cases: in each, one run at a time may hold the lock.
