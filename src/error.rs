@@ -23,7 +23,7 @@ pub enum Exit {
     /// Another run holds the ledger's lock.
     Locked = 11,
     /// Postgres or Elasticsearch could not be reached: try again.
-    Unreachable = 75,
+    Unavailable = 75,
     /// Interrupted; nothing half-posted.
     Interrupted = 130,
 }
@@ -35,6 +35,39 @@ impl Exit {
     }
 }
 
+/// What kind of failure an error is. The exit code follows from it, and so does whatever the program does about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Refused or failed: a person has to act.
+    Failed,
+    /// An index has the name that an alias of daybook should have.
+    IndexInsteadOfAlias,
+    /// The command line or a setting is wrong.
+    Usage,
+    /// The ledger is committed, a projection is behind it.
+    ProjectionBehind,
+    /// Another run holds the lock.
+    Locked,
+    /// Postgres or Elasticsearch is unavailable: retry later.
+    Unavailable,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+}
+
+impl ErrorKind {
+    /// The exit code of a command that fails in this way.
+    pub fn exit(self) -> Exit {
+        match self {
+            Self::Failed | Self::IndexInsteadOfAlias => Exit::Failed,
+            Self::Usage => Exit::Usage,
+            Self::ProjectionBehind => Exit::ProjectionBehind,
+            Self::Locked => Exit::Locked,
+            Self::Unavailable => Exit::Unavailable,
+            Self::Interrupted => Exit::Interrupted,
+        }
+    }
+}
+
 type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a command did not do what it was asked to.
@@ -43,31 +76,31 @@ pub struct Error(Box<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    exit: Exit,
+    kind: ErrorKind,
     what: String,
     hint: Option<String>,
     cause: Option<Cause>,
 }
 
 impl Error {
-    /// A failure with its exit code and what went wrong, in words that name the thing.
-    pub fn new(exit: Exit, what: impl Into<String>) -> Self {
+    /// A failure of a kind, and what went wrong, in words that name the thing.
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self(Box::new(Parts {
-            exit,
+            kind,
             what: what.into(),
             hint: None,
             cause: None,
         }))
     }
 
-    /// A failure without a more telling exit code.
+    /// A failure of no other kind.
     pub fn failed(what: impl Into<String>) -> Self {
-        Self::new(Exit::Failed, what)
+        Self::new(ErrorKind::Failed, what)
     }
 
     /// A mistake on the command line or in a setting.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, what)
+        Self::new(ErrorKind::Usage, what)
     }
 
     /// Adds the error beneath.
@@ -84,16 +117,21 @@ impl Error {
         self
     }
 
-    /// The same failure with another exit code.
+    /// The same failure as one of another kind.
     #[must_use]
-    pub fn with_exit(mut self, exit: Exit) -> Self {
-        self.0.exit = exit;
+    pub fn with_kind(mut self, kind: ErrorKind) -> Self {
+        self.0.kind = kind;
         self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The exit code.
     pub fn exit(&self) -> Exit {
-        self.0.exit
+        self.0.kind.exit()
     }
 
     /// What the operator can do about it, where there is something to say.

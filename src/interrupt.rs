@@ -4,7 +4,7 @@ use std::future::Future;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 
 /// Does the work unless the program is interrupted meanwhile; then drops it. A posting that is not committed is rolled
 /// back by the server.
@@ -26,6 +26,9 @@ pub async fn unless_interrupted<T>(
 }
 
 fn interrupted() -> Error {
-    Error::new(Exit::Interrupted, "interrupted; nothing is half-posted")
-        .hint("run the command again to go on")
+    Error::new(
+        ErrorKind::Interrupted,
+        "interrupted; nothing is half-posted",
+    )
+    .hint("run the command again to go on")
 }

@@ -26,7 +26,7 @@ pub struct Report {
     pub day: Day,
     pub reverses: EntryId,
     /// The kind of the entry that is reversed.
-    pub reversed_kind: String,
+    pub reversed_kind: EntryKind,
     /// If that is a reversal itself: the entry that counts again.
     pub restores: Option<EntryId>,
     /// If an entry counts again: what was posted of the day since it was taken back, and counts as well.
@@ -151,7 +151,7 @@ impl Report {
             entry_hash: None,
             day: entry.day,
             reverses: entry.entry_id,
-            reversed_kind: entry.kind.clone(),
+            reversed_kind: entry.kind,
             restores,
             posted_since,
             sums: PartSums::default(),

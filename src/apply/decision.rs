@@ -113,6 +113,7 @@ pub fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::EntryKind;
     use crate::ledger::current_entry::entry_of_tests;
 
     fn entry(number: i64, rows: i64, text: &str) -> Entry {
@@ -177,7 +178,7 @@ mod tests {
     fn an_imported_day_is_replaced_by_its_source_only_if_the_rules_say_so() {
         let day: Day = "2020-02-16".parse().unwrap();
         let imported = Entry {
-            kind: "import".to_owned(),
+            kind: EntryKind::Import,
             ..entry(3, 0, "import:…")
         };
         let entry_id = imported.entry_id;
@@ -206,7 +207,7 @@ mod tests {
      {
         let day: Day = "2020-02-16".parse().unwrap();
         let reversal = |number: i64, of: &Entry| Entry {
-            kind: "reversal".to_owned(),
+            kind: EntryKind::Reversal,
             reverses: Some(of.entry_id),
             ..entry(number, 0, "")
         };

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
@@ -204,7 +204,7 @@ impl<'s> Work<'s> {
         // What the source had is read: its server need not keep a snapshot of it while projections are brought up to date.
         self.close_source().await;
         // A day that failed does not keep the others from the readers; a database that is gone does.
-        let stopped = matches!(&posted, Err(error) if error.exit() != Exit::Failed);
+        let stopped = matches!(&posted, Err(error) if error.kind() != ErrorKind::Failed);
         let projected = match client {
             Some(client) if !stopped => {
                 let posted_rows = self.posted_rows.take();
@@ -218,7 +218,7 @@ impl<'s> Work<'s> {
                 );
                 Box::pin(advancing)
                     .await
-                    .map_err(|error| error.with_exit(Exit::ProjectionBehind))
+                    .map_err(|error| error.with_kind(ErrorKind::ProjectionBehind))
             }
             _ => Ok(Map::new()),
         };
@@ -280,7 +280,7 @@ impl<'s> Work<'s> {
                     };
                     progress.beside(tell);
                 }
-                Err(error) if error.exit() != Exit::Failed => return Err(error),
+                Err(error) if error.kind() != ErrorKind::Failed => return Err(error),
                 Err(error) => {
                     // The connection may be out of step after a stream that broke off.
                     self.source = None;

@@ -7,7 +7,7 @@ use super::rebuild::build_all;
 use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::Client;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::{Ledger, PostedRows, Reader};
@@ -64,7 +64,7 @@ pub async fn bring_up_to_date(
     // What is wrong with one index does not keep the others back; a cluster that is gone does.
     let is_gone = failed
         .as_ref()
-        .is_some_and(|error| error.exit() == Exit::Unreachable);
+        .is_some_and(|error| error.kind() == ErrorKind::Unavailable);
     if !lacking.is_empty() && !is_gone {
         match (projecting.rebuild(lacking, run).await, &failed) {
             (Ok(rebuilt), _) => figures.extend(rebuilt),
@@ -174,7 +174,7 @@ impl Projecting<'_> {
             output,
         } = *self;
         let mut rebuilding = match Run::start(ledger, LockKind::Rebuilding, "rebuild").await {
-            Err(error) if error.exit() == Exit::Locked => {
+            Err(error) if error.kind() == ErrorKind::Locked => {
                 let Advances {
                     figures, failed, ..
                 } = self

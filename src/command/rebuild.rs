@@ -6,7 +6,7 @@ use super::progress::ProgressReporter;
 use super::recorded::{finish, start};
 use crate::config::Settings;
 use crate::elastic::Client;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::{Ledger, Reader};
@@ -77,9 +77,9 @@ pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> R
 
 /// Says how to go on without losing what is built, where that may be possible.
 fn resumable(error: Error) -> Error {
-    let hint = match error.exit() {
-        Exit::Interrupted => "",
-        Exit::Unreachable => {
+    let hint = match error.kind() {
+        ErrorKind::Interrupted => "",
+        ErrorKind::Unavailable => {
             "see to it that Postgres and Elasticsearch can be reached and are well; "
         }
         _ => return error,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{self, LockKind};
 use crate::ledger::{EntryId, Ledger, Past, Reader, RunStatus};
@@ -101,7 +101,7 @@ pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<E
                     look_at(&mut status, &settings.plan, &ledger, &mut reader, &client).await
                 {
                     status.problem = Some(problem(&error));
-                    gone = (error.exit() == Exit::Unreachable).then_some(error);
+                    gone = (error.kind() == ErrorKind::Unavailable).then_some(error);
                 }
             }
             // One wait for a cluster that is gone is enough.

@@ -17,7 +17,7 @@ use super::client::Client;
 use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
 use super::remedy::Remedy;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use elasticsearch::http::Method;
 
@@ -376,7 +376,7 @@ impl Target {
                     let again = Batch::of(&body, &remainder.again);
                     (body, items) = (Bytes::from(again.body), again.items);
                     Error::new(
-                        Exit::Unreachable,
+                        ErrorKind::Unavailable,
                         format!("{what}: {}", remainder.last_cause),
                     )
                     .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
@@ -573,10 +573,11 @@ impl Target {
         }
         match answer.read::<BulkAnswer>(&what)?.outcomes().next() {
             Some(Outcome::Written) => Ok(()),
-            Some(Outcome::Retry(cause)) => {
-                Err(Error::new(Exit::Unreachable, format!("{what}: {cause}"))
-                    .hint("Elasticsearch is overloaded: run `daybook project` later to catch up"))
-            }
+            Some(Outcome::Retry(cause)) => Err(Error::new(
+                ErrorKind::Unavailable,
+                format!("{what}: {cause}"),
+            )
+            .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
             Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, &what)),
             outcome => Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(
                 "somebody else is writing to the index: stop them, then run `daybook project`",

@@ -212,7 +212,7 @@ mod tests {
         ];
         for (in_address, given) in cases {
             let error = header(in_address, Some(&given), Wording::PROJECTIONS).unwrap_err();
-            assert_eq!(error.exit(), crate::error::Exit::Usage, "{given:?}");
+            assert_eq!(error.kind(), crate::error::ErrorKind::Usage, "{given:?}");
             assert!(!error.message().contains("sec"), "{error:?}");
         }
     }

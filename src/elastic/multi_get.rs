@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::client::Client;
 use super::outcome::Cause;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
 /// Documents that were looked up, as they came.
@@ -104,7 +104,7 @@ impl LookedUp {
     fn error(&self, error: Option<Cause>) -> Error {
         let error = error.map_or_else(|| "no reason given".to_owned(), |cause| cause.to_string());
         Error::new(
-            Exit::Unreachable,
+            ErrorKind::Unavailable,
             format!(
                 "{}: Elasticsearch could not look one up: {error}",
                 self.what

@@ -3,7 +3,7 @@
 
 use super::reason::{Reason, TlsProblem};
 use super::wording::Wording;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 
 /// What helps against a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +86,11 @@ impl Remedy {
     }
 
     /// The exit code.
-    pub(super) fn exit(self) -> Exit {
+    pub(super) fn kind(self) -> ErrorKind {
         if self.heals {
-            Exit::Unreachable
+            ErrorKind::Unavailable
         } else {
-            Exit::Failed
+            ErrorKind::Failed
         }
     }
 
@@ -101,7 +101,7 @@ impl Remedy {
 
     /// The failure that it helps against.
     pub(super) fn error(self, what: impl Into<String>, wording: Wording) -> Error {
-        let error = Error::new(self.exit(), what);
+        let error = Error::new(self.kind(), what);
         match self.hint(wording) {
             Some(hint) => error.hint(hint),
             None => error,
@@ -127,23 +127,33 @@ mod tests {
     fn time_heals_what_is_busy_and_nothing_that_is_refused() {
         for status in [408, 429, 502, 503, 504] {
             assert_eq!(
-                Remedy::of_status(status).exit(),
-                Exit::Unreachable,
+                Remedy::of_status(status).kind(),
+                ErrorKind::Unavailable,
                 "{status}"
             );
         }
         for status in [
             301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501,
         ] {
-            assert_eq!(Remedy::of_status(status).exit(), Exit::Failed, "{status}");
+            assert_eq!(
+                Remedy::of_status(status).kind(),
+                ErrorKind::Failed,
+                "{status}"
+            );
         }
     }
 
     #[test]
     fn time_heals_a_full_disk_and_no_block_that_somebody_has_set() {
         assert_eq!(
-            [429, 403, 503].map(|status| Remedy::of_block(status).exit()),
-            { [Exit::Unreachable, Exit::Failed, Exit::Unreachable] }
+            [429, 403, 503].map(|status| Remedy::of_block(status).kind()),
+            {
+                [
+                    ErrorKind::Unavailable,
+                    ErrorKind::Failed,
+                    ErrorKind::Unavailable,
+                ]
+            }
         );
     }
 
@@ -164,8 +174,8 @@ mod tests {
         ];
         for reason in healing {
             assert_eq!(
-                Remedy::of_reason(&reason).exit(),
-                Exit::Unreachable,
+                Remedy::of_reason(&reason).kind(),
+                ErrorKind::Unavailable,
                 "{reason:?}"
             );
         }
@@ -183,7 +193,7 @@ mod tests {
             .chain([Reason::TooLarge(1), Reason::Unsendable(some())])
         {
             let remedy = Remedy::of_reason(&reason);
-            assert_eq!(remedy.exit(), Exit::Failed, "{reason:?}");
+            assert_eq!(remedy.kind(), ErrorKind::Failed, "{reason:?}");
             for wording in [Wording::PROJECTIONS, Wording::OLD_INDEX] {
                 let hint = remedy.hint(wording).unwrap();
                 assert!(!hint.contains(['{', '}']), "{hint}");

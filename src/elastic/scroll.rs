@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::client::Client;
 use super::multi_get::without_source;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
 /// How long Elasticsearch keeps a scroll that nobody asks for its next page.
@@ -151,7 +151,7 @@ impl Scroll {
         let silent = shards.silent();
         if silent > 0 {
             return Err(Error::new(
-                Exit::Unreachable,
+                ErrorKind::Unavailable,
                 format!("{}: {silent} shards gave no answer", self.what),
             )
             .hint("see to it that the cluster is green, then run the command again"));

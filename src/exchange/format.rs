@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::day::Day;
 use crate::ledger::copy_out::{RejectedRow, RunEnd, RunRow};
 use crate::ledger::row_hash::RowFields;
-use crate::ledger::{Entry, EntryId};
+use crate::ledger::{Entry, EntryId, EntryKind};
 
 /// The version of the format.
 pub(super) const VERSION: u32 = 2;
@@ -95,7 +95,7 @@ pub(super) struct Ended<'a> {
 pub(super) struct EntryColumns {
     pub(super) entry_id: EntryId,
     pub(super) day: Day,
-    pub(super) kind: String,
+    pub(super) kind: EntryKind,
     pub(super) reverses: Option<EntryId>,
     #[serde(skip)]
     pub(super) reversed_by: Option<EntryId>,

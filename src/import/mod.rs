@@ -35,7 +35,7 @@ use verdict::{Candidate, Holders, Standing, Verdict, judge};
 use crate::clock;
 use crate::day::{Bounds, Day};
 use crate::elastic::ClientOptions;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::ledger::lock::Run;
 use crate::ledger::{Ledger, Reader};
 use crate::memory::Memory;
@@ -279,7 +279,7 @@ impl<'a> Import<'a> {
                         self.summary.add_outcome(&staged, &outcome);
                         self.listener.hear(Event::Day(day, &staged, &outcome));
                     }
-                    Err(error) if error.exit() != Exit::Failed => return Err(error),
+                    Err(error) if error.kind() != ErrorKind::Failed => return Err(error),
                     Err(error) => {
                         self.summary.days_refused.push(day);
                         self.listener.hear(Event::Refused(day, &staged, &error));

@@ -126,7 +126,7 @@ pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<
     let newest = in_effect
         .iter()
         .rev()
-        .find(|entry| entry.kind != EntryKind::Reversal.name());
+        .find(|entry| entry.kind != EntryKind::Reversal);
     let is_quiet = sums == Sums::default();
     let of_ledger = newest
         .filter(|_| standing.net != Sums::default() || is_quiet)
@@ -193,8 +193,8 @@ fn imported_as(fingerprint: &str, in_effect: &[&Entry]) -> Option<EntryId> {
     let newest = in_effect
         .iter()
         .rev()
-        .find(|entry| entry.kind != EntryKind::Reversal.name())?;
-    let is_it = newest.kind == EntryKind::Import.name() && newest.source_fingerprint == fingerprint;
+        .find(|entry| entry.kind != EntryKind::Reversal)?;
+    let is_it = newest.kind == EntryKind::Import && newest.source_fingerprint == fingerprint;
     let undermined = in_effect.iter().any(|entry| {
         entry.entry_id > newest.entry_id
             && entry

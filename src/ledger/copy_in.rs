@@ -141,7 +141,7 @@ impl CopyIn {
         )
         .bind(entry_id)
         .bind(entry.day)
-        .bind(&entry.kind)
+        .bind(entry.kind.name())
         .bind(entry.reverses)
         .bind(entry.run_id)
         .bind(entry.rule_version)

@@ -31,11 +31,11 @@ pub fn is_decided(entries: &[Entry]) -> bool {
 
 /// Whether it was imported.
 pub fn is_import(entry: &Entry) -> bool {
-    entry.kind == EntryKind::Import.name()
+    entry.kind == EntryKind::Import
 }
 
 fn is_reversal(entry: &Entry) -> bool {
-    entry.kind == EntryKind::Reversal.name()
+    entry.kind == EntryKind::Reversal
 }
 
 /// An entry as good as any other.
@@ -44,7 +44,7 @@ pub(crate) fn entry_of_tests(number: i64) -> Entry {
     Entry {
         entry_id: number.to_string().parse().unwrap(),
         day: "2020-02-16".parse().unwrap(),
-        kind: "apply".to_owned(),
+        kind: EntryKind::Apply,
         reverses: None,
         reversed_by: None,
         run_id: uuid::Uuid::nil(),
@@ -72,9 +72,9 @@ mod tests {
     use super::*;
 
     /// Entries by kind and what they reverse, numbered from 1.
-    fn entries(of: &[(&str, Option<i64>)]) -> Vec<Entry> {
-        let entry = |(number, (kind, reverses)): (i64, &(&str, Option<i64>))| Entry {
-            kind: (*kind).to_owned(),
+    fn entries(of: &[(EntryKind, Option<i64>)]) -> Vec<Entry> {
+        let entry = |(number, (kind, reverses)): (i64, &(EntryKind, Option<i64>))| Entry {
+            kind: *kind,
             reverses: reverses.map(|number| number.to_string().parse().unwrap()),
             ..entry_of_tests(number)
         };
@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn a_reversal_and_its_reversal_leave_the_day_as_it_stood_before() {
-        const APPLY: (&str, Option<i64>) = ("apply", None);
-        let reversal = |of| ("reversal", Some(of));
+        const APPLY: (EntryKind, Option<i64>) = (EntryKind::Apply, None);
+        let reversal = |of| (EntryKind::Reversal, Some(of));
         for (of, stands, is_taken_back) in [
             (&[APPLY][..], 1, false),
-            (&[APPLY, ("correction", None)], 2, false),
+            (&[APPLY, (EntryKind::Correction, None)], 2, false),
             (&[APPLY, reversal(1)], 2, true),
             (&[APPLY, reversal(1), reversal(2)], 1, false),
             (&[APPLY, reversal(1), reversal(2), reversal(3)], 2, true),
@@ -96,10 +96,19 @@ mod tests {
                 1,
                 false,
             ),
-            (&[APPLY, reversal(1), ("correction", None)], 3, false),
+            (
+                &[APPLY, reversal(1), (EntryKind::Correction, None)],
+                3,
+                false,
+            ),
             // Restored although it was applied anew: it counts twice, and nobody meant that.
             (
-                &[APPLY, reversal(1), ("correction", None), reversal(2)],
+                &[
+                    APPLY,
+                    reversal(1),
+                    (EntryKind::Correction, None),
+                    reversal(2),
+                ],
                 4,
                 false,
             ),
@@ -114,20 +123,20 @@ mod tests {
 
     #[test]
     fn what_was_imported_is_decided_also_when_it_is_restored() {
-        assert!(is_decided(&entries(&[("import", None)])));
+        assert!(is_decided(&entries(&[(EntryKind::Import, None)])));
         assert!(is_decided(&entries(&[
-            ("import", None),
-            ("reversal", Some(1))
+            (EntryKind::Import, None),
+            (EntryKind::Reversal, Some(1))
         ])));
         assert!(is_decided(&entries(&[
-            ("import", None),
-            ("reversal", Some(1)),
-            ("reversal", Some(2))
+            (EntryKind::Import, None),
+            (EntryKind::Reversal, Some(1)),
+            (EntryKind::Reversal, Some(2))
         ])));
         assert!(!is_decided(&entries(&[
-            ("apply", None),
-            ("reversal", Some(1)),
-            ("reversal", Some(2))
+            (EntryKind::Apply, None),
+            (EntryKind::Reversal, Some(1)),
+            (EntryKind::Reversal, Some(2))
         ])));
     }
 }

@@ -63,7 +63,7 @@ impl FromStr for EntryId {
 }
 
 /// Why an entry was posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, sqlx::Type)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, sqlx::Type)]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
@@ -75,6 +75,12 @@ pub enum EntryKind {
     Import,
     /// The exact opposite of another entry.
     Reversal,
+}
+
+impl fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 impl EntryKind {
@@ -94,7 +100,7 @@ impl EntryKind {
 pub struct Entry {
     pub entry_id: EntryId,
     pub day: Day,
-    pub kind: String,
+    pub kind: EntryKind,
     pub reverses: Option<EntryId>,
     /// The entry that reverses it; not a column, but looked up.
     pub reversed_by: Option<EntryId>,

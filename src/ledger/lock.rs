@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::handle::Ledger;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::postgres::{Connection, Context as _, Database};
 
@@ -69,7 +69,7 @@ impl Lock {
                 .await?
                 .unwrap_or_else(|| "a run that has just ended".to_owned());
             return Err(Error::new(
-                Exit::Locked,
+                ErrorKind::Locked,
                 format!("another run holds the ledger's lock: {holder}"),
             )
             .hint(
@@ -198,7 +198,7 @@ impl Run {
                 let seconds = waited.as_secs();
                 if gives_up {
                     let what = format!("another run has been projecting for {seconds} s: {holder}");
-                    return Err(Error::new(Exit::Locked, what)
+                    return Err(Error::new(ErrorKind::Locked, what)
                         .hint("let it finish, then run the command again"));
                 }
                 tracing::warn!(holder, seconds, "waiting for another run's projecting");
@@ -218,7 +218,12 @@ impl Run {
     }
 
     /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
-    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Error> {
+    pub async fn finish(
+        mut self,
+        exit: ErrorKind,
+        outcome: &str,
+        figures: Value,
+    ) -> Result<(), Error> {
         failpoint::reach("run.ending");
         self.close_posting_connection().await;
         sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")

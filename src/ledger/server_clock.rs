@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::clock;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::postgres::{Connection, Context as _, Database};
 
 /// What the two clocks say.
@@ -60,7 +60,7 @@ impl Clocks {
         if self.agree(within) {
             return Ok(());
         }
-        Err(Error::new(Exit::Unreachable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
+        Err(Error::new(ErrorKind::Unavailable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
             "set the clock that is wrong (`timedatectl` says whether this machine's is synchronized), then run the command again; --max-clock-skew says how much they may disagree",
         ))
     }

@@ -8,10 +8,10 @@ use std::io;
 use sqlx::postgres::PgDatabaseError;
 
 use super::Silence;
-use crate::error::Exit;
+use crate::error::ErrorKind;
 
 /// An exit code and a way out.
-pub(super) type Meaning = (Exit, Option<&'static str>);
+pub(super) type Meaning = (ErrorKind, Option<&'static str>);
 
 const AGAIN: Option<&str> = Some(
     "check that Postgres runs and can be reached, then run the command again: nothing is half-posted",
@@ -27,16 +27,16 @@ const LIBRARY: Option<&str> = Some(
 /// SQLSTATE classes (two characters) and codes (five). The longest that fits counts; what is not here needs a person.
 const MEANINGS: &[(&str, Meaning)] = &[
     // Connection exceptions.
-    ("08", (Exit::Unreachable, AGAIN)),
+    ("08", (ErrorKind::Unavailable, AGAIN)),
     // A standby, or a server that was made read-only for a while.
-    ("25006", (Exit::Unreachable, STANDBY)),
+    ("25006", (ErrorKind::Unavailable, STANDBY)),
     // The server has ended the session: idle in a transaction, a transaction that took too long.
-    ("25P03", (Exit::Unreachable, AGAIN)),
-    ("25P04", (Exit::Unreachable, AGAIN)),
+    ("25P03", (ErrorKind::Unavailable, AGAIN)),
+    ("25P04", (ErrorKind::Unavailable, AGAIN)),
     (
         "28",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some(
                 "check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass; if the server refuses the connection as such, its pg_hba.conf: it may want an encrypted one (sslmode=verify-full)",
             ),
@@ -45,49 +45,49 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "28P01",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"),
         ),
     ),
     (
         "3D000",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some("create the database first, or name another one in the connection URL"),
         ),
     ),
     // Serialization failures, deadlocks, conflicts of a standby's queries with its recovery.
-    ("40", (Exit::Unreachable, NOTHING_POSTED)),
+    ("40", (ErrorKind::Unavailable, NOTHING_POSTED)),
     (
         "42501",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some(
                 "grant the role what it lacks: `daybook migrate --print-roles` shows the grants that daybook needs",
             ),
         ),
     ),
     // Of connections, memory, other resources.
-    ("53", (Exit::Unreachable, AGAIN)),
+    ("53", (ErrorKind::Unavailable, AGAIN)),
     (
         "53100",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some("free space on the database server, then run the command again"),
         ),
     ),
     (
         "53400",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some("raise the server's limit that the message names, then run the command again"),
         ),
     ),
-    ("55006", (Exit::Unreachable, NOTHING_POSTED)),
+    ("55006", (ErrorKind::Unavailable, NOTHING_POSTED)),
     (
         "55P03",
         (
-            Exit::Unreachable,
+            ErrorKind::Unavailable,
             Some(
                 "another session holds a lock that is needed: let it end, then run the command again; pg_blocking_pids() tells which",
             ),
@@ -96,40 +96,40 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "57014",
         (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some(
                 "somebody cancelled the statement, or a statement_timeout in the connection's options did; then run the command again",
             ),
         ),
     ),
     // The server is starting, stopping, or has ended the session.
-    ("57P01", (Exit::Unreachable, AGAIN)),
-    ("57P02", (Exit::Unreachable, AGAIN)),
-    ("57P03", (Exit::Unreachable, AGAIN)),
-    ("57P05", (Exit::Unreachable, AGAIN)),
+    ("57P01", (ErrorKind::Unavailable, AGAIN)),
+    ("57P02", (ErrorKind::Unavailable, AGAIN)),
+    ("57P03", (ErrorKind::Unavailable, AGAIN)),
+    ("57P05", (ErrorKind::Unavailable, AGAIN)),
     // A file of the server's own is not there.
-    ("58P01", (Exit::Unreachable, LIBRARY)),
-    ("72000", (Exit::Unreachable, NOTHING_POSTED)),
+    ("58P01", (ErrorKind::Unavailable, LIBRARY)),
+    ("72000", (ErrorKind::Unavailable, NOTHING_POSTED)),
 ];
 
 /// What a driver's error means.
 pub(super) fn classify(error: &sqlx::Error) -> Meaning {
     match error {
         sqlx::Error::Io(error) => of_transport(error),
-        sqlx::Error::Tls(error) => (Exit::Failed, Some(of_tls(error.as_ref()))),
+        sqlx::Error::Tls(error) => (ErrorKind::Failed, Some(of_tls(error.as_ref()))),
         sqlx::Error::Database(database) => {
             let code = database.code();
             match database.try_downcast_ref::<PgDatabaseError>() {
-                Some(error) if is_row_security(error) => (Exit::Failed, Some(ROW_SECURITY)),
+                Some(error) if is_row_security(error) => (ErrorKind::Failed, Some(ROW_SECURITY)),
                 // "Incompatible library" has no code of its own, and its words are the server's language's.
-                Some(error) if error.file() == Some("dfmgr.c") => (Exit::Unreachable, LIBRARY),
+                Some(error) if error.file() == Some("dfmgr.c") => (ErrorKind::Unavailable, LIBRARY),
                 _ => of_code(code.as_deref().unwrap_or("")),
             }
         }
         sqlx::Error::Protocol(text) if text.contains("unsupported") => {
-            (Exit::Failed, Some(AUTHENTICATION))
+            (ErrorKind::Failed, Some(AUTHENTICATION))
         }
-        _ => (Exit::Failed, None),
+        _ => (ErrorKind::Failed, None),
     }
 }
 
@@ -146,7 +146,7 @@ fn of_code(code: &str) -> Meaning {
     let fitting = MEANINGS.iter().filter(|(known, _)| code.starts_with(known));
     fitting
         .max_by_key(|(known, _)| known.len())
-        .map_or((Exit::Failed, None), |(_, meaning)| *meaning)
+        .map_or((ErrorKind::Failed, None), |(_, meaning)| *meaning)
 }
 
 /// What goes wrong below the protocol: mostly a server that cannot be reached, but also who it turns out to be.
@@ -155,24 +155,27 @@ fn of_transport(error: &io::Error) -> Meaning {
         .get_ref()
         .and_then(|error| error.downcast_ref::<rustls::Error>())
     {
-        return (Exit::Failed, Some(of_tls(error)));
+        return (ErrorKind::Failed, Some(of_tls(error)));
     }
     if error
         .get_ref()
         .and_then(|error| error.downcast_ref::<Silence>())
         .is_some()
     {
-        return (Exit::Unreachable, Some(SILENT));
+        return (ErrorKind::Unavailable, Some(SILENT));
     }
     match error.kind() {
         io::ErrorKind::PermissionDenied => (
-            Exit::Failed,
+            ErrorKind::Failed,
             Some(
                 "this user may not connect there: look at the rights on the socket, or at the sandbox of the unit",
             ),
         ),
-        io::ErrorKind::InvalidInput => (Exit::Failed, Some("check the host in the connection URL")),
-        _ => (Exit::Unreachable, AGAIN),
+        io::ErrorKind::InvalidInput => (
+            ErrorKind::Failed,
+            Some("check the host in the connection URL"),
+        ),
+        _ => (ErrorKind::Unavailable, AGAIN),
     }
 }
 
@@ -215,7 +218,7 @@ mod tests {
         ];
         for code in again {
             let (exit, hint) = of_code(code);
-            assert_eq!(exit, Exit::Unreachable, "{code}");
+            assert_eq!(exit, ErrorKind::Unavailable, "{code}");
             assert!(hint.is_some(), "{code} has no way out");
         }
         let person = [
@@ -224,7 +227,7 @@ mod tests {
             "58030", "P0001", "XX000", "XX001",
         ];
         for code in person {
-            assert_eq!(of_code(code).0, Exit::Failed, "{code}");
+            assert_eq!(of_code(code).0, ErrorKind::Failed, "{code}");
         }
     }
 

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use address::{Address, Server, SessionAttributes};
 pub use session::{Connection, SEARCH_PATH};
 use session::{Limits, Silence};
@@ -104,7 +104,7 @@ impl Database {
             match Box::pin(self.connect_to(server, wanted, name)).await {
                 Ok(connection) => return Ok(connection),
                 // Whom a server refuses, the next one would refuse as well.
-                Err(error) if error.exit() != Exit::Unreachable => return Err(error),
+                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
                 Err(error) => failure = Some(error),
             }
         }
@@ -124,17 +124,17 @@ impl Database {
         match tokio::time::timeout(self.limits.connect, connecting).await {
             Ok(Ok(Some(connection))) => Ok(connection),
             Ok(Ok(None)) => Err(Error::new(
-                Exit::Unreachable,
+                ErrorKind::Unavailable,
                 format!("the {} ({place}) is not what target_session_attrs asks for", self.role),
             )
             .hint("name every server of the cluster in the connection URL; after a failover it takes a while until one of them is: run the command again")),
             // A server that hangs up in the middle of the greeting.
-            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(Exit::Unreachable, what)
+            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(ErrorKind::Unavailable, what)
                 .caused_by(sqlx::Error::Protocol(text))
                 .hint("check that Postgres runs there and is not just starting or stopping, then run the command again")),
             Ok(Err(error)) => Err(query_error(error, what)),
             Err(_) => Err(Error::new(
-                Exit::Unreachable,
+                ErrorKind::Unavailable,
                 format!("the {} ({place}) did not answer for {:?}", self.role, self.limits.connect),
             )
             .hint("check that the server runs and the address is right, then run the command again")),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::checkpoint::Checkpoint;
 use super::template::{self, Design};
 use crate::elastic::{Client, Method};
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 
 /// The index behind an alias.
@@ -112,7 +112,7 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
         .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
     }
     if physical == alias {
-        return Err(Error::failed(format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
+        return Err(Error::new(ErrorKind::IndexInsteadOfAlias, format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
             "keep it and choose another DAYBOOK_INDEX_PREFIX; or move it away (clone it to {alias}-old, say, then delete {alias}) and run the command again"
         )));
     }
@@ -180,7 +180,7 @@ pub async fn create(
 ) -> Result<Index, Error> {
     let index = create_unchecked(client, alias, checkpoint, design).await?;
     match index.read_back(client, design).await {
-        Err(error) if error.exit() == Exit::Failed => {
+        Err(error) if error.kind() == ErrorKind::Failed => {
             delete(client, &index.physical).await?;
             Err(error)
         }

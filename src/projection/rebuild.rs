@@ -20,7 +20,7 @@ use super::{Plan, Projection, settings};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::bulk::{Batch, BulkWriter};
 use crate::elastic::{Client, Method};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::ledger::lock::Run;
 use crate::ledger::{EntryId, Ledger, Reader};
@@ -550,8 +550,14 @@ async fn delete_old(
 /// An index of the alias's own name cannot be replaced by a switch.
 async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Error> {
     match index::find(client, alias).await {
-        Err(error) if error.message().contains("where an alias") => Err(error),
-        Err(error) if error.exit() == crate::error::Exit::Unreachable => Err(error),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::IndexInsteadOfAlias | ErrorKind::Unavailable
+            ) =>
+        {
+            Err(error)
+        }
         // Whatever else is wrong with what is there is what the rebuild is for.
         _ => Ok(()),
     }

@@ -4,7 +4,7 @@ use crate::ledger::current_entry::entry_of_tests;
 fn entry(number: i64, kind: EntryKind, reverses: Option<i64>, fingerprint: &str) -> Entry {
     let id = |number: i64| number.to_string().parse().unwrap();
     Entry {
-        kind: kind.name().to_owned(),
+        kind,
         reverses: reverses.map(id),
         source_fingerprint: fingerprint.to_owned(),
         delta_rows: 1,
