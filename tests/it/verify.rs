@@ -132,7 +132,6 @@ const UNLOCK: &str = "ALTER TABLE daybook.interaction_delta DROP CONSTRAINT inte
 #[tokio::test]
 async fn a_ledger_is_sound_in_whatever_order_its_rows_lie() {
     let world = World::with_history().await;
-    world.execute(UNLOCK).await;
     for order in ["entry_id DESC, stat_type", "recordset_id, stat_type, entry_id", "md5(d::text)"] {
         world
             .tamper(&format!(
@@ -201,7 +200,9 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
     world.execute(UNLOCK).await;
     let found = async |from: &str, to: &str| {
         let ended = world.run(&["verify", "--ledger", "--json", "--from", from, "--to", to]).await;
-        let mut kinds: Vec<String> = ended.findings().into_iter().map(|[_, what]| what).collect();
+        // That the constraint is gone is found as well.
+        let findings = ended.findings().into_iter().filter(|[place, _]| !place.starts_with("constraint "));
+        let mut kinds: Vec<String> = findings.map(|[_, what]| what).collect();
         kinds.dedup();
         kinds
     };
