@@ -261,7 +261,7 @@ async fn define(connection: &mut Connection, definition: &Definition) -> Result<
 }
 
 /// What of the schema is not what was just defined: kind, name, and whether it is there at all or should be, NULL for both.
-/// An index that somebody has added changes nothing.
+/// A table or an index that somebody has added changes nothing.
 const DIFFERING: &str = "
     WITH object AS (
         SELECT 'function' AS kind, p.pronamespace AS schema,
@@ -296,7 +296,7 @@ const DIFFERING: &str = "
     defined AS (SELECT * FROM object WHERE schema = pg_my_temp_schema() AND name NOT LIKE '% restored')
     SELECT kind, name, CASE WHEN t.schema IS NULL THEN true WHEN d.schema IS NULL THEN false END
     FROM there d FULL JOIN defined t USING (kind, name)
-    WHERE (d.schema IS NULL OR t.schema IS NULL AND kind <> 'index'
+    WHERE (d.schema IS NULL OR t.schema IS NULL AND kind NOT IN ('table', 'index')
         OR d.definition <> t.definition AND NOT EXISTS (
            SELECT FROM object r WHERE r.schema = t.schema AND r.name = d.name || ' restored' AND r.definition = d.definition))
        -- Of what is missing or is not daybook's, the whole says enough.
