@@ -153,8 +153,8 @@ impl Settings {
             .or_else(|| ledger_url.clone());
         let elasticsearch = ElasticsearchSettings::new(given.elasticsearch, elasticsearch)?;
         if ledger_url.is_none() && !postgres_variables_are_set() {
-            return Err(Error::usage("no ledger is given").hint(
-                "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
+            return Err(Error::usage("no ledger is configured").hint(
+                "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and the other PG* variables",
             ));
         }
         let silence = given
@@ -226,8 +226,8 @@ impl Settings {
 
     fn client_options(&self) -> Result<ClientOptions, Error> {
         let addresses = self.elasticsearch.addresses().ok_or_else(|| {
-            Error::usage("no Elasticsearch is given")
-                .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
+            Error::usage("no Elasticsearch is configured")
+                .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does not need it")
         })?;
         self.elasticsearch
             .client_options(addresses.clone(), self.memory)

@@ -82,7 +82,7 @@ impl Destination {
         {
             // The rights of a group must not become those of another.
             mode &= !0o7070;
-            tracing::warn!(%error, "the file that is replaced belongs to somebody else: it becomes yours");
+            tracing::warn!(%error, "the file being replaced belongs to another user; the new file belongs to you");
         }
         self.file
             .set_permissions(std::fs::Permissions::from_mode(mode))

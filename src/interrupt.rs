@@ -27,5 +27,5 @@ pub async fn unless_interrupted<T>(
 
 fn interrupted() -> Error {
     Error::new(Exit::Interrupted, "interrupted; nothing is half-posted")
-        .hint("run the command again to go on")
+        .hint("run the command again to continue")
 }

@@ -89,8 +89,8 @@ async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<E
         .hint("`daybook log` lists the entries"));
     };
     if let Some(reversal) = entry.reversed_by {
-        return Err(Error::failed(format!("entry {entry_id} was reversed already, by entry {reversal}")).hint(format!(
-            "nothing was posted; to let entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events anew, run `daybook apply --day {}`",
+        return Err(Error::failed(format!("entry {entry_id} was already reversed by entry {reversal}")).hint(format!(
+            "nothing was posted; to make entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events again, run `daybook apply --day {}`",
             entry.day
         )));
     }
@@ -107,7 +107,7 @@ async fn opposite(
     let entry_id = entry.entry_id;
     let overflow = |error: Overflow| {
         Error::failed(format!(
-            "making the opposite of entry {entry_id} failed, nothing was posted"
+            "negating entry {entry_id} failed; nothing was posted"
         ))
         .caused_by(error)
     };
@@ -125,13 +125,13 @@ async fn opposite(
             "entry {entry_id} has {rows} rows, but its header says {said}: nothing was posted"
         ))
         .hint(
-            "somebody has tampered with the ledger: `daybook verify --ledger` names what is wrong",
+            "somebody has tampered with the ledger: `daybook verify --ledger` reports what is wrong",
         ));
     }
     let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
     let broken_off = |error: tokio::task::JoinError| {
         Error::failed(format!(
-            "making the opposite of entry {entry_id} was broken off"
+            "negating entry {entry_id} was aborted; nothing was posted"
         ))
         .caused_by(error)
     };

@@ -160,7 +160,7 @@ fn check_days(options: &ApplyArgs, today: Day) -> Result<(), Error> {
     }
     match options.day.or(to) {
         Some(day) if day == today && !options.day_open => Err(Error::usage(format!("{day} is not over yet"))
-            .hint("wait until it is, or run `daybook apply --day-open` for it: what comes later is then posted as a correction")),
+            .hint("wait until it is over, or add --day-open: later events are then posted as a correction")),
         _ => Ok(()),
     }
 }
@@ -447,13 +447,13 @@ fn tell_left_out(left_out: &LeftOut, output: Output) {
         LeftOut::Empty(_) => output.report(
             "gap_left_out",
             serde_json::json!({ "from": from, "to": to, "days": days }),
-            format!("{from} to {to}  left out: the source has no events on these {named}; --include-gaps posts them"),
+            format!("{from} to {to}  skipped: the source has no events on these {named}; --include-gaps posts them"),
         ),
         LeftOut::Stray { ids, .. } => output.report(
             "strays_left_out",
             serde_json::json!({ "from": from, "to": to, "source_ids": ids }),
             format!(
-                "{from} to {to}  left out: a year and more lies between {} and all later ones: {}; put the date right, or post them with --include-gaps",
+                "{from} to {to}  skipped: {} dated a year or more before all later ones: {}; correct the date, or post with --include-gaps",
                 counted(ids.len(), "event", "events"),
                 ids_text(ids),
             ),
@@ -466,7 +466,7 @@ fn tell_out_of_time(ids: &[i64], output: Output) {
         return;
     }
     let text = format!(
-        "not on any day: events without a date, or dated before 1970-01-02 or after tomorrow: {}; they are counted once their date is put right",
+        "not applied: events without a date, or dated before 1970-01-02 or after tomorrow: {}; they are counted once their date is corrected",
         ids_text(ids)
     );
     let shown = &ids[..ids.len().min(SHOWN_IDS)];
@@ -535,16 +535,16 @@ fn text(report: &DayReport, dry_run: bool) -> String {
         } => {
             let events = counted(*posted_events, "event", "events");
             format!(
-                "{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted"
+                "{day}  applied as entry {entry_id}; the source no longer has its {events}: kept as posted"
             )
         }
         Outcome::TakenBack { entry_id } => {
             format!(
-                "{day}  taken back as entry {entry_id}: left so; `daybook apply --day {day}` applies it anew"
+                "{day}  reversed by entry {entry_id}: not applied again; `daybook apply --day {day}` applies it"
             )
         }
         Outcome::Imported { entry_id } => {
-            format!("{day}  imported as entry {entry_id}; the source has no events of it")
+            format!("{day}  imported as entry {entry_id}; the source has no events for this day")
         }
         Outcome::Posted(posted) => posted_text(day, posted, dry_run),
     }

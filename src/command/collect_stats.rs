@@ -105,7 +105,7 @@ impl OptionsOfIdb {
         match self.given().first() {
             None => Ok(()),
             Some((option, _)) => Err(Error::usage(format!(
-                "{option} is an option of idb, which only `daybook collect-stats` takes"
+                "{option} is an option of idb, which only `daybook collect-stats` accepts"
             ))
             .hint("leave it out; `daybook --help` lists the options")),
         }
@@ -141,7 +141,7 @@ impl OptionsOfIdb {
 }
 
 const SETTINGS: &str =
-    "the databases are named by daybook's own settings, DAYBOOK_LEDGER_URL and so on";
+    "daybook has settings of its own for the databases: DAYBOOK_LEDGER_URL and so on";
 
 /// Whether a file is a JSON object, which no TOML file is.
 fn is_configuration_of_idb(file: &PathBuf) -> bool {

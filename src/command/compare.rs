@@ -41,7 +41,7 @@ pub async fn run(options: CompareArgs, settings: &Settings, output: Output) -> R
     for file in &options.documents.files {
         if exchange::is_export(file)? {
             return Err(
-                Error::usage(format!("{} is the export of a ledger", file.display())).hint(
+                Error::usage(format!("{} is a ledger export", file.display())).hint(
                     "compare is for documents of the old system; `daybook verify` checks a ledger",
                 ),
             );

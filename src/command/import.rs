@@ -174,7 +174,7 @@ fn report_import(import: exchange::Import, output: Output) -> Imported {
         } => {
             let fields = serde_json::json!({ "ledger_id": ledger_id, "last_entry": last_entry });
             let text = format!(
-                "ledger {ledger_id} has the entries up to {last_entry} already: nothing was imported"
+                "ledger {ledger_id} already has the entries up to {last_entry}: nothing was imported"
             );
             output.report("already_imported", fields, text);
             return Imported::default();
@@ -188,7 +188,7 @@ fn report_import(import: exchange::Import, output: Output) -> Imported {
         ..
     } = &imported;
     let mut text = format!(
-        "ledger {ledger_id}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
+        "ledger {ledger_id}: {}, {} and {} imported, hashes and chain verified; `daybook project` creates the documents",
         counted(*entries, "entry", "entries"),
         counted(*delta_rows, "row", "rows"),
         counted(*rejected_events, "rejected event", "rejected events"),
@@ -213,10 +213,10 @@ fn find_export(options: &ImportArgs) -> Result<Option<&Path>, Error> {
             return Ok(Some(file));
         }
         return Err(Error::usage(format!(
-            "{} is the export of a ledger: it is imported whole or not at all",
+            "{} is a ledger export, which can only be imported as a whole",
             file.display()
         ))
-        .hint("give it alone and without other options, into an empty ledger"));
+        .hint("give it as the only file and without other options, and import it into an empty ledger"));
     }
     Ok(None)
 }

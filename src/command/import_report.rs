@@ -166,7 +166,10 @@ impl ImportReporter {
             told += 1;
             text += &format!("\n  recordset {recordset_id}: ");
             text += &if documents == ledger {
-                format!("{} in both, with other cells or terms", figures(*documents))
+                format!(
+                    "{} in both, with different cells or terms",
+                    figures(*documents)
+                )
             } else {
                 format!(
                     "{} in the documents; {} in the ledger",
@@ -178,7 +181,7 @@ impl ImportReporter {
         self.differing += told;
         if told < difference.recordsets {
             let more = difference.recordsets - told;
-            text += &format!("\n  and {} more (--json names them)", Grouped(more));
+            text += &format!("\n  and {} more (--json lists them)", Grouped(more));
         }
         text
     }
@@ -241,7 +244,7 @@ impl ImportReporter {
             return;
         }
         let mut text = format!(
-            "{}  recordset {} is contradicted:",
+            "{}  recordset {} has conflicting documents:",
             conflict.day, conflict.recordset_id
         );
         for version in &conflict.versions {
@@ -251,7 +254,7 @@ impl ImportReporter {
             );
             text += &format!("\n  {}: {count}, {total}", one_line(&version.place));
             if version.documents > 1 {
-                text += &format!(" ({} documents say so)", Grouped(version.documents));
+                text += &format!(" (in {} documents)", Grouped(version.documents));
             }
         }
         self.output.report("import_conflict", conflict, text);
@@ -261,9 +264,9 @@ impl ImportReporter {
     fn more_conflicts(&mut self, day: Day) {
         let more = std::mem::take(&mut self.more_conflicts);
         if more > 0 {
-            let recordsets = counted(more, "more recordset is", "more recordsets are");
+            let recordsets = counted(more, "more recordset has", "more recordsets have");
             self.output.remark(format!(
-                "{day}  {recordsets} contradicted (--json names them)"
+                "{day}  {recordsets} conflicting documents (--json lists them)"
             ));
         }
     }
@@ -299,7 +302,7 @@ impl ImportReporter {
         {
             let more = counted(told - LINES, "more document", "more documents");
             self.output.remark(format!(
-                "{more} cannot be read for a reason like: {}",
+                "{more} cannot be read for similar reasons: {}",
                 one_line(message)
             ));
         }
@@ -345,12 +348,16 @@ fn documents_and_sums(staged: &StagedDay) -> String {
         figures(staged.sums)
     );
     if staged.doubled > 0 {
-        text += &format!("; {} doubled", Grouped(staged.doubled));
+        text += &format!("; {}", counted(staged.doubled, "duplicate", "duplicates"));
     }
     if staged.contradicting > 0 {
         text += &format!(
-            "; {} contradicting",
-            counted(staged.contradicting, "recordset", "recordsets")
+            "; {}",
+            counted(
+                staged.contradicting,
+                "conflicting recordset",
+                "conflicting recordsets"
+            )
         );
     }
     if staged.incomplete > 0 {

@@ -48,7 +48,7 @@ impl Progress for ProgressReporter {
         self.steps = steps;
         self.started = Stopwatch::start();
         self.next_line = BETWEEN_LINES;
-        tracing::info!(stage, "begins");
+        tracing::info!(stage, "started");
         if !std::io::stderr().is_terminal() {
             return;
         }
@@ -84,7 +84,7 @@ impl Progress for ProgressReporter {
                 per_second = rate,
                 days_left,
                 seconds_left,
-                "still at work"
+                "still running"
             );
         }
     }

@@ -240,7 +240,7 @@ fn text(advanced: &Advanced) -> String {
     }
     if written.overwritten > 0 {
         text += &format!(
-            ", {} changed by somebody else put right",
+            ", {} changed outside daybook and overwritten",
             Grouped(written.overwritten)
         );
     }

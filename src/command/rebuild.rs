@@ -79,13 +79,11 @@ pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> R
 fn resumable(error: Error) -> Error {
     let hint = match error.exit() {
         Exit::Interrupted => "",
-        Exit::Unreachable => {
-            "see to it that Postgres and Elasticsearch can be reached and are well; "
-        }
+        Exit::Unreachable => "check that Postgres and Elasticsearch are reachable and healthy; ",
         _ => return error,
     };
     error.hint(format!(
-        "{hint}`daybook rebuild --resume`, with the same --only, goes on with what is built; readers are served as before"
+        "{hint}`daybook rebuild --resume`, with the same --only, continues with what is built; readers still use the current indices"
     ))
 }
 
@@ -140,7 +138,7 @@ pub(super) async fn build_all(
         let documents = counted(one.documents, "document", "documents");
         let (seconds, comparing) = (one.duration.as_secs_f64(), one.comparing.as_secs_f64());
         let text = format!(
-            "{alias:<16} {documents} through entry {through}, {seconds:.2} s, of them {comparing:.2} comparing; served from {index}"
+            "{alias:<16} {documents} through entry {through}, {seconds:.2} s, including {comparing:.2} s for comparing; served from {index}"
         );
         output.report("rebuilt", one, text);
     }

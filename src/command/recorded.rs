@@ -42,8 +42,8 @@ pub async fn finish_with(
     let (exit, text, figures) = match &outcome {
         Ok((exit, figures)) => {
             let text = match exit {
-                Exit::Diverged => "found what differs",
-                Exit::Failed => "some of it was refused",
+                Exit::Diverged => "found differences",
+                Exit::Failed => "partly refused",
                 _ => "done",
             };
             (

@@ -162,7 +162,7 @@ fn text(report: &Report) -> String {
     }
     if let Some(restored) = report.restores {
         text += &format!(
-            "\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back",
+            "\n{:<10}  it restores entry {restored}, which entry {reverses} had reversed",
             ""
         );
     }
@@ -174,7 +174,7 @@ fn text(report: &Report) -> String {
             .collect();
         let entries = entries.join(", ");
         text += &format!(
-            "\n{:<10}  beware: what was posted of the day since counts as well (entry {entries})",
+            "\n{:<10}  caution: what was posted for the day since then still counts (entry {entries})",
             ""
         );
     }

@@ -86,7 +86,7 @@ pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<E
         output.report(
             "projections_unknown",
             serde_json::json!({}),
-            "projections      not looked at: no Elasticsearch is given",
+            "projections      not checked: no Elasticsearch is configured",
         );
         return Ok(Exit::Done);
     }
@@ -267,7 +267,7 @@ fn ledger_text(status: &LedgerStatus) -> String {
     }
     if !status.days_to_come.is_empty() {
         lines.push(format!(
-            "to come          {} not begun yet: posted while a clock was wrong, compared with the source again once over",
+            "to come          {}: posted while a clock was wrong; compared with the source again once they are over",
             to_come_text(&status.days_to_come)
         ));
     }
@@ -316,7 +316,7 @@ fn past_text(past: &Past) -> Option<String> {
     let kinds = [
         (past.days_corrected, "corrected"),
         (past.days_imported, "imported"),
-        (past.days_taken_back, "taken back"),
+        (past.days_taken_back, "reversed"),
     ];
     let kinds: Vec<String> = kinds
         .into_iter()
@@ -329,7 +329,7 @@ fn past_text(past: &Past) -> Option<String> {
 fn sealed_text(status: &LedgerStatus) -> Option<String> {
     if let Some(problem) = &status.source_problem {
         return Some(format!(
-            "source           not looked at: {}",
+            "source           not checked: {}",
             one_line(problem)
         ));
     }
@@ -358,7 +358,7 @@ fn run_text(run: &RunStatus, running: bool) -> String {
         (Some(outcome), Some(code)) => format!("exit {code}, {}", one_line(outcome)),
         _ if running => "still running".to_owned(),
         _ if run.command == "rebuild" => {
-            "did not finish: it was killed; `daybook rebuild --resume` goes on with it".to_owned()
+            "did not finish: it was killed; `daybook rebuild --resume` resumes it".to_owned()
         }
         _ => "did not finish: it was killed; run it again".to_owned(),
     };
@@ -380,7 +380,7 @@ fn projection_text(status: &ProjectionStatus) -> String {
         (None, Some(index), Some(through), Some(behind)) => {
             format!("at entry {through}, {behind} behind: run `daybook project` ({index})")
         }
-        _ => "not there yet: `daybook project` creates it".to_owned(),
+        _ => "no index yet: `daybook project` creates it".to_owned(),
     };
     let mut text = format!("{alias:<16} {state}");
     if status.lists_omitted > 0 {

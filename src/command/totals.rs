@@ -55,7 +55,7 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
         })
         .await?;
     if rows == 0 {
-        tracing::warn!(%recordset_id, "the ledger has nothing of this recordset in these days");
+        tracing::warn!(%recordset_id, "the ledger has nothing for this recordset on these days");
     }
     let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
     output.report("totals", json!({ "totals": object }), format!("{object:#}"));

@@ -82,7 +82,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
     let all = !options.ledger && !options.source && !options.projections;
     if options.repair && !all && !options.projections {
         return Err(Error::usage(
-            "--repair rewrites documents: it goes with --projections",
+            "--repair rewrites documents: use it with --projections",
         ));
     }
     let mut witnessed = BTreeSet::from_iter(options.expect);
@@ -185,15 +185,15 @@ async fn verify_ledger(
     tell_findings("ledger", &check.findings, output);
     let mut text = match check.findings.len() {
         0 => format!(
-            "ledger           {entries}: hashes, chain, control sums and balances are right"
+            "ledger           {entries}: hashes, chain, control sums and balances are correct"
         ),
         wrong => format!(
-            "ledger           {entries}: {} wrong",
-            counted(wrong, "thing is", "things are")
+            "ledger           {entries}: {} found",
+            counted(wrong, "problem", "problems")
         ),
     };
     match &check.schema_not_compared {
-        None if check.findings.is_empty() => text += ", the schema is as it was migrated",
+        None if check.findings.is_empty() => text += ", the schema matches the migrations",
         None => {}
         Some(why) => {
             text += &format!(
@@ -203,8 +203,12 @@ async fn verify_ledger(
     }
     if check.witnessed > 0 && check.findings.is_empty() {
         text += &format!(
-            "; {} as witnessed",
-            counted(check.witnessed, "entry is", "entries are")
+            "; {}",
+            counted(
+                check.witnessed,
+                "entry matches its witness",
+                "entries match their witnesses"
+            )
         );
     }
     output.report("ledger_verified", &check, text);
@@ -225,9 +229,9 @@ async fn verify_source(
     let days = counted(check.days, "day", "days");
     tell_findings("source", &check.findings, output);
     let mut text = match check.findings.len() {
-        0 => format!("source           {days} counted again: the ledger has the same"),
+        0 => format!("source           {days} recounted: the ledger agrees"),
         wrong => format!(
-            "source           {days} counted again: {}",
+            "source           {days} recounted: {}",
             counted(wrong, "differs", "differ")
         ),
     };
@@ -235,12 +239,12 @@ async fn verify_source(
         text += &format!("; {} no longer in the source", Grouped(check.sealed));
     }
     if check.reversed > 0 {
-        text += &format!("; {} taken back", Grouped(check.reversed));
+        text += &format!("; {} reversed", Grouped(check.reversed));
     }
     if check.imported > 0 {
         let in_source = Grouped(check.imported_and_in_source);
         text += &format!(
-            "; {} imported, {in_source} of them in the source as well",
+            "; {} imported, {in_source} of them also in the source",
             Grouped(check.imported)
         );
     }
@@ -376,7 +380,7 @@ async fn verify_projection(
 fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String {
     let documents = counted(comparison.compared, "document", "documents");
     if comparison.differences() == 0 {
-        return format!("{alias:<16} {documents} compared: all as the ledger makes them");
+        return format!("{alias:<16} {documents} compared: all match the ledger");
     }
     let Comparison {
         missing,
@@ -392,9 +396,9 @@ fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String
         Grouped(extra)
     );
     text += &if repair {
-        format!("; {} put right", Grouped(repaired))
+        format!("; {} repaired", Grouped(repaired))
     } else {
-        "; --repair puts them right".to_owned()
+        "; --repair corrects them".to_owned()
     };
     text
 }

@@ -109,7 +109,7 @@ impl<const N: usize> LoginSettings<'_, N> {
                 } => {
                     return Err(
                         Error::usage(format!("{name} and {name}_FILE are both given"))
-                            .hint("leave one out"),
+                            .hint("set only one of them"),
                     );
                 }
             }
