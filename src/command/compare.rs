@@ -22,7 +22,7 @@ Examples:
   daybook compare --from 2020-01-01 stats_backup.zip
   daybook compare --day 2020-02-16 stats-dict-object.json")]
 pub struct CompareArgs {
-    /// Where the documents are.
+    /// The documents.
     #[command(flatten)]
     documents: Documents,
 

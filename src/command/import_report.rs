@@ -1,4 +1,4 @@
-//! Reports an import or a comparison while it goes on: each day, what conflicts, what cannot be read.
+//! Reports an import or a comparison as it proceeds: each day, conflicts, unreadable documents.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::{Grouped, counted};
 
-/// A day, as a message.
+/// The fields of a message about a day.
 #[derive(Serialize)]
 struct DayFields<'a, O> {
     day: Day,
@@ -46,20 +46,20 @@ impl<'a, O> DayFields<'a, O> {
     }
 }
 
-/// The most lines about one thing on the screen; in JSON there are all.
+/// The maximum number of lines of one kind in text output; JSON has them all.
 const LINES: u64 = 100;
 
-/// Recordsets of a day that are named on the screen.
+/// The maximum number of recordsets of a day in text output.
 const RECORDSETS: usize = 20;
 
-/// Reports what an import finds, each kind of message up to a limit.
+/// Reports what an import finds; in text output, each kind of message only up to a limit.
 #[derive(Debug)]
 pub struct ImportReporter {
     output: Output,
-    /// By what is wrong: how often it was, and the first such message.
+    /// By kind: how many there were, and the first message.
     defects: BTreeMap<String, (u64, String)>,
     conflicts: u64,
-    /// Conflicts of the day that were not told.
+    /// Conflicts of the current day that were not reported.
     more_conflicts: u64,
     differing: u64,
 }
@@ -130,7 +130,7 @@ impl ImportReporter {
         self.output.report_error(error);
     }
 
-    /// What differs on a day that is refused, or would be replaced.
+    /// Reports what differs on a day that is refused, or would be replaced.
     fn difference(&mut self, day: Day, difference: &Difference) {
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -143,7 +143,7 @@ impl ImportReporter {
             .report("import_difference", Fields { day, difference }, text);
     }
 
-    /// In words: the recordsets with both figures.
+    /// The recordsets that differ, with both figures.
     fn difference_text(&mut self, difference: &Difference) -> String {
         let differ = if difference.recordsets == 1 {
             "differs"
@@ -186,7 +186,7 @@ impl ImportReporter {
         text
     }
 
-    /// What became of the comparison of a day.
+    /// Reports the comparison of a day.
     fn comparison(&mut self, day: Day, staged: &StagedDay, ledger: Sums, outcome: &DayComparison) {
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -223,7 +223,7 @@ impl ImportReporter {
         );
     }
 
-    /// A day that the documents lack.
+    /// Reports a day that the documents lack.
     fn not_in_documents(&self, day: Day, ledger: Sums) {
         let fields =
             serde_json::json!({ "day": day, "outcome": "not_in_documents", "ledger": ledger });
@@ -260,7 +260,7 @@ impl ImportReporter {
         self.output.report("import_conflict", conflict, text);
     }
 
-    /// How many conflicts of a day were not told.
+    /// Reports how many conflicts of a day were not shown.
     fn more_conflicts(&mut self, day: Day) {
         let more = std::mem::take(&mut self.more_conflicts);
         if more > 0 {
@@ -293,7 +293,7 @@ impl ImportReporter {
         );
     }
 
-    /// How many of what cannot be read were not told.
+    /// Reports how many unreadable documents were not shown.
     fn tell_rest(&self) {
         for (told, message) in self
             .defects
@@ -327,7 +327,7 @@ impl Listener for ImportReporter {
     }
 }
 
-/// What a message says without what it says it of: numbers and what stands in quotes.
+/// A message without numbers and quoted text.
 fn kind_of(message: &str) -> String {
     const LONGEST: usize = 120;
     let mut kind = String::new();

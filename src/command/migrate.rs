@@ -1,4 +1,4 @@
-//! `daybook migrate`: creates the ledger or upgrades its schema. Repeats safely.
+//! `daybook migrate`: creates the ledger or upgrades its schema. Safe to repeat.
 
 use serde::Serialize;
 use uuid::Uuid;

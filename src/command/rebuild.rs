@@ -1,4 +1,4 @@
-//! `daybook rebuild`: makes new indices from the ledger alone, and lets the aliases stand for them.
+//! `daybook rebuild`: rebuilds the indices from the ledger and switches the aliases.
 
 use serde_json::json;
 
@@ -75,7 +75,7 @@ pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> R
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
-/// Says how to go on without losing what is built, where that may be possible.
+/// Adds a hint how to resume the rebuild, if that may be possible.
 fn resumable(error: Error) -> Error {
     let hint = match error.exit() {
         Exit::Interrupted => "",
@@ -112,7 +112,7 @@ async fn build(
     Ok(json!({ "rebuilt": rebuilt }))
 }
 
-/// Rebuilds and tells of each projection.
+/// Rebuilds projections and reports each.
 pub(super) async fn build_all(
     options: rebuild::RebuildOptions,
     settings: &Settings,

@@ -1,4 +1,4 @@
-//! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
+//! `daybook verify`: recomputes and compares. Changes nothing, except documents with `--repair`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub struct VerifyArgs {
     repair: bool,
 }
 
-/// So many documents are named on the screen; in JSON more are.
+/// The maximum number of documents named in text output.
 const SHOWN: usize = 20;
 
 /// Runs the command.
@@ -118,7 +118,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
         }
     }
     if let Some(client) = client {
-        // The indices must stand still while they are compared.
+        // The indices must not change during the comparison.
         let mut run =
             match unless_interrupted(start(settings, LockKind::Rebuilding, "verify")).await {
                 Ok((_, run)) => run,
@@ -156,7 +156,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
     })
 }
 
-/// A verification that cannot go on. What it has found so far counts for more than why.
+/// Ends a verification that failed: differences found before determine the exit code.
 fn after(error: Error, wrong: u64, output: Output) -> Result<Exit, Error> {
     if wrong == 0 {
         return Err(error);
@@ -292,7 +292,7 @@ async fn verify_projections(
     Ok(wrong)
 }
 
-/// Compares the index behind an alias. What is wrong with the index as a whole is a finding as well.
+/// Compares the index behind an alias. A problem of the whole index is a finding, too.
 #[expect(
     clippy::too_many_arguments,
     reason = "what to compare with what, and how"
@@ -309,7 +309,7 @@ async fn verify_projection(
 ) -> Result<u64, Error> {
     let plan = &settings.plan;
     let alias = plan.alias(kind);
-    // What cannot be looked at is not found to be wrong.
+    // A failed lookup is an error, not a finding.
     let found = index::look_up(client, &alias).await?;
     let index = match index::identify(&alias, found) {
         Ok(Some(index)) => index,
@@ -373,7 +373,7 @@ async fn verify_projection(
     } else {
         0
     };
-    // What was put right is no longer wrong.
+    // Repaired documents no longer count.
     Ok(comparison.differences() - comparison.repaired + behind)
 }
 
