@@ -1,4 +1,4 @@
-//! The command line: what can be typed, and which command runs.
+//! The command line: parses it and runs the command.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Options that idb takes before its command.
+    /// Options that idb accepts before its command.
     #[command(flatten)]
     pub of_idb: collect_stats::OptionsOfIdb,
 
@@ -73,7 +73,7 @@ pub enum Command {
     Totals(totals::TotalsArgs),
 }
 
-/// Parses the command line and runs the command. Gives its exit code.
+/// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the command until it is done or interrupted.
 ///
-/// What writes listens for interruptions itself, to record them.
+/// Commands that write handle interruptions themselves, to record them.
 fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
     match cli.command {
         Command::CollectStats(_) => cli.of_idb.ignore(&mut cli.settings),
@@ -115,7 +115,7 @@ fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
         .build()
         .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
     let exit = runtime.block_on(dispatch(cli.command, &settings, output));
-    // Encoders that are still at work have nobody to work for.
+    // Do not wait for encoders that are still running.
     runtime.shutdown_background();
     exit
 }

@@ -1,5 +1,5 @@
-//! Settings: what was given on the command line, in the environment, in the credentials directory and in the
-//! configuration file, in this order, made into what the commands need.
+//! Settings from the command line, the environment, the credentials directory and the configuration file, in this order
+//! of precedence.
 
 mod credentials;
 mod durations;
@@ -25,7 +25,7 @@ use crate::projection::terms::Scope;
 
 pub use self::from_index::FromIndexArgs;
 
-/// Settings as they can be given; everything may be left out.
+/// Settings as they are given; all are optional.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Settings")]
 pub struct SettingsArgs {
@@ -59,7 +59,7 @@ pub struct SettingsArgs {
     )]
     pub postgres_timeout: Option<Timeout>,
 
-    /// Where the cluster is, and how to reach it.
+    /// How to reach Elasticsearch.
     #[command(flatten)]
     pub elasticsearch: ElasticsearchArgs,
 
@@ -105,7 +105,7 @@ pub struct SettingsArgs {
     pub config: Option<PathBuf>,
 }
 
-/// The configuration file, but for what concerns the cluster.
+/// The configuration file without the settings of Elasticsearch.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -119,27 +119,23 @@ struct File {
     max_clock_skew: Option<ClockSkew>,
 }
 
-/// Settings as the commands use them.
+/// Settings as commands use them.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The ledger's database.
     pub ledger: Database,
-    /// The source's database.
     pub source: Database,
     elasticsearch: ElasticsearchSettings,
-    /// How the projections are made.
     pub plan: Plan,
-    /// How much memory counting may take.
     pub memory: Memory,
-    /// How much this machine's clock and that of the ledger's server may disagree for anything to be posted.
+    /// Nothing is posted if the clocks of this machine and the ledger's server differ by more.
     pub max_clock_skew: Duration,
 }
 
-/// How long Postgres may keep silent if nothing is said.
+/// The default of `postgres_timeout`.
 const SILENCE_OF_POSTGRES: Duration = Duration::from_secs(60);
 
 impl Settings {
-    /// Puts together what was given.
+    /// Combines all sources of settings.
     pub fn new(given: &SettingsArgs) -> Result<Self, Error> {
         let (file, elasticsearch) = given
             .config
@@ -153,8 +149,8 @@ impl Settings {
             .or_else(|| ledger_url.clone());
         let elasticsearch = ElasticsearchSettings::new(given.elasticsearch, elasticsearch)?;
         if ledger_url.is_none() && !postgres_variables_are_set() {
-            return Err(Error::usage("no ledger is given").hint(
-                "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and its like",
+            return Err(Error::usage("no ledger is configured").hint(
+                "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and the other PG* variables",
             ));
         }
         let silence = given
@@ -189,12 +185,12 @@ impl Settings {
         })
     }
 
-    /// A client of the cluster that is given.
+    /// A client of the configured cluster.
     pub fn elasticsearch(&self) -> Result<Client, Error> {
         Client::new(&self.client_options()?)
     }
 
-    /// The same for somebody who waits for the answer: it gives up within seconds.
+    /// The same for interactive use: it gives up within seconds.
     pub fn elasticsearch_quick(&self) -> Result<Client, Error> {
         let options = self.client_options()?;
         Client::new(&ClientOptions {
@@ -203,8 +199,8 @@ impl Settings {
         })
     }
 
-    /// Where an old index is, and how its cluster is reached: the same way as ours, but with a login of its own. None if no
-    /// old index is given.
+    /// The address of an old index, and how to reach its cluster: as ours, but with credentials of its own. None if no old
+    /// index is given.
     pub fn old_index(
         &self,
         given: FromIndexArgs,
@@ -216,7 +212,7 @@ impl Settings {
         let options = self
             .elasticsearch
             .options_for_anybody(address.clone(), self.memory);
-        // That this cluster's connections are encrypted does not say that the other's are.
+        // The old cluster may be unencrypted although ours is not.
         let options = ClientOptions {
             authority: options.authority.filter(|_| !is_plain),
             ..options
@@ -226,14 +222,14 @@ impl Settings {
 
     fn client_options(&self) -> Result<ClientOptions, Error> {
         let addresses = self.elasticsearch.addresses().ok_or_else(|| {
-            Error::usage("no Elasticsearch is given")
-                .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does without")
+            Error::usage("no Elasticsearch is configured")
+                .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does not need it")
         })?;
         self.elasticsearch
             .client_options(addresses.clone(), self.memory)
     }
 
-    /// Whether an Elasticsearch is given at all.
+    /// Whether Elasticsearch is configured.
     pub fn has_elasticsearch(&self) -> bool {
         self.elasticsearch.addresses().is_some()
     }
@@ -247,7 +243,7 @@ fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Error> {
         ))
     };
     let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(error))?;
-    // The message alone: the error's own display shows the line, which may hold a password.
+    // Only the message: the error's `Display` shows the line, which may contain a password.
     let message = |error: toml::de::Error| unreadable().caused_by(error.message().to_owned());
     let (elasticsearch, rest): (toml::Table, toml::Table) = toml::from_str::<toml::Table>(&text)
         .map_err(message)?
@@ -272,7 +268,7 @@ fn postgres_variables_are_set() -> bool {
     .any(|name| std::env::var_os(name).is_some())
 }
 
-/// What Elasticsearch takes as the start of an index name.
+/// Refuses what Elasticsearch does not accept at the start of an index name.
 fn check_prefix(prefix: &str) -> Result<(), Error> {
     const LONGEST: usize = 200;
     let fits =

@@ -1,8 +1,7 @@
-//! Days: civil dates in the ledger's time zone, and the periods made of them.
+//! Days, which are civil dates in the ledger's time zone, and periods of days.
 //!
-//! A day is half-open, from its first instant to the first instant of the next day. In most zones that is midnight to
-//! midnight and 24 hours; where clocks change it is 23 or 25, and where they change at midnight the day starts at the
-//! first instant that carries its date.
+//! A day starts with the first instant that has its date, and ends before the first instant of the next day. Usually that
+//! is 24 hours from midnight to midnight; where clocks change it may be 23 or 25 hours, or not start at midnight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,13 +17,13 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Day(NaiveDate);
 
-/// What is wrong with a text that should name a day.
+/// Why a text does not name a day.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DayError {
     /// Not a date of the form YYYY-MM-DD.
     #[error("'{0}' is not a date: give it as YYYY-MM-DD, for example 2020-02-16")]
     NotADate(String),
-    /// A date that no event log holds.
+    /// A date before 1970-01-01 or after 9998-12-30.
     #[error("{0} is out of range: days from 1970-01-01 to 9998-12-30 can be used")]
     OutOfRange(String),
 }
@@ -33,7 +32,7 @@ impl Day {
     const FIRST_YEAR: i32 = 1970;
     const LAST: NaiveDate = NaiveDate::from_ymd_opt(9998, 12, 30).expect("a date of the calendar");
 
-    /// The day of a date, if it is one that a ledger can hold.
+    /// The day of a date, or an error if a ledger cannot hold it.
     pub fn new(date: NaiveDate) -> Result<Self, DayError> {
         if chrono::Datelike::year(&date) < Self::FIRST_YEAR || date > Self::LAST {
             return Err(DayError::OutOfRange(date.to_string()));
@@ -46,12 +45,12 @@ impl Day {
         self.0
     }
 
-    /// The day after; also the `harvest_date` under which the old index files this day.
+    /// The next day; also the `harvest_date` of this day's documents in the old index.
     pub fn next(self) -> Self {
         Self(self.0.checked_add_days(Days::new(1)).unwrap_or(self.0))
     }
 
-    /// The day before.
+    /// The previous day.
     pub fn previous(self) -> Self {
         self.minus(1)
     }
@@ -65,7 +64,7 @@ impl Day {
         )
     }
 
-    /// The day so many days later; the last there is, if that is beyond it.
+    /// The day `days` days later, but at most the last possible day.
     pub fn plus(self, days: usize) -> Self {
         let later = u64::try_from(days)
             .ok()
@@ -76,13 +75,13 @@ impl Day {
     const POSTGRES_EPOCH: NaiveDate =
         NaiveDate::from_ymd_opt(2000, 1, 1).expect("a date of the calendar");
 
-    /// Days from the Postgres epoch, 2000-01-01: how a `date` travels in binary.
+    /// Days since the Postgres epoch, 2000-01-01: the binary format of `date`.
     pub fn postgres_days(self) -> i32 {
         i32::try_from((self.0 - Self::POSTGRES_EPOCH).num_days())
             .expect("a Day is within four million days of the epoch")
     }
 
-    /// The day that a `date` in binary names, if it is one that a ledger can hold.
+    /// The day of a `date` in binary format; none if a ledger cannot hold it.
     pub fn from_postgres_days(days: i32) -> Option<Self> {
         let date = Self::POSTGRES_EPOCH.checked_add_signed(Duration::days(i64::from(days)))?;
         Self::new(date).ok()
@@ -91,7 +90,7 @@ impl Day {
 
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As documents name days by the thousand, the short way where nothing is to be padded.
+        // The fast path without padding: documents contain thousands of days.
         if f.width().is_none() {
             fmt::Display::fmt(&self.0, f)
         } else {
@@ -120,7 +119,7 @@ pub struct Period {
 }
 
 impl Period {
-    /// The days from `from` to `to`; none if `from` is the later one.
+    /// The days from `from` to `to`; none if `from` is later.
     pub fn new(from: Day, to: Day) -> Option<Self> {
         (from <= to).then_some(Self { from, to })
     }
@@ -135,12 +134,12 @@ impl Period {
         self.to
     }
 
-    /// Whether a day is one of them.
+    /// Whether the period includes a day.
     pub fn contains(self, day: Day) -> bool {
         self.from <= day && day <= self.to
     }
 
-    /// How many days they are.
+    /// The number of days.
     pub fn day_count(self) -> usize {
         usize::try_from((self.to.0 - self.from.0).num_days()).unwrap_or(0) + 1
     }
@@ -155,42 +154,41 @@ impl Period {
     }
 }
 
-/// Days from one on, up to another, or both; all of them where neither is given.
+/// A range of days whose ends are included and may be open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
-    /// The first.
+    /// The first day; none if the start is open.
     pub from: Option<Day>,
-    /// The last.
+    /// The last day; none if the end is open.
     pub to: Option<Day>,
 }
 
 impl Bounds {
-    /// Whether a day is one of them.
+    /// Whether the period includes a day.
     pub fn contains(self, day: Day) -> bool {
         self.from.is_none_or(|from| from <= day) && self.to.is_none_or(|to| day <= to)
     }
 }
 
-/// The zone whose civil dates are a ledger's days.
+/// The time zone of a ledger's days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeZone(chrono_tz::Tz);
 
-/// A name that is not a time zone.
+/// The name is not that of a time zone.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is not a time zone: give an IANA name, for example UTC or America/New_York")]
 pub struct UnknownTimeZone(String);
 
 impl TimeZone {
-    /// Coordinated universal time, the zone of a ledger that names no other.
+    /// Coordinated universal time, the default.
     pub const UTC: Self = Self(chrono_tz::UTC);
 
-    /// The first instant that carries this date.
+    /// The first instant of a day.
     pub fn start_of(self, day: Day) -> DateTime<Utc> {
         let midnight = day.0.and_time(NaiveTime::MIN);
         match self.0.from_local_datetime(&midnight) {
             LocalResult::Single(instant) | LocalResult::Ambiguous(instant, _) => instant.to_utc(),
-            // The clocks skip midnight: the day starts at the instant of the change, which is where the offset before
-            // it puts midnight.
+            // The clocks skip midnight. The day starts at the change, which is midnight by the previous offset.
             LocalResult::None => {
                 let before = self
                     .0
@@ -204,7 +202,7 @@ impl TimeZone {
         }
     }
 
-    /// The day that an instant falls in.
+    /// The day of an instant.
     pub fn day_of(self, instant: DateTime<Utc>) -> Day {
         Day(instant.with_timezone(&self.0).date_naive())
     }
@@ -312,7 +310,7 @@ mod tests {
                 Some(day(date))
             );
         }
-        // The greatest and the least stand for infinity.
+        // The minimum and the maximum represent infinity.
         for beyond in [
             i32::MIN,
             day("1970-01-01").postgres_days() - 1,

@@ -1,27 +1,27 @@
-//! Where a file is written to.
+//! Writing output files.
 //!
-//! A regular file appears, or is replaced, in one step once all of it is on the disk: it is written under another name in
-//! the same folder, with the mode and the owner of the one that it replaces, so that what broke off never looks whole. A
-//! symbolic link stays and its target is written. A pipe or a device is written to as it is.
+//! A regular file is created or replaced atomically: it is written under a temporary name in the same folder, with the
+//! mode and the owner of the file it replaces, and renamed once it is on disk. So a partial file never looks complete. A
+//! symbolic link is kept, and its target replaced. A pipe or a device is written directly.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-/// The most symbolic links that are followed, as many as the kernel follows.
+/// The maximum number of symbolic links to follow, the same as the kernel's.
 const LINKS: usize = 40;
 
 /// A file that is being written.
 #[derive(Debug)]
 pub struct Destination {
     file: File,
-    /// The temporary name and the one that it gets; none where it is written into as it is.
+    /// The temporary name and the final one; none if the file is written directly.
     renaming: Option<(PathBuf, PathBuf)>,
 }
 
 impl Destination {
-    /// Opens what a path names for writing, or makes it. Waits, for a pipe, until somebody reads.
+    /// Opens or creates a file for writing. For a pipe, waits for a reader.
     pub fn create(path: &Path) -> io::Result<Self> {
         let replaced = match std::fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -31,7 +31,7 @@ impl Destination {
         };
         let target = target_of(path)?;
         let is_elsewhere = |replaced: &Metadata| {
-            // The links in /proc lead to files that their text does not name.
+            // Links in /proc lead to files other than those their text names.
             std::fs::metadata(&target).map_or(true, |found| {
                 (found.dev(), found.ino()) != (replaced.dev(), replaced.ino())
             })
@@ -57,10 +57,10 @@ impl Destination {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         if replaced.is_some() {
-            // Nobody may read it who could not read the one before, not even while it is written.
+            // Nobody may read it, even while it is written, who could not read the replaced file.
             options.mode(0o600);
         }
-        // One of an earlier process with the same number is in nobody's way.
+        // An earlier process with the same id may have left one.
         let _ = std::fs::remove_file(&temporary);
         let destination = Self {
             file: options.open(&temporary)?,
@@ -72,7 +72,7 @@ impl Destination {
         Ok(destination)
     }
 
-    /// Gives the file the owner and the mode of the one that it replaces.
+    /// Gives the file the owner and the mode of the file it replaces.
     fn take_over(&self, replaced: &Metadata) -> io::Result<()> {
         let present = self.file.metadata()?;
         let mut mode = replaced.mode() & 0o7777;
@@ -80,15 +80,15 @@ impl Destination {
         if owners(&present) != owners(replaced)
             && let Err(error) = fchown(&self.file, Some(replaced.uid()), Some(replaced.gid()))
         {
-            // The rights of a group must not become those of another.
+            // A different group must not get the permissions of the original one.
             mode &= !0o7070;
-            tracing::warn!(%error, "the file that is replaced belongs to somebody else: it becomes yours");
+            tracing::warn!(%error, "the file being replaced belongs to another user; the new file belongs to you");
         }
         self.file
             .set_permissions(std::fs::Permissions::from_mode(mode))
     }
 
-    /// Ends it: what was written is on the disk, under its name.
+    /// Writes the file to disk and gives it its final name.
     pub fn finish(mut self) -> io::Result<()> {
         if let Some((temporary, target)) = &self.renaming {
             self.file.sync_all()?;
@@ -99,7 +99,7 @@ impl Destination {
     }
 }
 
-/// What a path names when its symbolic links are followed, whether it is there or not.
+/// Follows symbolic links; the target need not exist.
 fn target_of(path: &Path) -> io::Result<PathBuf> {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
@@ -129,7 +129,7 @@ impl Write for Destination {
 impl Drop for Destination {
     fn drop(&mut self) {
         if let Some((temporary, _)) = &self.renaming {
-            // Where it cannot be removed, its name says what it is.
+            // If this fails, the name still says that the file is unfinished.
             let _ = std::fs::remove_file(temporary);
         }
     }

@@ -1,35 +1,34 @@
-//! How a command fails: what was attempted, why it did not work, the way out, and the exit code that says so to machines.
+//! Errors: what failed, why, a hint for the operator, and the exit code.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use serde::Serialize;
 
-/// The exit codes of the program.
+/// The program's exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
-    /// Failed; nothing half-posted.
+    /// Failed; nothing is half-posted.
     Failed = 1,
     /// The command line or a setting is wrong.
     Usage = 2,
-    /// The ledger is committed, a projection is behind it.
+    /// The ledger is committed, but a projection is behind it.
     ProjectionBehind = 3,
-    /// A verification found a divergence.
+    /// A verification or comparison found differences.
     Diverged = 4,
-    /// Another run holds the ledger's lock.
+    /// Another run holds the lock.
     Locked = 11,
-    /// Postgres or Elasticsearch could not be reached: try again.
+    /// Postgres or Elasticsearch is unavailable: try again.
     Unavailable = 75,
-    /// Interrupted; nothing half-posted.
+    /// Interrupted; nothing is half-posted.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The number that the process ends with.
     pub fn code(self) -> u8 {
         self as u8
     }
@@ -70,7 +69,7 @@ impl ErrorKind {
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
@@ -83,7 +82,7 @@ struct Parts {
 }
 
 impl Error {
-    /// A failure of a kind, and what went wrong, in words that name the thing.
+    /// `what` says what went wrong, and names what it went wrong with.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             kind,
@@ -93,31 +92,31 @@ impl Error {
         }))
     }
 
-    /// A failure of no other kind.
+    /// A refusal or a failure of no more specific kind.
     pub fn failed(what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Failed, what)
     }
 
-    /// A mistake on the command line or in a setting.
+    /// An error on the command line or in a setting.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, what)
     }
 
-    /// Adds the error beneath.
+    /// Adds the cause.
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Cause>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
-    /// Adds the way out.
+    /// Adds what the operator can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// The same failure as one of another kind.
+    /// Replaces the kind.
     #[must_use]
     pub fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.0.kind = kind;
@@ -134,12 +133,11 @@ impl Error {
         self.0.kind.exit()
     }
 
-    /// What the operator can do about it, where there is something to say.
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What went wrong with all causes beneath, in one line.
+    /// What went wrong with all its causes, on one line.
     pub fn message(&self) -> String {
         let mut line = self.0.what.clone();
         let mut beneath = self.0.cause.as_deref().map(|cause| cause as &dyn StdError);

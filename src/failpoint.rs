@@ -1,10 +1,9 @@
-//! Failpoints: named places at which a test can end the process as a power cut would.
+//! Failpoints: named locations at which a test can end the process as a power cut would.
 //!
-//! Only in builds with debug assertions; a release has none. `DAYBOOK_FAILPOINT=NAME` ends the process when it reaches the
-//! place of that name, `NAME:N` when it does so for the N-th time. A test (`tests/it/failpoints.rs`) finds every place
-//! in the sources by itself.
+//! They exist only in builds with debug assertions. `DAYBOOK_FAILPOINT=NAME` ends the process at that failpoint,
+//! `NAME:N` when it is reached for the Nth time. `tests/it/failpoints.rs` finds all failpoints in the sources.
 
-/// Ends the process here, if it was asked to.
+/// Ends the process here if `DAYBOOK_FAILPOINT` says so.
 #[cfg(debug_assertions)]
 pub fn reach(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,12 +14,12 @@ pub fn reach(name: &str) {
     };
     let (place, nth) = wanted.split_once(':').unwrap_or((&wanted, "1"));
     if place == name && TIMES.fetch_add(1, Ordering::SeqCst) + 1 == nth.parse().unwrap_or(1) {
-        // No destructors, no goodbyes to servers.
+        // No destructors run, and no connection is closed properly.
         std::process::abort();
     }
 }
 
-/// Ends the process here, if it was asked to: never, in a release.
+/// Does nothing in a release.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
 pub fn reach(_: &str) {}

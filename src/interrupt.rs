@@ -6,8 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Error, ErrorKind};
 
-/// Does the work unless the program is interrupted meanwhile; then drops it. A posting that is not committed is rolled
-/// back by the server.
+/// Does the work, but drops it and fails when the program is interrupted. The server then rolls back an uncommitted
+/// posting.
 pub async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -30,5 +30,5 @@ fn interrupted() -> Error {
         ErrorKind::Interrupted,
         "interrupted; nothing is half-posted",
     )
-    .hint("run the command again to go on")
+    .hint("run the command again to continue")
 }

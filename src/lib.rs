@@ -1,11 +1,11 @@
 //! daybook: a ledger of applied days.
 //!
-//! A search API logs each interaction (search, view, seen, mapping, download) as a row of a Postgres table. daybook folds
-//! one closed day of those events into deltas, posts them as immutable rows of a ledger, and advances Elasticsearch
-//! documents that are only a projection of the ledger. Applying a day twice changes nothing.
+//! A search API logs each interaction (search, view, seen, mapping, download) as a row of a Postgres table. daybook adds
+//! up the events of a day, posts the sums as immutable rows of a ledger, and updates Elasticsearch documents, which are
+//! projections of the ledger. Applying a day twice changes nothing.
 //!
-//! ARCHITECTURE.md has the map of the modules. A module uses only modules of its own layer or of layers below; a test
-//! holds that.
+//! ARCHITECTURE.md has a map of the modules. A module uses only modules of its own layer or of lower layers; a test
+//! enforces this.
 
 // Commands.
 mod cli;

@@ -1,4 +1,4 @@
-//! Logs: to stderr, or to the journal under systemd.
+//! Logging, to stderr or to the systemd journal.
 
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -15,7 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::printable::one_line;
 
-/// Starts to log: warnings, with -v also what is done, with -vv also how.
+/// Starts logging: warnings; with -v progress; with -vv details.
 pub fn start(verbose: u8) {
     let level = match verbose {
         0 => "warn",
@@ -38,7 +38,7 @@ pub fn start(verbose: u8) {
     }
 }
 
-/// Writes a field of a log line, which may hold text from outside.
+/// Writes a field of a log line. Its text may come from outside.
 fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -> fmt::Result {
     let value = format!("{value:?}");
     let value = one_line(&value);
@@ -52,7 +52,7 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     }
 }
 
-/// Hands events to another layer, text in which nothing hides in place of what may come from outside.
+/// Passes events on to another layer, with hidden characters escaped.
 struct Escaping<L>(L);
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
@@ -68,7 +68,7 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
             .iter()
             .map(|(field, text)| (field, display(text)))
             .collect();
-        // A set of values is made of an array alone; a field without a value is left out.
+        // A value set needs an array of fixed size; fields without a value are ignored.
         let values: [(&Field, Option<&dyn Value>); MOST_FIELDS] = std::array::from_fn(|n| {
             texts.get(n).map_or((&any, None), |(field, text)| {
                 (*field, Some(text as &dyn Value))
@@ -81,7 +81,7 @@ impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
     }
 }
 
-/// As many as the macros of `tracing` take.
+/// As many fields as the macros of `tracing` accept.
 const MOST_FIELDS: usize = 32;
 
 /// The fields of an event as text.
@@ -98,8 +98,8 @@ impl Visit for Texts {
     }
 }
 
-/// Whether stderr goes to systemd's journal: `JOURNAL_STREAM` names the device and inode of the stream that does. The
-/// variable alone is not enough, children inherit it whatever their stderr is.
+/// Whether stderr goes to the systemd journal. `JOURNAL_STREAM` has the device and inode of the stream that does; child
+/// processes inherit it even if their stderr goes elsewhere.
 pub fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// Keeps what it is told.
+    /// Keeps the events it receives.
     struct Kept(Arc<Mutex<Vec<String>>>);
 
     impl<S: Subscriber> Layer<S> for Kept {

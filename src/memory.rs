@@ -1,26 +1,26 @@
-//! The memory limit: how much of it counting and answers may take.
+//! The memory limit, and the shares of it.
 
 use std::str::FromStr;
 
 use serde::Deserialize;
 
-/// How much memory may be taken.
+/// The memory limit, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Memory(usize);
 
 impl Memory {
     const MIB: usize = 1 << 20;
-    /// What the program takes beside what it counts: code, connections, rows under way.
+    /// Memory that the program needs besides counting: code, connections, buffered rows.
     const FOR_THE_REST: usize = 96 * Self::MIB;
     const LEAST: usize = 128 * Self::MIB;
 
-    /// What counting may take of it, in bytes: lists that grow by doubling leave holes of two thirds of what they hold.
+    /// The share for counting, in bytes. Lists that grow by doubling leave holes of two thirds of their size.
     pub fn for_counting(self) -> usize {
         (self.0 - Self::FOR_THE_REST) / 5 * 3
     }
 
-    /// What one answer with documents may take of it, in bytes: while one is read, the next one is on its way.
+    /// The maximum size of a response with documents, in bytes. While one is processed, the next one arrives.
     pub fn for_an_answer(self) -> usize {
         self.0 / 4
     }

@@ -1,8 +1,8 @@
-//! What a command tells: results on stdout, for people or as JSON lines.
+//! Results on stdout, as text or as JSON lines.
 //!
-//! In JSON every line is an object with a `message_type`; fields are only ever added. Whatever is told passes
-//! [`printable`], so that nothing in it can steer a terminal. Text from outside that is put into a line also passes
-//! [`one_line`], so that it cannot pretend to be a line of ours.
+//! Each JSON line is an object with a `message_type`. Fields may be added, but are never removed. All output passes
+//! [`printable`], so that it cannot control a terminal. Text from outside also passes [`one_line`], so that it cannot fake
+//! a line of output.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::logging::stderr_is_journal;
 use crate::printable::{one_line, printable};
 
-/// Where results go, and in which form.
+/// The form of the results.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     json: bool,
@@ -27,17 +27,15 @@ struct Message<'a, T> {
 }
 
 impl Output {
-    /// Text for people, or JSON lines.
     pub fn new(json: bool) -> Self {
         Self { json }
     }
 
-    /// Whether results are JSON lines.
     pub fn is_json(self) -> bool {
         self.json
     }
 
-    /// Tells a result: as text for people, as fields for machines.
+    /// Reports a result: `text` for people, `fields` in JSON. An empty text is not printed.
     pub fn report(self, message_type: &str, fields: impl Serialize, text: impl fmt::Display) {
         if self.json {
             let message = Message {
@@ -58,14 +56,14 @@ impl Output {
         }
     }
 
-    /// Tells people how many things were not told; machines are told all of them.
+    /// Prints a line for people only, such as how many results were not shown.
     pub fn remark(self, text: impl fmt::Display) {
         if !self.json {
             print_line(&text.to_string());
         }
     }
 
-    /// Tells a failure: on stderr for people, as a message for machines.
+    /// Reports an error: on stderr, and as a message in JSON.
     pub fn report_error(self, failure: &Error) {
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -82,7 +80,7 @@ impl Output {
             };
             self.report("error", fields, "");
         }
-        // The journal takes a line's priority from its start: error, and notice for the way out.
+        // The journal reads a line's priority from its prefix: error, and notice for the hint.
         let (error, notice) = if stderr_is_journal() {
             ("<3>", "<5>")
         } else {
@@ -90,7 +88,7 @@ impl Output {
         };
         let message = one_line(&message);
         let mut stderr = io::stderr().lock();
-        // If nobody reads stderr there is nobody left to tell.
+        // If stderr is closed, nothing more can be done.
         let _ = writeln!(stderr, "{error}daybook: {message}");
         if let Some(hint) = hint {
             let _ = writeln!(stderr, "{notice}  {}", one_line(hint));
@@ -98,7 +96,7 @@ impl Output {
     }
 }
 
-/// Prints a line. A reader that has gone away (`| head`) is not an error.
+/// Prints a line. A closed pipe (`| head`) is not an error.
 fn print_line(line: &str) {
     let line = printable(line);
     let mut stdout = io::stdout().lock();

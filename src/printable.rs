@@ -1,12 +1,12 @@
-//! Text from outside (a server's error, a reason, a file's name, a geocode) made safe to show.
+//! Makes text from outside (a server's error, a reason, a file name, a geocode) safe to print.
 //!
-//! A character that moves the cursor, starts an escape sequence, changes the direction of writing or takes no place is
-//! shown as JSON escapes it, `\u001b`, so that a line of output is what it looks like, and JSON stays JSON.
+//! Characters that move the cursor, start an escape sequence, change the direction of writing or have no width are
+//! escaped as in JSON (`\u001b`). So a line of output is what it looks like, and JSON stays valid.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Whether a character does something to a terminal, or to a reader's eyes, other than being seen.
+/// Whether a character is invisible or affects how other text is displayed.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -14,12 +14,12 @@ fn is_hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// A text of one or several lines in which nothing hides; the ends of its lines are kept.
+/// Escapes hidden characters, except line breaks.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| is_hidden(c) && c != '\n')
 }
 
-/// A text from outside that must not begin a line of its own.
+/// Escapes hidden characters and line breaks.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_hidden)
 }

@@ -1,8 +1,8 @@
-//! Reversing an entry: posts its exact opposite, once.
+//! Reversing an entry: posts its negation, once.
 //!
-//! The rows of the entry are read and taken off nothing, in as many parts as the memory asks for. What is posted is about
-//! the entry's day and comes from no events, so that the day can be applied anew. A reversal is an entry like any other: to
-//! reverse it restores what it took back.
+//! The rows of the entry are read and negated, in as many parts as the memory limit requires. The reversal belongs to the
+//! entry's day and has no source events, so the day can be applied again. Reversing a reversal restores the original
+//! entry.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,23 +19,22 @@ use crate::memory::Memory;
 /// What was posted, or would be.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// None where it was only tried.
+    /// None in a dry run.
     pub entry_id: Option<EntryId>,
-    /// What an outside witness may keep.
     pub entry_hash: Option<String>,
     pub day: Day,
     pub reverses: EntryId,
     /// The kind of the entry that is reversed.
     pub reversed_kind: EntryKind,
-    /// If that is a reversal itself: the entry that counts again.
+    /// The entry that counts again, if the reversed entry is a reversal.
     pub restores: Option<EntryId>,
-    /// If an entry counts again: what was posted of the day since it was taken back, and counts as well.
+    /// If an entry counts again: the entries posted for the day since it was reversed, which still count.
     pub posted_since: Vec<EntryId>,
     #[serde(flatten)]
     pub sums: PartSums,
 }
 
-/// Reverses an entry. Without a run it only says what it would post.
+/// Reverses an entry. Without a run, only reports what it would post.
 pub async fn reverse(
     ledger: &Ledger,
     reader: &mut Reader,
@@ -44,7 +43,7 @@ pub async fn reverse(
     reason: &str,
     memory: Memory,
 ) -> Result<Report, Error> {
-    // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+    // The decisions below depend on this entry: the posting is refused if another one was posted since.
     let head = reader.head().await?;
     let entry = find(reader, entry_id, head).await?;
     let mut report = Report::of(&entry, &reader.entries_of(entry.day).await?);
@@ -80,7 +79,7 @@ pub async fn reverse(
     Ok(report)
 }
 
-/// The entry, if it is there and was not reversed yet.
+/// The entry; fails if it does not exist or was reversed already.
 async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<Entry, Error> {
     let Some(entry) = reader.entry(entry_id).await? else {
         return Err(Error::failed(format!(
@@ -89,15 +88,15 @@ async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<E
         .hint("`daybook log` lists the entries"));
     };
     if let Some(reversal) = entry.reversed_by {
-        return Err(Error::failed(format!("entry {entry_id} was reversed already, by entry {reversal}")).hint(format!(
-            "nothing was posted; to let entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events anew, run `daybook apply --day {}`",
+        return Err(Error::failed(format!("entry {entry_id} was already reversed by entry {reversal}")).hint(format!(
+            "nothing was posted; to make entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events again, run `daybook apply --day {}`",
             entry.day
         )));
     }
     Ok(entry)
 }
 
-/// The opposite of an entry's rows, from one recordset on, as much of it as fits in memory.
+/// Negates the rows of an entry from one recordset on, as many as fit in memory.
 async fn opposite(
     reader: &mut Reader,
     entry: &Entry,
@@ -107,7 +106,7 @@ async fn opposite(
     let entry_id = entry.entry_id;
     let overflow = |error: Overflow| {
         Error::failed(format!(
-            "making the opposite of entry {entry_id} failed, nothing was posted"
+            "negating entry {entry_id} failed; nothing was posted"
         ))
         .caused_by(error)
     };
@@ -125,13 +124,13 @@ async fn opposite(
             "entry {entry_id} has {rows} rows, but its header says {said}: nothing was posted"
         ))
         .hint(
-            "somebody has tampered with the ledger: `daybook verify --ledger` names what is wrong",
+            "somebody has tampered with the ledger: `daybook verify --ledger` reports what is wrong",
         ));
     }
     let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
     let broken_off = |error: tokio::task::JoinError| {
         Error::failed(format!(
-            "making the opposite of entry {entry_id} was broken off"
+            "negating entry {entry_id} was aborted; nothing was posted"
         ))
         .caused_by(error)
     };
@@ -139,7 +138,7 @@ async fn opposite(
 }
 
 impl Report {
-    /// Of the reversal of an entry of a day with these entries, before it has any rows.
+    /// The report of a reversal without its sums; `entries` are those of the day.
     fn of(entry: &Entry, entries: &[Entry]) -> Self {
         let restores = entry.reverses;
         let posted_since = entries.iter().map(|other| other.entry_id);

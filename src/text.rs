@@ -1,4 +1,4 @@
-//! Numbers as people and machines read them.
+//! Formatting of numbers and durations.
 
 use std::fmt;
 use std::time::Duration;

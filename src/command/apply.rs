@@ -1,4 +1,4 @@
-//! `daybook apply`: posts what days add, then advances the projections. Repeats safely.
+//! `daybook apply`: posts the deltas of days, then advances the projections. Safe to repeat.
 
 use std::collections::BTreeSet;
 
@@ -89,9 +89,9 @@ struct Figures {
     days: usize,
     entries_posted: usize,
     days_failed: usize,
-    /// The days that were compared with their source, as ranges: how the next run knows which are to be again.
+    /// The days that were compared with their source, as ranges. They determine what the next run compares again.
     days_read: Vec<(Day, Day)>,
-    /// What became of the projections.
+    /// The results of the projections.
     #[serde(flatten)]
     projections: Map<String, Value>,
 }
@@ -101,14 +101,14 @@ pub async fn run(options: ApplyArgs, settings: &Settings, output: Output) -> Res
     run_as("apply", options, settings, output).await
 }
 
-/// Applies, recorded as a run of `command`.
+/// Applies days as a run of `command`.
 pub async fn run_as(
     command: &str,
     options: ApplyArgs,
     settings: &Settings,
     output: Output,
 ) -> Result<Exit, Error> {
-    // What is missing for the second half is said before the first half is done.
+    // Report missing settings for the projections before posting.
     let client = (!options.no_project && !options.dry_run)
         .then(|| settings.elasticsearch())
         .transpose()?;
@@ -160,7 +160,7 @@ fn check_days(options: &ApplyArgs, today: Day) -> Result<(), Error> {
     }
     match options.day.or(to) {
         Some(day) if day == today && !options.day_open => Err(Error::usage(format!("{day} is not over yet"))
-            .hint("wait until it is, or run `daybook apply --day-open` for it: what comes later is then posted as a correction")),
+            .hint("wait until it is over, or add --day-open: later events are then posted as a correction")),
         _ => Ok(()),
     }
 }
@@ -171,9 +171,9 @@ struct Work<'s> {
     reader: Reader,
     settings: &'s Settings,
     output: Output,
-    /// The last day's entry, if this run has posted it and its rows are in memory.
+    /// The rows of the last day's entry, if this run has posted it and they are in memory.
     posted_rows: Option<PostedRows>,
-    /// The days that were compared with their source and are as it is, or as a person has to decide.
+    /// The days that were compared with their source, and agree with it or need a person's decision.
     read: BTreeSet<Day>,
 }
 
@@ -201,9 +201,9 @@ impl<'s> Work<'s> {
         today: Day,
     ) -> Result<Figures, Error> {
         let posted = self.post_days(Some(&mut *run), options, today).await;
-        // What the source had is read: its server need not keep a snapshot of it while projections are brought up to date.
+        // The source is not needed any more: its server should not keep a snapshot while projections advance.
         self.close_source().await;
-        // A day that failed does not keep the others from the readers; a database that is gone does.
+        // Publish the other days if one failed, but not if a database is unreachable.
         let stopped = matches!(&posted, Err(error) if error.kind() != ErrorKind::Failed);
         let projected = match client {
             Some(client) if !stopped => {
@@ -229,15 +229,15 @@ impl<'s> Work<'s> {
             }),
             (Ok(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
             (Err(error), Err(behind)) => {
-                // A failed day counts for more than a projection that the next run advances; both are told.
+                // Report both. The failed day determines the exit code: the next run advances the projection anyway.
                 self.output.report_error(&behind);
                 Err(error)
             }
         }
     }
 
-    /// Posts the days that the options name, one after the other. One that fails does not stop the others, unless a
-    /// database is out of reach.
+    /// Posts the chosen days, one after the other. A day that fails does not stop the others, unless a database is
+    /// unreachable.
     async fn post_days(
         &mut self,
         mut run: Option<&mut Run>,
@@ -260,7 +260,7 @@ impl<'s> Work<'s> {
         }
         let mut events = 0;
         if !days.is_empty() {
-            // What is wrong with the source as a whole is said once, not for each day.
+            // Report a problem of the whole source once, not for each day.
             open_source(&mut self.source, self.settings, &self.ledger).await?;
         }
         for day in days {
@@ -282,7 +282,7 @@ impl<'s> Work<'s> {
                 }
                 Err(error) if error.kind() != ErrorKind::Failed => return Err(error),
                 Err(error) => {
-                    // The connection may be out of step after a stream that broke off.
+                    // The connection may be out of sync after an interrupted stream.
                     self.source = None;
                     figures.days_failed += 1;
                     failed.push((day, error));
@@ -304,7 +304,7 @@ impl<'s> Work<'s> {
         Ok(figures)
     }
 
-    /// Ends the source's connection; it is opened again when it is needed.
+    /// Closes the connection to the source. It is reopened when needed.
     async fn close_source(&mut self) {
         if let Some(source) = self.source.take() {
             source.close().await;
@@ -317,7 +317,7 @@ impl<'s> Work<'s> {
         day: Day,
         rules: Rules,
     ) -> Result<DayReport, Error> {
-        // Its memory is needed for the next.
+        // Free the memory for this day.
         self.posted_rows = None;
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
         let applying = Box::pin(apply_day(
@@ -350,7 +350,7 @@ impl<'s> Work<'s> {
         if !options.all && options.date_range.is_open() {
             return self.days_to_catch_up(options, last_closed).await;
         }
-        // What is not given is the source's first day, and the last that is closed.
+        // The defaults are the first day of the source and the last closed day.
         let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
         let of_source = source.period().await?;
         let from = options
@@ -380,7 +380,7 @@ impl<'s> Work<'s> {
         ) else {
             return Ok(vec![last_closed]);
         };
-        // What was applied is looked at again; what failed is tried again.
+        // Compare applied days again, and retry failed ones.
         let read = self.reader.days_read(last_closed, clock::now()).await?;
         let due = read
             .iter()
@@ -400,7 +400,7 @@ impl<'s> Work<'s> {
         Ok(days.into_iter().collect())
     }
 
-    /// The days of a period without long stretches that have no events; what is left out is told.
+    /// The days of a period without long gaps in the source; reports what it skips.
     async fn without_gaps(
         &mut self,
         period: Period,
@@ -436,7 +436,7 @@ async fn open_source<'a>(
     Ok(source.insert(open))
 }
 
-/// So many ids of events are named.
+/// The maximum number of event ids to print.
 const SHOWN_IDS: usize = 20;
 
 fn tell_left_out(left_out: &LeftOut, output: Output) {
@@ -447,13 +447,13 @@ fn tell_left_out(left_out: &LeftOut, output: Output) {
         LeftOut::Empty(_) => output.report(
             "gap_left_out",
             serde_json::json!({ "from": from, "to": to, "days": days }),
-            format!("{from} to {to}  left out: the source has no events on these {named}; --include-gaps posts them"),
+            format!("{from} to {to}  skipped: the source has no events on these {named}; --include-gaps posts them"),
         ),
         LeftOut::Stray { ids, .. } => output.report(
             "strays_left_out",
             serde_json::json!({ "from": from, "to": to, "source_ids": ids }),
             format!(
-                "{from} to {to}  left out: a year and more lies between {} and all later ones: {}; put the date right, or post them with --include-gaps",
+                "{from} to {to}  skipped: {} dated a year or more before all later ones: {}; correct the date, or post with --include-gaps",
                 counted(ids.len(), "event", "events"),
                 ids_text(ids),
             ),
@@ -466,7 +466,7 @@ fn tell_out_of_time(ids: &[i64], output: Output) {
         return;
     }
     let text = format!(
-        "not on any day: events without a date, or dated before 1970-01-02 or after tomorrow: {}; they are counted once their date is put right",
+        "not applied: events without a date, or dated before 1970-01-02 or after tomorrow: {}; they are counted once their date is corrected",
         ids_text(ids)
     );
     let shown = &ids[..ids.len().min(SHOWN_IDS)];
@@ -477,7 +477,7 @@ fn tell_out_of_time(ids: &[i64], output: Output) {
     );
 }
 
-/// The first of some ids, for people.
+/// The first ids as text.
 fn ids_text(ids: &[i64]) -> String {
     let shown: Vec<String> = ids.iter().take(SHOWN_IDS).map(i64::to_string).collect();
     let more = if ids.len() > SHOWN_IDS { ", …" } else { "" };
@@ -485,7 +485,7 @@ fn ids_text(ids: &[i64]) -> String {
     format!("{noun} {}{more}", shown.join(", "))
 }
 
-/// One failed day of one is the failure itself; of several, each is told and the sum is the failure.
+/// If the only day failed, returns its error. Of several days, reports each error and returns a summary.
 fn sum_up_failures(
     mut failed: Vec<(Day, Error)>,
     days: usize,
@@ -535,16 +535,16 @@ fn text(report: &DayReport, dry_run: bool) -> String {
         } => {
             let events = counted(*posted_events, "event", "events");
             format!(
-                "{day}  applied as entry {entry_id}; its {events} are no longer in the source: kept as posted"
+                "{day}  applied as entry {entry_id}; the source no longer has its {events}: kept as posted"
             )
         }
         Outcome::TakenBack { entry_id } => {
             format!(
-                "{day}  taken back as entry {entry_id}: left so; `daybook apply --day {day}` applies it anew"
+                "{day}  reversed by entry {entry_id}: not applied again; `daybook apply --day {day}` applies it"
             )
         }
         Outcome::Imported { entry_id } => {
-            format!("{day}  imported as entry {entry_id}; the source has no events of it")
+            format!("{day}  imported as entry {entry_id}; the source has no events for this day")
         }
         Outcome::Posted(posted) => posted_text(day, posted, dry_run),
     }

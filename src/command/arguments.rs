@@ -1,4 +1,4 @@
-//! Arguments that several commands take.
+//! Arguments that several commands share.
 
 use clap::Args;
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use crate::day::{Bounds, Day, Period};
 use crate::error::Error;
 use crate::ledger::EntryId;
 
-/// A stretch of days, both ends included.
+/// A date range, both ends included.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct DateRangeArgs {
     /// First day, YYYY-MM-DD
@@ -20,7 +20,7 @@ pub struct DateRangeArgs {
 }
 
 impl DateRangeArgs {
-    /// The days of the stretch; an end that is left out is that of `whole`. None if neither end is given.
+    /// The days of the range. An end that is not given defaults to that of `whole`. None if neither end is given.
     pub fn within(self, whole: Option<Period>) -> Result<Option<Period>, Error> {
         if self.is_open() {
             return Ok(None);
@@ -36,7 +36,7 @@ impl DateRangeArgs {
         })
     }
 
-    /// The days as they were given.
+    /// The range as given.
     pub fn bounds(self) -> Bounds {
         Bounds {
             from: self.from,

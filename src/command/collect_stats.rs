@@ -1,7 +1,7 @@
 //! `daybook collect-stats`: the command line of the collector that daybook replaces, for units and scripts that call it.
 //!
-//! It takes whatever `idb collect-stats` takes, so that only the program's name has to be replaced. What has no meaning here
-//! is ignored, and the log says so with `-v`.
+//! It accepts all options of `idb collect-stats`, so only the program's name has to be changed. Options without a meaning
+//! here are ignored; `-v` logs them.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -45,7 +45,7 @@ pub struct CollectStatsArgs {
     no_mapping: bool,
 }
 
-/// What the old program takes before its command. None of it means anything to daybook.
+/// Options that the old program accepts before its command. daybook ignores them.
 #[derive(Debug, Default, clap::Args)]
 pub struct OptionsOfIdb {
     #[arg(long, hide = true, overrides_with = "no_journal")]
@@ -80,7 +80,7 @@ pub struct OptionsOfIdb {
 }
 
 impl OptionsOfIdb {
-    /// Ignores what was given, also a configuration file of the old program's, and logs it.
+    /// Ignores the options, and a configuration file of the old program; logs that.
     pub fn ignore(&self, settings: &mut SettingsArgs) {
         for (option, instead) in self.given() {
             tracing::info!(option, "ignored: {instead}");
@@ -100,18 +100,18 @@ impl OptionsOfIdb {
         }
     }
 
-    /// Refuses what was given: no other command was one of the old program's.
+    /// Refuses the options, for all other commands.
     pub fn refuse(&self) -> Result<(), Error> {
         match self.given().first() {
             None => Ok(()),
             Some((option, _)) => Err(Error::usage(format!(
-                "{option} is an option of idb, which only `daybook collect-stats` takes"
+                "{option} is an option of idb, which only `daybook collect-stats` accepts"
             ))
             .hint("leave it out; `daybook --help` lists the options")),
         }
     }
 
-    /// The options that were given, each with what there is instead.
+    /// The options that were given, each with what replaces it.
     fn given(&self) -> Vec<(&'static str, &'static str)> {
         const JOURNAL: &str = "logs go to the journal when stderr does, else to stderr";
         [
@@ -141,9 +141,9 @@ impl OptionsOfIdb {
 }
 
 const SETTINGS: &str =
-    "the databases are named by daybook's own settings, DAYBOOK_LEDGER_URL and so on";
+    "daybook has settings of its own for the databases: DAYBOOK_LEDGER_URL and so on";
 
-/// Whether a file is a JSON object, which no TOML file is.
+/// Whether a file contains a JSON object, which is not valid TOML.
 fn is_configuration_of_idb(file: &PathBuf) -> bool {
     std::fs::read_to_string(file).is_ok_and(|text| text.trim_start().starts_with('{'))
 }
@@ -151,7 +151,7 @@ fn is_configuration_of_idb(file: &PathBuf) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Date {
     Every,
-    /// The day before the date that was given.
+    /// The day before the given date.
     Before(Day),
 }
 
@@ -176,8 +176,8 @@ impl FromStr for Date {
     }
 }
 
-/// The date of a date, or of a date and time, in ISO 8601: with or without separators, with T or a space before the time,
-/// which may have a fraction of a second and an offset. As with the old program, the date counts as it is written.
+/// Parses an ISO 8601 date, or date and time: with or without separators, with T or a space before the time, which may have
+/// fractions of a second and an offset. As in the old program, the offset does not change the date.
 fn calendar_date(text: &str) -> Option<NaiveDate> {
     let (date, time) = match text.split_once(['T', 't', ' ']) {
         Some((date, time)) => (date, Some(time.trim_start())),
@@ -192,7 +192,7 @@ fn calendar_date(text: &str) -> Option<NaiveDate> {
         [_, _, _, _, _, _, _, _] => "%Y%m%d",
         _ => return None,
     };
-    // chrono would also take signs and spaces.
+    // chrono also accepts signs and spaces.
     let is_plain = date
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'/');
@@ -202,7 +202,7 @@ fn calendar_date(text: &str) -> Option<NaiveDate> {
     time.is_none_or(is_time).then_some(date)
 }
 
-/// Whether a text is a time of day in ISO 8601, with or without an offset.
+/// Whether a text is an ISO 8601 time of day, with or without an offset.
 fn is_time(text: &str) -> bool {
     let (time, offset) = match text.find(['Z', 'z', '+', '-']) {
         Some(at) => (text[..at].trim_end(), &text[at..]),
@@ -217,7 +217,7 @@ fn is_time(text: &str) -> bool {
     };
     let time = time.replace(',', ".");
     let time = if time.len() == 2 { time + ":00" } else { time };
-    // chrono would also take seconds of one digit.
+    // chrono also accepts seconds with one digit.
     let formats = match time
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(time.len())

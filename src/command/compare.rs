@@ -22,7 +22,7 @@ Examples:
   daybook compare --from 2020-01-01 stats_backup.zip
   daybook compare --day 2020-02-16 stats-dict-object.json")]
 pub struct CompareArgs {
-    /// Where the documents are.
+    /// The documents.
     #[command(flatten)]
     documents: Documents,
 
@@ -41,7 +41,7 @@ pub async fn run(options: CompareArgs, settings: &Settings, output: Output) -> R
     for file in &options.documents.files {
         if exchange::is_export(file)? {
             return Err(
-                Error::usage(format!("{} is the export of a ledger", file.display())).hint(
+                Error::usage(format!("{} is a ledger export", file.display())).hint(
                     "compare is for documents of the old system; `daybook verify` checks a ledger",
                 ),
             );

@@ -50,7 +50,7 @@ pub async fn run(options: ExportArgs, settings: &Settings, output: Output) -> Re
     };
     let target = options.output.map_or(Target::Stdout, Target::File);
     let exported = export(&ledger, period, &target).await?;
-    // What goes to stdout must have it to itself.
+    // On stdout there is only the export.
     if let Target::File(path) = target {
         let fields =
             serde_json::json!({ "file": path.display().to_string(), "exported": exported });

@@ -1,4 +1,4 @@
-//! `daybook import`: brings in days that are not in the source. Repeats safely.
+//! `daybook import`: adds days that are not in the source. Safe to repeat.
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use crate::output::Output;
 use crate::source::Source;
 use crate::text::counted;
 
-/// Where documents are.
+/// The location of documents.
 #[derive(Debug, clap::Args)]
 pub struct Documents {
     /// Documents of the old system: NDJSON, pretty-printed, a JSON array, or a saved search response; the old backup (.zip);
@@ -41,7 +41,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// What is to be read.
+    /// Where to read documents from.
     pub fn origin(self, settings: &Settings) -> Result<Origin, Error> {
         Ok(match settings.old_index(self.from_index)? {
             None => Origin::Files {
@@ -60,7 +60,7 @@ impl Documents {
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct ImportArgs {
-    /// Where the documents are.
+    /// The documents.
     #[command(flatten)]
     pub documents: Documents,
 
@@ -98,7 +98,7 @@ Examples:
 struct Figures {
     #[serde(flatten)]
     summary: Summary,
-    /// What became of the projections.
+    /// The results of the projections.
     #[serde(flatten)]
     projections: Map<String, Value>,
 }
@@ -116,7 +116,7 @@ pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Re
     if let Some(export) = find_export(&options)? {
         return import_export(export, settings, output).await;
     }
-    // What is missing for the second half is said before the first half is done.
+    // Report missing settings for the projections before posting.
     let client = (!options.no_project && !options.dry_run)
         .then(|| settings.elasticsearch())
         .transpose()?;
@@ -140,7 +140,7 @@ pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Re
     finish(run, done).await
 }
 
-/// Refuses a stretch that ends before it starts.
+/// Refuses a range that ends before it starts.
 pub(super) fn check_bounds(date_range: DateRangeArgs) -> Result<(), Error> {
     if let (Some(from), Some(to)) = (date_range.from, date_range.to)
         && Period::new(from, to).is_none()
@@ -164,7 +164,7 @@ async fn import_export(path: &Path, settings: &Settings, output: Output) -> Resu
     finish(run, done).await
 }
 
-/// Reports the import of an export, and hands back what was imported.
+/// Reports the import of an export, and returns what was imported.
 fn report_import(import: exchange::Import, output: Output) -> Imported {
     let imported = match import {
         exchange::Import::Imported(imported) => imported,
@@ -174,7 +174,7 @@ fn report_import(import: exchange::Import, output: Output) -> Imported {
         } => {
             let fields = serde_json::json!({ "ledger_id": ledger_id, "last_entry": last_entry });
             let text = format!(
-                "ledger {ledger_id} has the entries up to {last_entry} already: nothing was imported"
+                "ledger {ledger_id} already has the entries up to {last_entry}: nothing was imported"
             );
             output.report("already_imported", fields, text);
             return Imported::default();
@@ -188,7 +188,7 @@ fn report_import(import: exchange::Import, output: Output) -> Imported {
         ..
     } = &imported;
     let mut text = format!(
-        "ledger {ledger_id}: {}, {} and {} imported, hashes and chain verified; `daybook project` makes the documents",
+        "ledger {ledger_id}: {}, {} and {} imported, hashes and chain verified; `daybook project` creates the documents",
         counted(*entries, "entry", "entries"),
         counted(*delta_rows, "row", "rows"),
         counted(*rejected_events, "rejected event", "rejected events"),
@@ -200,7 +200,7 @@ fn report_import(import: exchange::Import, output: Output) -> Imported {
     imported
 }
 
-/// The export of a ledger, if that is what is to be imported. It goes alone, and whole.
+/// The ledger export to import, if one is given. It must be the only file, without other options.
 fn find_export(options: &ImportArgs) -> Result<Option<&Path>, Error> {
     for file in &options.documents.files {
         if !exchange::is_export(file)? {
@@ -213,10 +213,10 @@ fn find_export(options: &ImportArgs) -> Result<Option<&Path>, Error> {
             return Ok(Some(file));
         }
         return Err(Error::usage(format!(
-            "{} is the export of a ledger: it is imported whole or not at all",
+            "{} is a ledger export, which can only be imported as a whole",
             file.display()
         ))
-        .hint("give it alone and without other options, into an empty ledger"));
+        .hint("give it as the only file and without other options, and import it into an empty ledger"));
     }
     Ok(None)
 }
@@ -249,7 +249,7 @@ async fn import_and_project(
         )),
         (Exit::Done, Err(error)) => Err(error.with_kind(ErrorKind::ProjectionBehind)),
         (exit, Err(behind)) => {
-            // A refused day counts for more than a projection that the next run advances; both are told.
+            // Report both. The refused day determines the exit code: the next run advances the projection anyway.
             output.report_error(&behind);
             Ok((
                 exit,
@@ -298,7 +298,7 @@ async fn import(
     Ok(summary)
 }
 
-/// Tells what was refused, if anything was.
+/// The exit code. Reports an error if anything was refused.
 fn exit_of(summary: &Summary, output: Output) -> Exit {
     match summary.refusal() {
         Some(refusal) => {

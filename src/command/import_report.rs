@@ -1,4 +1,4 @@
-//! Reports an import or a comparison while it goes on: each day, what conflicts, what cannot be read.
+//! Reports an import or a comparison as it proceeds: each day, conflicts, unreadable documents.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::{Grouped, counted};
 
-/// A day, as a message.
+/// The fields of a message about a day.
 #[derive(Serialize)]
 struct DayFields<'a, O> {
     day: Day,
@@ -46,20 +46,20 @@ impl<'a, O> DayFields<'a, O> {
     }
 }
 
-/// The most lines about one thing on the screen; in JSON there are all.
+/// The maximum number of lines of one kind in text output; JSON has them all.
 const LINES: u64 = 100;
 
-/// Recordsets of a day that are named on the screen.
+/// The maximum number of recordsets of a day in text output.
 const RECORDSETS: usize = 20;
 
-/// Reports what an import finds, each kind of message up to a limit.
+/// Reports what an import finds; in text output, each kind of message only up to a limit.
 #[derive(Debug)]
 pub struct ImportReporter {
     output: Output,
-    /// By what is wrong: how often it was, and the first such message.
+    /// By kind: how many there were, and the first message.
     defects: BTreeMap<String, (u64, String)>,
     conflicts: u64,
-    /// Conflicts of the day that were not told.
+    /// Conflicts of the current day that were not reported.
     more_conflicts: u64,
     differing: u64,
 }
@@ -130,7 +130,7 @@ impl ImportReporter {
         self.output.report_error(error);
     }
 
-    /// What differs on a day that is refused, or would be replaced.
+    /// Reports what differs on a day that is refused, or would be replaced.
     fn difference(&mut self, day: Day, difference: &Difference) {
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -143,7 +143,7 @@ impl ImportReporter {
             .report("import_difference", Fields { day, difference }, text);
     }
 
-    /// In words: the recordsets with both figures.
+    /// The recordsets that differ, with both figures.
     fn difference_text(&mut self, difference: &Difference) -> String {
         let differ = if difference.recordsets == 1 {
             "differs"
@@ -166,7 +166,10 @@ impl ImportReporter {
             told += 1;
             text += &format!("\n  recordset {recordset_id}: ");
             text += &if documents == ledger {
-                format!("{} in both, with other cells or terms", figures(*documents))
+                format!(
+                    "{} in both, with different cells or terms",
+                    figures(*documents)
+                )
             } else {
                 format!(
                     "{} in the documents; {} in the ledger",
@@ -178,12 +181,12 @@ impl ImportReporter {
         self.differing += told;
         if told < difference.recordsets {
             let more = difference.recordsets - told;
-            text += &format!("\n  and {} more (--json names them)", Grouped(more));
+            text += &format!("\n  and {} more (--json lists them)", Grouped(more));
         }
         text
     }
 
-    /// What became of the comparison of a day.
+    /// Reports the comparison of a day.
     fn comparison(&mut self, day: Day, staged: &StagedDay, ledger: Sums, outcome: &DayComparison) {
         #[derive(Serialize)]
         struct Fields<'a> {
@@ -220,7 +223,7 @@ impl ImportReporter {
         );
     }
 
-    /// A day that the documents lack.
+    /// Reports a day that the documents lack.
     fn not_in_documents(&self, day: Day, ledger: Sums) {
         let fields =
             serde_json::json!({ "day": day, "outcome": "not_in_documents", "ledger": ledger });
@@ -241,7 +244,7 @@ impl ImportReporter {
             return;
         }
         let mut text = format!(
-            "{}  recordset {} is contradicted:",
+            "{}  recordset {} has conflicting documents:",
             conflict.day, conflict.recordset_id
         );
         for version in &conflict.versions {
@@ -251,19 +254,19 @@ impl ImportReporter {
             );
             text += &format!("\n  {}: {count}, {total}", one_line(&version.place));
             if version.documents > 1 {
-                text += &format!(" ({} documents say so)", Grouped(version.documents));
+                text += &format!(" (in {} documents)", Grouped(version.documents));
             }
         }
         self.output.report("import_conflict", conflict, text);
     }
 
-    /// How many conflicts of a day were not told.
+    /// Reports how many conflicts of a day were not shown.
     fn more_conflicts(&mut self, day: Day) {
         let more = std::mem::take(&mut self.more_conflicts);
         if more > 0 {
-            let recordsets = counted(more, "more recordset is", "more recordsets are");
+            let recordsets = counted(more, "more recordset has", "more recordsets have");
             self.output.remark(format!(
-                "{day}  {recordsets} contradicted (--json names them)"
+                "{day}  {recordsets} conflicting documents (--json lists them)"
             ));
         }
     }
@@ -290,7 +293,7 @@ impl ImportReporter {
         );
     }
 
-    /// How many of what cannot be read were not told.
+    /// Reports how many unreadable documents were not shown.
     fn tell_rest(&self) {
         for (told, message) in self
             .defects
@@ -299,7 +302,7 @@ impl ImportReporter {
         {
             let more = counted(told - LINES, "more document", "more documents");
             self.output.remark(format!(
-                "{more} cannot be read for a reason like: {}",
+                "{more} cannot be read for similar reasons: {}",
                 one_line(message)
             ));
         }
@@ -324,7 +327,7 @@ impl Listener for ImportReporter {
     }
 }
 
-/// What a message says without what it says it of: numbers and what stands in quotes.
+/// A message without numbers and quoted text.
 fn kind_of(message: &str) -> String {
     const LONGEST: usize = 120;
     let mut kind = String::new();
@@ -345,12 +348,16 @@ fn documents_and_sums(staged: &StagedDay) -> String {
         figures(staged.sums)
     );
     if staged.doubled > 0 {
-        text += &format!("; {} doubled", Grouped(staged.doubled));
+        text += &format!("; {}", counted(staged.doubled, "duplicate", "duplicates"));
     }
     if staged.contradicting > 0 {
         text += &format!(
-            "; {} contradicting",
-            counted(staged.contradicting, "recordset", "recordsets")
+            "; {}",
+            counted(
+                staged.contradicting,
+                "conflicting recordset",
+                "conflicting recordsets"
+            )
         );
     }
     if staged.incomplete > 0 {

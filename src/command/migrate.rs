@@ -1,4 +1,4 @@
-//! `daybook migrate`: creates the ledger or upgrades its schema. Repeats safely.
+//! `daybook migrate`: creates the ledger or upgrades its schema. Safe to repeat.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -79,8 +79,8 @@ pub async fn run(options: MigrateArgs, settings: &Settings, output: Output) -> R
         Ok(()) => output.report(
             "roles_granted",
             serde_json::json!({ "role": "daybook_job", "roles": ["daybook_job", "daybook_auditor"] }),
-            "role daybook_job may read and insert; grant it to the login of the job: GRANT daybook_job TO stats\n\
-             role daybook_auditor may read, nothing else; grant it to whoever audits: GRANT daybook_auditor TO auditor",
+            "role daybook_job may read and insert; grant it to the job's login: GRANT daybook_job TO stats\n\
+             role daybook_auditor may only read; grant it to an auditor's login: GRANT daybook_auditor TO auditor",
         ),
         Err(refused) => tracing::warn!(
             refused,

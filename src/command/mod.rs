@@ -1,4 +1,4 @@
-//! The commands, a file each: `Options` is what can be typed after the command's name, `run` does it.
+//! The commands, one file each: a type of arguments, and `run`.
 
 pub mod apply;
 pub mod arguments;

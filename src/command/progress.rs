@@ -1,4 +1,4 @@
-//! How far long work is, for people.
+//! Progress of long tasks, for people.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use crate::clock::Stopwatch;
 use crate::projection::rebuild::Progress;
 use crate::text::counted;
 
-/// Shows how far it is: a bar on a terminal, elsewhere a line in the log every so often.
+/// Shows a progress bar on a terminal; elsewhere logs a line from time to time.
 pub(super) struct ProgressReporter {
-    /// What is done, one of it and many.
+    /// The unit of progress, in the singular and the plural.
     done: [&'static str; 2],
     bar: ProgressBar,
     stage: String,
@@ -23,7 +23,7 @@ pub(super) struct ProgressReporter {
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 
 impl ProgressReporter {
-    /// Of so many things of this name, in the singular and the plural.
+    /// `one` and `many` name the unit of progress.
     pub(super) fn of(one: &'static str, many: &'static str) -> Self {
         let bar = ProgressBar::hidden();
         Self {
@@ -36,7 +36,7 @@ impl ProgressReporter {
         }
     }
 
-    /// Does something that prints, with the bar out of the way.
+    /// Hides the bar while `print` runs.
     pub(super) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bar.suspend(print)
     }
@@ -48,7 +48,7 @@ impl Progress for ProgressReporter {
         self.steps = steps;
         self.started = Stopwatch::start();
         self.next_line = BETWEEN_LINES;
-        tracing::info!(stage, "begins");
+        tracing::info!(stage, "started");
         if !std::io::stderr().is_terminal() {
             return;
         }
@@ -84,7 +84,7 @@ impl Progress for ProgressReporter {
                 per_second = rate,
                 days_left,
                 seconds_left,
-                "still at work"
+                "still running"
             );
         }
     }
@@ -103,7 +103,7 @@ fn rate(done: u64, elapsed: Duration) -> u64 {
     u64::try_from(u128::from(done) * 1000 / elapsed.as_millis().max(1)).unwrap_or(u64::MAX)
 }
 
-/// How long what is left will take, if it goes on as it went.
+/// The estimated remaining time.
 fn seconds_left(elapsed: Duration, steps: u64, all: u64) -> Option<u64> {
     let left = u128::from(all.saturating_sub(steps));
     let milliseconds = elapsed

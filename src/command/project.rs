@@ -1,4 +1,4 @@
-//! `daybook project`: advances the projections to the ledger's newest entry. Repeats safely.
+//! `daybook project`: advances the projections to the ledger's newest entry. Safe to repeat.
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
@@ -32,8 +32,8 @@ pub async fn run(_: ProjectArgs, settings: &Settings, output: Output) -> Result<
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
-/// Brings all projections to the ledger's newest entry, and tells of each: advances them, or rebuilds those that lack
-/// nearly all of the ledger. What was just posted need not be read back.
+/// Brings all projections to the ledger's newest entry, and reports each: advances them, or rebuilds those that lack nearly
+/// all of the ledger. `posted_rows` are rows just posted, which need not be read back.
 pub async fn bring_up_to_date(
     ledger: &Ledger,
     client: &Client,
@@ -61,7 +61,7 @@ pub async fn bring_up_to_date(
             run,
         )
         .await?;
-    // What is wrong with one index does not keep the others back; a cluster that is gone does.
+    // A problem of one index does not stop the others, but an unreachable cluster does.
     let is_gone = failed
         .as_ref()
         .is_some_and(|error| error.kind() == ErrorKind::Unavailable);
@@ -75,7 +75,6 @@ pub async fn bring_up_to_date(
     failed.map_or(Ok(figures), Err)
 }
 
-/// What bringing projections up to date works with.
 struct Projecting<'a> {
     ledger: &'a Ledger,
     client: &'a Client,
@@ -83,17 +82,17 @@ struct Projecting<'a> {
     output: Output,
 }
 
-/// What advancing some projections came to.
+/// The result of advancing some projections.
 struct Advances {
     figures: Map<String, Value>,
-    /// Those that were left to a rebuild.
+    /// Projections to be rebuilt instead.
     lacking: Vec<Projection>,
     /// The first failure.
     failed: Option<Error>,
 }
 
 impl Projecting<'_> {
-    /// Advances projections side by side, and tells of each: one waits for the cluster while another reads the ledger.
+    /// Advances projections concurrently, and reports each: one waits for the cluster while another reads the ledger.
     async fn advance(
         &self,
         kinds: &[Projection],
@@ -115,14 +114,14 @@ impl Projecting<'_> {
             readers.push(another);
         }
         for (kind, reader) in kinds.iter().zip(&mut readers) {
-            // Totals are made of balances.
+            // Totals are computed from balances.
             if *kind != Projection::Totals {
                 reader.remember(posted_rows.clone());
             }
         }
         drop(posted_rows);
         let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Error>);
-        // One after the other where the server has no more connections to give.
+        // In groups, if the server allows only few connections.
         for kinds in kinds.chunks(readers.len()) {
             let advance = |(kind, reader)| {
                 advance(
@@ -142,7 +141,7 @@ impl Projecting<'_> {
                         done.push(advanced);
                     }
                     (Ok(None), _) => lacking.push(*kind),
-                    // What is wrong with one index does not keep the others back.
+                    // A problem of one index does not stop the others.
                     (Err(error), None) => failed = Some(error),
                     (Err(error), Some(_)) => output.report_error(&error),
                 }
@@ -161,7 +160,7 @@ impl Projecting<'_> {
         })
     }
 
-    /// Rebuilds projections in a run of its own. If somebody else rebuilds, what is there is advanced.
+    /// Rebuilds projections in a run of its own; advances them if another run is rebuilding.
     async fn rebuild(
         &self,
         kinds: Vec<Projection>,
@@ -184,13 +183,13 @@ impl Projecting<'_> {
             }
             started => started?,
         };
-        // Nobody may be there to say that it is to go on with what a run that was ended left.
+        // Resume an interrupted rebuild: there may be nobody to ask for it.
         let options = rebuild::RebuildOptions {
             resume: true,
             ..rebuild::RebuildOptions::of(kinds)
         };
         let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
-        // Whoever interrupts the run interrupts this as well; the record of it then says that it did not finish.
+        // An interruption also ends this run, which is then recorded as not finished.
         let rebuilt = Box::pin(work)
             .await
             .map(|rebuilt| figures("rebuilt", &rebuilt));
@@ -240,7 +239,7 @@ fn text(advanced: &Advanced) -> String {
     }
     if written.overwritten > 0 {
         text += &format!(
-            ", {} changed by somebody else put right",
+            ", {} changed outside daybook and overwritten",
             Grouped(written.overwritten)
         );
     }

@@ -1,4 +1,4 @@
-//! `daybook rebuild`: makes new indices from the ledger alone, and lets the aliases stand for them.
+//! `daybook rebuild`: rebuilds the indices from the ledger and switches the aliases.
 
 use serde_json::json;
 
@@ -75,17 +75,17 @@ pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> R
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 
-/// Says how to go on without losing what is built, where that may be possible.
+/// Adds a hint how to resume the rebuild, if that may be possible.
 fn resumable(error: Error) -> Error {
     let hint = match error.kind() {
         ErrorKind::Interrupted => "",
         ErrorKind::Unavailable => {
-            "see to it that Postgres and Elasticsearch can be reached and are well; "
+            "check that Postgres and Elasticsearch are reachable and healthy; "
         }
         _ => return error,
     };
     error.hint(format!(
-        "{hint}`daybook rebuild --resume`, with the same --only, goes on with what is built; readers are served as before"
+        "{hint}`daybook rebuild --resume`, with the same --only, continues with what is built; readers still use the current indices"
     ))
 }
 
@@ -114,7 +114,7 @@ async fn build(
     Ok(json!({ "rebuilt": rebuilt }))
 }
 
-/// Rebuilds and tells of each projection.
+/// Rebuilds projections and reports each.
 pub(super) async fn build_all(
     options: rebuild::RebuildOptions,
     settings: &Settings,
@@ -140,7 +140,7 @@ pub(super) async fn build_all(
         let documents = counted(one.documents, "document", "documents");
         let (seconds, comparing) = (one.duration.as_secs_f64(), one.comparing.as_secs_f64());
         let text = format!(
-            "{alias:<16} {documents} through entry {through}, {seconds:.2} s, of them {comparing:.2} comparing; served from {index}"
+            "{alias:<16} {documents} through entry {through}, {seconds:.2} s, including {comparing:.2} s for comparing; served from {index}"
         );
         output.report("rebuilt", one, text);
     }

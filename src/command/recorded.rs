@@ -1,4 +1,4 @@
-//! What commands that are runs have in common: of the start and the end of each there is a record.
+//! Commands that are runs: their start and end are recorded.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::ledger::lock::{LockKind, Run};
 
-/// How long a run tries to record its end: worth a try, not a long wait.
+/// Time limits for recording the end of a run.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
 const RECORDING_TIMEOUT_OF_FAILED: Duration = Duration::from_secs(3);
 
-/// Finds the ledger and starts a run of a command.
+/// Opens the ledger and starts a run of a command.
 pub async fn start(
     settings: &Settings,
     purpose: LockKind,
@@ -25,7 +25,7 @@ pub async fn start(
     Ok((ledger, run))
 }
 
-/// Records how a run ended, then ends the same way.
+/// Records how a run ended, and returns its outcome.
 pub async fn finish(
     run: Run,
     outcome: Result<(Exit, impl Serialize), Error>,
@@ -33,7 +33,7 @@ pub async fn finish(
     finish_with(run, outcome, json!({})).await
 }
 
-/// The same; of a run that failed, these figures are recorded.
+/// The same, with figures to record for a failed run.
 pub async fn finish_with(
     run: Run,
     outcome: Result<(Exit, impl Serialize), Error>,
@@ -42,8 +42,8 @@ pub async fn finish_with(
     let (exit, text, figures) = match &outcome {
         Ok((exit, figures)) => {
             let text = match exit {
-                Exit::Diverged => "found what differs",
-                Exit::Failed => "some of it was refused",
+                Exit::Diverged => "found differences",
+                Exit::Failed => "partly refused",
                 _ => "done",
             };
             (
@@ -62,7 +62,7 @@ pub async fn finish_with(
     };
     match tokio::time::timeout(longest, run.finish(exit, &text, figures)).await {
         Ok(Ok(())) => {}
-        // What is done is done, recorded or not.
+        // A missing record does not undo the work.
         Ok(Err(error)) => tracing::warn!(
             error = error.message(),
             "the end of the run could not be recorded"

@@ -1,4 +1,4 @@
-//! `daybook reverse`: takes an entry back by posting its exact opposite, then advances the projections.
+//! `daybook reverse`: reverses an entry by posting its negation, then advances the projections.
 
 use serde_json::{Map, Value};
 
@@ -51,7 +51,7 @@ fn reason(text: &str) -> Result<String, String> {
 
 /// Runs the command.
 pub async fn run(options: ReverseArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
-    // What is missing for the second half is said before the first half is done.
+    // Report missing settings for the projections before posting.
     let client = (!options.no_project && !options.dry_run)
         .then(|| settings.elasticsearch())
         .transpose()?;
@@ -162,7 +162,7 @@ fn text(report: &Report) -> String {
     }
     if let Some(restored) = report.restores {
         text += &format!(
-            "\n{:<10}  it restores entry {restored}, which entry {reverses} had taken back",
+            "\n{:<10}  it restores entry {restored}, which entry {reverses} had reversed",
             ""
         );
     }
@@ -174,7 +174,7 @@ fn text(report: &Report) -> String {
             .collect();
         let entries = entries.join(", ");
         text += &format!(
-            "\n{:<10}  beware: what was posted of the day since counts as well (entry {entries})",
+            "\n{:<10}  caution: what was posted for the day since then still counts (entry {entries})",
             ""
         );
     }

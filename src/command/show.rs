@@ -1,4 +1,4 @@
-//! `daybook show`: one entry, with what it adds.
+//! `daybook show`: an entry and its sums.
 
 use std::fmt::Write as _;
 
@@ -28,7 +28,7 @@ struct Shown<'a> {
     rejected_events: &'a [RejectedEvent],
 }
 
-/// So many rejected events are listed; the table has them all.
+/// The maximum number of rejected events to list; the table has them all.
 const REJECTED_SHOWN: i64 = 20;
 
 /// Runs the command.

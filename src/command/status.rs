@@ -1,4 +1,4 @@
-//! `daybook status`: where ledger and projections stand. Looks, changes nothing.
+//! `daybook status`: the state of the ledger and the projections. Changes nothing.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -29,29 +29,29 @@ struct LedgerStatus {
     newest_entry: EntryId,
     first_day: Option<Day>,
     last_day: Option<Day>,
-    /// Closed days after the last applied one that is over.
+    /// Closed days after the last applied one.
     days_behind: usize,
-    /// Days that have entries and have not begun yet, as ranges.
+    /// Days that have entries but have not begun yet, as ranges.
     days_to_come: Vec<(Day, Day)>,
-    /// What this machine's clock and that of the server differ by.
+    /// The difference between the clocks of this machine and the server.
     clock_skew_seconds: i64,
-    /// What they say, if they disagree.
+    /// Both times, if the clocks differ too much.
     clock_problem: Option<String>,
     gaps: Vec<Day>,
     rejected_events: i64,
     #[serde(flatten)]
     past: Past,
-    /// Days whose events the source no longer holds; none if it was not looked at.
+    /// Days whose events the source no longer has; none if it was not checked.
     sealed: Option<Sealed>,
-    /// Why the source was not looked at.
+    /// Why the source was not checked.
     source_problem: Option<String>,
-    /// The run that posts or projects now.
+    /// The run that is posting or projecting.
     running: Option<String>,
-    /// The run that rebuilds or verifies documents now.
+    /// The run that is rebuilding or verifying documents.
     rebuilding: Option<String>,
 }
 
-/// Days of which only the ledger knows any more: what is purged from the source stays as it is posted.
+/// Days whose events were purged from the source: only the ledger has their counts.
 #[derive(Serialize)]
 struct Sealed {
     days: usize,
@@ -66,7 +66,7 @@ struct ProjectionStatus {
     index: Option<String>,
     applied_through: Option<EntryId>,
     behind: Option<i64>,
-    /// Documents that are too large for the cluster and so stand without their lists.
+    /// Documents that are too large for the cluster, and so were written without their lists.
     lists_omitted: u64,
     /// The newest of them.
     lists_omitted_ids: Vec<String>,
@@ -86,11 +86,11 @@ pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<E
         output.report(
             "projections_unknown",
             serde_json::json!({}),
-            "projections      not looked at: no Elasticsearch is given",
+            "projections      not checked: no Elasticsearch is configured",
         );
         return Ok(Exit::Done);
     }
-    // Whoever asks for the status waits for it, and wants to see it also if the cluster hangs.
+    // A person waits for the status, even if the cluster does not respond.
     let client = settings.elasticsearch_quick()?;
     let mut gone = None;
     for kind in settings.plan.kinds() {
@@ -104,7 +104,7 @@ pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<E
                     gone = (error.kind() == ErrorKind::Unavailable).then_some(error);
                 }
             }
-            // One wait for a cluster that is gone is enough.
+            // Wait for an unreachable cluster only once.
             Some(error) => status.problem = Some(problem(error)),
         }
         output.report("projection_status", &status, projection_text(&status));
@@ -113,12 +113,12 @@ pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<E
 }
 
 impl LedgerStatus {
-    /// The sessions that hold a lock now.
+    /// The sessions that hold a lock.
     fn holders(&self) -> impl Iterator<Item = &String> {
         self.running.iter().chain(&self.rebuilding)
     }
 
-    /// Whether the run is one of them: the name of its session says which it is.
+    /// Whether the run holds a lock: the name of its session contains its id.
     fn is_running(&self, run: &RunStatus) -> bool {
         let run_id = run.run_id.to_string();
         self.holders().any(|holder| holder.contains(&run_id))
@@ -160,7 +160,7 @@ async fn ledger_status(
     })
 }
 
-/// The days that were counted from events of which the source has none any more.
+/// The days whose events were counted and are no longer in the source.
 async fn sealed(
     settings: &Settings,
     ledger: &Ledger,
@@ -184,7 +184,7 @@ async fn sealed(
     })
 }
 
-/// A failure on one line, with its way out.
+/// An error with its hint on one line.
 fn problem(error: &Error) -> String {
     let remedy = error
         .hint_text()
@@ -216,7 +216,7 @@ impl ProjectionStatus {
     }
 }
 
-/// Looks at the index of a projection, and notes what there is to say of it.
+/// Checks the index of a projection, and fills in its status.
 async fn look_at(
     status: &mut ProjectionStatus,
     plan: &Plan,
@@ -267,7 +267,7 @@ fn ledger_text(status: &LedgerStatus) -> String {
     }
     if !status.days_to_come.is_empty() {
         lines.push(format!(
-            "to come          {} not begun yet: posted while a clock was wrong, compared with the source again once over",
+            "to come          {}: posted while a clock was wrong; compared with the source again once they are over",
             to_come_text(&status.days_to_come)
         ));
     }
@@ -290,7 +290,7 @@ fn ledger_text(status: &LedgerStatus) -> String {
     lines.join("\n")
 }
 
-/// Ranges of days, in words that go on with what they are not.
+/// The days of the line `to come`.
 pub(super) fn to_come_text(ranges: &[(Day, Day)]) -> String {
     let days: usize = ranges
         .iter()
@@ -316,7 +316,7 @@ fn past_text(past: &Past) -> Option<String> {
     let kinds = [
         (past.days_corrected, "corrected"),
         (past.days_imported, "imported"),
-        (past.days_taken_back, "taken back"),
+        (past.days_taken_back, "reversed"),
     ];
     let kinds: Vec<String> = kinds
         .into_iter()
@@ -329,7 +329,7 @@ fn past_text(past: &Past) -> Option<String> {
 fn sealed_text(status: &LedgerStatus) -> Option<String> {
     if let Some(problem) = &status.source_problem {
         return Some(format!(
-            "source           not looked at: {}",
+            "source           not checked: {}",
             one_line(problem)
         ));
     }
@@ -358,7 +358,7 @@ fn run_text(run: &RunStatus, running: bool) -> String {
         (Some(outcome), Some(code)) => format!("exit {code}, {}", one_line(outcome)),
         _ if running => "still running".to_owned(),
         _ if run.command == "rebuild" => {
-            "did not finish: it was killed; `daybook rebuild --resume` goes on with it".to_owned()
+            "did not finish: it was killed; `daybook rebuild --resume` resumes it".to_owned()
         }
         _ => "did not finish: it was killed; run it again".to_owned(),
     };
@@ -380,7 +380,7 @@ fn projection_text(status: &ProjectionStatus) -> String {
         (None, Some(index), Some(through), Some(behind)) => {
             format!("at entry {through}, {behind} behind: run `daybook project` ({index})")
         }
-        _ => "not there yet: `daybook project` creates it".to_owned(),
+        _ => "no index yet: `daybook project` creates it".to_owned(),
     };
     let mut text = format!("{alias:<16} {state}");
     if status.lists_omitted > 0 {

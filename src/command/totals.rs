@@ -1,4 +1,4 @@
-//! `daybook totals`: a recordset's counts, as the aggregation object of the old collector.
+//! `daybook totals`: a recordset's counts, in the format of the old collector's aggregation object.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,7 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
         })
         .await?;
     if rows == 0 {
-        tracing::warn!(%recordset_id, "the ledger has nothing of this recordset in these days");
+        tracing::warn!(%recordset_id, "the ledger has nothing for this recordset on these days");
     }
     let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
     output.report("totals", json!({ "totals": object }), format!("{object:#}"));
@@ -63,7 +63,7 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
 }
 
 impl Cell {
-    /// Adds a row; nothing comes back where a sum overflows.
+    /// Adds a row. Returns none if a sum overflows.
     fn add(&mut self, row: &StoredRow) -> Result<Option<()>, Error> {
         let maps = row.maps()?;
         let sums = [&mut self.items, &mut self.queries, &mut self.geocodes];
@@ -85,7 +85,7 @@ impl Cell {
     }
 }
 
-/// All ten cells, also those that count nothing.
+/// All ten cells, including empty ones.
 fn aggregation_object(mut cells: BTreeMap<(RecordType, StatType), Cell>) -> Value {
     let mut object = Map::new();
     for record_type in RecordType::ALL {

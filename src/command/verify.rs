@@ -1,4 +1,4 @@
-//! `daybook verify`: recomputes and compares. Changes nothing, unless asked to repair documents.
+//! `daybook verify`: recomputes and compares. Changes nothing, except documents with `--repair`.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -74,7 +74,7 @@ pub struct VerifyArgs {
     repair: bool,
 }
 
-/// So many documents are named on the screen; in JSON more are.
+/// The maximum number of documents named in text output.
 const SHOWN: usize = 20;
 
 /// Runs the command.
@@ -82,7 +82,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
     let all = !options.ledger && !options.source && !options.projections;
     if options.repair && !all && !options.projections {
         return Err(Error::usage(
-            "--repair rewrites documents: it goes with --projections",
+            "--repair rewrites documents: use it with --projections",
         ));
     }
     let mut witnessed = BTreeSet::from_iter(options.expect);
@@ -118,7 +118,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
         }
     }
     if let Some(client) = client {
-        // The indices must stand still while they are compared.
+        // The indices must not change during the comparison.
         let mut run =
             match unless_interrupted(start(settings, LockKind::Rebuilding, "verify")).await {
                 Ok((_, run)) => run,
@@ -156,7 +156,7 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
     })
 }
 
-/// A verification that cannot go on. What it has found so far counts for more than why.
+/// Ends a verification that failed: differences found before determine the exit code.
 fn after(error: Error, wrong: u64, output: Output) -> Result<Exit, Error> {
     if wrong == 0 {
         return Err(error);
@@ -185,15 +185,15 @@ async fn verify_ledger(
     tell_findings("ledger", &check.findings, output);
     let mut text = match check.findings.len() {
         0 => format!(
-            "ledger           {entries}: hashes, chain, control sums and balances are right"
+            "ledger           {entries}: hashes, chain, control sums and balances are correct"
         ),
         wrong => format!(
-            "ledger           {entries}: {} wrong",
-            counted(wrong, "thing is", "things are")
+            "ledger           {entries}: {} found",
+            counted(wrong, "problem", "problems")
         ),
     };
     match &check.schema_not_compared {
-        None if check.findings.is_empty() => text += ", the schema is as it was migrated",
+        None if check.findings.is_empty() => text += ", the schema matches the migrations",
         None => {}
         Some(why) => {
             text += &format!(
@@ -203,8 +203,12 @@ async fn verify_ledger(
     }
     if check.witnessed > 0 && check.findings.is_empty() {
         text += &format!(
-            "; {} as witnessed",
-            counted(check.witnessed, "entry is", "entries are")
+            "; {}",
+            counted(
+                check.witnessed,
+                "entry matches its witness",
+                "entries match their witnesses"
+            )
         );
     }
     output.report("ledger_verified", &check, text);
@@ -225,9 +229,9 @@ async fn verify_source(
     let days = counted(check.days, "day", "days");
     tell_findings("source", &check.findings, output);
     let mut text = match check.findings.len() {
-        0 => format!("source           {days} counted again: the ledger has the same"),
+        0 => format!("source           {days} recounted: the ledger agrees"),
         wrong => format!(
-            "source           {days} counted again: {}",
+            "source           {days} recounted: {}",
             counted(wrong, "differs", "differ")
         ),
     };
@@ -235,12 +239,12 @@ async fn verify_source(
         text += &format!("; {} no longer in the source", Grouped(check.sealed));
     }
     if check.reversed > 0 {
-        text += &format!("; {} taken back", Grouped(check.reversed));
+        text += &format!("; {} reversed", Grouped(check.reversed));
     }
     if check.imported > 0 {
         let in_source = Grouped(check.imported_and_in_source);
         text += &format!(
-            "; {} imported, {in_source} of them in the source as well",
+            "; {} imported, {in_source} of them also in the source",
             Grouped(check.imported)
         );
     }
@@ -288,7 +292,7 @@ async fn verify_projections(
     Ok(wrong)
 }
 
-/// Compares the index behind an alias. What is wrong with the index as a whole is a finding as well.
+/// Compares the index behind an alias. A problem of the whole index is a finding, too.
 #[expect(
     clippy::too_many_arguments,
     reason = "what to compare with what, and how"
@@ -305,7 +309,7 @@ async fn verify_projection(
 ) -> Result<u64, Error> {
     let plan = &settings.plan;
     let alias = plan.alias(kind);
-    // What cannot be looked at is not found to be wrong.
+    // A failed lookup is an error, not a finding.
     let found = index::look_up(client, &alias).await?;
     let index = match index::identify(&alias, found) {
         Ok(Some(index)) => index,
@@ -369,14 +373,14 @@ async fn verify_projection(
     } else {
         0
     };
-    // What was put right is no longer wrong.
+    // Repaired documents no longer count.
     Ok(comparison.differences() - comparison.repaired + behind)
 }
 
 fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String {
     let documents = counted(comparison.compared, "document", "documents");
     if comparison.differences() == 0 {
-        return format!("{alias:<16} {documents} compared: all as the ledger makes them");
+        return format!("{alias:<16} {documents} compared: all match the ledger");
     }
     let Comparison {
         missing,
@@ -392,9 +396,9 @@ fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String
         Grouped(extra)
     );
     text += &if repair {
-        format!("; {} put right", Grouped(repaired))
+        format!("; {} repaired", Grouped(repaired))
     } else {
-        "; --repair puts them right".to_owned()
+        "; --repair corrects them".to_owned()
     };
     text
 }

@@ -1,4 +1,4 @@
-//! Secrets that systemd's `LoadCredential=` puts into a directory.
+//! Secrets from the directory of systemd's `LoadCredential=`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +6,15 @@ use secrecy::SecretString;
 
 use crate::error::Error;
 
-/// Where secrets are put by systemd's `LoadCredential=`.
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// A file in `$CREDENTIALS_DIRECTORY`, if it is there.
+/// A file in `$CREDENTIALS_DIRECTORY`; none if it does not exist.
 pub(super) fn credential_file(name: &str) -> Option<PathBuf> {
     let path = Path::new(&std::env::var_os(CREDENTIALS_DIRECTORY)?).join(name);
     path.exists().then_some(path)
 }
 
-/// A secret in `$CREDENTIALS_DIRECTORY`.
+/// A secret in `$CREDENTIALS_DIRECTORY`; none if it does not exist.
 pub(super) fn credential(name: &str) -> Result<Option<SecretString>, Error> {
     let Some(path) = credential_file(name) else {
         return Ok(None);
@@ -30,7 +29,7 @@ pub(super) fn credential(name: &str) -> Result<Option<SecretString>, Error> {
     }
 }
 
-/// The first that is given.
+/// The first secret that is set.
 pub(super) fn first<const N: usize>(sources: [Option<SecretString>; N]) -> Option<SecretString> {
     sources.into_iter().flatten().next()
 }

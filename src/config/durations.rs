@@ -1,11 +1,11 @@
-//! Settings that are times.
+//! Settings that are durations.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::Deserialize;
 
-/// How much two clocks may disagree.
+/// How far two clocks may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ClockSkew(pub(super) Duration);
@@ -51,7 +51,6 @@ impl Timeout {
     const LEAST: Duration = Duration::from_millis(100);
     const MOST: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// As the time it is.
     pub fn duration(self) -> Duration {
         self.0
     }
@@ -71,7 +70,7 @@ impl FromStr for Timeout {
     }
 }
 
-/// A time with its unit.
+/// Parses a number with a unit.
 fn duration(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text.split_at(
         text.find(|c: char| !c.is_ascii_digit())

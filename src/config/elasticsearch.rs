@@ -1,4 +1,4 @@
-//! The settings of the cluster: where it is, how to log in, whom to trust, and how long to wait for it.
+//! The settings of Elasticsearch: address, credentials, trusted CAs and timeouts.
 
 use std::path::PathBuf;
 
@@ -12,13 +12,12 @@ use crate::elastic::{ClientOptions, Limits, Wording};
 use crate::error::Error;
 use crate::memory::Memory;
 
-/// The settings of the cluster as they can be given, on the command line or as keys of the configuration file;
-/// everything may be left out.
+/// The settings of Elasticsearch as given on the command line or as keys of the configuration file; all are optional.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(
     clippy::struct_field_names,
-    reason = "they are the names of the options and of the keys in the file"
+    reason = "fields are named as options and keys of the configuration file"
 )]
 pub struct ElasticsearchArgs {
     /// URL of Elasticsearch; separate several nodes with commas
@@ -150,17 +149,17 @@ pub struct ElasticsearchArgs {
     elasticsearch_bearer_token: Option<SecretString>,
 }
 
-/// What the keys of the configuration file start with that are settings of the cluster.
+/// The prefix of these settings in the configuration file.
 pub(super) const KEYS: &str = "elasticsearch_";
 
-/// The settings of the cluster, from wherever they are given: what stands in an earlier layer counts.
+/// The settings of Elasticsearch from all layers; earlier layers take precedence.
 #[derive(Clone, Debug)]
 pub(super) struct ElasticsearchSettings {
     layers: [ElasticsearchArgs; 3],
 }
 
 impl ElasticsearchSettings {
-    /// From the command line, to which the environment is added; the credentials directory; and the configuration file.
+    /// Layers: command line and environment, credentials directory, configuration file.
     pub(super) fn new(
         mut given: ElasticsearchArgs,
         file: ElasticsearchArgs,
@@ -173,14 +172,14 @@ impl ElasticsearchSettings {
         })
     }
 
-    /// Where the cluster is, if that is given.
+    /// The addresses of the cluster, if they are set.
     pub(super) fn addresses(&self) -> Option<&SecretString> {
         self.layers
             .iter()
             .find_map(|layer| layer.elasticsearch_url.as_ref())
     }
 
-    /// How the cluster is reached.
+    /// Options for a client of the cluster.
     pub(super) fn client_options(
         &self,
         addresses: SecretString,
@@ -198,7 +197,7 @@ impl ElasticsearchSettings {
         })
     }
 
-    /// How another cluster is reached: the same way, but without this one's credentials.
+    /// Options for a client of another cluster: the same, but without credentials.
     pub(super) fn options_for_anybody(
         &self,
         addresses: SecretString,
@@ -235,7 +234,6 @@ impl ElasticsearchSettings {
 }
 
 impl ElasticsearchArgs {
-    /// How to log in.
     fn login(&self) -> LoginLayer {
         LoginLayer {
             user: self.elasticsearch_user.clone(),
@@ -257,7 +255,7 @@ impl ElasticsearchArgs {
     }
 }
 
-/// What lies in the credentials directory: secrets, and files with certificates.
+/// Settings in the credentials directory: secrets, and files with certificates.
 fn from_credentials() -> Result<ElasticsearchArgs, Error> {
     let file = credential_file;
     Ok(ElasticsearchArgs {
@@ -273,7 +271,7 @@ fn from_credentials() -> Result<ElasticsearchArgs, Error> {
     })
 }
 
-/// A secret in the configuration file. The usual message about a value of another type would show it.
+/// A secret in the configuration file. Unlike the default error for a wrong type, this one does not show the value.
 fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     match toml::Value::deserialize(deserializer)? {
         toml::Value::String(text) => Ok(Some(text.into())),

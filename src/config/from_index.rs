@@ -1,4 +1,4 @@
-//! The settings of an old index: where it is, and how to log in to its cluster.
+//! The settings of an old index: its address, and the credentials for its cluster.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::login::{LoginLayer, LoginSettings, Secret, variable};
 use crate::elastic::{ClientOptions, Wording};
 use crate::error::Error;
 
-/// The settings as they can be given.
+/// The settings of an old index as they are given.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FromIndexArgs {
     /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX. Without a value the address is that of the
@@ -47,7 +47,7 @@ pub struct FromIndexArgs {
 }
 
 impl FromIndexArgs {
-    /// The address of the old index, if there is one to read.
+    /// The address of the old index; none if `--from-index` is not given.
     pub(super) fn address(&self) -> Result<Option<SecretString>, Error> {
         match &self.from_index {
             Some(given) if given.expose_secret().is_empty() => address_elsewhere().map(Some),
@@ -55,7 +55,7 @@ impl FromIndexArgs {
         }
     }
 
-    /// How to log in, added to how the cluster is reached.
+    /// Adds the credentials for the old cluster to `options`.
     pub(super) fn log_in(self, options: ClientOptions) -> Result<ClientOptions, Error> {
         let wording = Wording::OLD_INDEX;
         let secret = |name: &str, file: Option<PathBuf>| {
@@ -86,7 +86,7 @@ impl FromIndexArgs {
     }
 }
 
-/// The address where it was not put on the command line.
+/// The address from the environment or the credentials directory.
 fn address_elsewhere() -> Result<SecretString, Error> {
     let variable =
         variable("DAYBOOK_FROM_INDEX")?.filter(|address| !address.expose_secret().is_empty());
@@ -97,7 +97,7 @@ fn address_elsewhere() -> Result<SecretString, Error> {
     })
 }
 
-/// What lies in the credentials directory.
+/// Credentials from the credentials directory.
 fn from_credentials() -> Result<LoginLayer, Error> {
     let secret = |name: &str| credential(name).map(|text| Secret { text, file: None });
     Ok(LoginLayer {

@@ -1,7 +1,7 @@
-//! The settings that say how to log in to a cluster, from wherever they are given: what stands in an earlier layer counts.
+//! Credentials for a cluster, from all layers of settings; earlier layers take precedence.
 //!
-//! Secrets are never options of the command line, which other users of the machine can read: they are given in the
-//! environment, in files, or in the credentials directory. They are read when a client is made, and not before.
+//! Other users of the machine can read command lines. So secrets are given in the environment, in files or in the
+//! credentials directory, never as options. They are read only when a client is created.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use crate::elastic::{ClientCertificate, Credentials};
 use crate::error::Error;
 
-/// What one layer says.
+/// The credentials in one layer of settings.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoginLayer {
     pub(super) user: Option<String>,
@@ -21,7 +21,7 @@ pub(super) struct LoginLayer {
     pub(super) client_key: Option<PathBuf>,
 }
 
-/// A secret that is given itself or as the name of the file that it stands in.
+/// A secret, given as text or as the name of a file that contains it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Secret {
     pub(super) text: Option<SecretString>,
@@ -37,7 +37,7 @@ impl Secret {
     }
 }
 
-/// How to log in; the names of the variables begin with `variables`.
+/// Credentials from all layers. `variables` is the prefix of the names of environment variables.
 #[derive(Clone, Debug)]
 pub(super) struct LoginSettings<'a, const N: usize> {
     pub(super) layers: [LoginLayer; N],
@@ -45,7 +45,7 @@ pub(super) struct LoginSettings<'a, const N: usize> {
 }
 
 impl<const N: usize> LoginSettings<'_, N> {
-    /// What is to be sent. More than one way is a mistake: nobody could say which of them counts.
+    /// The credentials to send. More than one kind is an error, because the choice would be arbitrary.
     pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
         let password = self.secret("PASSWORD", |layer| &layer.password)?;
         let api_key = self.secret("API_KEY", |layer| &layer.api_key)?;
@@ -65,7 +65,7 @@ impl<const N: usize> LoginSettings<'_, N> {
         }
     }
 
-    /// The certificate that is to be shown.
+    /// The client certificate to present.
     pub(super) fn client_certificate(&self) -> Result<Option<ClientCertificate>, Error> {
         let certificate = self
             .layers
@@ -109,7 +109,7 @@ impl<const N: usize> LoginSettings<'_, N> {
                 } => {
                     return Err(
                         Error::usage(format!("{name} and {name}_FILE are both given"))
-                            .hint("leave one out"),
+                            .hint("set only one of them"),
                     );
                 }
             }
@@ -126,7 +126,7 @@ impl<const N: usize> LoginSettings<'_, N> {
     }
 }
 
-/// A secret of the environment.
+/// A secret from an environment variable.
 pub(super) fn variable(name: &str) -> Result<Option<SecretString>, Error> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(SecretString::from(value))),

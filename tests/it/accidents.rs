@@ -574,7 +574,7 @@ async fn interrupted_an_apply_says_so_and_is_repaired_by_repeating_it() {
                 .into();
             ended.assert_exit(130).says(&[
                 "interrupted; nothing is half-posted",
-                "run the command again to go on",
+                "run the command again to continue",
             ]);
             // The stalled connections are closed, as the kernel of a dead client would have done.
             proxy.heal().await;

@@ -285,7 +285,7 @@ async fn an_event_of_1970_does_not_make_the_days_since_then_days_to_post() {
     ]);
     world.log(&events).await;
     let gap = format!(
-        "1970-01-03 to {}  left out: the source has no events",
+        "1970-01-03 to {}  skipped: the source has no events",
         days_ago(4)
     );
     for _ in 0..2 {
@@ -295,7 +295,7 @@ async fn an_event_of_1970_does_not_make_the_days_since_then_days_to_post() {
             .assert_exit(0);
         ended.tells(&[
             &gap,
-            "1970-01-02 to 1970-01-02  left out: a year and more lies between 1 event and all later ones: id 666",
+            "1970-01-02 to 1970-01-02  skipped: 1 event dated a year or more before all later ones: id 666",
             "--include-gaps",
             "ids 71, 72, 73, 74",
         ]);
@@ -338,7 +338,7 @@ async fn the_timer_does_not_run_into_years_without_events_either() {
         .assert_exit(0);
     let ended = world.run(&["apply", "--no-project"]).await.assert_exit(0);
     ended.tells(&[&format!(
-        "1970-01-03 to {}  left out: the source has no events on these",
+        "1970-01-03 to {}  skipped: the source has no events on these",
         days_ago(3)
     )]);
     let recent = "SELECT string_agg(day::text, ' ' ORDER BY entry_id) FROM daybook.entry WHERE day > '1970-01-02'";

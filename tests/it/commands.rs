@@ -570,7 +570,7 @@ async fn status_tells_where_everything_stands() {
     let nothing = world.run(&["status"]).await.assert_exit(0).stdout;
     for words in [
         "applied          nothing yet: `daybook apply`",
-        "not there yet: `daybook project` creates it",
+        "no index yet: `daybook project` creates it",
     ] {
         assert!(nothing.contains(words), "{nothing}");
     }
@@ -630,7 +630,7 @@ async fn status_tells_where_everything_stands() {
         ended
             .assert_exit(0)
             .stdout
-            .contains("no Elasticsearch is given")
+            .contains("no Elasticsearch is configured")
     );
     world.end().await;
 }
@@ -707,7 +707,7 @@ async fn totals_are_the_same_as_text_and_as_json() {
         .run(&["totals", unknown])
         .await
         .assert_exit(0)
-        .says(&["has nothing of this recordset"]);
+        .says(&["has nothing for this recordset"]);
     let object: Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!(object[unknown]["records"]["view"]["count"], 0);
     world.end().await;

@@ -175,7 +175,7 @@ async fn a_copy_is_exact_and_is_a_ledger_like_any_other() {
         .run(&["import", &folder.file("ledger.ndjson.gz")])
         .await
         .assert_exit(0);
-    told.tells(&["has the entries up to 8 already: nothing was imported"]);
+    told.tells(&["already has the entries up to 8: nothing was imported"]);
 
     for world in [&world, &copy] {
         world.run(&["project"]).await.assert_exit(0);

@@ -108,7 +108,7 @@ async fn walk(name: Option<&str>, world: &World) -> (Digests, bool) {
             let again = world.run_when_unlocked(arguments).await;
             if arguments[0] == "reverse" && again.code == Some(1) {
                 // It was posted, and nothing is reversed twice: what is left to do is to advance.
-                again.says(&["entry 2 was reversed already, by entry 7"]);
+                again.says(&["entry 2 was already reversed by entry 7"]);
                 world.run(&["project"]).await.assert_exit(0);
             } else {
                 again.assert_exit(0);

@@ -213,7 +213,7 @@ async fn rejected_events_are_covered_by_the_hash_of_their_entry() {
             .run(&["verify", "--ledger"])
             .await
             .assert_exit(4)
-            .tells(&[of_entry, "1 thing is wrong"]);
+            .tells(&[of_entry, "1 problem found"]);
         assert_eq!(
             world.value("SELECT string_agg(entry_id::text, ' ') FROM daybook.entry_check WHERE rejected_differs").await,
             "1"
@@ -304,7 +304,7 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
         .run(&["verify", "--ledger"])
         .await
         .assert_exit(0)
-        .tells(&["the schema is as it was migrated"]);
+        .tells(&["the schema matches the migrations"]);
     for (change, told) in CHANGES {
         world.execute(change).await;
         let found: Ended = world
@@ -380,7 +380,7 @@ async fn what_of_the_schema_is_not_as_it_was_migrated_is_named_and_can_be_put_ba
             .run(&["verify", "--ledger"])
             .await
             .assert_exit(4)
-            .tells(&[told, undo, "1 thing is wrong"]);
+            .tells(&[told, undo, "1 problem found"]);
         world.execute(undo).await;
     }
     // Who lost the record of the migrations is told so by whatever needs it.
@@ -429,7 +429,7 @@ async fn what_of_a_table_is_not_as_it_was_migrated_is_named() {
             .run(&["verify", "--ledger"])
             .await
             .assert_exit(4)
-            .tells(&[told, "1 thing is wrong"]);
+            .tells(&[told, "1 problem found"]);
         world.execute(undo).await;
     }
     // An index or a table more is the owner's business.
@@ -465,7 +465,7 @@ async fn a_restored_dump_is_as_it_was_migrated_and_an_auditor_can_tell() {
         .run(&["verify", "--ledger"])
         .await
         .assert_exit(0)
-        .tells(&["the schema is as it was migrated"]);
+        .tells(&["the schema matches the migrations"]);
     world
         .execute(&format!(
             "REVOKE daybook_job FROM {role}; GRANT daybook_auditor TO {role}",
@@ -477,7 +477,7 @@ async fn a_restored_dump_is_as_it_was_migrated_and_an_auditor_can_tell() {
         .run_with(&as_auditor, &["verify", "--ledger"])
         .await
         .assert_exit(0)
-        .tells(&["the schema is as it was migrated"]);
+        .tells(&["the schema matches the migrations"]);
     // Where nothing temporary may be made, that is said; the rest is verified.
     world
         .execute(&format!(
@@ -490,7 +490,7 @@ async fn a_restored_dump_is_as_it_was_migrated_and_an_auditor_can_tell() {
         .await
         .assert_exit(0);
     told.tells(&[
-        "balances are right; its tables, functions and views were not compared",
+        "balances are correct; its tables, functions and views were not compared",
         "permission denied",
     ]);
     login.end(world).await;
@@ -567,15 +567,15 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
     verify(&["--expect-file", &of_apply])
         .await
         .assert_exit(0)
-        .tells(&["3 entries are as witnessed"]);
+        .tells(&["3 entries match their witnesses"]);
     verify(&["--expect-file", &of_log, "--expect", &expect(2, &second)[1]])
         .await
         .assert_exit(0)
-        .tells(&["4 entries are as"]);
+        .tells(&["4 entries match"]);
     verify(&["--expect-file", &of_lines])
         .await
         .assert_exit(0)
-        .tells(&["2 entries are as witnessed"]);
+        .tells(&["2 entries match their witnesses"]);
     // Also where the source alone is to be verified.
     let source = world
         .run(&["verify", "--source", "--expect", &format!("2={third}")])
@@ -630,7 +630,7 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
     verify(&["--expect-file", &of_lines]).await.assert_exit(4).tells(&[
         &format!("entry 3: it was witnessed with the entry_hash {third}, but is not there: the newest is 2"),
         "restore that one from a backup",
-        "1 thing is wrong",
+        "1 problem found",
     ]);
     // The whole is exchanged, with a chain that is right in itself.
     world

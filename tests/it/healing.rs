@@ -105,7 +105,7 @@ async fn an_index_that_was_deleted_is_made_again() {
         .run(&["status"])
         .await
         .assert_exit(0)
-        .tells(&["-totals not there yet: `daybook project` creates it"]);
+        .tells(&["-totals no index yet: `daybook project` creates it"]);
     world
         .run(&["verify"])
         .await
@@ -164,7 +164,7 @@ async fn an_old_copy_that_was_restored_catches_up() {
     ]);
     // As far as it goes, it is right.
     let says = [
-        "all as the ledger makes them",
+        "all match the ledger",
         "-restored contains entries up to 4, the ledger is at 7: run `daybook project`",
     ];
     world
@@ -192,7 +192,7 @@ async fn a_document_that_was_edited_by_hand_is_repaired() {
     let found = world.run(&["verify"]).await.assert_exit(4);
     found.tells(&[
         &format!("-g000001: document {RECORDSET}"),
-        "1 different, 0 extra; --repair puts them right",
+        "1 different, 0 extra; --repair corrects them",
     ]);
     world
         .run(&["verify", "--projections", "--repair"])
@@ -219,7 +219,7 @@ async fn a_document_that_was_edited_by_hand_is_put_right_by_the_next_entry_about
         .run(&["apply", "--day", LAST_DAY])
         .await
         .assert_exit(0)
-        .tells(&["1 changed by somebody else put right"]);
+        .tells(&["1 changed outside daybook and overwritten"]);
     world.run(&["verify"]).await.assert_exit(0);
     world.end().await;
 }
@@ -242,7 +242,7 @@ async fn documents_that_were_dropped_are_written_again() {
     }
     let found = world.run(&["verify"]).await.assert_exit(4);
     found.tells(&[
-        "5 missing, 0 different, 0 extra; --repair puts them right",
+        "5 missing, 0 different, 0 extra; --repair corrects them",
         "2 missing",
         "9 missing",
         &dropped[0],
@@ -251,7 +251,7 @@ async fn documents_that_were_dropped_are_written_again() {
         .run(&["verify", "--projections", "--repair"])
         .await
         .assert_exit(0)
-        .tells(&["9 put right"]);
+        .tells(&["9 repaired"]);
     world.assert_documents(&before).await;
     world.end().await;
 }

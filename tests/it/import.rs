@@ -154,7 +154,7 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
     let world = World::new().await;
     let ended = world.import(&[&contradicting]).await.assert_exit(1);
     let ended = ended.tells(&[
-        &format!("2020-02-16  recordset {RECORDSET} is contradicted:\n  {contradicting}:1: 2 interactions, 30 records\n  {contradicting}:3: 3 interactions, 20 records\n"),
+        &format!("2020-02-16  recordset {RECORDSET} has conflicting documents:\n  {contradicting}:1: 2 interactions, 30 records\n  {contradicting}:3: 3 interactions, 20 records\n"),
         "2020-02-15  entry 1 (import), 1 cell: 1 document → 1 interaction, 4 records",
         "5 documents: 1 doubled, 1 recordset contradicting",
         "2 days, 2020-02-15 to 2020-02-16: 1 posted, 0 already imported, 1 refused",
@@ -167,7 +167,7 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
     let figures = "SELECT concat_ws(' ', exit_code, outcome, figures->'days_refused', figures->'doubled') FROM daybook.run";
     assert_eq!(
         world.value(figures).await,
-        "1 some of it was refused [\"2020-02-16\"] 1"
+        "1 partly refused [\"2020-02-16\"] 1"
     );
     world.end().await;
     for (rule, sums) in [("first", "3 37"), ("last", "4 27"), ("max", "3 37")] {

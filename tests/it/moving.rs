@@ -364,7 +364,7 @@ async fn fill_the_ledger(reader: &mut Reader) {
     let dry =
         "daybook import --from-index http://old.example.org:9200/stats --to 2020-02-14 --dry-run";
     let dry = reader.next(dry).await.typed(0);
-    let dry = dry.tells(&["4 days", "4 would be posted", "doubled"]);
+    let dry = dry.tells(&["4 days", "4 would be posted", "duplicate"]);
     dry.tells(&[&format!(
         "missing between the first and the last day: {}",
         date("2020-02-12")

@@ -430,7 +430,7 @@ async fn an_interrupted_rebuild_leaves_the_old_generation_serving_and_the_next_o
             drop(hold);
             world.until_gone().await;
             if exit.is_some() {
-                rebuild.says(&["`daybook rebuild --resume`, with the same --only, goes on"]);
+                rebuild.says(&["`daybook rebuild --resume`, with the same --only, continues"]);
             } else {
                 let status = world.run(&["status"]).await.assert_exit(0);
                 status.tells(&["it was killed; `daybook rebuild --resume`"]);

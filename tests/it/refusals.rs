@@ -472,7 +472,7 @@ async fn without_a_ledger_or_an_elasticsearch_nothing_is_begun() {
         ended,
         2,
         &[
-            "no ledger is given",
+            "no ledger is configured",
             "set DAYBOOK_LEDGER_URL (or --ledger-url)",
             "PGHOST",
         ],
@@ -488,7 +488,7 @@ async fn without_a_ledger_or_an_elasticsearch_nothing_is_begun() {
             ended,
             2,
             &[
-                "no Elasticsearch is given",
+                "no Elasticsearch is configured",
                 "set DAYBOOK_ELASTICSEARCH_URL",
                 "--no-project",
             ],

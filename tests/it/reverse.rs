@@ -74,7 +74,7 @@ async fn a_reversal_leaves_nothing_of_its_entry_and_everything_of_the_others() {
         .expect("the day's document");
     assert_eq!(of_day.2["records"]["search"]["total"], 0);
     let told = world.run(&["verify", "--source"]).await.assert_exit(0);
-    told.tells(&["the ledger has the same; 1 taken back"]);
+    told.tells(&["the ledger agrees; 1 reversed"]);
     world
         .run(&["log"])
         .await
@@ -97,7 +97,7 @@ async fn a_reversal_leaves_nothing_of_its_entry_and_everything_of_the_others() {
         .await
         .assert_exit(1);
     refused.says(&[
-        "entry 3 was reversed already, by entry 8",
+        "entry 3 was already reversed by entry 8",
         "`daybook reverse 8",
         "`daybook apply --day 2020-02-12`",
     ]);
@@ -123,8 +123,8 @@ async fn a_reversal_leaves_nothing_of_its_entry_and_everything_of_the_others() {
         .await
         .assert_exit(0);
     told.tells(&[
-        "it restores entry 3, which entry 8 had taken back",
-        "counts as well (entry 9)",
+        "it restores entry 3, which entry 8 had reversed",
+        "still counts (entry 9)",
     ]);
     let found = world.run(&["verify", "--source"]).await.assert_exit(4);
     found.tells(&["2020-02-12: a fresh count of its 4 events differs"]);
@@ -166,7 +166,7 @@ async fn a_reversal_of_a_reversal_leaves_the_day_as_if_it_had_never_been_taken_b
         .run(&["apply", "--day", LAST_DAY])
         .await
         .assert_exit(0)
-        .tells(&["its 2 events are no longer in the source"]);
+        .tells(&["the source no longer has its 2 events"]);
     world
         .run(&["verify", "--source"])
         .await
@@ -194,7 +194,7 @@ async fn a_reversal_of_a_reversal_leaves_the_day_as_if_it_had_never_been_taken_b
         .run(&["verify", "--source"])
         .await
         .assert_exit(0)
-        .tells(&["1 taken back"]);
+        .tells(&["1 reversed"]);
     world.end().await;
 }
 
@@ -274,7 +274,7 @@ async fn a_reversal_of_terms_that_are_incomplete_is_marked_as_well() {
         .run(&["verify", "--ledger", "--source"])
         .await
         .assert_exit(0);
-    told.tells(&["1 imported, 1 of them in the source as well"]);
+    told.tells(&["1 imported, 1 of them also in the source"]);
     world
         .run(&["reverse", "1", "--reason", "wrong file"])
         .await

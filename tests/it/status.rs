@@ -134,14 +134,14 @@ async fn without_the_source_status_says_so_and_tells_the_rest() {
     );
     let text = world.run_with(&elsewhere, &["status"]).await.assert_exit(0);
     text.tells(&[
-        "source           not looked at: cannot connect to the source",
+        "source           not checked: cannot connect to the source",
         "applied          2020-10-24 to 2020-10-27",
     ]);
 
     world.execute("DROP TABLE stats").await;
     let text = world.run(&["status"]).await.assert_exit(0);
     text.tells(&[
-        "source           not looked at: the source",
+        "source           not checked: the source",
         "has no table stats with a column id",
         "last run         apply",
     ]);
@@ -193,7 +193,7 @@ async fn days_that_were_posted_more_than_once_are_numbered_by_what_became_of_the
         .run(&["status"])
         .await
         .assert_exit(0)
-        .tells(&["days             1 corrected, 1 imported, 1 taken back"]);
+        .tells(&["days             1 corrected, 1 imported, 1 reversed"]);
     world
         .execute(&decided(8, "2020-10-26", "reversal", "6"))
         .await;

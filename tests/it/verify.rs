@@ -33,9 +33,9 @@ async fn a_sound_world_is_found_sound_by_people_and_by_machines() {
     let ledger = world.value(LEDGER).await;
     let said = world.run(&["verify"]).await.assert_exit(0);
     said.tells(&[
-        "7 entries: hashes, chain, control sums and balances are right",
-        "5 days counted again: the ledger has the same",
-        "10 documents compared: all as the ledger makes them",
+        "7 entries: hashes, chain, control sums and balances are correct",
+        "5 days recounted: the ledger agrees",
+        "10 documents compared: all match the ledger",
         "3 documents compared",
         "18 documents compared",
     ]);
@@ -376,7 +376,7 @@ async fn days_whose_events_were_purged_are_counted_and_no_divergence() {
         ))
         .await;
     let said = world.run(&["verify", "--source"]).await.assert_exit(0);
-    said.tells(&["5 days counted again: the ledger has the same; 2 no longer in the source"]);
+    said.tells(&["5 days recounted: the ledger agrees; 2 no longer in the source"]);
     let message = &world
         .run(&["verify", "--source", "--json"])
         .await
@@ -463,7 +463,7 @@ async fn documents_that_are_missing_edited_or_foreign_are_named_and_repaired_and
     assert_eq!(found.collect::<BTreeSet<_>>(), damaged);
     let said = world.run(&["verify", "--projections"]).await.assert_exit(4);
     said.tells(&[
-        "1 missing, 2 different, 3 extra; --repair puts them right",
+        "1 missing, 2 different, 3 extra; --repair corrects them",
         "different in",
         ": document note",
     ]);
@@ -472,7 +472,7 @@ async fn documents_that_are_missing_edited_or_foreign_are_named_and_repaired_and
         .run(&["verify", "--projections", "--repair"])
         .await
         .assert_exit(0);
-    repaired.tells(&["1 missing, 2 different, 3 extra; 6 put right"]);
+    repaired.tells(&["1 missing, 2 different, 3 extra; 6 repaired"]);
     world.assert_sources(&before).await;
     assert_eq!(world.value(LEDGER).await, ledger);
     world.run(&["verify", "--projections"]).await.assert_exit(0);
@@ -506,7 +506,7 @@ async fn a_repair_is_of_documents() {
             .expect("run the program");
         Ended::from(ended)
             .assert_exit(2)
-            .says(&["--repair rewrites documents: it goes with --projections"]);
+            .says(&["--repair rewrites documents: use it with --projections"]);
     }
 }
 

@@ -26,7 +26,7 @@ async fn an_old_index_that_says_what_the_ledger_has_is_the_same() {
         .await
         .assert_exit(0);
     ended.tells(&[
-        "2020-02-16  the same: 3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 doubled",
+        "2020-02-16  the same: 3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 duplicates",
         "1 day, 2020-02-16 to 2020-02-16: 1 the same, 0 different, 0 not in the ledger, 0 not in the documents",
     ]);
     world
@@ -50,7 +50,7 @@ async fn an_old_index_that_says_what_the_ledger_has_is_the_same() {
     ended.tells(&[
         "2020-02-16  differs: ",
         "1 recordset differs:\n  recordset ",
-        "in both, with other cells or terms",
+        "in both, with different cells or terms",
     ]);
     world
         .import(&[&file])
@@ -117,7 +117,7 @@ async fn what_differs_is_named_with_both_figures() {
     let file = folder.lines("old.log", &documents);
     let ended = world.run(&["compare", &file]).await.assert_exit(4);
     let ended = ended.tells(&[
-        "2020-02-09  the same: 3 documents → 2 interactions, 12 records; 1 doubled\n",
+        "2020-02-09  the same: 3 documents → 2 interactions, 12 records; 1 duplicate\n",
         "2020-02-10  differs: 1 document → 1 interaction, 6 records; the ledger has 2 interactions, 12 records; 2 recordsets differ:\n",
         &format!("  recordset {RECORDSET}: 1 interaction, 6 records in the documents; 1 interaction, 5 records in the ledger\n"),
         &format!("  recordset {OTHER}: 0 interactions, 0 records in the documents; 1 interaction, 7 records in the ledger\n"),
@@ -202,7 +202,7 @@ async fn a_long_comparison_names_some_and_counts_the_rest() {
         "{}",
         ended.stdout
     );
-    ended.tells(&["30 recordsets differ:", "and 10 more (--json names them)"]);
+    ended.tells(&["30 recordsets differ:", "and 10 more (--json lists them)"]);
     let ended = world
         .run(&["compare", "--json", &other])
         .await
@@ -224,7 +224,7 @@ async fn a_long_comparison_names_some_and_counts_the_rest() {
         .run(&["compare", export.to_str().unwrap()])
         .await
         .assert_exit(2)
-        .says(&["is the export of a ledger"]);
+        .says(&["is a ledger export"]);
     world.end().await;
 }
 

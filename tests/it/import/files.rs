@@ -209,7 +209,7 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
         .count();
     assert_eq!(told, 100, "{}", ended.stdout);
     ended.tells(&[
-        "30 more documents cannot be read for a reason like: records.search: total: -1",
+        "30 more documents cannot be read for similar reasons: records.search: total: -1",
         "130 unreadable",
     ]);
     let ended = world.import(&["--json", &many]).await.assert_exit(1);
@@ -221,7 +221,7 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
         "table.csv:1  cannot be read: it is not JSON (a character out of place; passed over up to line 5000)",
         "1 unreadable",
     ]);
-    // So are recordsets that are contradicted.
+    // So are recordsets with conflicting documents.
     let twice = |n: i64| {
         [
             search(&recordset(n), HARVESTED, 1, 5),
@@ -231,12 +231,12 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
     let contradicting = folder.lines("twice.log", &(0..120).flat_map(twice).collect::<Vec<_>>());
     let ended = world.import(&[&contradicting]).await.assert_exit(1);
     assert_eq!(
-        ended.stdout.matches(" is contradicted:").count(),
+        ended.stdout.matches(" has conflicting documents:").count(),
         100,
         "{}",
         ended.stdout
     );
-    ended.tells(&["2020-02-16  20 more recordsets are contradicted"]);
+    ended.tells(&["2020-02-16  20 more recordsets have conflicting documents"]);
     world.end().await;
 }
 

@@ -23,7 +23,7 @@ async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() 
         .import(&of_the_day)
         .await
         .assert_exit(0)
-        .tells(&["3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 doubled"]);
+        .tells(&["3,230 documents → 9,991 interactions, 383,011,472 records; 1,615 duplicates"]);
     assert_eq!(content(&world).await, applied);
     let reason = world.value("SELECT reason FROM daybook.entry").await;
     assert!(
@@ -33,7 +33,7 @@ async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() 
     // Going on where it was left: what is there is passed over.
     world.import(&["--from-index", &address]).await.assert_exit(0).tells(&[
         "2020-02-16  already imported as entry 1",
-        "2020-02-19  entry 2 (import), 1 cell: 2 documents → 1 interaction, 5 records; 1 doubled",
+        "2020-02-19  entry 2 (import), 1 cell: 2 documents → 1 interaction, 5 records; 1 duplicate",
         "missing between the first and the last day: 2020-02-17 to 2020-02-18",
     ]);
     world.assert_sound().await;
