@@ -184,7 +184,7 @@ impl BulkWriter {
         match self.in_flight.join_next().await {
             Some(Ok(written)) => self.written.add(written?),
             Some(Err(error)) => {
-                return Err(Error::failed("a bulk request was broken off").caused_by(error));
+                return Err(Error::failed("a bulk request was aborted").caused_by(error));
             }
             None => {}
         }
@@ -392,7 +392,7 @@ impl Target {
                 attempt,
                 documents = items.len(),
                 cause = cause.message(),
-                "bulk request is made again"
+                "repeating a bulk request"
             );
             tokio::time::sleep(wait_after(attempt)).await;
             total.retries += 1;
@@ -433,7 +433,7 @@ impl Target {
                 "document {id} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
                 self.name
             ))
-            .hint("raise http.max_content_length in elasticsearch.yml, and the limit of any proxy before it"));
+            .hint("raise http.max_content_length in elasticsearch.yml, and the limit of any proxy in front of it"));
         };
         tracing::warn!(
             document = id,
@@ -477,9 +477,11 @@ impl Target {
                 Outcome::Blocked(status, cause) => return Err(self.blocked(status, &cause, what)),
                 Outcome::Refused(cause) => {
                     let id = item.document(body).id;
-                    return Err(Error::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
-                        "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
-                    ));
+                    return Err(Error::failed(format!(
+                        "document {id} was refused by {}: {cause}",
+                        self.name
+                    ))
+                    .hint("if somebody changed the index, `daybook rebuild` replaces it"));
                 }
             }
         }
@@ -502,7 +504,7 @@ impl Target {
             return Ok(());
         }
         let what = format!(
-            "looking at {} documents of {} that have a higher version",
+            "checking {} documents of {} that have a higher version",
             conflicts.len(),
             self.name
         );
@@ -555,7 +557,7 @@ impl Target {
 
     async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Error> {
         let Document { id, source, .. } = item.document(body);
-        let what = format!("putting document {id} of {} right", self.name);
+        let what = format!("repairing document {id} of {}", self.name);
         tracing::warn!(
             document = id,
             index = self.name,

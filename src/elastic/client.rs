@@ -171,7 +171,7 @@ impl Client {
             .find(|node| !version_is_supported(&node.version))
         {
             Some(Node { version }) => Err(Error::failed(format!(
-                "Elasticsearch ({place}) is of version {version}, which daybook is not made for"
+                "Elasticsearch ({place}) is of version {version}, which daybook does not support"
             ))
             .hint("use Elasticsearch 8 or 9, or 7.17")),
             None => Ok(()),

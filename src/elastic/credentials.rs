@@ -124,7 +124,7 @@ pub(super) fn header(
 fn basic(user: &str, password: &str) -> HeaderValue {
     let encoded = STANDARD.encode(format!("{user}:{password}"));
     let mut header =
-        HeaderValue::try_from(format!("Basic {encoded}")).expect("base 64 is fit for a header");
+        HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is valid in a header");
     header.set_sensitive(true);
     header
 }
@@ -134,9 +134,9 @@ fn secret_header(text: String, what: &str) -> Result<HeaderValue, Error> {
     let header = HeaderValue::try_from(text).ok().filter(|_| !is_empty);
     let mut header = header.ok_or_else(|| {
         Error::usage(format!(
-            "the {what} for Elasticsearch is empty, or holds characters that none has"
+            "the {what} for Elasticsearch is empty or contains invalid characters"
         ))
-        .hint("give it on one line, as Elasticsearch gave it out")
+        .hint("give it on one line, as Elasticsearch issued it")
     })?;
     header.set_sensitive(true);
     Ok(header)

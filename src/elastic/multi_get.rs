@@ -110,16 +110,14 @@ impl LookedUp {
                 self.what
             ),
         )
-        .hint("see to it that the cluster is not red, then run `daybook project` to catch up")
+        .hint("make sure that the cluster is not red, then run `daybook project` to catch up")
     }
 }
 
 /// The error for a document that exists without its source.
 pub(super) fn without_source(id: &str, index: &str) -> Error {
-    Error::failed(format!(
-        "document {id} of {index} is there without its source"
-    ))
-    .hint("the index does not keep sources: `daybook rebuild` makes it anew")
+    Error::failed(format!("document {id} of {index} has no source"))
+        .hint("the index does not keep sources: `daybook rebuild` replaces it")
 }
 
 #[cfg(test)]
@@ -150,7 +148,7 @@ mod tests {
         assert!(
             without
                 .message()
-                .contains("document a-document of an index is there without its source"),
+                .contains("document a-document of an index has no source"),
             "{without:?}"
         );
         let failed =

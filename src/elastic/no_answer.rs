@@ -58,7 +58,7 @@ impl NoAnswer {
         let mut hint = remedy.hint(self.wording).unwrap_or_default();
         if let (None, Some(variable)) = (&self.proxy, proxy_of_the_environment()) {
             hint += &format!(
-                "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY if the way leads through a proxy"
+                "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY to use a proxy"
             );
         }
         Error::new(remedy.exit(), what).caused_by(self).hint(hint)

@@ -21,7 +21,7 @@ impl Remedy {
     const BUSY: Self =
         heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
     const SILENT: Self = heals(
-        "check that Elasticsearch is well, then {afterwards}; --elasticsearch-timeout says how long an answer may take",
+        "check the health of Elasticsearch, then {afterwards}; --elasticsearch-timeout sets how long to wait for an answer",
     );
 
     /// By the status of an unsuccessful answer.
@@ -29,7 +29,7 @@ impl Remedy {
         match status {
             408 | 429 | 502 | 503 | 504 => Self::BUSY,
             300..=399 => needs_a_person(
-                "redirects are not followed: write the address that it points to into {address}, if that is the cluster",
+                "redirects are not followed: if it points to the cluster, set {address} to that address",
             ),
             401 => needs_a_person(
                 "check the user and the password in {address}, or the API key, token or certificate that is given",

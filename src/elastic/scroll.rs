@@ -153,7 +153,7 @@ impl Scroll {
                 Exit::Unreachable,
                 format!("{}: {silent} shards gave no answer", self.what),
             )
-            .hint("see to it that the cluster is green, then run the command again"));
+            .hint("make sure that the cluster is green, then run the command again"));
         }
         Ok(Page {
             what: self.what.clone(),

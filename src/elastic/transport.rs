@@ -169,7 +169,7 @@ impl Transport {
             {
                 return unavailable.ok_or_else(|| self.no_answer(tried));
             }
-            tracing::debug!(path = request.path, round, "a request is made again");
+            tracing::debug!(path = request.path, round, "repeating a request");
             tokio::time::sleep(wait).await;
             wait *= 2;
             round += 1;

@@ -257,7 +257,7 @@ pub async fn check_index(
 
 /// Refuses an index that contains entries that this ledger does not have.
 async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> {
-    const HINT: &str = "the ledger was restored to an older state: restore the newer one, or make the index anew from this one with `daybook rebuild`";
+    const HINT: &str = "the ledger was restored to an older state: restore the newer one, or rebuild the index from this one with `daybook rebuild`";
     let Checkpoint {
         applied_through,
         ref entry_hash,
@@ -273,7 +273,7 @@ async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> 
     }
     if entry_hash.is_some() && *entry_hash != reader.entry_hash(applied_through).await? {
         let what = format!(
-            "the index {physical} behind {alias} contains another entry {applied_through} than the ledger"
+            "the index {physical} behind {alias} contains an entry {applied_through} that differs from the ledger's"
         );
         return Err(Error::failed(what).hint(HINT));
     }

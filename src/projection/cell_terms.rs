@@ -59,7 +59,7 @@ impl CellTerms {
                 } else {
                     self.bytes += term.len() + BYTES_OF_TERM;
                     if self.bytes > MAX_BYTES {
-                        tracing::debug!(cell = %self.cell, "left to the server: its terms are too many");
+                        tracing::debug!(cell = %self.cell, "too many terms for memory: left to the server");
                         self.sums = None;
                         return Ok(());
                     }

@@ -274,7 +274,7 @@ impl Comparer<'_> {
             found,
             wrong,
         } = looked
-            .map_err(|error| Error::failed("a comparison was broken off").caused_by(error))??;
+            .map_err(|error| Error::failed("a comparison was aborted").caused_by(error))??;
         self.comparison.compared += batch.documents().len() as u64;
         (self.at)(self.comparison.compared);
         self.found += found;
@@ -459,7 +459,7 @@ async fn expected_among(
 }
 
 async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Error> {
-    let what = format!("deleting document {id} of {physical}, which the ledger does not make");
+    let what = format!("deleting the extra document {id} of {physical}");
     let id: String = url::form_urlencoded::byte_serialize(id.as_bytes())
         .collect::<String>()
         .replace('+', "%20");

@@ -134,7 +134,7 @@ impl SentDigest {
             at(held.documents);
             let turned = turning
                 .await
-                .map_err(|error| Error::failed("a comparison was broken off").caused_by(error));
+                .map_err(|error| Error::failed("a comparison was aborted").caused_by(error));
             let (left, next) = turned?;
             (scroll, page) = (left, next?);
             if is_last || held.documents > self.digest.documents {

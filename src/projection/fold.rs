@@ -154,7 +154,7 @@ impl Adding<'_, '_> {
             return Ok(());
         };
         let looked_up = looked_up.map_err(|error| {
-            Error::failed("looking up documents was broken off").caused_by(error)
+            Error::failed("looking up documents was aborted").caused_by(error)
         })??;
         self.fold.looked_up.waited += stopwatch.elapsed();
         self.fold.looked_up.documents += looked_up.len() as u64;
@@ -182,8 +182,8 @@ impl Adding<'_, '_> {
 
 /// Nothing can be added to a document that lacks its count or its entry.
 fn incomplete(id: &str, index: &str) -> Error {
-    Error::failed(format!("document {id} of {index} is there without its count or its entry_id")).hint(
-        "somebody has edited it: `daybook verify --projections --repair` puts it right, then run `daybook project`",
+    Error::failed(format!("document {id} of {index} lacks its count or its entry_id")).hint(
+        "somebody has edited it: `daybook verify --projections --repair` repairs it, then run `daybook project`",
     )
 }
 

@@ -107,9 +107,9 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
     };
     if let Some((second, _)) = indices.next() {
         return Err(Error::failed(format!(
-            "the alias {alias} stands for more than one index: {physical}, {second}"
+            "the alias {alias} points to more than one index: {physical}, {second}"
         ))
-        .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
+        .hint("`daybook rebuild` makes a new one and switches the alias to it"));
     }
     if physical == alias {
         return Err(Error::failed(format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
@@ -117,22 +117,22 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
         )));
     }
     let Some(index) = with_checkpoint(alias, &physical, &mapping) else {
-        return Err(Error::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
-            "if daybook made it, `daybook rebuild` makes it anew; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
+        return Err(Error::failed(format!("the index {physical} behind {alias} has no daybook checkpoint")).hint(
+            "if daybook made it, `daybook rebuild` replaces it; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
         ));
     };
     if !template::keeps_source(&Value::Object(mapping)) {
         return Err(Error::failed(format!(
             "the index {physical} behind {alias} does not keep the source of its documents"
         ))
-        .hint("it was made under a template of the cluster that says so: `daybook rebuild` makes it anew"));
+        .hint("an index template caused this: `daybook rebuild` replaces it"));
     }
     Ok(Some(index))
 }
 
 /// The names of the indices behind an alias, even if daybook did not make them.
 pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Error> {
-    let what = format!("looking up what {alias} stands for");
+    let what = format!("looking up what {alias} points to");
     // Asked about all indices, Elasticsearch answers 404 also while an unrelated one is being deleted.
     let path = format!("/{alias}/_alias/{alias}");
     let answer = client
@@ -232,11 +232,11 @@ async fn create_unchecked(
     let failure = answer.error(&what);
     Err(match answer.status {
         400 if exists => failure.hint(format!(
-            "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
+            "it exists without the alias {alias}: `daybook rebuild` makes the next generation from the ledger"
         )),
         400 => {
             let blamed = template::blame(client, &physical).await;
-            failure.hint(format!("{blamed} may be why: {}", template::remedy(alias)))
+            failure.hint(format!("{blamed} may be the cause: {}", template::remedy(alias)))
         }
         _ => failure,
     })
@@ -251,7 +251,7 @@ async fn is_as_created(
     meta: &Map<String, Value>,
     serving: bool,
 ) -> Result<bool, Error> {
-    let what = format!("looking at the index {physical}");
+    let what = format!("checking the index {physical}");
     let name = if serving { alias } else { physical };
     let found = mappings(client, name, "", &what).await?;
     Ok(found
@@ -338,7 +338,7 @@ impl Index {
             "the index {} behind {} belongs to ledger {}, this is ledger {ledger_id}",
             self.physical, self.alias, self.checkpoint.ledger_id
         ))
-        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it by this ledger's"))
+        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it with this ledger's"))
     }
 
     /// Refuses an empty index that does not match its design: index templates may have changed it.

@@ -181,10 +181,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .rev()
         {
             if self.options.resume && Shape::of(&index) == shape {
-                tracing::info!(
-                    index = index.physical,
-                    "going on with what an interrupted rebuild left"
-                );
+                tracing::info!(index = index.physical, "resuming an interrupted rebuild");
                 if index
                     .checkpoint
                     .building
@@ -196,7 +193,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             }
             tracing::info!(
                 index = index.physical,
-                "deleting what an interrupted rebuild left"
+                "deleting the index of an interrupted rebuild"
             );
             index::delete(self.client, &index.physical).await?;
         }
@@ -305,14 +302,11 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         }
         tracing::warn!(
             index = index.physical,
-            "the index is not what was sent to it: each document is looked up"
+            "the index differs from what was sent to it: comparing each document"
         );
         self.compare(kind, index).await?;
         // Only the form or the version of some documents differs.
-        tracing::warn!(
-            index = index.physical,
-            "no document differs in what it says"
-        );
+        tracing::warn!(index = index.physical, "no document differs in its content");
         Ok(())
     }
 
@@ -464,7 +458,7 @@ pub async fn roll_back(
             });
         let kept = kept.ok_or_else(|| {
             Error::failed(format!("there is no generation of {alias} before the one that serves"))
-                .hint("`daybook rebuild` keeps one of each projection that it makes anew (--keep says how many): give the --only that it had")
+                .hint("`daybook rebuild` keeps the previous generation of each projection that it rebuilds (see --keep): give the same --only")
         })?;
         // An index of another shape could not be advanced.
         plan.check_shape(*kind, &kept)?;
@@ -504,7 +498,7 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
             }
             let found = behind.join(", ");
             return Err(Error::failed(format!(
-                "after {what}, {} stands for [{found}], not for {}",
+                "after {what}, {} points to [{found}], not to {}",
                 index.alias, index.physical
             ))
             .hint("somebody else is changing the aliases: stop them, then run `daybook rebuild` again"));
@@ -560,7 +554,7 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
         .map(ToString::to_string)
         .collect();
     Err(Error::failed(format!(
-        "the new index {} differs from the ledger in {} documents ({}); the old index goes on serving",
+        "the new index {} differs from the ledger in {} documents ({}); the old index keeps serving",
         index.physical,
         comparison.differences(),
         first.join("; ")

@@ -41,23 +41,20 @@ impl Plan {
         let Index {
             physical, alias, ..
         } = index;
-        let rebuild = format!(
-            "run `daybook rebuild --only {}` to make it anew",
-            kind.name()
-        );
+        let rebuild = format!("run `daybook rebuild --only {}`", kind.name());
         if let (Some(found), Some(wanted)) = (&found.terms, &wanted.terms)
             && found != wanted
         {
             return Err(Error::failed(format!(
                 "the index {physical} behind {alias} was made for {found}, the settings ask for {wanted}"
             ))
-            .hint(format!("{rebuild}, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were")));
+            .hint(format!("{rebuild}, or restore the previous DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES")));
         }
         if found != wanted {
             return Err(Error::failed(format!(
-                "the index {physical} behind {alias} was made with another mapping than this version of daybook uses"
+                "the index {physical} behind {alias} was made with a different mapping than this version of daybook uses"
             ))
-            .hint(format!("{rebuild}; readers are served by the old one until then")));
+            .hint(format!("{rebuild}; the old index serves readers until then")));
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ pub(super) async fn read_back(
     physical: &str,
     design: &Design,
 ) -> Result<(), Error> {
-    let what = format!("reading back how {physical} came out");
+    let what = format!("reading back the index {physical}");
     let answer = client
         .request(
             Method::Get,
@@ -72,7 +72,7 @@ pub(super) async fn read_back(
     if !differences.is_empty() {
         let blamed = blame(client, physical).await;
         return Err(Error::failed(format!(
-            "the index {physical} did not come out as asked: {}; {blamed} changes it",
+            "the index {physical} was not created as requested: {}; {blamed} changes it",
             differences.join(", ")
         ))
         .hint(remedy(alias)));
@@ -83,7 +83,7 @@ pub(super) async fn read_back(
 /// What to do about a template that changes an index.
 pub(super) fn remedy(alias: &str) -> String {
     format!(
-        "exclude {alias}-g* from that template, or add a template for {alias}-g* with a higher priority and nothing in it; then run the command again"
+        "exclude {alias}-g* from that template, or add an empty template for {alias}-g* with a higher priority; then run the command again"
     )
 }
 
@@ -100,7 +100,7 @@ async fn take_away(
     tracing::warn!(
         index = physical,
         ?aliases,
-        "a template of the cluster added aliases: taken away"
+        "an index template added aliases: removed"
     );
     let remove = json!({ "actions": [{ "remove": { "index": physical, "aliases": aliases } }] });
     let what = format!("removing aliases of {physical} that a template added");
