@@ -1,5 +1,5 @@
--- What it would cost to let the database enforce the control sums with a CHECK: loads the rows of a ledger into a table
--- with the ledger's keys, without and with the constraint. On a database of the bench, with psql:
+-- The cost of enforcing the control sums by a CHECK: loads the rows of a ledger into a table with the ledger's keys,
+-- without and with the constraint. Run it with psql on a database of the bench:
 --   cargo bench --bench workload -- 2026-03-01 1 && daybook apply --day 2026-03-01 --no-project
 --   psql "$DAYBOOK_LEDGER_URL" -f benches/control-sums.sql
 \set ON_ERROR_STOP on

@@ -1,14 +1,17 @@
-//! Measures what indexing costs: sends the documents of an index, serialised beforehand, to `_bulk` of fresh indices.
+//! Measures the cost of indexing: sends the documents of an index, serialised beforehand, to `_bulk` of new indices.
 //!
-//! `cargo bench --bench mapping -- INDEX [RUNS [FLIGHTS [MAPPINGS]]]` reads the documents of INDEX (an alias will do) at
-//! DAYBOOK_ELASTICSEARCH_URL into bodies of 6 MB with the action lines that daybook sends. Each of the MAPPINGS (default:
-//! all of `as-is,unindexed,lean,places,full`; the last four are of daily documents; `places` indexes items, and country,
-//! region and city of geocodes, all without doc values) is filled RUNS times (default 3) with each number of requests in
-//! flight of FLIGHTS (default `1,2,3,4`): seconds for the bulk requests and for the refresh at the
-//! end, seconds of processor time that both took in the cluster (which tells more where others use the machine as well),
-//! and the index's bytes on disk once its segments are merged into one.
+//! `cargo bench --bench mapping -- INDEX [RUNS [FLIGHTS [MAPPINGS]]]` reads the documents of INDEX (or an alias) at
+//! DAYBOOK_ELASTICSEARCH_URL into bodies of 6 MB with the action lines that daybook sends. It fills an index with each
+//! of the MAPPINGS, RUNS times (default 3), with each number of concurrent requests in FLIGHTS (default `1,2,3,4`).
+//!
+//! MAPPINGS are by default all of `as-is,unindexed,lean,places,full`; the last four are for daily documents. `places`
+//! indexes items, and country, region and city of geocodes, all without doc values.
+//!
+//! The output has the seconds for the bulk requests and for the final refresh, the processor time of both in the
+//! cluster in seconds (more reliable on a shared machine), and the size of the index on disk in bytes once its segments
+//! are merged into one.
 
-#![expect(clippy::print_stdout, reason = "it tells what it measures")]
+#![expect(clippy::print_stdout, reason = "it prints what it measures")]
 
 #[path = "figures/page.rs"]
 mod page;
@@ -30,7 +33,7 @@ const USAGE: &str = "usage: mapping INDEX [RUNS [FLIGHTS [MAPPINGS]]]";
 
 #[tokio::main]
 async fn main() -> Outcome<()> {
-    // cargo adds --bench to what is given.
+    // cargo adds --bench to the arguments.
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
@@ -82,7 +85,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// The mapping of an index, with the terms of its daily documents indexed otherwise.
+/// The mapping of an index, with the terms of its daily documents indexed differently.
 fn variant(stored: &Value, name: &str) -> Outcome<Value> {
     let mut mapping = stored.clone();
     if name == "as-is" {
@@ -146,7 +149,7 @@ impl Cluster {
         Ok(request.send().await?.error_for_status()?.bytes().await?)
     }
 
-    /// The documents as bodies of `_bulk`, in the order in which they stand in the index.
+    /// The documents as bodies of `_bulk`, in index order.
     async fn documents(&self, index: &str) -> Outcome<(Vec<Bytes>, usize)> {
         let (mut bodies, mut body, mut documents) = (Vec::new(), Vec::new(), 0);
         let first = json!({ "size": 200, "sort": ["_doc"], "version": true });
@@ -182,7 +185,7 @@ impl Cluster {
         Ok((bodies, documents))
     }
 
-    /// What all nodes have used so far.
+    /// The processor time that all nodes have used so far.
     async fn processor_seconds(&self) -> Outcome<f64> {
         let stats = self
             .ask(

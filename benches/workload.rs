@@ -1,10 +1,10 @@
-//! Makes the workloads of the bench: events shaped like the published day, the same for the same seed.
+//! Generates the workloads of the bench: events shaped like the published day. The same seed gives the same events.
 //!
-//! `cargo bench --bench workload -- DAY SIZE [SEED [DAYS]]` fills the source tables in the database of DAYBOOK_LEDGER_URL,
-//! from DAY on. SIZE 1 is the workload M: 140,000 events, 5 M interactions, some 250 MB of payload a day; SIZE 0.002 is a
-//! day like the published one.
+//! `cargo bench --bench workload -- DAY SIZE [SEED [DAYS]]` fills the source tables in the database of
+//! DAYBOOK_LEDGER_URL, from DAY on. SIZE 1 is the workload M: 140,000 events, 5 M interactions, some 250 MB of payload
+//! per day. SIZE 0.002 is a day like the published one.
 
-#![expect(clippy::print_stdout, reason = "it tells what it did")]
+#![expect(clippy::print_stdout, reason = "it prints what it did")]
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -20,14 +20,14 @@ const SOURCE_TABLES: &str = include_str!("../example-objects/source-tables.sql")
 const RECORDSETS: usize = 1615;
 const GEOCODES: u32 = 3000;
 const QUERIES: i64 = 20_000;
-/// Of one size: broad events (searches, mappings, downloads), seen events, views.
+/// The numbers of events at SIZE 1: broad events (searches, mappings, downloads), seen events, views.
 const BROAD: u32 = 20_000;
 const SEEN: u32 = 20_000;
 const VIEWS: u32 = 100_000;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // cargo adds --bench to what is given.
+    // cargo adds --bench to the arguments.
     let mut arguments = std::env::args()
         .skip(1)
         .filter(|argument| argument != "--bench");
@@ -109,7 +109,7 @@ struct Maker {
 impl Maker {
     fn new(seed: u64) -> Self {
         let recordsets = {
-            // The same recordsets whatever the seed, so that days of different seeds meet.
+            // The recordsets do not depend on the seed, so that days of different seeds share them.
             let mut random = StdRng::seed_from_u64(1615);
             (0..RECORDSETS)
                 .map(|_| {
@@ -125,7 +125,7 @@ impl Maker {
         }
     }
 
-    /// The kinds of the events, mixed.
+    /// The kinds of the events, shuffled.
     fn kinds(&mut self, size: f64) -> Vec<Kind> {
         #[expect(
             clippy::cast_possible_truncation,

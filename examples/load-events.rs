@@ -1,11 +1,11 @@
-//! Loads events into the source tables of a database, for trying daybook out:
+//! Loads events into the source tables of a database, to try out daybook.
 //!
-//! `cargo run --example load-events -- [--fresh] FOLDER` creates the tables `stats` and `queries` (from source-tables.sql) in the
-//! database of DAYBOOK_LEDGER_URL if they are not there, and loads FOLDER's `stats.ndjson.gz` and `queries.ndjson.gz`:
-//! JSON lines with the tables' columns. Rows whose id is there already are left alone. With `--fresh` the database is
-//! created anew first, whatever was in it; its name must start with `daybook_demo`.
+//! `cargo run --example load-events -- [--fresh] FOLDER` creates the tables `stats` and `queries` (from
+//! source-tables.sql) in the database of DAYBOOK_LEDGER_URL if they do not exist, and loads FOLDER's `stats.ndjson.gz`
+//! and `queries.ndjson.gz`: JSON lines with the tables' columns. Rows whose id exists already are left alone. With
+//! `--fresh` the database is dropped and created first; its name must start with `daybook_demo`.
 
-#![expect(clippy::print_stdout, reason = "it tells what it did")]
+#![expect(clippy::print_stdout, reason = "it prints what it did")]
 
 use std::error::Error;
 use std::fs::File;
@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         create_anew(&url).await?;
     }
     let mut connection = PgConnection::connect(&url).await?;
-    // Not the schema of a login that is called like the ledger's.
+    // Otherwise a login named `daybook` would use the schema of the ledger.
     sqlx::raw_sql("SET search_path = public")
         .execute(&mut connection)
         .await?;
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Creates the database of a connection URL anew.
+/// Drops and creates the database of a connection URL.
 async fn create_anew(url: &str) -> Result<(), Box<dyn Error>> {
     let mut server: url::Url = url.parse()?;
     let database = server.path().trim_start_matches('/').to_owned();
@@ -91,7 +91,7 @@ async fn create_anew(url: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Loads a file of JSON lines; returns how many rows were new.
+/// Loads a file of JSON lines. Returns the number of new rows.
 async fn load(
     connection: &mut PgConnection,
     file: &Path,

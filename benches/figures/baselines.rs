@@ -1,4 +1,4 @@
-//! What the work costs at the least: the same bytes through the same door, with nothing done to them. Times in seconds.
+//! The least that the work can cost: the same bytes over the same path, without processing. Times in seconds.
 
 use bytes::Bytes;
 use chrono::NaiveDate;
@@ -17,12 +17,12 @@ use crate::setting::Setting;
 const COLUMNS: &str = "recordset_id, record_type, stat_type, entry_id, day, count, total, items, queries, geocodes, \
                        count_balance, total_balance, first_day, last_day";
 
-/// As large as those in which the program sends rows.
+/// The size of the chunks in which the program sends rows.
 const CHUNK_BYTES: usize = 1 << 20;
 
 const COPY_TABLE: &str = "bench_copy_in.interaction_delta";
 
-/// `copy-out`: the day's source rows as the program asks for them (src/event/source.rs), thrown away.
+/// `copy-out`: reads the day's source rows as the program does (src/source/mod.rs), and discards them.
 pub async fn copy_out(source_url: &str, day: NaiveDate) -> Result<f64, Error> {
     let mut connection = connect(source_url).await?;
     let bound = |day: NaiveDate| day.format("%Y-%m-%dT00:00:00+00");
@@ -41,7 +41,7 @@ pub async fn copy_out(source_url: &str, day: NaiveDate) -> Result<f64, Error> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// Reading every delta row of a ledger once, all its columns, thrown away.
+/// Reads every delta row of a ledger once, with all columns, and discards them.
 pub async fn read_ledger(ledger_url: &str) -> Result<f64, Error> {
     let mut connection = connect(ledger_url).await?;
     let start = Stopwatch::start();
@@ -61,7 +61,7 @@ async fn throw_away(connection: &mut PgConnection, copy: &str) -> Result<(), Err
     Ok(())
 }
 
-/// The rows of a ledger in the binary form of COPY, in chunks, held in memory.
+/// The rows of a ledger in the binary form of COPY, in chunks in memory.
 pub async fn rows(ledger_url: &str) -> Result<Vec<Bytes>, Error> {
     let mut connection = connect(ledger_url).await?;
     let sql =
@@ -78,7 +78,7 @@ pub async fn rows(ledger_url: &str) -> Result<Vec<Bytes>, Error> {
     Ok(chunks)
 }
 
-/// `copy-in`: finished rows into an empty table with the same keys and the same compression, committed.
+/// `copy-in`: copies finished rows into an empty table with the same keys and compression, and commits.
 pub async fn copy_in(ledger_url: &str, rows: &[Bytes]) -> Result<f64, Error> {
     let mut connection = connect(ledger_url).await?;
     let table = format!(
@@ -104,17 +104,17 @@ pub async fn copy_in(ledger_url: &str, rows: &[Bytes]) -> Result<f64, Error> {
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// `bulk`: finished documents, serialised beforehand, into a fresh index like the one that they come from.
+/// `bulk`: writes finished documents, serialised beforehand, to a new index like the one that they come from.
 pub struct Bulk {
     pub documents: Documents,
-    /// The index whose mapping and settings are taken over.
+    /// The index to copy mapping and settings from.
     pub model: String,
-    /// Whether nobody reads the index meanwhile: no refreshing, no replicas, as in a rebuild.
+    /// Whether nobody reads the index in the meantime: no refreshes, no replicas, as in a rebuild.
     pub unread: bool,
 }
 
 impl Bulk {
-    /// Sends the documents, so many requests at once.
+    /// Sends the documents with this number of concurrent requests.
     pub async fn send(&self, elastic: &Elastic, at_once: usize) -> Result<f64, Error> {
         let settings = if self.unread {
             json!({ "refresh_interval": "-1", "number_of_replicas": 0 })
@@ -128,7 +128,7 @@ impl Bulk {
         Ok(seconds)
     }
 
-    /// The number of requests at once, of 1 to 4, that is the fastest here.
+    /// The fastest number of concurrent requests here, from 1 to 4.
     pub async fn best_at_once(&self, setting: &Setting) -> Result<usize, Error> {
         let mut best = (1, f64::INFINITY);
         for at_once in 1..=if setting.smoke { 1 } else { 4 } {

@@ -1,4 +1,4 @@
-//! A day, from its source to its documents: S as a whole, M and L step by step as well.
+//! A day, from its source to its documents: S as a whole, M and L also step by step.
 
 use chrono::NaiveDate;
 use daybook::clock::Stopwatch;
@@ -14,10 +14,10 @@ use crate::process::{Daybook, Ended};
 use crate::setting::{PREFIX, REAL_DAY, Setting, Size};
 use crate::table::{Figure, Goal, Ratio, Samples, Table};
 
-/// The most of an index's documents that is held in memory as a baseline.
+/// The most documents of an index to hold in memory as a baseline, in bytes.
 const MOST_BYTES: usize = 2_000_000_000;
 
-/// The published day, as the timer's run does it.
+/// The published day, as the daily run processes it.
 pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), Error> {
     let day: NaiveDate = REAL_DAY.parse()?;
     let mut samples = Samples::default();
@@ -27,7 +27,7 @@ pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), E
         samples.add("apply", whole.seconds);
         samples.add("own", whole.cpu_seconds * 1000.0);
         samples.add("peak", whole.peak_megabytes);
-        // Comparing what they count has run them already.
+        // `compare_counts` has run the peers already.
         if !setting.smoke {
             samples.add(
                 "modern",
@@ -71,7 +71,7 @@ pub async fn measure_small(setting: &Setting, table: &mut Table) -> Result<(), E
     Ok(())
 }
 
-/// M or L. Of L, baselines that would have to be held in memory are left out, and so are the peers.
+/// M or L. L has no peers, and no baselines that would have to be held in memory.
 pub async fn measure_large(setting: &Setting, size: Size, table: &mut Table) -> Result<(), Error> {
     let large = Large {
         setting,
@@ -120,7 +120,7 @@ impl Large<'_> {
             }))
     }
 
-    /// Reading, posting and projecting, each for itself, and projecting within `apply`.
+    /// Reading, posting and projecting separately, and projecting within `apply`.
     async fn steps(&self, table: &mut Table) -> Result<(), Error> {
         let day = self.day.to_string();
         let mut samples = Samples::default();
@@ -159,7 +159,7 @@ impl Large<'_> {
                 };
                 samples.add("bulk", bulk.send(self.setting).await?);
             }
-            // L is read back, as it is counted in several parts.
+            // L is read back, because it is counted in several parts.
             if self.has_all_baselines() {
                 let daybook = Fresh::without_terms(self.size)
                     .before(self.setting, self.day)
@@ -184,7 +184,7 @@ impl Large<'_> {
         let copy_out = || samples.of("copy-out");
         let read = self.figure("source → deltas in memory", "s", samples.of("read"));
         let read = read.against("copy-out", copy_out(), Ratio::Of);
-        // L is for its memory: what is counted in several parts is read several times.
+        // L measures memory: a day that is counted in parts is read several times.
         table.add(if self.size == Size::M {
             read.goal(Goal::RatioAtMost(1.5))
         } else {
@@ -233,7 +233,7 @@ impl Large<'_> {
         ));
     }
 
-    /// The whole of `apply`, without stats-terms, as the peers keep nothing like it.
+    /// All of `apply`, without stats-terms, as the peers have nothing like it.
     async fn whole(&self, table: &mut Table) -> Result<(), Error> {
         let mut samples = Samples::default();
         for run in 0..self.runs() {
@@ -282,9 +282,9 @@ impl Large<'_> {
         Ok(())
     }
 
-    /// What stats-terms costs: `apply` with it, and its fold for one more day.
+    /// The cost of stats-terms: `apply` with it, and its fold for one more day.
     async fn terms(&self, table: &mut Table) -> Result<(), Error> {
-        // L has one day alone, whose terms take a quarter of an hour.
+        // L has only one day, whose terms take a quarter of an hour.
         let runs = if self.size == Size::M { self.runs() } else { 1 };
         let next_day = self
             .day
@@ -350,7 +350,7 @@ impl Large<'_> {
     }
 }
 
-/// Finished documents of some indices, and how many requests at once are best for them.
+/// Finished documents of some indices, and the best number of concurrent requests for them.
 struct Finished {
     parts: Vec<Bulk>,
     at_once: usize,
@@ -377,7 +377,7 @@ impl Finished {
         Self::tried(setting, parts).await
     }
 
-    /// The documents of terms that the last entry touched, as far as memory reaches.
+    /// The terms documents that the last entry touched, as many as memory allows.
     async fn of_terms(setting: &Setting) -> Result<Self, Error> {
         let model = format!("{PREFIX}-terms");
         // The empty day, the day, and the second day.
@@ -419,7 +419,7 @@ impl Finished {
         Ok(seconds)
     }
 
-    /// What so many documents of the kind would take.
+    /// The time for this number of documents of the kind.
     async fn seconds_for(&self, setting: &Setting, documents: f64) -> Result<f64, Error> {
         #[expect(clippy::cast_precision_loss, reason = "millions")]
         let sent = self

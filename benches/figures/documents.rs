@@ -12,7 +12,7 @@ use crate::Error;
 use crate::elastic::Elastic;
 use crate::page::{Hit, Page};
 
-/// As large as those that the program sends.
+/// The size of the bodies that the program sends.
 const BODY_BYTES: usize = 6 << 20;
 
 /// Bodies with the documents of an index.
@@ -23,7 +23,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    /// Reads an index, those documents that a query matches, as many as fit into so many bytes.
+    /// Reads the documents of an index that match a query, up to a number of bytes.
     pub async fn read(
         elastic: &Elastic,
         index: &str,
@@ -47,7 +47,7 @@ impl Documents {
                 source,
             } in &page.hits.hits
             {
-                // To the letter what src/elastic/bulk.rs writes.
+                // Exactly what src/elastic/bulk.rs writes.
                 let action = json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } });
                 writeln!(body, "{action}\n{}", source.get())?;
                 documents.count += 1;
@@ -77,7 +77,7 @@ impl Documents {
         Ok(documents)
     }
 
-    /// The first of them, so many bytes and a bit.
+    /// The first of them, until they have this number of bytes.
     pub fn first(&self, most: usize) -> Self {
         let mut bytes = 0;
         let fits = |body: &&Bytes| {
@@ -86,7 +86,7 @@ impl Documents {
             fits
         };
         let bodies: Vec<Bytes> = self.bodies.iter().take_while(fits).cloned().collect();
-        // An action and a source each.
+        // Each has an action and a source.
         let lines: usize = bodies
             .iter()
             .map(|body| memchr::memchr_iter(b'\n', body).count())
@@ -101,7 +101,8 @@ impl Documents {
         self.bodies.iter().map(Bytes::len).sum()
     }
 
-    /// Sends all of them to an index, so many requests at once, and makes them visible; returns the seconds.
+    /// Sends all of them to an index with this number of concurrent requests, and makes them visible. Returns the
+    /// seconds.
     pub async fn send(&self, elastic: &Elastic, index: &str, at_once: usize) -> Result<f64, Error> {
         let start = Stopwatch::start();
         stream::iter(&self.bodies)
@@ -114,7 +115,7 @@ impl Documents {
     }
 }
 
-/// Documents for a page of some megabytes, by the size that they take on disk.
+/// Documents per page of some megabytes, by their size on disk.
 async fn page_size(elastic: &Elastic, index: &str) -> Result<u64, Error> {
     let stats = elastic.get(&format!("/{index}/_stats/docs,store")).await?;
     let all = &stats["_all"]["primaries"];

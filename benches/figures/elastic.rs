@@ -1,4 +1,4 @@
-//! The requests that the bench makes to Elasticsearch, with nothing of the program's in between.
+//! The bench's own requests to Elasticsearch, without any code of the program.
 
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Elastic {
         )?)
     }
 
-    /// The answer as it came.
+    /// The answer as it was received.
     pub async fn bytes(
         &self,
         method: Method,
@@ -58,7 +58,7 @@ impl Elastic {
         self.send(method, path, "application/json", bytes).await
     }
 
-    /// Sends the body of a bulk request, all of whose documents must be taken.
+    /// Sends the body of a bulk request. Elasticsearch must accept all its documents.
     pub async fn bulk(&self, index: &str, body: Bytes) -> Result<(), Error> {
         let path = format!(
             "/{index}/_bulk?filter_path=items.*.status,items.*.error.type,items.*.error.reason"
@@ -66,7 +66,7 @@ impl Elastic {
         let answer = self
             .send(Method::POST, &path, "application/x-ndjson", body)
             .await?;
-        // The whole answer is looked at, as the program does.
+        // The whole answer is checked, as the program does.
         let answer: Value = serde_json::from_slice(&answer)?;
         let items = answer["items"]
             .as_array()
@@ -104,7 +104,7 @@ impl Elastic {
         Err(format!("{method} {path}: {status}: {answer}").into())
     }
 
-    /// Makes an index anew that is as another one: the same mapping, and the same settings but for `settings`.
+    /// Creates a new index like another one: the same mapping, and the same settings except `settings`.
     pub async fn create_like(
         &self,
         index: &str,
@@ -120,7 +120,7 @@ impl Elastic {
         let copied = index_settings
             .as_object_mut()
             .ok_or("the model has no settings")?;
-        // What Elasticsearch itself notes about an index.
+        // Elasticsearch's own metadata of an index.
         copied.retain(|name, _| {
             ![
                 "uuid",
@@ -155,7 +155,7 @@ impl Elastic {
         .map(drop)
     }
 
-    /// Deletes every index of a prefix.
+    /// Deletes every index with a prefix.
     pub async fn delete_all(&self, prefix: &str) -> Result<(), Error> {
         self.bytes(
             Method::DELETE,
@@ -166,7 +166,7 @@ impl Elastic {
         .map(drop)
     }
 
-    /// Makes what was written visible; returns how long that took.
+    /// Makes written documents visible. Returns how long that took.
     pub async fn refresh(&self, index: &str) -> Result<Duration, Error> {
         let start = Stopwatch::start();
         self.bytes(Method::POST, &format!("/{index}/_refresh"), None)
@@ -174,7 +174,7 @@ impl Elastic {
         Ok(start.elapsed())
     }
 
-    /// The version of the nodes, and the heap of the first.
+    /// The version of the nodes, and the heap of the first one.
     pub async fn version(&self) -> Result<String, Error> {
         let nodes = self
             .get("/_nodes/jvm?filter_path=nodes.*.version,nodes.*.jvm.mem.heap_max_in_bytes")

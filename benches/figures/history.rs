@@ -1,4 +1,4 @@
-//! Ten years of history: what a rebuild and a verification of them cost, and whether a day costs more after them.
+//! Ten years of history: the cost of rebuilding and verifying them, and whether a day costs more with them.
 
 use chrono::{Days, NaiveDate};
 use daybook::clock::Stopwatch;
@@ -13,11 +13,11 @@ use crate::process::{Daybook, Ended, Terms};
 use crate::setting::{PREFIX, Setting, Size};
 use crate::table::{Figure, Goal, Ratio, Samples, Table};
 
-/// Of each kind of document, as many as fit into this are the baseline. A small sample would be faster than all of them by
-/// document, as the cluster merges what it has indexed into ever larger segments.
+/// Bytes of documents of each kind in the baseline. A small sample would be faster per document than all of them, as
+/// the cluster merges what it has indexed into ever larger segments.
 const MOST_BYTES: usize = 1_500_000_000;
 
-/// So many are enough to find out how many requests at once are the fastest.
+/// Enough to find the fastest number of concurrent requests.
 const TRIAL_BYTES: usize = 300_000_000;
 
 pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> {
@@ -48,7 +48,7 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> 
     settle(&daybook.ledger_url).await?;
     rebuild(setting, &daybook, table).await?;
     verify(setting, &daybook, table).await?;
-    // The rebuild has left the indices as of the last day: now come the days after it.
+    // After the rebuild the indices are as of the last day. The following days come next.
     let days: Vec<NaiveDate> = (0..setting.runs(5) as u64)
         .map(|n| day(setting.history_days + n))
         .collect::<Result<_, _>>()?;
@@ -84,7 +84,7 @@ async fn post(
     Ok(())
 }
 
-/// `rebuild`, comparing included, against bulk of the same mixture of documents.
+/// `rebuild`, comparing included, against bulk requests with the same mixture of documents.
 async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Error> {
     let mut samples = Samples::default();
     let mut baseline = None;
@@ -128,7 +128,7 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
     Ok(())
 }
 
-/// What a rebuild says of a projection.
+/// What a rebuild reports about a projection.
 struct Part {
     alias: String,
     documents: f64,
@@ -154,7 +154,7 @@ impl Part {
     }
 }
 
-/// Documents of each kind, as many as fit into memory, and how many of it a rebuild writes.
+/// Documents of each kind, as many as fit into memory, and how many of each a rebuild writes.
 struct Mixture {
     parts: Vec<(Bulk, f64)>,
     at_once: usize,
@@ -203,7 +203,7 @@ impl Mixture {
         Ok(Self { parts, at_once })
     }
 
-    /// What all documents would take, from what those at hand take.
+    /// The time for all documents, extrapolated from those at hand.
     async fn seconds(&self, setting: &Setting) -> Result<f64, Error> {
         let mut seconds = 0.0;
         for (bulk, all) in &self.parts {
@@ -215,7 +215,7 @@ impl Mixture {
     }
 }
 
-/// `verify --ledger`, against reading the table once.
+/// `verify --ledger`, against one reading of the table.
 async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Error> {
     let mut samples = Samples::default();
     for run in 0..setting.runs(3) {

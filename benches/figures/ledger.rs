@@ -1,4 +1,4 @@
-//! Ledgers made anew, each in the state in which a measurement starts.
+//! New ledgers, each in the state in which a measurement starts.
 
 use chrono::NaiveDate;
 
@@ -9,7 +9,7 @@ use crate::setting::{PREFIX, Setting, Size};
 
 /// Which ledger to make.
 pub struct Fresh {
-    /// Whose source it has.
+    /// The workload that is its source.
     pub size: Size,
     pub terms: Terms,
     /// The prefix of its indices.
@@ -32,8 +32,8 @@ impl Fresh {
         }
     }
 
-    /// A ledger with one entry, that of the empty day before, and with empty indices: what stands after the first
-    /// morning, so that no measurement has to make indices and none has anything to catch up with.
+    /// A ledger with one entry, for the empty day before, and with empty indices. This is the state after the first
+    /// daily run, so no measurement has to create indices or catch up.
     pub async fn before(&self, setting: &Setting, day: NaiveDate) -> Result<Daybook, Error> {
         let daybook = Daybook {
             source_url: setting.source(self.size)?,

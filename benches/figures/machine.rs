@@ -1,4 +1,4 @@
-//! On what the figures were measured.
+//! The machine that the figures were measured on.
 
 use std::process::Command;
 
@@ -9,10 +9,10 @@ use crate::postgres;
 use crate::process::{DAYBOOK, run};
 use crate::setting::Setting;
 
-/// The facts by name, in the order of the names.
+/// The facts, sorted by name.
 pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Error> {
     let Value::Object(mut facts) = json!({
-        // With BENCH_APART this process has some of them only.
+        // With BENCH_APART this process may use only some of them.
         "cores": std::env::var("BENCH_CORES")?.parse::<usize>()?,
         "cpu": line_of("/proc/cpuinfo", "model name")?,
         "memory": line_of("/proc/meminfo", "MemTotal")?,
@@ -25,7 +25,7 @@ pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Error> {
     }) else {
         return Err("the facts are no object".into());
     };
-    // Settings that change what is measured.
+    // Settings that affect the figures.
     for name in ["DAYBOOK_MEMORY", "DAYBOOK_TERMS_DIMENSIONS", "BENCH_APART"] {
         if let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) {
             facts.insert(name.to_lowercase(), value.into());

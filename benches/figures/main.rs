@@ -1,14 +1,13 @@
-//! The figures of the bench: each goal measured side by side with its baseline, in turn, in the same run.
+//! The figures of the bench: each goal and its baseline, measured in turn in the same run.
 //!
-//! `script/bench` sets everything up and calls this; docs/performance.md says what each figure means. The sources are
-//! there already (daybook_demo_bench_s, _m, _l, _h); ledgers and indices (prefix `bench`) are made anew for every run, but
-//! the ledger of H once.
-//! The program is measured from outside: what it is told on its command line, and what it says in JSON.
+//! `script/bench` sets everything up and runs this; docs/performance.md explains each figure. The sources exist already
+//! (daybook_demo_bench_s, _m, _l, _h). Ledgers and indices (prefix `bench`) are created anew for every run, except the
+//! ledger of H, which is created once. The program is measured from outside, by its command line and its JSON output.
 
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "results on stdout, what is going on on stderr"
+    reason = "results on stdout, progress on stderr"
 )]
 
 mod baselines;
@@ -29,7 +28,7 @@ mod table;
 use setting::{Setting, Size};
 use table::Table;
 
-/// What a part of the bench fails with: it is told and ends the bench.
+/// The error of a part of the bench: it is reported and ends the bench.
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
@@ -46,7 +45,7 @@ async fn main() -> Result<(), Error> {
     if setting.includes(Size::M) {
         day::measure_large(&setting, Size::M, &mut table).await?;
     }
-    // A tiny L is a tiny M.
+    // In a smoke run, L would be the same as M.
     if setting.includes(Size::L) && !setting.smoke {
         day::measure_large(&setting, Size::L, &mut table).await?;
     }

@@ -1,4 +1,4 @@
-//! A page of the documents of an index, as Elasticsearch hands it out. `benches/mapping.rs` reads by it as well.
+//! A page of the documents of an index, as Elasticsearch returns it. `benches/mapping.rs` uses it as well.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

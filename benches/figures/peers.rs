@@ -28,11 +28,11 @@ impl Peer {
     }
 }
 
-/// Where a peer writes to.
+/// Where a peer writes.
 const INDEX: &str = "bench-peer";
 const INDICES: [(&str, &str); 2] = [("bench-peer", ""), ("bench-peer-totals", "-totals")];
 
-/// Lets a peer do a day, into empty indices like those of the program, which must be there.
+/// Runs a peer on a day, into existing empty indices like those of the program.
 pub async fn run(
     peer: Peer,
     setting: &Setting,
@@ -58,7 +58,7 @@ pub async fn run(
     process::run(&mut command)
 }
 
-/// Makes sure that the peers count the published day as the program does: each term of each cell of each recordset.
+/// Checks that the peers count the published day as the program does: each term of each cell of each recordset.
 pub async fn compare_counts(setting: &Setting) -> Result<(), Error> {
     let day: NaiveDate = REAL_DAY.parse()?;
     let daybook = Fresh::without_terms(Size::S).before(setting, day).await?;
@@ -92,7 +92,7 @@ pub async fn compare_counts(setting: &Setting) -> Result<(), Error> {
     Ok(())
 }
 
-/// What the documents of an index say of each recordset, lists in order.
+/// What the documents of an index contain for each recordset, with sorted lists.
 async fn counts(setting: &Setting, index: &str) -> Result<BTreeMap<String, [Value; 2]>, Error> {
     let documents = Documents::read(
         &setting.elastic,

@@ -21,7 +21,7 @@ pub async fn connect(url: &str) -> Result<PgConnection, Error> {
     Ok(connection)
 }
 
-/// Makes the database anew, empty.
+/// Creates the database anew, empty.
 pub async fn create(url: &str) -> Result<(), Error> {
     drop(url).await?;
     let mut server = connect(&with_database(url, "postgres")?).await?;
@@ -40,7 +40,7 @@ pub async fn drop(url: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes out what the server still has to write, so that it doesn't do so while the next thing is measured.
+/// Makes the server write out its pending pages, so that it does not do so during the next measurement.
 pub async fn settle(url: &str) -> Result<(), Error> {
     sqlx::raw_sql("CHECKPOINT")
         .execute(&mut connect(url).await?)
@@ -48,7 +48,7 @@ pub async fn settle(url: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The last day of the ledger, if there is one.
+/// The last day of the ledger, if any.
 pub async fn last_day(url: &str) -> Result<Option<NaiveDate>, Error> {
     let mut server = connect(&with_database(url, "postgres")?).await?;
     let exists = sqlx::query("SELECT FROM pg_database WHERE datname = $1")
@@ -78,7 +78,7 @@ pub async fn version(url: &str) -> Result<String, Error> {
     )
 }
 
-/// The name of a database, which only the bench may drop.
+/// The name of a database that only the bench may drop.
 fn name(url: &str) -> Result<String, Error> {
     let url: Url = url.parse()?;
     let name = url.path().trim_start_matches('/');

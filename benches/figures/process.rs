@@ -1,4 +1,4 @@
-//! Runs a program and says what it cost: time, the processor's time, the peak of its resident memory.
+//! Runs a program and measures its time, its processor time and the peak of its resident memory.
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,23 +11,23 @@ use serde_json::Value;
 
 use crate::Error;
 
-/// The program that is measured.
+/// The program to measure.
 pub const DAYBOOK: &str = env!("CARGO_BIN_EXE_daybook");
 
-/// How often the kernel is asked for the peak that it keeps: what is missed is what a process takes in its last moment.
+/// How often to ask the kernel for the peak. What a process takes in its last moment may be missed.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// What a process that ended well cost, and what it said.
+/// The cost and the output of a process that succeeded.
 #[derive(Debug)]
 pub struct Ended {
     pub seconds: f64,
-    /// The processor's time that it took itself, user and system.
+    /// User and system time of the process itself.
     pub cpu_seconds: f64,
     pub peak_megabytes: f64,
     pub stdout: String,
 }
 
-/// `daybook` with these arguments, on these databases, its projections under this prefix.
+/// `daybook` with these arguments, databases and index prefix.
 pub struct Daybook {
     pub source_url: String,
     pub ledger_url: String,
@@ -36,19 +36,19 @@ pub struct Daybook {
     pub terms: Terms,
 }
 
-/// Of what terms documents are kept.
+/// Which terms have documents.
 #[derive(Clone, Copy)]
 pub enum Terms {
-    /// As daybook does if nobody says otherwise.
+    /// daybook's default.
     Default,
-    /// Of none.
+    /// None.
     None,
-    /// As whoever called the bench says.
+    /// As set by the caller of the bench.
     OfCaller,
 }
 
 impl Daybook {
-    /// Runs it with `--json`; a failure says how it ended.
+    /// Runs it with `--json`. Fails with how it ended.
     pub fn run(&self, arguments: &[&str]) -> Result<Ended, Error> {
         let mut command = Command::new(DAYBOOK);
         command
@@ -67,7 +67,7 @@ impl Daybook {
     }
 }
 
-/// Runs a program, its standard output kept, to its end, which must be a good one.
+/// Runs a program to its end, keeping its standard output. It must succeed.
 pub fn run(command: &mut Command) -> Result<Ended, Error> {
     let cpu_before = cpu_of_children()?;
     let start = Stopwatch::start();
@@ -100,7 +100,7 @@ pub fn run(command: &mut Command) -> Result<Ended, Error> {
     })
 }
 
-/// Waits for the end while another thread asks for the peak.
+/// Waits for the end, while another thread polls the peak.
 fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f64), Error> {
     let status_file = format!("/proc/{}/status", child.id());
     let ended = AtomicBool::new(false);
@@ -123,7 +123,7 @@ fn watch(child: Child, start: Stopwatch) -> Result<(f64, std::process::Output, f
     })
 }
 
-/// The peak of a process that is still there.
+/// The peak of a process that is still running.
 fn peak_kilobytes(status_file: &str) -> Option<f64> {
     let status = std::fs::read_to_string(status_file).ok()?;
     let line = status
@@ -132,7 +132,7 @@ fn peak_kilobytes(status_file: &str) -> Option<f64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// Of all children that have ended so far; the bench runs one at a time.
+/// The processor time of all children that have ended so far; the bench runs one at a time.
 fn cpu_of_children() -> Result<f64, Error> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let microseconds =
@@ -141,7 +141,7 @@ fn cpu_of_children() -> Result<f64, Error> {
 }
 
 impl Ended {
-    /// The messages of a type among what it said.
+    /// The messages of a type in its output.
     pub fn messages(&self, message_type: &str) -> Vec<Value> {
         let lines = self
             .stdout
@@ -152,7 +152,7 @@ impl Ended {
             .collect()
     }
 
-    /// A number in the first message that has it.
+    /// A number from the first message that has it.
     pub fn number(&self, field: &str) -> Result<f64, Error> {
         let mut messages = self
             .stdout

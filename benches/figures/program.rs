@@ -1,4 +1,4 @@
-//! The program itself: its size, and how long it takes to start.
+//! The program itself: its size and its start-up time.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ pub fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> {
     #[expect(clippy::cast_precision_loss, reason = "megabytes")]
     let megabytes = std::fs::metadata(DAYBOOK)?.len() as f64 / 1e6;
     table.add(Figure::new("binary", "MB", vec![megabytes]).goal(Goal::MedianAtMost(25.0)));
-    // Help is made from the whole command line, as every command's start is.
+    // Printing help builds the whole command line, as the start of every command does.
     for (name, argument) in [
         ("start: daybook --version", "--version"),
         ("start: daybook apply --help", "--help"),

@@ -1,4 +1,4 @@
-//! What is to be measured, and where everything is.
+//! What to measure, and where everything is.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub enum Size {
     H,
 }
 
-/// What of a large day is measured; `--only` chooses among them, for working on one.
+/// What to measure of a large day; `--only` selects some of it, for working on one.
 const PARTS: [&str; 3] = ["steps", "apply", "terms"];
 
 pub struct Setting {
@@ -32,14 +32,14 @@ pub struct Setting {
     runs: Option<usize>,
     /// Days of history in H.
     pub history_days: u64,
-    /// Whether the ledger with them is left for another bench.
+    /// Whether to keep the ledger of H for another bench.
     pub keep_history: bool,
     /// First day of H, and the (first) day of M and L.
     pub first_day: NaiveDate,
-    /// Any database of the server, whose name is replaced.
+    /// Any database of the server; its name is replaced.
     server_url: String,
     pub elastic: Elastic,
-    /// The Python with what the peers need.
+    /// The Python interpreter with the peers' packages.
     pub python: PathBuf,
 }
 
@@ -53,7 +53,7 @@ pub const PREFIX: &str = "bench";
 impl Setting {
     pub fn from_arguments() -> Result<Self, Error> {
         let (mut size, mut json, mut smoke, mut only) = (None, false, false, None);
-        // cargo adds --bench to what is given.
+        // cargo adds --bench to the arguments.
         let mut arguments = std::env::args()
             .skip(1)
             .filter(|argument| argument != "--bench");
@@ -96,12 +96,12 @@ impl Setting {
         self.size.is_none_or(|chosen| chosen == size)
     }
 
-    /// Whether this part of a large day is measured.
+    /// Whether to measure this part of a large day.
     pub fn wants(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == part)
     }
 
-    /// How often a figure is measured that takes so long that it would be this often.
+    /// How often to measure a figure: `usual` times by default.
     pub fn runs(&self, usual: usize) -> usize {
         if self.smoke {
             1
@@ -115,7 +115,7 @@ impl Setting {
         postgres::with_database(&self.server_url, &format!("daybook_demo_bench_{name}"))
     }
 
-    /// The database with a workload's source tables, which script/bench has filled.
+    /// The database with a workload's source tables, filled by script/bench.
     pub fn source(&self, size: Size) -> Result<String, Error> {
         self.database(match size {
             Size::S => "s",
@@ -134,8 +134,8 @@ impl Setting {
         })
     }
 
-    /// Removes the indices and the ledgers; the sources stay for a look, as the next bench makes them anew, and so does the
-    /// ledger of H if it is to be kept.
+    /// Removes the indices and the ledgers, except the ledger of H if it is to be kept. The sources stay for
+    /// inspection; the next bench creates them anew.
     pub async fn clean_up(&self) -> Result<(), Error> {
         self.elastic.delete_all(PREFIX).await?;
         postgres::drop(&self.database("ledger")?).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-/// What was measured, once per run.
+/// The measurements, one per run.
 #[derive(Default)]
 pub struct Samples(BTreeMap<&'static str, Vec<f64>>);
 
@@ -13,28 +13,27 @@ impl Samples {
         self.0.entry(name).or_default().push(value);
     }
 
-    /// The values of all runs, in their order.
+    /// The values of all runs, in order.
     pub fn of(&self, name: &str) -> Vec<f64> {
         self.0.get(name).cloned().unwrap_or_default()
     }
 }
 
-/// What is to be reached.
 #[derive(Clone, Copy, Debug)]
 pub enum Goal {
     RatioAtMost(f64),
     RatioAtLeast(f64),
     MedianAtMost(f64),
-    /// What bounds each run, not the usual one: memory.
+    /// Each run must meet it, not only the median: memory.
     EveryAtMost(f64),
 }
 
-/// How a figure and its baseline are made into a ratio.
+/// How to compute the ratio of a figure and its baseline.
 #[derive(Clone, Copy, Debug)]
 pub enum Ratio {
     /// The figure divided by its baseline.
     Of,
-    /// The baseline divided by the figure: of times, how many times as fast it is.
+    /// The baseline divided by the figure: for times, how many times as fast it is.
     TimesAsFast,
 }
 
@@ -64,7 +63,7 @@ impl Figure {
         }
     }
 
-    /// Beside a baseline, which was measured in the same runs.
+    /// With a baseline that was measured in the same runs.
     pub fn against(mut self, name: &'static str, values: Vec<f64>, ratio: Ratio) -> Self {
         self.baseline = Some(Baseline {
             name,
@@ -79,7 +78,7 @@ impl Figure {
         self
     }
 
-    /// The ratio of each run: what disturbs the machine disturbs both.
+    /// The ratio of each run: a disturbance of the machine affects both.
     fn ratios(&self) -> Vec<f64> {
         let Some(Baseline { values, ratio, .. }) = &self.baseline else {
             return Vec::new();
@@ -156,7 +155,7 @@ impl Figure {
     }
 }
 
-/// The middle of some values, and the least and the most of them.
+/// The median of some values, with the least and the greatest.
 struct Spread {
     median: Option<f64>,
     least: Option<f64>,
@@ -192,7 +191,7 @@ fn median(values: &[f64]) -> Option<f64> {
     Some(f64::midpoint(*lower, *upper))
 }
 
-/// With three digits that say something.
+/// With about three significant digits.
 fn shown(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
@@ -202,10 +201,10 @@ fn shown(value: f64) -> String {
     }
 }
 
-/// The figures as they come.
+/// The figures, as they are measured.
 pub struct Table {
     json: bool,
-    /// Whether a goal can be met or missed at all: tiny days say nothing about it.
+    /// Whether goals are checked: tiny days say nothing about them.
     judges: bool,
     figures: Vec<Figure>,
 }
@@ -229,7 +228,7 @@ impl Table {
         }
     }
 
-    /// In JSON the machine comes first, and each figure when it is there; the table comes at the end, as a whole.
+    /// JSON begins with the machine and has each figure as soon as it is measured. The table is printed at the end.
     pub fn open(&self, machine: &Map<String, Value>) {
         if self.json {
             println!("{}", json!({ "machine": machine }));
@@ -245,7 +244,7 @@ impl Table {
         self.figures.push(figure);
     }
 
-    /// As Markdown, ready for a page in benches/results.
+    /// As Markdown, for a page in benches/results.
     pub fn close(&self, machine: &Map<String, Value>) {
         if self.json {
             return;

@@ -1,6 +1,6 @@
-"""What both peers share: the settings they are given, the source's query, and the counting rules.
+"""Shared by both peers: their settings, the query of the source, and the counting rules.
 
-The rules are those of daybook (version 1) as far as clean events need them: nothing is rejected here.
+The rules are those of daybook (version 1), as far as valid events need them: nothing is rejected here.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""What one would write today: the day streamed with COPY, counted in dictionaries, its documents sent in parallel bulk
-requests under ids that depend on nothing but recordset and day; then the totals of each recordset, read, added to and
-written back. It keeps no ledger: that is what a repetition would double.
+"""What one would write today: streams the day with COPY, counts it in dictionaries, and sends its documents in parallel
+bulk requests, with ids that depend only on recordset and day. Then it reads the totals of each recordset, adds to them
+and writes them back. It keeps no ledger, so running it twice would count the day twice.
 
 modern.py SOURCE_URL ELASTICSEARCH_URL INDEX DAY writes to INDEX and INDEX-totals, which must exist.
 """
@@ -70,7 +70,7 @@ def new_totals(recordset, day):
 
 
 def send(client, actions):
-    # Failures are raised; of the successes there is nothing to keep.
+    # Failures are raised; nothing needs to be kept of the successes.
     for _ in parallel_bulk(client, actions, thread_count=THREADS, max_chunk_bytes=BODY_BYTES):
         pass
 

@@ -1,5 +1,5 @@
-"""The old way, written anew from the counting rules: rows through a server-side cursor, counted in dictionaries, then a
-request per recordset, each document under a random id.
+"""The old way, rewritten from the counting rules: reads rows through a server-side cursor, counts them in dictionaries,
+and sends one request per recordset, each document with a random id.
 
 old.py SOURCE_URL ELASTICSEARCH_URL INDEX DAY writes to INDEX, which must exist.
 """

@@ -1,4 +1,4 @@
-//! What the cluster answered.
+//! Answers of the cluster, and the errors that they mean.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -8,14 +8,13 @@ use super::wording::Wording;
 use crate::error::Error;
 use crate::printable::one_line;
 
-/// What the cluster answered.
+/// An answer of the cluster.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status.
     pub status: u16,
-    /// The body, which may be empty.
+    /// May be empty.
     pub body: Bytes,
-    /// Where the answer points to.
+    /// The header `Location`.
     pub(super) location: Option<String>,
     pub(super) wording: Wording,
 }
@@ -28,7 +27,7 @@ enum ErrorField {
 }
 
 impl Answer {
-    /// One that points nowhere.
+    /// One without a location.
     #[cfg(test)]
     pub(super) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self {
@@ -39,17 +38,17 @@ impl Answer {
         }
     }
 
-    /// Whether it is of the 200s.
+    /// Whether the status is 2xx.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the request was refused for its size, so that it would be however often it is made again.
+    /// Whether the request was refused for its size, so that sending it again is useless.
     pub fn says_too_large(&self) -> bool {
         self.status == 413 || (self.status == 429 && super::outcome::exceeds_limit(&self.reason()))
     }
 
-    /// The answer, if it is a success.
+    /// The answer, or an error if it is not a success.
     pub fn succeeded(self, what: &str) -> Result<Self, Error> {
         if self.is_success() {
             Ok(self)
@@ -58,7 +57,7 @@ impl Answer {
         }
     }
 
-    /// The body as what it should be.
+    /// Parses the body.
     pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
             Error::failed(format!(
@@ -69,7 +68,7 @@ impl Answer {
         })
     }
 
-    /// The failure that an answer of no success means.
+    /// The error that an unsuccessful answer means.
     pub fn error(&self, what: &str) -> Error {
         let is_block =
             matches!(self.error_field(), Some(ErrorField::Cause(cause)) if cause.is_block());
@@ -88,12 +87,12 @@ impl Answer {
         remedy.error(message, self.wording)
     }
 
-    /// Whether the node is not in a state to answer, where another one may be.
+    /// Whether the node cannot answer now, while another one may.
     pub(super) fn is_unavailable(&self) -> bool {
         matches!(self.status, 429 | 502 | 503 | 504)
     }
 
-    /// Elasticsearch's name for the error that it answered with.
+    /// The type of the error, as Elasticsearch names it.
     pub fn error_type(&self) -> Option<String> {
         match self.error_field()? {
             ErrorField::Cause(cause) => Some(cause.kind),
@@ -101,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// The reason in the body, if it has one in Elasticsearch's form.
+    /// The reason in the body, or an excerpt of a body that has none.
     pub(super) fn reason(&self) -> String {
         match self.error_field() {
             Some(ErrorField::Cause(cause)) => cause.to_string(),

@@ -1,7 +1,8 @@
-//! Bulk writing: documents in, batches of a few megabytes out, several in flight, each document accounted for.
+//! Bulk writing: collects documents into batches of a few megabytes, sends several at a time, and accounts for each
+//! document.
 //!
-//! Every write is absolute and carries its version, so sending a document twice (after a time-out that was in fact a
-//! success, say) changes nothing. Only documents that were not taken are sent again.
+//! Every write is absolute and carries its version, so sending a document twice changes nothing, for example after a
+//! time-out. Only documents that were not accepted are sent again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,45 +22,44 @@ use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use elasticsearch::http::Method;
 
-/// A body of this size is sent off; Elasticsearch gains nothing from larger ones.
+/// A batch of this size is sent; larger ones are not faster.
 const BATCH_BYTES: usize = 6 << 20;
 const BATCHES_IN_FLIGHT: usize = 3;
 
-/// How often a batch is tried, and how long is waited in between: doubling from the first to the longest, with jitter.
+/// Attempts to send a batch, and the waits between them: they double from the first to the longest, with jitter.
 const ATTEMPTS: u32 = 9;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// A cluster that cannot be reached at all is given up sooner than one that is only busy.
+/// A cluster that cannot be reached is given up sooner than one that is busy.
 const ATTEMPTS_WITHOUT_ANSWER: u32 = 4;
 
-/// A document as it is to stand in the index.
+/// A document as the index should hold it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Document<'a> {
-    /// Its id.
     pub id: &'a str,
-    /// The entry that it is as of.
+    /// The last entry that it contains.
     pub version: i64,
     /// Its source, on one line.
     pub source: &'a [u8],
 }
 
-/// How many documents a writer has dealt with.
+/// What a writer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Written {
-    /// Documents that are now in the index as they should.
+    /// Documents that are now correct in the index.
     pub documents: u64,
-    /// Of these, documents that the index already held in a newer state.
+    /// Of these, documents that the index already held in a newer version.
     pub already_newer: u64,
-    /// Of these, documents that somebody else had changed, put right.
+    /// Of these, documents that somebody else had changed, overwritten.
     pub overwritten: u64,
     /// Of these, documents that were too large and were written without their lists.
     pub lists_omitted: u64,
-    /// How many bytes the smallest of those has with its lists.
+    /// The size of the smallest of those with its lists, in bytes.
     #[serde(skip)]
     pub lists_omitted_from: Option<u64>,
     /// Bytes sent.
     pub bytes: u64,
-    /// Requests that had to be made again.
+    /// Requests that were repeated.
     pub retries: u64,
 }
 
@@ -79,9 +79,9 @@ impl Written {
     }
 }
 
-/// Makes documents smaller that Elasticsearch does not take because of their size.
+/// Shortens documents that are too large for Elasticsearch.
 pub trait Shorten: fmt::Debug + Send + Sync {
-    /// What to write in place of the document's source; none if it cannot be made smaller.
+    /// The source to write instead; `None` if the document cannot be shortened.
     fn shorten(&self, document: Document<'_>) -> Option<Vec<u8>>;
 }
 
@@ -100,7 +100,7 @@ pub struct BulkWriter {
 struct Target {
     client: Client,
     name: String,
-    /// Whether the name must be that of an alias: Elasticsearch would make an index of a name that it does not know.
+    /// Whether the name must be that of an alias: Elasticsearch would create an index for a name that it does not know.
     require_alias: bool,
     shorten: Option<Arc<dyn Shorten>>,
 }
@@ -117,7 +117,7 @@ impl BulkWriter {
         Self::new(target, BATCHES_IN_FLIGHT)
     }
 
-    /// A writer to an index by its own name, which must exist, with so many requests at once.
+    /// A writer to an existing index by its own name, with at most `most_in_flight` concurrent requests.
     pub fn to_index(client: &Client, index: &str, most_in_flight: usize) -> Self {
         let target = Target {
             client: client.clone(),
@@ -138,18 +138,18 @@ impl BulkWriter {
         }
     }
 
-    /// The same writer, which makes documents smaller that are too large, where there is a way.
+    /// The same writer, which shortens documents that are too large.
     pub fn shortening(mut self, shorten: Option<Arc<dyn Shorten>>) -> Self {
         self.target.shorten = shorten;
         self
     }
 
-    /// The batch that is being filled: documents are written right into it.
+    /// The batch that is being filled: documents are written directly into it.
     pub fn batch(&mut self) -> &mut Batch {
         &mut self.batch
     }
 
-    /// Sends the batch off if it is full. Waits while enough batches are in flight.
+    /// Sends the batch if it is full. Waits while enough batches are in flight.
     pub async fn send_if_full(&mut self) -> Result<(), Error> {
         if self.batch.bytes() >= BATCH_BYTES {
             self.send_off().await
@@ -158,7 +158,7 @@ impl BulkWriter {
         }
     }
 
-    /// Waits until every document taken so far is in the index.
+    /// Waits until every document so far is in the index.
     pub async fn flush(&mut self) -> Result<Written, Error> {
         if !self.batch.items.is_empty() {
             self.send_off().await?;
@@ -184,7 +184,7 @@ impl BulkWriter {
         match self.in_flight.join_next().await {
             Some(Ok(written)) => self.written.add(written?),
             Some(Err(error)) => {
-                return Err(Error::failed("a bulk request was broken off").caused_by(error));
+                return Err(Error::failed("a bulk request was aborted").caused_by(error));
             }
             None => {}
         }
@@ -192,14 +192,14 @@ impl BulkWriter {
     }
 }
 
-/// Documents in the form in which they are sent: an action line and a source each.
+/// Documents as a bulk request sends them: an action line and a source each.
 #[derive(Debug, Default)]
 pub struct Batch {
     body: Vec<u8>,
     items: Vec<BatchItem>,
 }
 
-/// Where in the body a document's action line, its source and its end are.
+/// Where a document's action line, source and end are in the body.
 #[derive(Clone, Copy, Debug)]
 struct BatchItem {
     action: usize,
@@ -212,7 +212,7 @@ struct BatchItem {
 const BEFORE_ID: &[u8] = br#"{"index":{"_id":""#;
 
 impl Batch {
-    /// An empty batch that grows to its usual size without being moved. What is not used of it costs no memory.
+    /// An empty batch that grows to its usual size without being moved. Its unused part takes no memory.
     fn with_room() -> Self {
         Self {
             body: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8),
@@ -220,14 +220,14 @@ impl Batch {
         }
     }
 
-    /// Appends a document, whose source `write_source` appends to what it is given, on one line.
+    /// Appends a document. `write_source` appends its source, on one line.
     pub fn push(&mut self, id: &str, version: i64, write_source: impl FnOnce(&mut Vec<u8>)) {
         let source = self.push_action(id, version);
         write_source(&mut self.body);
         self.close(source);
     }
 
-    /// The same for a source that may turn out impossible to make: then nothing is appended.
+    /// The same, for a source that may fail: then nothing is appended.
     pub fn try_push<E>(
         &mut self,
         id: &str,
@@ -243,7 +243,7 @@ impl Batch {
         made
     }
 
-    /// The id is written as it stands: those of daybook hold nothing that JSON would have to escape.
+    /// The id is not escaped: the ids of daybook contain nothing that JSON would have to escape.
     fn push_action(&mut self, id: &str, version: i64) -> BatchItem {
         debug_assert!(
             id.bytes()
@@ -274,19 +274,18 @@ impl Batch {
         });
     }
 
-    /// Takes the document back that was appended last.
+    /// Removes the last document.
     pub fn pop(&mut self) {
         if let Some(item) = self.items.pop() {
             self.body.truncate(item.action);
         }
     }
 
-    /// The document that was appended last.
+    /// The last document.
     pub fn last(&self) -> Option<Document<'_>> {
         self.items.last().map(|item| item.document(&self.body))
     }
 
-    /// Its size.
     pub fn bytes(&self) -> usize {
         self.body.len()
     }
@@ -296,7 +295,7 @@ impl Batch {
         self.items.iter().map(|item| item.document(&self.body))
     }
 
-    /// A batch of some of this one's documents.
+    /// A batch of some of the documents in a body.
     fn of<'i>(body: &[u8], items: impl IntoIterator<Item = &'i BatchItem>) -> Self {
         let mut batch = Self::default();
         for item in items {
@@ -325,7 +324,7 @@ impl BatchItem {
     }
 }
 
-/// What is left to do after a request.
+/// What remains to be done after a request.
 #[derive(Default)]
 struct Remainder {
     written: u64,
@@ -335,10 +334,10 @@ struct Remainder {
 }
 
 impl Target {
-    /// Delivers a batch: all its documents, or a failure.
+    /// Delivers all documents of a batch, or fails.
     async fn deliver(&self, batch: Batch) -> Result<Written, Error> {
         let mut total = Written::default();
-        // What is left of batches that were too large waits here.
+        // The parts of batches that were too large.
         let mut waiting = vec![batch];
         while let Some(batch) = waiting.pop() {
             waiting.extend(self.deliver_or_split(batch, &mut total).await?);
@@ -346,7 +345,7 @@ impl Target {
         Ok(total)
     }
 
-    /// Delivers a batch, or hands back smaller ones in its place if Elasticsearch finds it too large.
+    /// Delivers a batch. Returns smaller ones instead if Elasticsearch finds it too large.
     async fn deliver_or_split(
         &self,
         batch: Batch,
@@ -393,7 +392,7 @@ impl Target {
                 attempt,
                 documents = items.len(),
                 cause = cause.message(),
-                "bulk request is made again"
+                "repeating a bulk request"
             );
             tokio::time::sleep(wait_after(attempt)).await;
             total.retries += 1;
@@ -408,7 +407,7 @@ impl Target {
         )
     }
 
-    /// A batch's halves, the first of them last; of a single document one that was made smaller.
+    /// The halves of a batch, the first one last; for a single document, a shortened one.
     fn split(
         &self,
         body: &Bytes,
@@ -434,7 +433,7 @@ impl Target {
                 "document {id} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
                 self.name
             ))
-            .hint("raise http.max_content_length in elasticsearch.yml, and the limit of any proxy before it"));
+            .hint("raise http.max_content_length in elasticsearch.yml, and the limit of any proxy in front of it"));
         };
         tracing::warn!(
             document = id,
@@ -478,9 +477,11 @@ impl Target {
                 Outcome::Blocked(status, cause) => return Err(self.blocked(status, &cause, what)),
                 Outcome::Refused(cause) => {
                     let id = item.document(body).id;
-                    return Err(Error::failed(format!("document {id} was refused by {}: {cause}", self.name)).hint(
-                        "if the index is not as daybook made it, `daybook rebuild` makes it anew from the ledger",
-                    ));
+                    return Err(Error::failed(format!(
+                        "document {id} was refused by {}: {cause}",
+                        self.name
+                    ))
+                    .hint("if somebody changed the index, `daybook rebuild` replaces it"));
                 }
             }
         }
@@ -491,8 +492,8 @@ impl Target {
         Remedy::of_block(status).error(format!("{what}: {cause}"), self.client.wording())
     }
 
-    /// A conflict is "already newer" only if the stored document says that it is as of this entry or a later one. One that
-    /// was edited by hand has a higher version and an older content: it is overwritten at its own version.
+    /// A conflict counts as "already newer" only if the stored document is as of this entry or a later one. A document
+    /// that was edited by hand has a higher version and older content: it is overwritten at its own version.
     async fn resolve_conflicts(
         &self,
         body: &Bytes,
@@ -503,7 +504,7 @@ impl Target {
             return Ok(());
         }
         let what = format!(
-            "looking at {} documents of {} that have a higher version",
+            "checking {} documents of {} that have a higher version",
             conflicts.len(),
             self.name
         );
@@ -539,8 +540,8 @@ impl Target {
         Ok(())
     }
 
-    /// A document that conflicts and is not there was deleted by somebody. The index forgets a deletion at its next
-    /// refresh (`gc_deletes`), and then takes the document at the version that it should have.
+    /// A conflicting document that does not exist was deleted by somebody. The index forgets a deletion at its next
+    /// refresh (`gc_deletes`), and then accepts the document at its proper version.
     async fn forget_deletions(&self, version: i64) -> Result<i64, Error> {
         let what = format!("refreshing {} after somebody deleted a document", self.name);
         self.client
@@ -556,7 +557,7 @@ impl Target {
 
     async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Error> {
         let Document { id, source, .. } = item.document(body);
-        let what = format!("putting document {id} of {} right", self.name);
+        let what = format!("repairing document {id} of {}", self.name);
         tracing::warn!(
             document = id,
             index = self.name,
@@ -586,7 +587,8 @@ impl Target {
     }
 }
 
-/// Doubling, up to a longest wait, of which a random half is taken so that writers do not return in step.
+/// Doubles with each attempt, up to the longest wait. A random part of at least half is used, so that writers do not
+/// retry in step.
 fn wait_after(attempt: u32) -> Duration {
     let whole = FIRST_WAIT
         .saturating_mul(1 << attempt.min(16))

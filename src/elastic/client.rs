@@ -1,4 +1,4 @@
-//! The client: requests in, answers out.
+//! The client: sends requests and returns answers.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,40 +21,39 @@ use super::trust::{self, ClientCertificate};
 use super::wording::Wording;
 use crate::error::Error;
 
-/// What the answer to a request can need that brings no documents, in bytes.
+/// The largest answer without documents, in bytes.
 const LARGEST_ANSWER: usize = 16 << 20;
-/// What the answers to requests that bring documents can need where nothing else is set, in bytes.
+/// The largest answer with documents by default, in bytes.
 const LARGEST_ANSWER_WITH_DOCUMENTS: usize = 256 << 20;
-/// What an answer to a bulk request can need: for each byte that was sent, and at least, in bytes. A document that is
-/// refused takes the most, some hundred bytes for its reason.
+/// The largest answer to a bulk request: bytes for each byte that was sent, and bytes at least. A refused document
+/// takes the most, some hundred bytes for its reason.
 const BULK_ANSWER_PER_BYTE: usize = 4;
 const LEAST_BULK_ANSWER: usize = 1 << 20;
 
-/// How a client is made.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// One address or several, separated by commas, which may hold user and password.
+    /// One address or several, separated by commas; may contain user and password.
     pub addresses: SecretString,
-    /// How to log in, unless the address says it.
+    /// How to log in, unless the address says so.
     pub credentials: Option<Credentials>,
-    /// A certificate to log in with, also beside other credentials.
+    /// A certificate to log in with, also in addition to other credentials.
     pub client_certificate: Option<ClientCertificate>,
-    /// A file with the certificates of the authorities that alone are trusted.
+    /// A file with the certificate authorities to trust; no others are trusted then.
     pub authority: Option<PathBuf>,
     /// The address of a proxy, with its user and password.
     pub proxy: Option<SecretString>,
-    /// Whether what is sent and what is answered is compressed.
+    /// Whether to compress requests and answers.
     pub gzip: bool,
-    /// For how long the cluster is waited for.
+    /// How long to wait for the cluster.
     pub limits: Limits,
-    /// The largest answer that brings documents, in bytes.
+    /// The largest answer with documents, in bytes.
     pub largest_answer: usize,
     /// What messages call these settings.
     pub wording: Wording,
 }
 
 impl ClientOptions {
-    /// The usual ones, for a cluster at these addresses.
+    /// The defaults, for a cluster at these addresses.
     pub fn new(addresses: SecretString) -> Self {
         Self {
             addresses,
@@ -70,17 +69,17 @@ impl ClientOptions {
     }
 }
 
-/// A cluster of Elasticsearch.
+/// A client of one Elasticsearch cluster.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Transport,
-    /// What an answer can need, in bytes; and one that brings documents.
+    /// The largest answers without and with documents, in bytes.
     largest_answer: usize,
     largest_answer_with_documents: usize,
 }
 
 impl Client {
-    /// Makes a client; it connects when it is asked something.
+    /// Makes a client. It connects with its first request.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         let wording = options.wording;
         let mut urls = Vec::new();
@@ -88,7 +87,7 @@ impl Client {
         for address in options.addresses.expose_secret().split(',') {
             let mut url = parse_address(address.trim(), wording)?;
             let found = Login::take_from(&mut url);
-            // An address may repeat the user and the password; they must not be sent twice.
+            // Several addresses may repeat user and password; they must not be sent twice.
             login = login.or(found);
             urls.push(url);
         }
@@ -122,7 +121,7 @@ impl Client {
         })
     }
 
-    /// The same client for requests whose answers bring documents: those may be larger.
+    /// The same client, for requests whose answers contain documents and may be larger.
     #[must_use]
     pub fn for_documents(&self) -> Self {
         Self {
@@ -141,7 +140,7 @@ impl Client {
         self.transport.wording
     }
 
-    /// Refuses a cluster with a node of a version that daybook is not made for.
+    /// Refuses a cluster with a node of a version that daybook does not support.
     pub async fn check_version(&self) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Nodes {
@@ -157,7 +156,7 @@ impl Client {
         let sending = self.send(Method::Get, "/_nodes?filter_path=nodes.*.version", None);
         let answer = sending.await.map_err(|error| error.during(&what))?;
         if answer.status == 403 {
-            // A user who may write to the indices need not be allowed to look at the nodes.
+            // A user who may write to the indices may lack the privilege to read the nodes.
             tracing::debug!(
                 "the version of Elasticsearch is not known: the user lacks the privilege monitor"
             );
@@ -172,14 +171,14 @@ impl Client {
             .find(|node| !version_is_supported(&node.version))
         {
             Some(Node { version }) => Err(Error::failed(format!(
-                "Elasticsearch ({place}) is of version {version}, which daybook is not made for"
+                "Elasticsearch ({place}) is of version {version}, which daybook does not support"
             ))
             .hint("use Elasticsearch 8 or 9, or 7.17")),
             None => Ok(()),
         }
     }
 
-    /// Sends a request with a body of JSON, which may be made again: until a node takes it, or for a while in vain.
+    /// Sends a request with a JSON body. It may be repeated until a node accepts it or a limit is reached.
     pub async fn send(
         &self,
         method: Method,
@@ -196,7 +195,7 @@ impl Client {
         .await
     }
 
-    /// Sends a request that must not be made again, whatever becomes of it.
+    /// Sends a request that must not be repeated.
     pub async fn send_once(
         &self,
         method: Method,
@@ -207,7 +206,7 @@ impl Client {
             .await
     }
 
-    /// Sends a request and expects a success; `what` says what for.
+    /// Sends a request and expects a success. Errors say `what` was attempted.
     pub async fn request(
         &self,
         method: Method,
@@ -221,7 +220,7 @@ impl Client {
             .succeeded(what)
     }
 
-    /// Sends a request whose body is lines of JSON, once to each node until one takes it.
+    /// Sends JSON lines, once to each node until one accepts them.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
         let largest_answer = body
             .len()
@@ -279,7 +278,7 @@ fn parse_address(address: &str, wording: Wording) -> Result<Url, Error> {
         url.set_fragment(None);
         url
     });
-    // The address is not repeated in the message: it may hold a password.
+    // Not repeated in the message: it may contain a password.
     url.ok_or_else(|| {
         Error::usage("the address of Elasticsearch cannot be read").hint(
             wording.fill("write {address} as http://USER:PASSWORD@HOST:9200, several addresses separated by commas"),
@@ -287,7 +286,7 @@ fn parse_address(address: &str, wording: Wording) -> Result<Url, Error> {
     })
 }
 
-/// Goes through the proxy that is given, and never through one of the environment. Gives the proxy's address without
+/// Uses the proxy that is configured, and never one of the environment. Returns the proxy's address without
 /// credentials.
 fn through_proxy(
     proxy: Option<&SecretString>,
@@ -296,7 +295,7 @@ fn through_proxy(
     let Some(address) = proxy else {
         return Ok((http, None));
     };
-    // The address is not repeated in the message: it may hold a password.
+    // Not repeated in the message: it may contain a password.
     let unreadable = || {
         Error::usage("the address of the proxy to Elasticsearch cannot be read").hint(
             "write DAYBOOK_ELASTICSEARCH_PROXY as http://USER:PASSWORD@HOST:3128, or with https",
@@ -315,7 +314,7 @@ fn through_proxy(
     Ok((http.proxy(proxy), Some(place)))
 }
 
-/// Whom to trust, and what to log in with, where connections are encrypted.
+/// Sets up TLS: whom to trust, and the certificate to log in with.
 fn encrypt(
     mut http: reqwest::ClientBuilder,
     options: &ClientOptions,

@@ -1,4 +1,4 @@
-//! How to log in: the one header that says who is asking.
+//! How to log in: the `Authorization` header.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,6 @@ pub enum Credentials {
     Basic {
         /// The user, unless the address names one.
         user: Option<String>,
-        /// The password.
         password: SecretString,
     },
     /// With an API key: encoded, or ID:KEY.
@@ -25,14 +24,14 @@ pub enum Credentials {
     BearerToken(SecretString),
 }
 
-/// User and password as they stand in an address.
+/// User and password in an address.
 pub(super) struct Login {
     user: String,
     password: Option<SecretString>,
 }
 
 impl Login {
-    /// Takes user and password out of an address.
+    /// Removes user and password from an address.
     pub(super) fn take_from(url: &mut Url) -> Option<Self> {
         let decode = |text: &str| {
             percent_encoding::percent_decode_str(text)
@@ -44,13 +43,13 @@ impl Login {
         if user.is_empty() && password.is_none() {
             return None;
         }
-        // An http address always takes user and password away.
+        // These cannot fail for an http address.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         Some(Self { user, password })
     }
 
-    /// As a header of the request to whom the address belongs.
+    /// The header for the server that the address belongs to.
     pub(super) fn header(&self) -> HeaderValue {
         let password = self
             .password
@@ -70,7 +69,7 @@ impl Login {
     }
 }
 
-/// The header that says who is asking, if anybody is to be named.
+/// The `Authorization` header, if there are credentials.
 pub(super) fn header(
     in_address: Option<Login>,
     given: Option<&Credentials>,
@@ -102,7 +101,7 @@ pub(super) fn header(
         .hint(wording.fill("set {variables}_USER"))),
         (None, Some(Credentials::ApiKey(key))) => {
             let key = key.expose_secret();
-            // An encoded one has no colon.
+            // An encoded key contains no colon.
             let encoded = if key.contains(':') {
                 STANDARD.encode(key)
             } else {
@@ -125,7 +124,7 @@ pub(super) fn header(
 fn basic(user: &str, password: &str) -> HeaderValue {
     let encoded = STANDARD.encode(format!("{user}:{password}"));
     let mut header =
-        HeaderValue::try_from(format!("Basic {encoded}")).expect("base 64 is fit for a header");
+        HeaderValue::try_from(format!("Basic {encoded}")).expect("base64 is valid in a header");
     header.set_sensitive(true);
     header
 }
@@ -135,9 +134,9 @@ fn secret_header(text: String, what: &str) -> Result<HeaderValue, Error> {
     let header = HeaderValue::try_from(text).ok().filter(|_| !is_empty);
     let mut header = header.ok_or_else(|| {
         Error::usage(format!(
-            "the {what} for Elasticsearch is empty, or holds characters that none has"
+            "the {what} for Elasticsearch is empty or contains invalid characters"
         ))
-        .hint("give it on one line, as Elasticsearch gave it out")
+        .hint("give it on one line, as Elasticsearch issued it")
     })?;
     header.set_sensitive(true);
     Ok(header)

@@ -1,20 +1,20 @@
-//! For how long a cluster is waited for.
+//! How long to wait for a cluster.
 
 use std::time::Duration;
 
-/// How often a request is made that no node takes.
+/// Attempts at a request that no node accepts.
 const ROUNDS: u32 = 4;
 
-/// For how long the cluster is waited for.
+/// How long to wait for the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Until there is a connection.
     pub connect: Duration,
-    /// From the sending of a request to the end of its answer.
+    /// From sending a request to the end of its answer.
     pub answer: Duration,
-    /// In the middle of an answer, until more of it comes.
+    /// In the middle of an answer, until more of it arrives.
     pub stall: Duration,
-    /// How often a request is made that no node takes.
+    /// Attempts at a request that no node accepts.
     pub rounds: u32,
 }
 
@@ -31,7 +31,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Those of somebody who waits for the answer: seconds at most.
+    /// The limits for a person who waits for the answer: at most seconds.
     #[must_use]
     pub fn quick(self) -> Self {
         let at_most = |limit: Duration, seconds| limit.min(Duration::from_secs(seconds));

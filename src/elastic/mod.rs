@@ -1,6 +1,6 @@
-//! Elasticsearch: a client that says what it attempted, bulk writing, look-ups and scrolling. It knows nothing of daybook.
+//! A client for Elasticsearch: requests, bulk writing, look-ups and scrolling. It knows nothing of daybook.
 //!
-//! The official client brings no retries, no default time limit and no bulk helper; what daybook needs of those is here.
+//! The official client lacks retries, a default time limit and a bulk helper.
 
 mod answer;
 pub mod bulk;

@@ -1,6 +1,6 @@
-//! Documents looked up by their ids, many in one request. What was written is seen, refreshed or not.
+//! Looks up documents by their ids, many in one request. Written documents are visible before a refresh.
 //!
-//! A look-up that failed, or a document that is there without its source, must not pass for a document that is not there.
+//! A failed look-up, or a document without its source, must not pass for a missing document.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::outcome::Cause;
 use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
-/// Documents that were looked up, as they came.
+/// The answer to a look-up.
 #[derive(Debug)]
 pub struct LookedUp {
     what: String,
@@ -20,19 +20,19 @@ pub struct LookedUp {
     answer: Answer,
 }
 
-/// A document as it stands in the index, or does not.
+/// A document in the index, or the lack of it.
 #[derive(Debug)]
 pub struct Stored<S> {
-    /// Whether it is there.
+    /// Whether it exists.
     pub found: bool,
-    /// Its version; 0 where none was told.
+    /// Its version; 0 if it does not exist.
     pub version: i64,
-    /// Its source, as far as it was asked for; none only if the document is not there.
+    /// The requested part of its source; `None` only if it does not exist.
     pub source: Option<S>,
 }
 
-/// Looks documents of an index up; `options` are those of the request, which must leave the source in the answer, and
-/// `what` says what for.
+/// Looks up documents of an index. `options` is the query string; it must not exclude the source. Errors say `what` was
+/// attempted.
 pub async fn multi_get(
     client: &Client,
     index: &str,
@@ -110,16 +110,14 @@ impl LookedUp {
                 self.what
             ),
         )
-        .hint("see to it that the cluster is not red, then run `daybook project` to catch up")
+        .hint("make sure that the cluster is not red, then run `daybook project` to catch up")
     }
 }
 
-/// A document is there, but not what it says.
+/// The error for a document that exists without its source.
 pub(super) fn without_source(id: &str, index: &str) -> Error {
-    Error::failed(format!(
-        "document {id} of {index} is there without its source"
-    ))
-    .hint("the index does not keep sources: `daybook rebuild` makes it anew")
+    Error::failed(format!("document {id} of {index} has no source"))
+        .hint("the index does not keep sources: `daybook rebuild` replaces it")
 }
 
 #[cfg(test)]
@@ -150,7 +148,7 @@ mod tests {
         assert!(
             without
                 .message()
-                .contains("document a-document of an index is there without its source"),
+                .contains("document a-document of an index has no source"),
             "{without:?}"
         );
         let failed =

@@ -1,4 +1,4 @@
-//! That a cluster gave no answer, and what helps.
+//! The error of a cluster that gave no answer, and its hint.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::error::Error;
 /// The cluster gave no answer.
 #[derive(Debug)]
 pub struct NoAnswer {
-    /// The addresses that were given.
+    /// The configured addresses.
     pub(super) place: String,
     /// The proxy that was used, without credentials.
     pub(super) proxy: Option<String>,
@@ -20,7 +20,7 @@ pub struct NoAnswer {
     pub(super) wording: Wording,
 }
 
-/// A node that was tried in vain.
+/// A node that gave no answer.
 #[derive(Debug)]
 pub(super) struct Tried {
     pub(super) address: String,
@@ -45,33 +45,33 @@ impl fmt::Display for NoAnswer {
 impl StdError for NoAnswer {}
 
 impl NoAnswer {
-    /// The failure of what was attempted.
+    /// The error, with what was attempted.
     pub fn during(self, what: &str) -> Error {
         let remedies = self
             .tried
             .iter()
             .map(|Tried { reason, .. }| Remedy::of_reason(reason));
-        // One node that comes back is enough.
+        // It is enough if one node recovers.
         let remedy = remedies
             .max_by_key(|remedy| remedy.heals)
             .unwrap_or(Remedy::UNREACHABLE);
         let mut hint = remedy.hint(self.wording).unwrap_or_default();
         if let (None, Some(variable)) = (&self.proxy, proxy_of_the_environment()) {
             hint += &format!(
-                "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY if the way leads through a proxy"
+                "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY to use a proxy"
             );
         }
         Error::new(remedy.exit(), what).caused_by(self).hint(hint)
     }
 
-    /// Whether it may be over within seconds.
+    /// Whether it may pass within seconds.
     pub(super) fn is_brief(&self) -> bool {
         self.tried.iter().any(|tried| tried.reason.is_brief())
             && !self.tried.iter().any(|tried| tried.reason.is_silence())
     }
 }
 
-/// The variable by which the environment names a proxy.
+/// The environment variable that names a proxy.
 fn proxy_of_the_environment() -> Option<&'static str> {
     [
         "HTTPS_PROXY",

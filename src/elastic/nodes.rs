@@ -1,7 +1,7 @@
-//! The nodes of a cluster, and which of them a request goes to first. Does no IO.
+//! The nodes of a cluster, and which of them a request tries first. No IO.
 //!
-//! Requests go round the nodes that work. A node that failed is passed over for a while, which doubles with each further
-//! failure, but never for good: when no other node is left, it is asked as well.
+//! Requests take turns on the nodes that work. A node that failed is skipped for a while, which doubles with each
+//! further failure. If no other node is left, it is tried as well.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,27 +11,25 @@ use url::Url;
 
 use crate::clock::Stopwatch;
 
-/// How long a node is passed over after its first failure, and at most.
+/// How long a node is skipped after its first failure, and at most.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// The nodes of a cluster.
 #[derive(Debug)]
 pub(super) struct Nodes {
     nodes: Vec<Node>,
-    /// The node that the next request begins with.
+    /// The node that the next request tries first.
     next: AtomicUsize,
 }
 
-/// One node.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Its address, without credentials, ending with a slash.
+    /// Without credentials, ending with a slash.
     address: String,
     failures: Mutex<Option<Failures>>,
 }
 
-/// The failures of a node since it last answered.
+/// The failures of a node since its last answer.
 #[derive(Clone, Copy, Debug)]
 struct Failures {
     number: u32,
@@ -39,7 +37,7 @@ struct Failures {
 }
 
 impl Nodes {
-    /// Of addresses without credentials.
+    /// The addresses must not contain credentials.
     pub(super) fn new(addresses: Vec<Url>) -> Self {
         let nodes = addresses.into_iter().map(Node::new).collect();
         Self {
@@ -48,8 +46,8 @@ impl Nodes {
         }
     }
 
-    /// The order in which a request tries them: those that work, each request beginning with another one; then those
-    /// that failed, longest ago first.
+    /// The order in which a request tries them: first the nodes that work, each request starting with another one; then
+    /// those that failed, the one with the shortest remaining pause first.
     pub(super) fn in_order(&self) -> Vec<&Node> {
         let first = self.next.fetch_add(1, Ordering::Relaxed) % self.nodes.len();
         let mut nodes: Vec<&Node> = self.nodes[first..]
@@ -83,22 +81,20 @@ impl Node {
         }
     }
 
-    /// Its address, without credentials.
+    /// Without credentials.
     pub(super) fn address(&self) -> &str {
         &self.address
     }
 
-    /// The address of a path on this node.
+    /// The URL of a path on this node.
     pub(super) fn url_of(&self, path: &str) -> String {
         format!("{}{}", self.address, path.trim_start_matches('/'))
     }
 
-    /// Notes that it answered.
     pub(super) fn answered(&self) {
         *self.failures() = None;
     }
 
-    /// Notes that it failed.
     pub(super) fn failed(&self) {
         let mut failures = self.failures();
         let number = failures
@@ -110,7 +106,7 @@ impl Node {
         });
     }
 
-    /// For how much longer it is passed over.
+    /// How much longer it is skipped.
     fn pause_left(&self) -> Duration {
         self.failures().map_or(
             Duration::ZERO,
@@ -122,7 +118,7 @@ impl Node {
     }
 
     fn failures(&self) -> std::sync::MutexGuard<'_, Option<Failures>> {
-        // Nothing that holds the lock can panic half way.
+        // No code that holds the lock can panic half-way.
         self.failures
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)

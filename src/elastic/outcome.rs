@@ -1,12 +1,12 @@
-//! What a bulk request came to, document by document. Pure.
+//! The outcome of a bulk request for each document. Pure.
 //!
-//! A bulk request may answer 200 and yet have refused every document in it.
+//! A bulk request can succeed with status 200 although every document in it was refused.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// The body of an answer to a bulk request, as far as it is asked for with [`FILTER`].
+/// The body of an answer to a bulk request with [`FILTER`].
 #[derive(Debug, Deserialize)]
 pub(super) struct BulkAnswer {
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(super) struct Cause {
 }
 
 impl Cause {
-    /// Whether a block of the cluster or of the index is why.
+    /// Whether the cause is a block of the cluster or of the index.
     pub(super) fn is_block(&self) -> bool {
         self.kind == "cluster_block_exception"
     }
@@ -57,18 +57,18 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What became of one document.
+/// What happened to one document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is in the index.
     Written,
     /// The index holds the document with a higher version.
     Conflict,
-    /// It may be taken if it is sent again.
+    /// It may be accepted if it is sent again.
     Retry(Cause),
-    /// The index takes no writes until somebody sees to it. With the status that says why.
+    /// The index accepts no writes until somebody intervenes. The status says why.
     Blocked(u16, Cause),
-    /// It will never be taken.
+    /// It will never be accepted.
     Refused(Cause),
 }
 
@@ -81,7 +81,7 @@ impl BulkAnswer {
             match status {
                 200..300 => Outcome::Written,
                 409 => Outcome::Conflict,
-                // One without a status of these is over when the cluster has a master again.
+                // A block with any other status ends when the cluster has a master again.
                 403 | 429 if cause.is_block() => Outcome::Blocked(status, cause),
                 429 | 500 | 502 | 503 | 504 => Outcome::Retry(cause),
                 _ => Outcome::Refused(cause),
@@ -90,8 +90,8 @@ impl BulkAnswer {
     }
 }
 
-/// Whether a rejection says that the request alone takes more memory than the node grants all requests together. Otherwise
-/// there is only too much else to do.
+/// Whether a rejection says that the request alone exceeds the node's memory limit for all requests together. Otherwise
+/// the node is only busy.
 pub(super) fn exceeds_limit(reason: &str) -> bool {
     let number_after = |name: &str| {
         let digits = &reason[reason.find(name)? + name.len()..];

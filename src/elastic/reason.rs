@@ -1,4 +1,4 @@
-//! Why a node gave no answer, as types: nothing is decided by the text of a message.
+//! Why a node gave no answer, as types: no decision depends on the text of a message.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,21 +10,21 @@ use rustls::{AlertDescription, CertificateError};
 /// Why a node gave no answer.
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// There was no connection: nothing was sent. With the system's words.
+    /// No connection: nothing was sent. With the system's message.
     NotConnected(String),
-    /// No connection came about within the limit: nothing was sent.
+    /// No connection within the limit: nothing was sent.
     ConnectTimedOut(Duration),
-    /// The server and this program did not agree on an encrypted connection.
+    /// No encrypted connection.
     Tls(TlsProblem, String),
-    /// The answer was not complete within the limit. Whether any of it came.
+    /// The answer was not complete within the limit. `begun` says whether any of it arrived.
     TimedOut { limit: Duration, begun: bool },
-    /// The answer came to a halt.
+    /// The answer stopped in the middle.
     Stalled(Duration),
-    /// The answer is larger than what was asked for can be, in bytes.
+    /// The answer has more than this number of bytes.
     TooLarge(usize),
-    /// The connection broke, or what came was not HTTP.
+    /// The connection broke, or the answer was not HTTP.
     Broken(String),
-    /// The request could not be made at all.
+    /// The request could not be sent.
     Unsendable(String),
 }
 
@@ -35,18 +35,18 @@ pub(super) enum TlsProblem {
     UnknownAuthority,
     /// The certificate is for another host.
     WrongHost,
-    /// The certificate is no longer, or not yet, valid.
+    /// The certificate has expired, or is not valid yet.
     OutOfDate,
-    /// The server refuses the client's certificate, or wants one.
+    /// The server refuses the client's certificate, or requires one.
     ClientCertificate,
-    /// What answers does not speak TLS.
+    /// The server does not speak TLS.
     NotTls,
     /// Anything else.
     Other,
 }
 
 impl Reason {
-    /// What the HTTP library says, as a type.
+    /// Classifies an error of the HTTP library.
     pub(super) fn of(error: &reqwest::Error, connect_limit: Duration) -> Self {
         if let Some(error) = chain(error).find_map(rustls_error) {
             return Self::Tls(TlsProblem::of(error), error.to_string());
@@ -63,17 +63,17 @@ impl Reason {
         }
     }
 
-    /// Whether it is certain that the node has not seen the request.
+    /// Whether the node has certainly not seen the request.
     pub(super) fn is_undelivered(&self) -> bool {
         matches!(self, Self::NotConnected(_) | Self::ConnectTimedOut(_))
     }
 
-    /// Whether the node was waited for in vain.
+    /// Whether the node did not answer within a time limit.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::TimedOut { .. } | Self::Stalled(_))
     }
 
-    /// Whether it may be over within seconds: a restart, a connection that had gone stale.
+    /// Whether it may pass within seconds: a restart, a stale connection.
     pub(super) fn is_brief(&self) -> bool {
         matches!(self, Self::NotConnected(_) | Self::Broken(_))
     }
@@ -107,7 +107,7 @@ impl TlsProblem {
     fn of(error: &rustls::Error) -> Self {
         match error {
             rustls::Error::InvalidCertificate(error) => match error {
-                // `Other` is a certificate that names itself its authority, where no authority at all is expected.
+                // `Other` is a self-signed authority that is used as the server's certificate.
                 CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
                     Self::UnknownAuthority
                 }
@@ -127,7 +127,7 @@ impl TlsProblem {
                 | AlertDescription::CertificateRevoked
                 | AlertDescription::CertificateExpired
                 | AlertDescription::CertificateUnknown
-                // It is signed by somebody who only has an authority's name.
+                // It is signed by somebody who only uses the name of an authority.
                 | AlertDescription::DecryptError
                 | AlertDescription::AccessDenied,
             ) => Self::ClientCertificate,
@@ -137,7 +137,7 @@ impl TlsProblem {
     }
 }
 
-/// The error and all beneath it.
+/// The error and its sources.
 fn chain<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
@@ -150,7 +150,7 @@ fn beneath<'e>(error: &&'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref)
     {
-        // Its source() would leave out what it wraps.
+        // Its source() would leave out the error that it wraps.
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     }

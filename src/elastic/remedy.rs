@@ -1,35 +1,35 @@
-//! What time heals and what needs a person: the one table of it for Elasticsearch, by HTTP status and by the reason why
-//! there is no answer.
+//! What to do about a failure of Elasticsearch, and whether it passes without a person: one table, by HTTP status and
+//! by the reason for no answer.
 
 use super::reason::{Reason, TlsProblem};
 use super::wording::Wording;
 use crate::error::{Error, ErrorKind};
 
-/// What helps against a failure.
+/// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Remedy {
     /// Whether it is enough to try again later.
     pub(super) heals: bool,
-    /// What the operator can do, with names in braces for [`Wording`]; empty where nothing general can be said.
+    /// What the operator can do, with names in braces for [`Wording`]; may be empty.
     hint: &'static str,
 }
 
 impl Remedy {
-    /// That of a cluster that cannot be reached.
+    /// For a cluster that cannot be reached.
     pub(super) const UNREACHABLE: Self =
         heals("check that Elasticsearch runs and {address} is right, then {afterwards}");
     const BUSY: Self =
         heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
     const SILENT: Self = heals(
-        "check that Elasticsearch is well, then {afterwards}; --elasticsearch-timeout says how long an answer may take",
+        "check the health of Elasticsearch, then {afterwards}; --elasticsearch-timeout sets how long to wait for an answer",
     );
 
-    /// By the status of an answer that is no success.
+    /// By the status of an unsuccessful answer.
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             408 | 429 | 502 | 503 | 504 => Self::BUSY,
             300..=399 => needs_a_person(
-                "redirects are not followed: write the address that it points to into {address}, if that is the cluster",
+                "redirects are not followed: if it points to the cluster, set {address} to that address",
             ),
             401 => needs_a_person(
                 "check the user and the password in {address}, or the API key, token or certificate that is given",
@@ -53,7 +53,7 @@ impl Remedy {
         }
     }
 
-    /// By the reason why a node gave no answer.
+    /// By the reason for no answer.
     pub(super) fn of_reason(reason: &Reason) -> Self {
         match reason {
             Reason::NotConnected(_) | Reason::ConnectTimedOut(_) | Reason::Broken(_) => {
@@ -85,7 +85,6 @@ impl Remedy {
         })
     }
 
-    /// The exit code.
     pub(super) fn kind(self) -> ErrorKind {
         if self.heals {
             ErrorKind::Unavailable
@@ -94,12 +93,12 @@ impl Remedy {
         }
     }
 
-    /// What the operator can do, in the words of those who made the client.
+    /// What the operator can do, with the names of the client's settings.
     pub(super) fn hint(self, wording: Wording) -> Option<String> {
         (!self.hint.is_empty()).then(|| wording.fill(self.hint))
     }
 
-    /// The failure that it helps against.
+    /// The error, with this remedy as its hint.
     pub(super) fn error(self, what: impl Into<String>, wording: Wording) -> Error {
         let error = Error::new(self.kind(), what);
         match self.hint(wording) {

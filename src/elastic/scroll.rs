@@ -1,4 +1,4 @@
-//! Every document of an index, page by page, in the order in which they lie there.
+//! Reads every document of an index, page by page, in index order.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use super::multi_get::without_source;
 use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
-/// How long Elasticsearch keeps a scroll that nobody asks for its next page.
+/// How long Elasticsearch keeps a scroll between two pages.
 const KEPT: &str = "5m";
 
 /// A walk through an index.
@@ -22,7 +22,7 @@ pub struct Scroll {
     id: String,
 }
 
-/// A page, as it came: the next one can be on its way while this one is read.
+/// A page as it was received: the next one can be fetched while this one is read.
 #[derive(Debug)]
 pub struct Page {
     what: String,
@@ -32,16 +32,14 @@ pub struct Page {
 /// A document of a page.
 #[derive(Debug)]
 pub struct Hit<'a, S> {
-    /// Its id.
     pub id: Cow<'a, str>,
-    /// Its version.
     pub version: i64,
-    /// Its source, as far as it was asked for.
+    /// The requested part of its source.
     pub source: S,
 }
 
 impl Page {
-    /// Its documents; none behind the last. One without its source is an error.
+    /// Its documents; none after the last page. A document without its source is an error.
     pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Hit<'a, S>>, Error> {
         #[derive(Deserialize)]
         #[serde(bound = "S: Deserialize<'de>")]
@@ -85,7 +83,7 @@ impl Page {
     }
 }
 
-/// The shards that were asked.
+/// The shards that were searched.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Shards {
     total: u32,
@@ -93,14 +91,15 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// So many gave no answer: what they hold would be missing without a word.
+    /// Shards that gave no answer. Their documents would be missing unnoticed.
     pub fn silent(self) -> u32 {
         self.total.saturating_sub(self.successful)
     }
 }
 
 impl Scroll {
-    /// Begins a walk and gives its first page, with so many documents; `source` says what of them.
+    /// Begins a walk and returns its first page. A page has `documents` documents, with the fields that `source`
+    /// selects.
     pub async fn begin(
         client: &Client,
         physical: &str,
@@ -124,10 +123,10 @@ impl Scroll {
         Ok((scroll, first))
     }
 
-    /// The next page; an empty one behind the last, however often it is asked for.
+    /// The next page; an empty one after the last, however often it is requested.
     pub async fn next(&mut self) -> Result<Page, Error> {
         let body = json!({ "scroll": KEPT, "scroll_id": self.id });
-        // Asked for again, the cluster would give the page after the one that was lost.
+        // If this were repeated, the cluster would return the page after the lost one.
         let sending = self
             .client
             .send_once(Method::Post, "/_search/scroll", &body);
@@ -154,7 +153,7 @@ impl Scroll {
                 ErrorKind::Unavailable,
                 format!("{}: {silent} shards gave no answer", self.what),
             )
-            .hint("see to it that the cluster is green, then run the command again"));
+            .hint("make sure that the cluster is green, then run the command again"));
         }
         Ok(Page {
             what: self.what.clone(),
@@ -162,7 +161,7 @@ impl Scroll {
         })
     }
 
-    /// Ends the walk, so that Elasticsearch need not keep what is left of it. It would forget it by itself in time.
+    /// Ends the walk, so that Elasticsearch frees its resources before they expire.
     pub async fn end(self) {
         let body = json!({ "scroll_id": self.id });
         if let Err(error) = self

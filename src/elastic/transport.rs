@@ -1,8 +1,8 @@
-//! Delivers requests: to one node after the other, within limits, and without following anybody elsewhere.
+//! Delivers requests to one node after another, within limits and without following redirects.
 //!
-//! It is built on the HTTP library beneath the official client, whose own transport follows redirects, adds authorities to
-//! those that it brings along rather than trusting one alone, reads answers of any size, has one limit for everything, and
-//! does not try another node.
+//! It uses the HTTP library beneath the official client. The client's own transport follows redirects, adds certificate
+//! authorities to its built-in ones instead of replacing them, reads answers of any size, has one limit for everything,
+//! and does not try another node.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use super::wording::Wording;
 use crate::clock::Stopwatch;
 use crate::error::Error;
 
-/// How long is waited after all nodes have failed once; it doubles from then on.
+/// The wait after all nodes have failed once; it doubles from then on.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-/// So many nodes are waited for to the limit of an answer; those that fail sooner do not count.
+/// Nodes that are waited for until the time limit; those that fail sooner do not count.
 const MOST_SILENT_NODES: u32 = 2;
 
-/// A connection that is idle is kept alive by probes at this distance, which also find out that its other end has gone.
+/// The interval of probes on an idle connection. They also detect that its other end has gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// The way to the nodes of a cluster.
+/// The connections to the nodes of a cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
     http: reqwest::Client,
@@ -44,19 +44,17 @@ pub(super) struct Transport {
     pub(super) wording: Wording,
 }
 
-/// How a transport is made.
 pub(super) struct Setup {
     pub(super) nodes: Nodes,
     pub(super) http: reqwest::ClientBuilder,
     pub(super) headers: HeaderMap,
     pub(super) gzip: bool,
-    /// The proxy, to be told to people.
+    /// The proxy, for messages.
     pub(super) proxy: Option<String>,
     pub(super) limits: Limits,
     pub(super) wording: Wording,
 }
 
-/// A request.
 #[derive(Clone, Debug)]
 pub(super) struct Request<'a> {
     pub(super) method: Method,
@@ -64,14 +62,14 @@ pub(super) struct Request<'a> {
     pub(super) content_type: &'static str,
     pub(super) body: Option<Bytes>,
     pub(super) repeat: Repeat,
-    /// What the answer can need, in bytes.
+    /// The largest answer, in bytes.
     pub(super) largest_answer: usize,
 }
 
-/// Whether a request may be made again.
+/// Whether a request may be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// It changes nothing the second time: all nodes are tried, so many times.
+    /// It changes nothing the second time: all nodes are tried, this many times.
     Rounds(u32),
     /// It must not reach the cluster twice.
     Never,
@@ -117,10 +115,10 @@ impl Transport {
         self.nodes.place()
     }
 
-    /// Delivers a request to whichever node takes it.
+    /// Delivers a request to the first node that accepts it.
     ///
-    /// What one node does not take goes to the next one at once; if none does, all are tried again after a while. A node
-    /// that is waited for to the end of the limit has cost too much time for that: then one more is tried, and no more.
+    /// If a node does not, the next one is tried at once; if none does, all are tried again after a wait. Waiting for a
+    /// node until the time limit costs too much for that: then one more node is tried, and no others.
     pub(super) async fn deliver(&self, request: &Request<'_>) -> Result<Answer, NoAnswer> {
         let body = self.encode(request.body.clone());
         let rounds = if let Repeat::Rounds(rounds) = request.repeat {
@@ -135,7 +133,7 @@ impl Transport {
             for node in self.nodes.in_order() {
                 match self.attempt(node, request, body.clone()).await {
                     Ok(answer) if answer.is_unavailable() && request.repeat != Repeat::Never => {
-                        // One that is only busy is not passed over.
+                        // A node that is only busy is not skipped.
                         if answer.status != 429 {
                             node.failed();
                         }
@@ -171,7 +169,7 @@ impl Transport {
             {
                 return unavailable.ok_or_else(|| self.no_answer(tried));
             }
-            tracing::debug!(path = request.path, round, "a request is made again");
+            tracing::debug!(path = request.path, round, "repeating a request");
             tokio::time::sleep(wait).await;
             wait *= 2;
             round += 1;
@@ -187,7 +185,7 @@ impl Transport {
         }
     }
 
-    /// The body as it is sent.
+    /// The body, compressed if configured.
     fn encode(&self, body: Option<Bytes>) -> Option<Bytes> {
         let body = body?;
         if !self.gzip {
@@ -241,7 +239,7 @@ impl Transport {
             .get(LOCATION)
             .map(|place| String::from_utf8_lossy(place.as_bytes()).into());
         let largest = request.largest_answer;
-        // Of a compressed answer the length is not that of what comes out.
+        // For a compressed answer, this is not the size of the uncompressed one.
         let announced = response
             .headers()
             .get(CONTENT_LENGTH)

@@ -1,4 +1,4 @@
-//! Certificates: whom an encrypted connection trusts, and what it logs in with.
+//! TLS certificates: whom a connection trusts, and what it logs in with.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,16 @@ use rustls_native_certs::CertificateResult;
 
 use crate::error::Error;
 
-/// A certificate that a client logs in with, and its key: files in PEM.
+/// A client certificate and its key: PEM files.
 #[derive(Clone, Debug)]
 pub struct ClientCertificate {
-    /// The certificate, with those of its authorities if the server needs them.
+    /// With the certificates of its authorities, if the server needs them.
     pub certificate: PathBuf,
-    /// Its key, which is not encrypted.
+    /// Must not be encrypted.
     pub key: PathBuf,
 }
 
-/// Trusts the authorities of a file and nobody else; without a file those of the system, beside those that the client
-/// brings along.
+/// Trusts the authorities in a file and no others; without a file, those of the system and the built-in ones.
 pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Error> {
     let (http, certificates) = match authority {
         Some(file) => (http.tls_built_in_root_certs(false), of_file(file)?),
@@ -31,7 +30,7 @@ pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<Cli
         .fold(http, ClientBuilder::add_root_certificate))
 }
 
-/// Logs in with a certificate.
+/// Logs in with a client certificate.
 pub(super) fn identify(
     http: ClientBuilder,
     with: &ClientCertificate,
@@ -85,9 +84,9 @@ fn of_file(file: &Path) -> Result<Vec<Certificate>, Error> {
         .collect()
 }
 
-/// The certificates of the system's authorities; there may be none.
+/// The certificate authorities of the system; there may be none.
 ///
-/// Reading them takes as long as everything else that a start takes, so nobody does who needs none.
+/// Reading them takes as long as the rest of the start, so it happens only if they are needed.
 fn of_the_system() -> Vec<Certificate> {
     let CertificateResult { certs, errors, .. } = rustls_native_certs::load_native_certs();
     for error in errors {
@@ -96,7 +95,7 @@ fn of_the_system() -> Vec<Certificate> {
             "certificates of the system cannot be read"
         );
     }
-    // The client refuses to start with one that it cannot use, and systems keep ancient ones.
+    // The client refuses to start with a certificate that it cannot use, and systems keep ancient ones.
     let usable = certs
         .into_iter()
         .filter(|cert| RootCertStore::empty().add(cert.clone()).is_ok());

@@ -1,22 +1,22 @@
-//! What messages call the settings of a client. More than one cluster can be given, each by settings of its own.
+//! The setting names that messages about a client use. Each cluster has settings of its own.
 
-/// The names of a client's settings, and what helps that only its user knows.
+/// The setting names, and the parts of hints that depend on the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wording {
     /// The setting with the address.
     pub address: &'static str,
-    /// What the options that say how to log in begin with.
+    /// The prefix of the options for logging in.
     pub options: &'static str,
-    /// What the variables that say how to log in begin with.
+    /// The prefix of the variables for logging in.
     pub variables: &'static str,
-    /// The privileges that are needed.
+    /// The privileges that the user needs.
     pub privileges: &'static str,
-    /// What to do once the cluster is well again.
+    /// What to do once the cluster has recovered.
     pub afterwards: &'static str,
 }
 
 impl Wording {
-    /// For the cluster that the projections are in.
+    /// For the cluster with the projections.
     pub const PROJECTIONS: Self = Self {
         address: "DAYBOOK_ELASTICSEARCH_URL",
         options: "--elasticsearch",
@@ -25,16 +25,16 @@ impl Wording {
         afterwards: "run `daybook project` to catch up",
     };
 
-    /// For the cluster of an old index that is read.
+    /// For the cluster with the old index.
     pub const OLD_INDEX: Self = Self {
         address: "--from-index",
         options: "--from-index",
         variables: "DAYBOOK_FROM_INDEX",
         privileges: "read and view_index_metadata on the index",
-        afterwards: "run the command again: days that are imported are passed over",
+        afterwards: "run the command again: imported days are skipped",
     };
 
-    /// A hint with these words in place of the names in braces.
+    /// Replaces the names in braces in a hint.
     pub(super) fn fill(self, hint: &str) -> String {
         let Self {
             address,

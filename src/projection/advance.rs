@@ -1,7 +1,7 @@
 //! Advances the projections: writes the documents that new entries touch, then moves the checkpoint.
 //!
-//! Input is the ledger alone, of which the newest entry may still be in memory. Repeats safely: a crash before the
-//! checkpoint is moved means that the same documents are written again, with the same versions.
+//! It reads only the ledger; the newest entry may still be in memory. It can be repeated: after a crash before the
+//! checkpoint moved, the same documents are written again with the same versions.
 
 use std::time::Duration;
 
@@ -21,26 +21,23 @@ use crate::ledger::{EntryId, Ledger, Reader};
 use crate::projection::checkpoint::Checkpoint;
 use crate::projection::index::{self, Index};
 
-/// What an advance did.
+/// The result of an advance.
 #[derive(Clone, Debug, Serialize)]
 pub struct Advanced {
-    /// The projection.
     pub projection: Projection,
     /// The name that readers use.
     pub alias: String,
-    /// The index behind it.
+    /// The index behind the alias.
     pub index: String,
-    /// The last entry it contained before.
+    /// The last entry that the index contained before.
     pub from: EntryId,
-    /// The last entry it contains now.
+    /// The last entry that it contains now.
     pub through: EntryId,
-    /// The documents.
     #[serde(flatten)]
     pub written: Written,
-    /// What it cost to know how the documents stood, where they are added to.
+    /// The look-ups of stored documents, in `stats-terms` only.
     #[serde(flatten)]
     pub looked_up: LookupStats,
-    /// How long it took.
     #[serde(rename = "seconds", serialize_with = "crate::text::as_seconds")]
     pub duration: Duration,
 }
@@ -55,23 +52,23 @@ impl Sink for BulkWriter {
     }
 }
 
-/// How long entries are folded before the checkpoint is moved, if there are more of them.
+/// Time between two checkpoints while many entries are folded.
 const BETWEEN_RECORDS: Duration = Duration::from_secs(30);
 
-/// Entries that an index must be behind for a rebuild to be worth a thought.
+/// An index that lacks fewer entries is always advanced.
 const MANY_ENTRIES: i64 = 30;
 
 /// What to do with an index that lacks nearly all of the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfLackingMost {
-    /// Leave it to a rebuild, which writes each document once, where an advance writes it once for each entry that touches
+    /// Leave it to a rebuild, which writes each document once. An advance writes it once for each entry that touches
     /// it.
     Leave,
     /// Advance it.
     Advance,
 }
 
-/// Advances a projection to the head of the ledger; nothing if it was left to a rebuild.
+/// Advances a projection to the head of the ledger. Returns `None` if it is left to a rebuild.
 pub async fn advance(
     kind: Projection,
     plan: &Plan,
@@ -94,7 +91,7 @@ pub async fn advance(
     }
     let mut index = match found {
         Some(index) => {
-            // A run that was ended may have left it without having looked.
+            // A run that was killed may have left the index without checking it.
             if index.checkpoint.applied_through == EntryId::NONE {
                 index.read_back(client, &kind.serving_design()).await?;
             }
@@ -103,7 +100,7 @@ pub async fn advance(
         None => create(kind, plan, ledger, client, &alias).await?,
     };
     if index.checkpoint.applied_through == EntryId::NONE {
-        // Whatever a template says; given when the index is created, it would not be the default.
+        // Resets what a template may have set. A value given when the index is created would not count as the default.
         index
             .set(client, &json!({ "index.refresh_interval": null }))
             .await?;
@@ -136,10 +133,10 @@ pub async fn advance(
     }))
 }
 
-/// Whether an index that contains the entries up to one lacks many, and in them at least nine tenths of the ledger's rows.
+/// Whether an index with the entries up to `through` lacks many others, with at least nine tenths of the ledger's rows.
 ///
-/// With few entries a rebuild gains nothing: of 29 days that the indices lacked, an advance took 8.1 s and a rebuild 10.0 s,
-/// comparing included; with as many days in them already the advance took 8.5 s and a rebuild of all 58 18.9 s.
+/// With fewer entries a rebuild gains nothing: when 29 days were missing, an advance took 8.1 s and a rebuild 10.0 s,
+/// comparing included. With 29 other days already in the index it was 8.5 s and 18.9 s.
 async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Error> {
     if reader.head().await?.number() - through.number() < MANY_ENTRIES {
         return Ok(false);
@@ -148,7 +145,7 @@ async fn lacks_most(through: EntryId, reader: &mut Reader) -> Result<bool, Error
     Ok(rows.after > 0 && rows.after.saturating_mul(10) >= rows.all.saturating_mul(9))
 }
 
-/// Advances an index to the head of the ledger, through a writer that leads to it.
+/// Advances an index to the head of the ledger, through a writer to that index.
 pub(super) async fn advance_index(
     kind: Projection,
     plan: &Plan,
@@ -170,7 +167,7 @@ pub(super) async fn advance_index(
         "advancing"
     );
     if kind == Projection::Terms {
-        // To record where it stands makes a new cluster state: worth it only if much would be looked up again after a crash.
+        // Each checkpoint creates a new cluster state, so it moves only when a crash would repeat many look-ups.
         let mut recorded = Stopwatch::start();
         for entry_id in reader.entries_with_rows(from, head).await? {
             let mut fold = Fold {
@@ -245,7 +242,7 @@ async fn create(
     index::create(client, alias, checkpoint, &kind.serving_design()).await
 }
 
-/// Refuses an index that is not one of this ledger, or not of the shape that the settings ask for.
+/// Refuses an index of another ledger, or of another shape than the settings require.
 pub async fn check_index(
     index: &Index,
     kind: Projection,
@@ -258,9 +255,9 @@ pub async fn check_index(
     check_history(index, reader).await
 }
 
-/// Refuses an index that contains entries which this ledger does not have.
+/// Refuses an index that contains entries that this ledger does not have.
 async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> {
-    const HINT: &str = "the ledger was restored to an older state: restore the newer one, or make the index anew from this one with `daybook rebuild`";
+    const HINT: &str = "the ledger was restored to an older state: restore the newer one, or rebuild the index from this one with `daybook rebuild`";
     let Checkpoint {
         applied_through,
         ref entry_hash,
@@ -276,7 +273,7 @@ async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> 
     }
     if entry_hash.is_some() && *entry_hash != reader.entry_hash(applied_through).await? {
         let what = format!(
-            "the index {physical} behind {alias} contains another entry {applied_through} than the ledger"
+            "the index {physical} behind {alias} contains an entry {applied_through} that differs from the ledger's"
         );
         return Err(Error::failed(what).hint(HINT));
     }

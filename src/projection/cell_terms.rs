@@ -1,4 +1,4 @@
-//! Adds up the all-time counts of one cell's terms, over the cell's rows. Pure.
+//! Adds up the all-time counts of the terms of one cell. Pure.
 
 use rustc_hash::FxHashMap;
 
@@ -7,28 +7,27 @@ use crate::aggregate::Cell;
 use crate::error::Error;
 use crate::ledger::{EntryId, StoredRow};
 
-/// What the terms of one cell may take in memory; the few cells that have more are added up by the server, on its disk.
+/// Memory for the terms of one cell, in bytes. The server adds up the few larger cells, on its disk.
 const MAX_BYTES: usize = if cfg!(debug_assertions) {
     4 << 10
 } else {
     32 << 20
 };
 
-/// What a term takes beside its text: its place in the table, and the text's own block.
+/// What a term takes beside its text, in bytes: its slot in the table, and the allocation of the text.
 const BYTES_OF_TERM: usize = 96;
 
-/// The terms of one cell.
 #[derive(Debug)]
 pub(super) struct CellTerms {
     cell: Cell,
-    /// In the order of a row's maps; nothing once there are too many.
+    /// In the order of a row's maps; `None` once the cell has too many terms.
     sums: Option<[FxHashMap<Box<str>, Sum>; 3]>,
     bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sum {
-    /// Wide enough for whatever comes before its opposite.
+    /// Wide enough for sums that a later entry reverses.
     count: i128,
     entry_id: EntryId,
 }
@@ -46,7 +45,7 @@ impl CellTerms {
         self.cell
     }
 
-    /// Adds a row of the cell, with those of its maps whose terms have documents.
+    /// Adds a row of the cell, which has only the maps whose terms have documents.
     pub(super) fn add(&mut self, row: &StoredRow) -> Result<(), Error> {
         let Some(sums) = &mut self.sums else {
             return Ok(());
@@ -60,7 +59,7 @@ impl CellTerms {
                 } else {
                     self.bytes += term.len() + BYTES_OF_TERM;
                     if self.bytes > MAX_BYTES {
-                        tracing::debug!(cell = %self.cell, "left to the server: its terms are too many");
+                        tracing::debug!(cell = %self.cell, "too many terms for memory: left to the server");
                         self.sums = None;
                         return Ok(());
                     }
@@ -71,7 +70,8 @@ impl CellTerms {
         Ok(())
     }
 
-    /// What each term stands at, and the last entry that lists it, in no particular order; nothing if the cell has too many.
+    /// The count of each term and the last entry that lists it, in no particular order; `None` if the cell has too many
+    /// terms.
     pub(super) fn totals(self) -> Option<impl Iterator<Item = Result<(Key, i64, EntryId), Error>>> {
         let Self { cell, sums, .. } = self;
         let totals = Dimension::ALL

@@ -1,6 +1,7 @@
-//! Compares an index with the ledger, document by document: what is missing, what differs, what is there too much.
+//! Compares an index with the ledger, document by document, and finds missing, different and extra documents.
 //!
-//! Not by sums: Elasticsearch sums in doubles. The expected documents are streamed from the ledger and looked up by id.
+//! Comparing sums would not do: Elasticsearch sums in doubles. The expected documents are streamed from the ledger and
+//! looked up by id.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -23,34 +24,31 @@ use crate::error::Error;
 use crate::ledger::{EntryId, NamedTerm, Reader};
 use crate::projection::index::Index;
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Comparison {
-    /// Documents that the ledger makes and that were looked at.
+    /// Expected documents that were compared.
     pub compared: u64,
-    /// Of these, not in the index.
+    /// Of these, missing from the index.
     pub missing: u64,
-    /// Of these, with another content.
+    /// Of these, with different content.
     pub different: u64,
-    /// In the index, but not made by the ledger.
+    /// Documents in the index that the ledger does not produce.
     pub extra: u64,
-    /// Of all these, put right.
+    /// Of all these, repaired.
     pub repaired: u64,
-    /// The first of them.
+    /// The first missing, different and extra documents.
     pub findings: Vec<Finding>,
 }
 
-/// So many documents are named; all are counted.
+/// Documents that are named; all are counted.
 const FINDINGS_KEPT: usize = 1000;
 
-/// A document that is not as the ledger makes it.
+/// A document that differs from what the ledger produces.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What is wrong.
     pub defect: Defect,
-    /// The index.
     pub index: String,
-    /// The document's id.
     pub id: String,
 }
 
@@ -58,11 +56,11 @@ pub struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Defect {
-    /// It is not there.
+    /// The index lacks it.
     Missing,
-    /// Its content is another.
+    /// Its content differs.
     Different,
-    /// It should not be there.
+    /// The ledger does not produce it.
     Extra,
 }
 
@@ -78,7 +76,7 @@ impl fmt::Display for Finding {
 }
 
 impl Comparison {
-    /// Documents that are not as the ledger makes them.
+    /// Documents that differ from the ledger.
     pub fn differences(&self) -> u64 {
         self.missing + self.different + self.extra
     }
@@ -99,17 +97,17 @@ impl Comparison {
     }
 }
 
-/// What to compare of an index; all of it where nothing is said.
+/// Which part of an index to compare: all of it by default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
     /// Only daily documents of these days.
     pub period: Option<Period>,
-    /// Only every so many-th document.
+    /// Only every n-th document.
     pub every: Option<u64>,
 }
 
-/// Compares an index with what the ledger was after an entry; puts it right, if asked to. `at` hears of how many documents
-/// were looked at.
+/// Compares an index with the ledger as of entry `through`, and repairs it if `repair` is set. `at` receives the number
+/// of documents compared so far.
 #[expect(
     clippy::too_many_arguments,
     reason = "what to compare with what, and how"
@@ -156,7 +154,7 @@ pub async fn compare_index(
         }
         _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
     }
-    // Only daily documents are of days.
+    // Only daily documents belong to a day.
     let whole = comparer.every == 1 && (kind != Projection::Daily || part.period.is_none());
     let mut comparison = comparer
         .finish(whole.then_some((kind, plan, reader, through)))
@@ -168,7 +166,7 @@ pub async fn compare_index(
     Ok(comparison)
 }
 
-/// Look-ups at the same time: Elasticsearch answers each by one thread for each shard.
+/// Concurrent look-ups. Elasticsearch runs each with one thread per shard.
 const LOOK_UPS_IN_FLIGHT: usize = 2;
 
 struct Comparer<'a> {
@@ -177,9 +175,9 @@ struct Comparer<'a> {
     every: u64,
     passed: u64,
     batch: Batch,
-    /// Batches that are being looked up, while the documents of the next one are made.
+    /// Batches being looked up while the next one is filled.
     looking: JoinSet<Result<Looked, Error>>,
-    /// Expected documents that are there.
+    /// Expected documents that the index has.
     found: u64,
     repairs: Option<BulkWriter>,
     comparison: Comparison,
@@ -204,24 +202,24 @@ impl Sink for Comparer<'_> {
     }
 }
 
-/// What looking at the documents of a batch came to.
+/// The result of comparing a batch.
 struct Looked {
     batch: Batch,
-    /// How many of them are there.
+    /// Documents of the batch that the index has.
     found: u64,
     wrong: Vec<Wrong>,
 }
 
 /// A document that is missing or different.
 struct Wrong {
-    /// Which one of the batch.
+    /// Its position in the batch.
     place: usize,
     defect: Defect,
-    /// Its version in the index, if it is there.
+    /// Its version in the index; 0 if it is missing.
     stored_version: i64,
 }
 
-/// Looks a batch's documents up and compares them.
+/// Looks up the documents of a batch and compares them.
 async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked, Error> {
     let documents = batch.documents();
     let physical = &index.physical;
@@ -254,7 +252,7 @@ async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked,
 }
 
 impl Comparer<'_> {
-    /// Lets the batch be looked at.
+    /// Starts comparing the batch.
     async fn send_off(&mut self) -> Result<(), Error> {
         while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
             self.note_one().await?;
@@ -266,7 +264,7 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    /// Notes what one of the batches came to.
+    /// Records the result of one batch.
     async fn note_one(&mut self) -> Result<(), Error> {
         let Some(looked) = self.looking.join_next().await else {
             return Ok(());
@@ -276,7 +274,7 @@ impl Comparer<'_> {
             found,
             wrong,
         } = looked
-            .map_err(|error| Error::failed("a comparison was broken off").caused_by(error))??;
+            .map_err(|error| Error::failed("a comparison was aborted").caused_by(error))??;
         self.comparison.compared += batch.documents().len() as u64;
         (self.at)(self.comparison.compared);
         self.found += found;
@@ -303,7 +301,7 @@ impl Comparer<'_> {
         Ok(())
     }
 
-    /// Looks for what should not be there, if every expected document was looked at.
+    /// Looks for extra documents, if every expected one was compared.
     async fn finish(
         mut self,
         whole: Option<(Projection, &Plan, &mut Reader, EntryId)>,
@@ -316,7 +314,7 @@ impl Comparer<'_> {
         }
         if let Some((kind, plan, reader, through)) = whole {
             self.index.refresh(self.client).await?;
-            // What is there is the expected documents that were found, and the extra ones.
+            // The index holds the expected documents that were found, and the extra ones.
             let there = self.index.count(self.client).await?;
             if there > self.found {
                 self.find_extra(kind, plan, reader, through).await?;
@@ -343,7 +341,7 @@ impl Comparer<'_> {
         Ok(self.comparison)
     }
 
-    /// Goes through the ids of the index and asks the ledger about each.
+    /// Checks each id of the index against the ledger.
     async fn find_extra(
         &mut self,
         kind: Projection,
@@ -352,7 +350,7 @@ impl Comparer<'_> {
         through: EntryId,
     ) -> Result<(), Error> {
         let physical = self.index.physical.clone();
-        // What says what a document is about.
+        // The fields that identify a document.
         let fields = json!([
             "recordset_id",
             "record_type",
@@ -384,7 +382,7 @@ impl Comparer<'_> {
     }
 }
 
-/// Whether a document is as large as one that the cluster did not take whole, and stands there without its lists.
+/// Whether a stored document lacks its lists and is at least as large as one that the cluster refused.
 fn is_same_without_lists(expected: &[u8], stored: &RawValue, index: &Index) -> bool {
     let from = index.checkpoint.lists_omitted_from;
     from.is_some_and(|from| expected.len() as u64 >= from)
@@ -395,13 +393,13 @@ fn is_same(expected: &[u8], stored: &RawValue) -> bool {
     if stored.get().as_bytes() == expected {
         return true;
     }
-    // Elasticsearch keeps a document's bytes, unless an update has passed through them.
+    // Elasticsearch keeps a document's bytes, unless an update rewrote them.
     let stored: Result<Value, _> = serde_json::from_str(stored.get());
     let expected: Result<Value, _> = serde_json::from_slice(expected);
     matches!((stored, expected), (Ok(stored), Ok(expected)) if stored == expected)
 }
 
-/// Which of these documents the ledger makes.
+/// Which of these documents the ledger produces.
 async fn expected_among(
     kind: Projection,
     plan: &Plan,
@@ -416,7 +414,7 @@ async fn expected_among(
                 .filter_map(|hit| {
                     let (day, recordset_id) = hit.id.split_once(':')?;
                     let (day, recordset_id) = (day.parse().ok()?, recordset_id.parse().ok()?);
-                    // The same day and recordset in another spelling are another document.
+                    // Another spelling of the same day and recordset is another document.
                     (daily::id(recordset_id, day) == hit.id).then_some((
                         &*hit.id,
                         day,
@@ -461,7 +459,7 @@ async fn expected_among(
 }
 
 async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Error> {
-    let what = format!("deleting document {id} of {physical}, which the ledger does not make");
+    let what = format!("deleting the extra document {id} of {physical}");
     let id: String = url::form_urlencoded::byte_serialize(id.as_bytes())
         .collect::<String>()
         .replace('+', "%20");

@@ -1,15 +1,15 @@
-//! Lists of terms made straight from a map's text, without reading it into anything in between. Pure.
+//! Copies lists of terms directly from a map's text, without parsing it. Pure.
 //!
-//! Nearly every cell has one row for the day, whose maps are already what the document lists: each term once, in order,
-//! no zeros. Their text is jsonb's own, and strict: only that form is understood here. Whoever calls reads whatever is in
-//! any other the slow way, which also says what is wrong with it.
+//! Nearly every cell has a single row for the day, whose maps already are what the document lists: each term once, in
+//! order, without zeros. Only the exact form in which jsonb is printed is understood here. The caller parses any other
+//! text the slow way, which also reports what is wrong with it.
 
 use memchr::memchr2;
 
 use super::terms::Dimension;
 
-/// Appends the list of a map's terms; nothing if the map's text is not in the form in which jsonb writes it, in which
-/// case what was appended is for the caller to take back.
+/// Appends the list of a map's terms. Returns `None` if the map's text is not in the form in which jsonb is printed;
+/// the caller must then truncate what was appended.
 pub(super) fn put_list(out: &mut Vec<u8>, map: &str, dimension: Dimension) -> Option<()> {
     let mut rest = map.as_bytes().strip_prefix(b"{")?.strip_suffix(b"}")?;
     let mut before: &[u8] = match dimension {
@@ -44,7 +44,7 @@ pub(super) fn put_list(out: &mut Vec<u8>, map: &str, dimension: Dimension) -> Op
     }
 }
 
-/// Appends the string that goes on here as it stands: documents escape as jsonb does. Gives back what follows.
+/// Appends the rest of a string unchanged: documents escape as jsonb does. Returns the text after it.
 fn put_quoted<'a>(out: &mut Vec<u8>, text: &'a [u8], dimension: Dimension) -> Option<&'a [u8]> {
     let mut end = 0;
     loop {
@@ -52,7 +52,7 @@ fn put_quoted<'a>(out: &mut Vec<u8>, text: &'a [u8], dimension: Dimension) -> Op
         if text[end] == b'"' {
             break;
         }
-        // Whatever is escaped is not the end.
+        // An escaped character does not end the string.
         end += 2;
         if end > text.len() {
             return None;
@@ -67,7 +67,7 @@ fn put_quoted<'a>(out: &mut Vec<u8>, text: &'a [u8], dimension: Dimension) -> Op
     Some(&text[end + 1..])
 }
 
-/// Appends what the string that goes on here stands for: a geocode's term is JSON already. Gives back what follows.
+/// Appends the rest of a string unescaped: a geocode's term is JSON itself. Returns the text after it.
 fn put_unescaped<'a>(out: &mut Vec<u8>, mut text: &'a [u8]) -> Option<&'a [u8]> {
     loop {
         let place = memchr2(b'"', b'\\', text)?;
@@ -76,7 +76,7 @@ fn put_unescaped<'a>(out: &mut Vec<u8>, mut text: &'a [u8]) -> Option<&'a [u8]> 
             return Some(&text[place + 1..]);
         }
         match *text.get(place + 1)? {
-            // Canonical JSON holds no control characters, so nothing else is escaped.
+            // Canonical JSON contains no control characters, so nothing else is escaped.
             escaped @ (b'"' | b'\\') => out.push(escaped),
             _ => return None,
         }
@@ -84,14 +84,14 @@ fn put_unescaped<'a>(out: &mut Vec<u8>, mut text: &'a [u8]) -> Option<&'a [u8]> 
     }
 }
 
-/// Appends the whole number that begins here. Gives back what follows.
+/// Appends the integer that begins here. Returns the text after it.
 fn put_number<'a>(out: &mut Vec<u8>, text: &'a [u8]) -> Option<&'a [u8]> {
     let sign = usize::from(text.first() == Some(&b'-'));
     let digits = text[sign..]
         .iter()
         .take_while(|byte| byte.is_ascii_digit())
         .count();
-    // So many digits cannot exceed a bigint; a zero is never listed.
+    // 18 digits always fit into a bigint; a zero is never listed.
     if !(1..=18).contains(&digits) || text[sign] == b'0' {
         return None;
     }

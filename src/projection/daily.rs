@@ -1,4 +1,4 @@
-//! The documents of `stats`: one per recordset and day, in the shape of the old index. Pure.
+//! The documents of `stats`: one per recordset and day, in the format of the old index. Pure.
 
 use std::borrow::Cow;
 
@@ -15,14 +15,14 @@ use crate::error::Error;
 use crate::ledger::map::TermMap;
 use crate::ledger::{EntryId, StoredRow, StoredTerms};
 
-/// The id of a recordset's document of a day.
+/// The id of the document of a recordset and day.
 pub fn id(recordset_id: Uuid, day: Day) -> String {
     format!("{day}:{recordset_id}")
 }
 
-/// Writes the document of a recordset and a day, from all of its rows of that day: their net.
+/// Writes the document of a recordset and day: the net of all its rows of that day.
 ///
-/// Its version is the last entry among them.
+/// Its version is the newest entry among them.
 pub fn write(
     batch: &mut Batch,
     recordset_id: Uuid,
@@ -52,7 +52,7 @@ pub fn write(
     })
 }
 
-/// Begins a document, with what comes before its cells.
+/// Begins a document, with the fields before its cells.
 pub(super) fn put_head(out: &mut Vec<u8>, recordset_id: Uuid, day: Day, entry_id: EntryId) {
     put(out, r#"{"recordset_id":""#);
     put_uuid(out, recordset_id);
@@ -82,7 +82,7 @@ fn put_cell<'a>(
     Ok(())
 }
 
-/// A cell that has one row: what that lists is what the document lists.
+/// Writes a cell that has one row: the document lists the same terms.
 fn put_row(out: &mut Vec<u8>, count: i64, total: i64, terms: [StoredTerms<'_>; 3]) -> Option<()> {
     put_sums(out, count, total);
     for (dimension, terms) in Dimension::ALL.into_iter().zip(terms) {
@@ -129,7 +129,7 @@ impl<'a> Net<'a> {
             }
             rows_seen += 1;
         }
-        // One row lists each term once, in order, and no zeros: only several need to be merged.
+        // A single row lists each term once, in order, without zeros: only several rows need merging.
         if rows_seen > 1 {
             for terms in &mut net.maps {
                 merge(&mut terms.0);
@@ -152,13 +152,13 @@ impl<'a> Net<'a> {
     }
 }
 
-/// Sums repeated terms and drops those that come to nothing. The order is the one in which a single row has them.
+/// Adds up repeated terms and drops those whose sum is zero. The order is that of a single row's terms.
 fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
     terms.sort_by(|(a, _), (b, _)| jsonb_order(a, b));
     terms.dedup_by(|(term, n), (kept, sum)| {
         let same = term == kept;
         if same {
-            // The sum of a term is at most that of its cell's total, which was checked.
+            // The sum of a term is at most its cell's total, which was checked.
             *sum = sum.saturating_add(*n);
         }
         same
@@ -166,11 +166,10 @@ fn merge(terms: &mut Vec<(Cow<'_, str>, i64)>) {
     terms.retain(|(_, n)| *n != 0);
 }
 
-/// A list of terms that is being written.
 struct List<'a> {
     out: &'a mut Vec<u8>,
     dimension: Dimension,
-    /// What comes before the next term.
+    /// Written before the next term.
     before: &'static str,
 }
 

@@ -1,5 +1,5 @@
-//! A digest of documents, in whatever order they come: whether a new index holds what was sent to it, without looking up
-//! each document.
+//! A digest of documents in any order. It shows whether a new index holds what was sent to it, without looking up each
+//! document.
 
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -11,13 +11,13 @@ use crate::elastic::scroll::{Hit, Scroll};
 use crate::error::Error;
 use crate::projection::index::Index;
 
-/// What a page of documents takes in memory, usually and at most; two are there at once.
+/// Bytes of a page of documents, usually and at most. Two pages are in memory at once.
 const PAGE_BYTES: u64 = 8 << 20;
 const LARGEST_PAGE_BYTES: u64 = 16 << 20;
-/// What Elasticsearch gives at once, unless it is told otherwise.
+/// The most documents that Elasticsearch returns at once by default.
 const PAGE_DOCUMENTS: u64 = if cfg!(debug_assertions) { 16 } else { 10_000 };
 
-/// Documents that were sent to an index.
+/// The documents that were sent to an index.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentDigest {
     digest: Digest,
@@ -25,7 +25,7 @@ pub(super) struct SentDigest {
     longest: u64,
 }
 
-/// How many documents, and the sum of their hashes: the same for the same documents in another order.
+/// The number of documents and the sum of their hashes (a multiset hash). The order does not matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Digest {
     documents: u64,
@@ -66,15 +66,14 @@ fn hash(
     parts
 }
 
-/// Documents that others were sent in place of.
+/// Documents that were replaced when they were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Replaced {
-    /// What that adds to the sum of the hashes.
+    /// What this adds to the sum of the hashes.
     sum: [u64; 4],
 }
 
 impl Replaced {
-    /// Takes note of another one.
     pub(super) fn note(&mut self, document: Document<'_>, sent: Document<'_>) {
         let parts = hash(sent).into_iter().zip(hash(document));
         for (sum, (sent, document)) in self.sum.iter_mut().zip(parts) {
@@ -84,7 +83,6 @@ impl Replaced {
 }
 
 impl SentDigest {
-    /// Takes another document in.
     pub(super) fn add(&mut self, document: Document<'_>) {
         let bytes = document.source.len() as u64;
         self.bytes += bytes;
@@ -92,19 +90,18 @@ impl SentDigest {
         self.digest.add(document);
     }
 
-    /// Takes in that others were sent in place of some of the documents.
+    /// Accounts for documents that were replaced when they were sent.
     pub(super) fn replace(&mut self, replaced: Replaced) {
         self.digest.add_to_sum(replaced.sum);
     }
 
-    /// So many documents.
     pub(super) fn documents(&self) -> u64 {
         self.digest.documents
     }
 
-    /// Whether an index holds these documents with these versions, byte for byte, and no others.
+    /// Whether an index holds exactly these documents with these versions, byte for byte.
     ///
-    /// The index is to be refreshed before. `at` hears of how many documents were read.
+    /// The index must have been refreshed. `at` receives the number of documents read so far.
     pub(super) async fn are_in(
         &self,
         index: &Index,
@@ -115,7 +112,7 @@ impl SentDigest {
             Scroll::begin(client, &index.physical, self.page(), json!(true)).await?;
         let mut held = Digest::default();
         loop {
-            // The next page is on its way while this one is read.
+            // Fetch the next page while this one is read.
             let turning = tokio::spawn(async move {
                 let next = scroll.next().await;
                 (scroll, next)
@@ -137,7 +134,7 @@ impl SentDigest {
             at(held.documents);
             let turned = turning
                 .await
-                .map_err(|error| Error::failed("a comparison was broken off").caused_by(error));
+                .map_err(|error| Error::failed("a comparison was aborted").caused_by(error));
             let (left, next) = turned?;
             (scroll, page) = (left, next?);
             if is_last || held.documents > self.digest.documents {
@@ -148,7 +145,7 @@ impl SentDigest {
         Ok(held == self.digest)
     }
 
-    /// Documents of a page: as many as usually fit, and never more than fit if all are as long as the longest.
+    /// Documents per page: as many as usually fit, but no more than fit if all are as long as the longest.
     fn page(&self) -> usize {
         let usual = PAGE_BYTES * self.digest.documents / self.bytes.max(1);
         let documents = usual

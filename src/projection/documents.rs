@@ -1,7 +1,6 @@
-//! Streams the documents of a projection from the ledger, as they are after an entry.
+//! Streams the documents of a projection from the ledger, as of an entry.
 //!
-//! One row, the rows of one recordset and day, or the terms of one cell are read at a time, whatever the length of the
-//! ledger.
+//! However long the ledger is, only one row, the rows of one recordset and day, or the terms of one cell are in memory.
 
 use uuid::Uuid;
 
@@ -14,27 +13,27 @@ use crate::elastic::bulk::Batch;
 use crate::error::Error;
 use crate::ledger::{CellTotal, DayTouched, EntryId, Reader, StoredRow, TermTotal};
 
-/// Takes documents, which are written right into its batch.
+/// Takes documents that are written directly into its batch.
 pub trait Sink {
-    /// Where the next document is to be written.
+    /// The batch to write the next document into.
     fn batch(&mut self) -> &mut Batch;
 
-    /// Takes what was written.
+    /// Takes the document that was written.
     fn take(&mut self) -> impl Future<Output = Result<(), Error>> + Send;
 }
 
-/// Which entries a stream of documents is about.
+/// The entries that a stream of documents covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Entries {
     /// Only documents that a later entry touches; [`EntryId::NONE`] for all.
     pub after: EntryId,
-    /// The documents as they are after this entry.
+    /// The documents are as of this entry.
     pub through: EntryId,
 }
 
-/// Every document of a projection that the entries touch.
+/// Streams every document of a projection that the entries touch.
 ///
-/// For terms only the whole (`after` none): what single entries add to them is folded.
+/// For terms, `after` must be [`EntryId::NONE`]: single entries are folded instead.
 pub async fn stream(
     kind: Projection,
     scope: &Scope,
@@ -54,14 +53,14 @@ pub async fn stream(
     }
 }
 
-/// The daily documents of one day.
+/// Streams the daily documents of one day.
 pub async fn stream_day(
     reader: &mut Reader,
     DayTouched { day, posted_before }: DayTouched,
     Entries { after, through }: Entries,
     sink: &mut impl Sink,
 ) -> Result<(), Error> {
-    // Where no older entry is about the day, every recordset of the day is touched: no need to look which.
+    // If no older entry is about the day, all its recordsets are touched: no need to find out which.
     let after = if posted_before { after } else { EntryId::NONE };
     let mut groups = Groups::default();
     reader
@@ -172,7 +171,7 @@ async fn stream_terms(
     Ok(())
 }
 
-/// The documents of a cell's terms; gives the cell back if its terms are too many.
+/// Writes the documents of a cell's terms. Returns the cell if it has too many terms.
 async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Option<Cell>, Error> {
     let Some(terms) = terms else { return Ok(None) };
     let cell = terms.cell();
@@ -187,7 +186,7 @@ async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Op
     Ok(None)
 }
 
-/// Gathers rows that arrive by recordset.
+/// Groups rows that arrive in the order of their recordsets.
 #[derive(Debug)]
 struct Groups<T> {
     current: Option<(Uuid, Vec<T>)>,
@@ -200,7 +199,7 @@ impl<T> Default for Groups<T> {
 }
 
 impl<T> Groups<T> {
-    /// Takes a row; gives back the group before, if the row is the first of another.
+    /// Adds a row. Returns the previous group if the row begins another one.
     fn push(&mut self, recordset_id: Uuid, row: T) -> Option<(Uuid, Vec<T>)> {
         match &mut self.current {
             Some((current, rows)) if *current == recordset_id => {
@@ -211,7 +210,7 @@ impl<T> Groups<T> {
         }
     }
 
-    /// The group that was gathered last.
+    /// The last group.
     fn last(self) -> Option<(Uuid, Vec<T>)> {
         self.current
     }

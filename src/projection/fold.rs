@@ -1,10 +1,10 @@
-//! Advances `stats-terms`: adds what one entry adds to the documents as they stand.
+//! Advances `stats-terms`: adds what an entry adds to the stored documents.
 //!
-//! One entry at a time, in their order. A document that is as of the entry, or of a later one, has what the entry adds
-//! and is passed over, so a crash anywhere repeats safely.
+//! Entries are added one at a time, in order. A document that is as of the entry or a later one already contains it and
+//! is skipped, so a crash at any point repeats safely.
 //!
-//! The ledger's first entry is written without looking anything up: what it adds is all that its terms have. A document
-//! that is there all the same is as of that entry or of a later one, and its version keeps it as it is.
+//! The ledger's first entry is written without look-ups: what it adds is all that its terms have. A document that
+//! exists nevertheless already contains that entry, and its version protects it.
 
 use std::time::Duration;
 
@@ -20,35 +20,35 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::ledger::{EntryId, Reader, StoredRow};
 
-/// Documents that are looked up in one request.
+/// Documents per look-up.
 const LOOKED_UP_AT_ONCE: usize = 5000;
 
-/// Look-ups in flight, while the documents of others are written.
+/// Concurrent look-ups, while other documents are written.
 const LOOK_UPS_IN_FLIGHT: usize = 2;
 
-/// What it cost to know how the documents stood.
+/// The cost of looking up stored documents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct LookupStats {
     /// Documents that were looked up.
     #[serde(rename = "looked_up")]
     pub documents: u64,
-    /// How long was waited for that.
+    /// Time spent waiting for the look-ups.
     #[serde(rename = "look_up_seconds", serialize_with = "crate::text::as_seconds")]
     pub waited: Duration,
 }
 
-/// An index of terms that entries are added to.
+/// Adds entries to an index of terms.
 pub(super) struct Fold<'a> {
     pub scope: &'a Scope,
     pub client: &'a Client,
     pub index: &'a str,
-    /// Leads to the index.
+    /// Writes to the index.
     pub writer: &'a mut BulkWriter,
     pub looked_up: &'a mut LookupStats,
 }
 
 impl Fold<'_> {
-    /// Adds an entry, all of which is in the index when this returns.
+    /// Adds an entry. All of it is in the index when this returns.
     pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Error> {
         let scope = self.scope;
         let mut adding = Adding {
@@ -90,19 +90,19 @@ struct Added {
     n: i64,
 }
 
-/// An entry that is being added. It lists each term of a cell once, so no document waits for another one of it.
+/// An entry that is being added. It lists each term of a cell once, so no document is changed twice.
 struct Adding<'f, 'a> {
     fold: &'f mut Fold<'a>,
     entry_id: EntryId,
     added: Vec<Added>,
-    /// Look-ups that are under way.
+    /// Look-ups in progress.
     looking: JoinSet<Result<Vec<Standing>, Error>>,
 }
 
-/// What is to be added, and the document as it stands; none if it is not there.
+/// What to add, and the stored document; `None` if there is none.
 type Standing = (Added, Option<StoredSource>);
 
-/// A document of terms, as far as the fold needs it.
+/// The fields of a document that the fold needs.
 #[derive(Clone, Copy, Deserialize)]
 struct StoredSource {
     count: Option<i64>,
@@ -131,11 +131,11 @@ impl Adding<'_, '_> {
         while !self.looking.is_empty() {
             self.write_looked_up().await?;
         }
-        // The next entry adds to what this one leaves, so all of it must be there.
+        // The next entry adds to the result of this one, so all of it must be written.
         self.fold.writer.flush().await.map(drop)
     }
 
-    /// Looks up how the documents stand.
+    /// Starts looking up the stored documents.
     async fn send_off(&mut self) -> Result<(), Error> {
         while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
             self.write_looked_up().await?;
@@ -147,14 +147,14 @@ impl Adding<'_, '_> {
         Ok(())
     }
 
-    /// Writes the documents of a look-up that is through, once one is.
+    /// Waits for one of the look-ups, and writes its documents.
     async fn write_looked_up(&mut self) -> Result<(), Error> {
         let stopwatch = Stopwatch::start();
         let Some(looked_up) = self.looking.join_next().await else {
             return Ok(());
         };
         let looked_up = looked_up.map_err(|error| {
-            Error::failed("looking up documents was broken off").caused_by(error)
+            Error::failed("looking up documents was aborted").caused_by(error)
         })??;
         self.fold.looked_up.waited += stopwatch.elapsed();
         self.fold.looked_up.documents += looked_up.len() as u64;
@@ -180,10 +180,10 @@ impl Adding<'_, '_> {
     }
 }
 
-/// Nothing can be added to a document that does not say how much it counts, and as of which entry.
+/// Nothing can be added to a document that lacks its count or its entry.
 fn incomplete(id: &str, index: &str) -> Error {
-    Error::failed(format!("document {id} of {index} is there without its count or its entry_id")).hint(
-        "somebody has edited it: `daybook verify --projections --repair` puts it right, then run `daybook project`",
+    Error::failed(format!("document {id} of {index} lacks its count or its entry_id")).hint(
+        "somebody has edited it: `daybook verify --projections --repair` repairs it, then run `daybook project`",
     )
 }
 

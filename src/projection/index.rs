@@ -1,4 +1,4 @@
-//! The index behind an alias: looked up, created, deleted, its settings and checkpoint recorded.
+//! The index behind an alias: finding, creating and deleting it, its settings and its checkpoint.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +19,8 @@ pub struct Index {
     pub alias: String,
     /// The name of the index itself.
     pub physical: String,
-    /// Where it stands.
     pub checkpoint: Checkpoint,
-    /// The whole of `_meta`: putting it replaces all of it.
+    /// All of `_meta`: writing it replaces all of it.
     meta: Map<String, Value>,
 }
 
@@ -30,7 +29,7 @@ pub fn physical_name(alias: &str, generation: u32) -> String {
     format!("{alias}-g{generation:06}")
 }
 
-/// The generation of an index of that alias; none if it has another name.
+/// The generation in the name of an index; `None` if it is not a generation of this alias.
 pub fn generation_of(alias: &str, physical: &str) -> Option<u32> {
     let digits = physical.strip_prefix(alias)?.strip_prefix("-g")?;
     (digits.len() == 6 && digits.bytes().all(|digit| digit.is_ascii_digit()))
@@ -44,11 +43,11 @@ struct MappingAnswer {
     mappings: Map<String, Value>,
 }
 
-/// Which indices a pattern stands for. Those of daybook are hidden.
+/// Which indices a pattern matches. Those of daybook are hidden.
 const OPEN_AND_HIDDEN: &str = "?expand_wildcards=open,hidden";
 const ALL_STATES: &str = "?expand_wildcards=all";
 
-/// The mappings of the indices that a name stands for, or a pattern with its options.
+/// The mappings of the indices that a name or pattern matches. `options` is the query string.
 async fn mappings(
     client: &Client,
     name: &str,
@@ -72,7 +71,7 @@ async fn mappings(
         .collect())
 }
 
-/// The index, if its mapping carries a checkpoint.
+/// The index, if its mapping has a checkpoint.
 fn with_checkpoint(alias: &str, physical: &str, mapping: &Map<String, Value>) -> Option<Index> {
     let meta = mapping.get("_meta")?.as_object()?.clone();
     let checkpoint = serde_json::from_value(meta.get("daybook")?.clone()).ok()?;
@@ -84,22 +83,23 @@ fn with_checkpoint(alias: &str, physical: &str, mapping: &Map<String, Value>) ->
     })
 }
 
-/// Looks up the index behind an alias; none if there is neither.
+/// Finds the index behind an alias; `None` if neither exists.
 pub async fn find(client: &Client, alias: &str) -> Result<Option<Index>, Error> {
     identify(alias, look_up(client, alias).await?)
 }
 
-/// What an alias stands for, as it was looked up: [`identify`] says whether it can be used.
+/// What an alias points to. [`identify`] checks whether it can be used.
 #[derive(Debug)]
 pub struct Found(BTreeMap<String, Map<String, Value>>);
 
-/// Looks up what an alias stands for. Fails only if it cannot be looked up.
+/// Looks up what an alias points to. Fails only if the request fails.
 pub async fn look_up(client: &Client, alias: &str) -> Result<Found, Error> {
     let what = format!("looking up the index behind {alias}");
     mappings(client, alias, "", &what).await.map(Found)
 }
 
-/// The index behind an alias; none if there is neither. Fails if what there is is not an index of daybook's alone.
+/// The index behind an alias; `None` if neither exists. Fails if the alias does not point to exactly one index of
+/// daybook.
 pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
     let mut indices = found.0.into_iter();
     let Some((physical, mapping)) = indices.next() else {
@@ -107,9 +107,9 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
     };
     if let Some((second, _)) = indices.next() {
         return Err(Error::failed(format!(
-            "the alias {alias} stands for more than one index: {physical}, {second}"
+            "the alias {alias} points to more than one index: {physical}, {second}"
         ))
-        .hint("`daybook rebuild` makes a new one and lets the alias stand for it alone"));
+        .hint("`daybook rebuild` makes a new one and switches the alias to it"));
     }
     if physical == alias {
         return Err(Error::new(ErrorKind::IndexInsteadOfAlias, format!("{alias} is an index, where an alias of daybook should be")).hint(format!(
@@ -117,23 +117,23 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
         )));
     }
     let Some(index) = with_checkpoint(alias, &physical, &mapping) else {
-        return Err(Error::failed(format!("the index {physical} behind {alias} carries no checkpoint of daybook")).hint(
-            "if daybook made it, `daybook rebuild` makes it anew; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
+        return Err(Error::failed(format!("the index {physical} behind {alias} has no daybook checkpoint")).hint(
+            "if daybook made it, `daybook rebuild` replaces it; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
         ));
     };
     if !template::keeps_source(&Value::Object(mapping)) {
         return Err(Error::failed(format!(
             "the index {physical} behind {alias} does not keep the source of its documents"
         ))
-        .hint("it was made under a template of the cluster that says so: `daybook rebuild` makes it anew"));
+        .hint("an index template caused this: `daybook rebuild` replaces it"));
     }
     Ok(Some(index))
 }
 
-/// The names of the indices behind an alias, whatever they are.
+/// The names of the indices behind an alias, even if daybook did not make them.
 pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Error> {
-    let what = format!("looking up what {alias} stands for");
-    // Asked of all indices, Elasticsearch answers 404 also when one that has nothing to do with the alias is just being deleted.
+    let what = format!("looking up what {alias} points to");
+    // Asked about all indices, Elasticsearch answers 404 also while an unrelated one is being deleted.
     let path = format!("/{alias}/_alias/{alias}");
     let answer = client
         .send(Method::Get, &path, None)
@@ -149,7 +149,7 @@ pub async fn behind(client: &Client, alias: &str) -> Result<Vec<String>, Error> 
     }
 }
 
-/// All generations of an alias that carry a checkpoint, oldest first, whether they serve readers or not.
+/// All generations of an alias that have a checkpoint, oldest first, whether they serve readers or not.
 pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Error> {
     let what = format!("looking up the generations of {alias}");
     let found = mappings(client, &format!("{alias}-g*"), OPEN_AND_HIDDEN, &what).await?;
@@ -160,7 +160,7 @@ pub async fn generations(client: &Client, alias: &str) -> Result<Vec<Index>, Err
         .collect())
 }
 
-/// The generation after all that there are, also those that carry no checkpoint.
+/// The generation after the newest one, even if that has no checkpoint.
 pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Error> {
     let what = format!("looking up the generations of {alias}");
     let found = mappings(client, &format!("{alias}-g*"), ALL_STATES, &what).await?;
@@ -171,7 +171,7 @@ pub async fn next_generation(client: &Client, alias: &str) -> Result<u32, Error>
     Ok(newest.unwrap_or(0).saturating_add(1))
 }
 
-/// Creates an index; none is left if templates of the cluster make something else of it than was asked for.
+/// Creates an index. If index templates changed it, deletes it and fails.
 pub async fn create(
     client: &Client,
     alias: &str,
@@ -220,7 +220,7 @@ async fn create_unchecked(
         });
     }
     let exists = answer.error_type().as_deref() == Some("resource_already_exists_exception");
-    // A node may have made it and died before it could say so; then another one was asked.
+    // A node may have created it and died before it could answer; then another node was asked.
     if exists && is_as_created(client, alias, &physical, &meta, design.serving).await? {
         return Ok(Index {
             alias: alias.to_owned(),
@@ -232,18 +232,18 @@ async fn create_unchecked(
     let failure = answer.error(&what);
     Err(match answer.status {
         400 if exists => failure.hint(format!(
-            "it exists without the alias {alias}: `daybook rebuild` makes the next generation, the ledger has all that is in it"
+            "it exists without the alias {alias}: `daybook rebuild` makes the next generation from the ledger"
         )),
         400 => {
             let blamed = template::blame(client, &physical).await;
-            failure.hint(format!("{blamed} may be why: {}", template::remedy(alias)))
+            failure.hint(format!("{blamed} may be the cause: {}", template::remedy(alias)))
         }
         _ => failure,
     })
 }
 
-/// Whether an index that is there is what creating it would have made: with this checkpoint, and behind its alias if it is
-/// to serve readers.
+/// Whether an existing index is what creating it would have made: with this checkpoint and, if it is to serve readers,
+/// behind its alias.
 async fn is_as_created(
     client: &Client,
     alias: &str,
@@ -251,7 +251,7 @@ async fn is_as_created(
     meta: &Map<String, Value>,
     serving: bool,
 ) -> Result<bool, Error> {
-    let what = format!("looking at the index {physical}");
+    let what = format!("checking the index {physical}");
     let name = if serving { alias } else { physical };
     let found = mappings(client, name, "", &what).await?;
     Ok(found
@@ -260,7 +260,6 @@ async fn is_as_created(
         == Some(meta))
 }
 
-/// Deletes an index.
 pub async fn delete(client: &Client, physical: &str) -> Result<(), Error> {
     let what = format!("deleting the index {physical}");
     let answer = client
@@ -274,17 +273,16 @@ pub async fn delete(client: &Client, physical: &str) -> Result<(), Error> {
     }
 }
 
-/// Documents that stand without their lists.
+/// Documents that are stored without their lists.
 #[derive(Debug, Default)]
 pub struct ListsOmitted {
-    /// How many.
     pub documents: u64,
-    /// The ids of the first few.
+    /// The first few ids.
     pub ids: Vec<String>,
 }
 
 impl Index {
-    /// The documents that say that they stand without their lists.
+    /// Finds the documents that are marked as stored without their lists.
     pub async fn lists_omitted(&self, client: &Client) -> Result<ListsOmitted, Error> {
         #[derive(Deserialize)]
         struct Found {
@@ -340,16 +338,15 @@ impl Index {
             "the index {} behind {} belongs to ledger {}, this is ledger {ledger_id}",
             self.physical, self.alias, self.checkpoint.ledger_id
         ))
-        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it by this ledger's"))
+        .hint("check DAYBOOK_LEDGER_URL and DAYBOOK_ELASTICSEARCH_URL, or choose another DAYBOOK_INDEX_PREFIX; `daybook rebuild` replaces it with this ledger's"))
     }
 
-    /// Refuses the index, which contains nothing yet, if it is not what it was asked to be: templates of the cluster may have
-    /// changed it.
+    /// Refuses an empty index that does not match its design: index templates may have changed it.
     pub async fn read_back(&self, client: &Client, design: &Design) -> Result<(), Error> {
         template::read_back(client, &self.alias, &self.physical, design).await
     }
 
-    /// Makes what was written visible to readers.
+    /// Makes written documents visible to readers.
     pub async fn refresh(&self, client: &Client) -> Result<(), Error> {
         let what = format!("refreshing {}", self.physical);
         client
@@ -381,7 +378,6 @@ impl Index {
         Ok(answer.read::<Count>(&what)?.count)
     }
 
-    /// Changes settings of the index.
     pub async fn set(&self, client: &Client, settings: &Value) -> Result<(), Error> {
         let what = format!("changing settings of {}", self.physical);
         client
@@ -395,7 +391,7 @@ impl Index {
             .map(drop)
     }
 
-    /// Stores the checkpoint in the index, beside what else is in `_meta`.
+    /// Stores the checkpoint in `_meta`, and keeps whatever else is there.
     pub async fn record(&mut self, client: &Client) -> Result<(), Error> {
         self.meta
             .insert("daybook".to_owned(), json!(self.checkpoint));

@@ -1,6 +1,6 @@
-//! Documents are written by hand, so that their bytes depend on nothing but what they say.
+//! Writes JSON by hand, so that the bytes of a document depend only on its content.
 //!
-//! By the thousand: what a document repeats is appended as it is, without the machinery of formatting.
+//! A run writes many documents, so their fixed parts are appended without formatting.
 
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ pub(super) fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends the name of a field, with what comes before it.
+/// Appends the name of a field, and `before` in front of it.
 pub(super) fn put_name(out: &mut Vec<u8>, before: &str, name: &str) {
     put(out, before);
     put(out, "\"");

@@ -1,17 +1,17 @@
-//! The mappings: what of a document can be searched.
+//! The mappings: which fields of a document can be searched.
 //!
 //! Readers sum counts and totals by recordset and date, and ask on which days a record was viewed. The lists of queries
-//! and geocodes are only read back: they stand in the source of the document, unindexed, so that nothing in a geocode can
-//! make Elasticsearch refuse a document.
+//! and geocodes are only read back. They are not indexed, so nothing in a geocode can make Elasticsearch refuse a
+//! document.
 //!
-//! Readers send dates as moments, months, years and milliseconds, as the old index took them; documents hold plain dates.
+//! Readers send dates as timestamps, months, years and milliseconds, as the old index accepted them; documents hold
+//! plain dates.
 
 use serde_json::{Value, json};
 
 use crate::event::{RecordType, StatType};
 
-/// A date with the format that Elasticsearch gives it by default. It is spelled out because a template of the cluster
-/// could choose another one.
+/// A date in Elasticsearch's default format, set explicitly because an index template could change it.
 fn date() -> Value {
     json!({ "type": "date", "format": "strict_date_optional_time||epoch_millis" })
 }
@@ -26,7 +26,7 @@ pub(super) fn daily() -> Value {
     } });
     for record_type in RecordType::ALL {
         for stat_type in StatType::ALL {
-            // Doc values would serve sorting and aggregating by term, which stats-terms is for.
+            // Doc values would allow sorting and aggregating by term, which stats-terms is for.
             let items = if stat_type.counts_items() {
                 json!({ "properties": {
                     "term": { "type": "keyword", "doc_values": false },

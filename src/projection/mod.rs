@@ -1,8 +1,8 @@
 //! Projections: what Elasticsearch holds, derived from the ledger alone.
 //!
-//! Building documents is pure ([`daily`], [`totals`], [`terms`]); [`documents`] streams them from the ledger; [`advance`]
-//! brings an index up to date with it, [`rebuild`] makes a new one. Every document is absolute, has an id that depends on
-//! nothing but what it is about, and carries as version the last entry that touches it.
+//! Building documents is pure ([`daily`], [`totals`], [`terms`]). [`documents`] streams them from the ledger,
+//! [`advance`] brings an index up to date, [`rebuild`] makes a new one. Every document is absolute: its id depends only
+//! on what it describes, and its version is the last entry that touches it.
 
 pub mod advance;
 mod cell_terms;
@@ -29,7 +29,7 @@ use terms::Scope;
 
 use crate::projection::template::Design;
 
-/// The projections.
+/// A kind of documents derived from the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Projection {
@@ -42,20 +42,19 @@ pub enum Projection {
     Terms,
 }
 
-/// How the projections of an installation are made.
+/// How an installation makes its projections.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// First part of the names of all aliases and indices.
+    /// Prefix of all alias and index names.
     pub prefix: String,
     /// Which terms have documents.
     pub terms: Scope,
 }
 
 impl Projection {
-    /// All projections.
     pub const ALL: [Self; 3] = [Self::Daily, Self::Totals, Self::Terms];
 
-    /// What `--only` calls it.
+    /// The name that `--only` uses.
     pub fn name(self) -> &'static str {
         match self {
             Self::Daily => "stats",
@@ -64,7 +63,6 @@ impl Projection {
         }
     }
 
-    /// The mapping of its index.
     pub fn mapping(self) -> Value {
         match self {
             Self::Daily => mapping::daily(),
@@ -73,7 +71,7 @@ impl Projection {
         }
     }
 
-    /// How an index of it is made that serves readers from its first day on.
+    /// The design of an index that serves readers as soon as it is created.
     pub fn serving_design(self) -> Design {
         Design {
             mapping: self.mapping(),
@@ -84,7 +82,7 @@ impl Projection {
 }
 
 impl Plan {
-    /// The projections that are kept up.
+    /// The projections to keep up to date.
     pub fn kinds(&self) -> Vec<Projection> {
         Projection::ALL
             .into_iter()
@@ -108,12 +106,12 @@ pub fn serving_settings(shards: u32) -> Value {
     settings(json!({ "index.number_of_shards": shards, "index.auto_expand_replicas": "0-1" }))
 }
 
-/// Settings of an index, with those that every index has. What readers or the program depend on is given even where it is
-/// the default, so that no template of the cluster decides it.
+/// The settings that every index has, and its own. Those that readers or the program depend on are set even to their
+/// defaults, so that index templates cannot change them.
 ///
-/// Readers find an index by its alias alone: a pattern such as `stats*` does not match what is hidden. A deletion by hand
-/// is forgotten at once (`gc_deletes`): daybook itself deletes nothing, and what was deleted must be written again at the
-/// version that it had.
+/// Indices are hidden: a pattern such as `stats*` does not match them, so readers find them only by their aliases.
+/// Deletions are forgotten at the next refresh (`gc_deletes`), so that a document deleted by hand can be written again
+/// at its version.
 fn settings(own: Value) -> Value {
     let mut settings = json!({
         "index.hidden": true,

@@ -1,8 +1,8 @@
-//! Daily documents that are larger than Elasticsearch takes in one request: written without their lists, which they say.
+//! Daily documents that are too large for Elasticsearch: they are written without their lists, and marked.
 //!
-//! Counts and totals are always published, and the ledger has the rest. A document is whole wherever the cluster takes it
-//! whole, so whether it is depends on the cluster alone. From which size on it did not is noted in the checkpoint of the
-//! index: a smaller document without its lists is a wrong one.
+//! Counts and totals are always published, and the ledger has the rest. Only the limits of the cluster decide whether a
+//! document is written whole. The checkpoint of the index records the smallest size that was refused: a smaller
+//! document without its lists is wrong.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,7 @@ use crate::day::Day;
 use crate::elastic::bulk::{Document, Shorten};
 use crate::ledger::EntryId;
 
-/// A daily document with empty lists, which says so. None for any other document.
+/// The daily document with empty lists, and marked; `None` for any other document.
 pub(super) fn without_lists(source: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Whole {
@@ -30,7 +30,7 @@ pub(super) fn without_lists(source: &[u8]) -> Option<Vec<u8>> {
         records: BTreeMap<String, Sums>,
         mediarecords: BTreeMap<String, Sums>,
     }
-    // The lists are passed over.
+    // The lists are skipped.
     #[derive(Deserialize)]
     struct Sums {
         count: i64,
@@ -68,24 +68,23 @@ pub(super) fn without_lists(source: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Leaves the lists out, and keeps account of what that changes in what is sent.
+/// Removes the lists, and records how that changes the digest of what is sent.
 #[derive(Debug, Default)]
 pub(super) struct Oversize {
     replaced: Mutex<Replaced>,
 }
 
 impl Oversize {
-    /// For documents of a projection, if some of them can be too large.
+    /// `None` if no document of the projection can be too large.
     pub(super) fn of(kind: Projection) -> Option<Arc<Self>> {
         (kind == Projection::Daily).then(Arc::default)
     }
 
-    /// The same as what makes documents smaller.
     pub(super) fn shortening(this: Option<&Arc<Self>>) -> Option<Arc<dyn Shorten>> {
         this.map(|this| Arc::clone(this) as Arc<dyn Shorten>)
     }
 
-    /// What was replaced so far.
+    /// The replacements so far.
     pub(super) fn replaced(&self) -> Replaced {
         *self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,8 +1,8 @@
-//! Rebuilds projections: makes new indices from the ledger alone and lets the aliases stand for them, all in one call.
+//! Rebuilds projections: makes new indices from the ledger, and switches all aliases in one call.
 //!
-//! Readers are served by the old indices until that call, and by the new ones after it. The ledger stays writable all the
-//! while: entries that are posted meanwhile are caught up with at the end, for which alone other projecting waits. A
-//! rebuild that is killed leaves indices that serve nobody; the next one deletes them, or goes on with them (`resume`).
+//! The old indices serve readers until that call, the new ones after it. Entries can be posted in the meantime. The
+//! rebuild catches up with them at the end; only then must other projecting wait. A rebuild that is killed leaves
+//! indices that serve nobody; the next one deletes or resumes them (`resume`).
 
 use std::time::Duration;
 
@@ -28,24 +28,22 @@ use crate::projection::checkpoint::{Building, Checkpoint};
 use crate::projection::index::{self, Index};
 use crate::projection::template::Design;
 
-/// More of them do not make a rebuild faster.
+/// More do not make a rebuild faster.
 const BULK_REQUESTS_IN_FLIGHT: usize = 3;
 
-/// How to rebuild.
 #[derive(Clone, Debug)]
 pub struct RebuildOptions {
-    /// Which projections.
     pub kinds: Vec<Projection>,
     /// Primary shards of each new index.
     pub shards: u32,
     /// Generations to keep beside the one that serves.
     pub keep: usize,
-    /// Go on with what an interrupted rebuild left.
+    /// Resume an interrupted rebuild.
     pub resume: bool,
 }
 
 impl RebuildOptions {
-    /// As they are unless somebody says otherwise.
+    /// The defaults.
     pub fn of(kinds: Vec<Projection>) -> Self {
         Self {
             kinds,
@@ -59,7 +57,6 @@ impl RebuildOptions {
 /// A projection that was rebuilt.
 #[derive(Clone, Debug, Serialize)]
 pub struct Rebuilt {
-    /// The projection.
     pub projection: Projection,
     /// The name that readers use.
     pub alias: String,
@@ -67,47 +64,41 @@ pub struct Rebuilt {
     pub index: String,
     /// The last entry it contains.
     pub through: EntryId,
-    /// Its documents. All were compared with the ledger, but for those that the last catching-up has written.
+    /// Its documents. All were compared with the ledger, except those that the last catching-up wrote.
     pub documents: u64,
-    /// How long it took to build and compare.
+    /// Time to build and compare.
     #[serde(rename = "seconds", serialize_with = "crate::text::as_seconds")]
     pub duration: Duration,
-    /// How much of that went into comparing.
+    /// Time to compare.
     #[serde(rename = "compare_seconds", serialize_with = "crate::text::as_seconds")]
     pub comparing: Duration,
 }
 
-/// Hears how far a rebuild is.
+/// Receives the progress of a rebuild.
 pub trait Progress {
-    /// A stage begins, of so many steps if that is known.
+    /// A stage begins. `steps` is the number of its steps, if known.
     fn begin(&mut self, stage: &str, steps: Option<u64>);
-    /// So many documents were taken and steps done in the stage.
+    /// Reports the documents and steps done in this stage.
     fn at(&mut self, documents: u64, steps: u64);
     /// The stage is over.
     fn end(&mut self);
 }
 
-/// What a rebuild works with.
+/// A rebuild: what it reads, writes and reports to.
 pub struct Rebuild<'a, P> {
-    /// How the projections are made.
     pub plan: &'a Plan,
-    /// The ledger.
     pub ledger: &'a Ledger,
-    /// Reads the ledger.
     pub reader: Reader,
-    /// The cluster.
     pub client: &'a Client,
-    /// How to rebuild.
     pub options: RebuildOptions,
-    /// Hears how far it is.
     pub progress: P,
 }
 
-/// Days between two marks from which an interrupted rebuild can go on.
+/// Days between two marks from which an interrupted rebuild can be resumed.
 const DAYS_BETWEEN_MARKS: u64 = if cfg!(debug_assertions) { 2 } else { 30 };
 
 impl<P: Progress + Send> Rebuild<'_, P> {
-    /// Rebuilds.
+    /// Rebuilds the projections and switches their aliases.
     pub async fn run(mut self, run: &mut Run) -> Result<Vec<Rebuilt>, Error> {
         for kind in self.options.kinds.clone() {
             refuse_concrete(self.client, &self.plan.alias(kind)).await?;
@@ -117,7 +108,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             built.push(self.build(kind).await?);
         }
         failpoint::reach("rebuild.compared");
-        // From here on nobody else projects.
+        // From here on no other run projects.
         run.lock_projections().await?;
         let mut rebuilt = Vec::new();
         for one in &mut built {
@@ -138,7 +129,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         Ok(rebuilt)
     }
 
-    /// Makes the index of a projection, with every document as it is after the ledger's newest entry, and compares it.
+    /// Makes the index of a projection as of the ledger's newest entry, and compares it.
     async fn build(&mut self, kind: Projection) -> Result<Built, Error> {
         let stopwatch = Stopwatch::start();
         let mut index = self.index_to_build(kind).await?;
@@ -160,7 +151,8 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             compared_through = Some(index.checkpoint.applied_through);
         }
         self.catch_up(kind, &mut index).await?;
-        // Not known are what an interrupted rebuild sent and what was caught up with: to compare that, all of it.
+        // The digest lacks what an interrupted rebuild sent and what was caught up with: then each document is
+        // compared.
         if compared_through != Some(index.checkpoint.applied_through) {
             timed(&mut comparing, self.compare(kind, &index)).await?;
         }
@@ -172,7 +164,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         })
     }
 
-    /// What an interrupted rebuild left, if it is to be gone on with; else a new index, and what was left is deleted.
+    /// Returns the index of an interrupted rebuild, if it can be resumed. Otherwise deletes it and creates a new one.
     async fn index_to_build(&mut self, kind: Projection) -> Result<Index, Error> {
         let alias = self.plan.alias(kind);
         let shape = self.plan.shape(kind);
@@ -189,10 +181,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .rev()
         {
             if self.options.resume && Shape::of(&index) == shape {
-                tracing::info!(
-                    index = index.physical,
-                    "going on with what an interrupted rebuild left"
-                );
+                tracing::info!(index = index.physical, "resuming an interrupted rebuild");
                 if index
                     .checkpoint
                     .building
@@ -204,7 +193,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             }
             tracing::info!(
                 index = index.physical,
-                "deleting what an interrupted rebuild left"
+                "deleting the index of an interrupted rebuild"
             );
             index::delete(self.client, &index.physical).await?;
         }
@@ -225,7 +214,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         index::create(self.client, &alias, checkpoint, &design).await
     }
 
-    /// Writes what is not there yet. Tells what was sent, if that is all there is to be.
+    /// Writes the documents that are not there yet. Returns the digest of what was sent, if that is all of them.
     async fn write_all(
         &mut self,
         kind: Projection,
@@ -291,8 +280,8 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         Ok(from_the_start.then_some(sent))
     }
 
-    /// Compares an index with the documents that were made of the ledger for it, all at once; one by one only if that
-    /// tells a difference, to name it.
+    /// Compares an index with the digest of what was sent to it. If they differ, compares each document to name the
+    /// difference.
     async fn compare_with_sent(
         &mut self,
         kind: Projection,
@@ -313,18 +302,15 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         }
         tracing::warn!(
             index = index.physical,
-            "the index is not what was sent to it: each document is looked up"
+            "the index differs from what was sent to it: comparing each document"
         );
         self.compare(kind, index).await?;
-        // Other bytes of the same content, or another version.
-        tracing::warn!(
-            index = index.physical,
-            "no document differs in what it says"
-        );
+        // Only the form or the version of some documents differs.
+        tracing::warn!(index = index.physical, "no document differs in its content");
         Ok(())
     }
 
-    /// Compares each document with what the ledger makes of it.
+    /// Compares each document with what the ledger produces.
     async fn compare(&mut self, kind: Projection, index: &Index) -> Result<(), Error> {
         index.refresh(self.client).await?;
         let through = index.checkpoint.applied_through;
@@ -346,7 +332,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         refuse_differences(index, &comparison)
     }
 
-    /// Catches up with what was posted meanwhile.
+    /// Catches up with the entries that were posted in the meantime.
     async fn catch_up(&mut self, kind: Projection, index: &mut Index) -> Result<(), Error> {
         let oversize = Oversize::of(kind);
         let mut writer =
@@ -403,7 +389,7 @@ struct Built {
     comparing: Duration,
 }
 
-/// Keeps account of what it passes on, and tells the progress.
+/// Counts and hashes the documents that it passes on, and reports progress.
 struct Counted<'a, P> {
     writer: &'a mut BulkWriter,
     progress: &'a mut P,
@@ -441,7 +427,7 @@ impl<P: Progress + Send> Sink for Counted<'_, P> {
     }
 }
 
-/// Lets the aliases stand for the generations before, which the next advance brings up to date.
+/// Switches the aliases back to the previous generations, which the next advance brings up to date.
 pub async fn roll_back(
     plan: &Plan,
     ledger: &Ledger,
@@ -453,7 +439,7 @@ pub async fn roll_back(
     let mut previous = Vec::new();
     for kind in kinds {
         let alias = plan.alias(*kind);
-        // If nothing serves any more, every one that was kept is before it.
+        // If no generation serves, every one that was kept is a previous one.
         let serving = index::find(client, &alias)
             .await?
             .map_or(u32::MAX, |index| index.checkpoint.generation);
@@ -472,9 +458,9 @@ pub async fn roll_back(
             });
         let kept = kept.ok_or_else(|| {
             Error::failed(format!("there is no generation of {alias} before the one that serves"))
-                .hint("`daybook rebuild` keeps one of each projection that it makes anew (--keep says how many): give the --only that it had")
+                .hint("`daybook rebuild` keeps the previous generation of each projection that it rebuilds (see --keep): give the same --only")
         })?;
-        // It could not be advanced.
+        // An index of another shape could not be advanced.
         plan.check_shape(*kind, &kept)?;
         previous.push(kept);
     }
@@ -483,14 +469,14 @@ pub async fn roll_back(
     Ok(previous)
 }
 
-/// Lets each index's alias stand for it and nothing else: all of them in one call, which readers see whole or not at all.
+/// Points each index's alias to it alone, all in one call: readers see all of the change or nothing.
 async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
     let what = "switching the aliases";
     let mut actions: Vec<Value> = Vec::new();
     for index in indices {
         for physical in index::behind(client, &index.alias).await? {
             if physical != index.physical {
-                // Without must_exist a removal of what is gone could be passed over, and the rest be done.
+                // Without must_exist, Elasticsearch could skip the removal of what is gone and do the rest.
                 actions.push(json!({ "remove": { "index": physical, "alias": index.alias, "must_exist": true } }));
             }
         }
@@ -501,8 +487,8 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
         .send(Method::Post, "/_aliases", Some(&body))
         .await
         .map_err(|error| error.during(what))?;
-    // A node may have switched them and died before it could say so. Then another one was asked, which refuses to take away
-    // what is gone: what the aliases stand for says more than the answer.
+    // A node may have switched them and died before it could answer. Then another node was asked, which refuses to
+    // remove what is gone: what the aliases point to matters more than the answer.
     let refusal = answer.succeeded(what).err();
     for index in indices {
         let behind = index::behind(client, &index.alias).await?;
@@ -512,7 +498,7 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
             }
             let found = behind.join(", ");
             return Err(Error::failed(format!(
-                "after {what}, {} stands for [{found}], not for {}",
+                "after {what}, {} points to [{found}], not to {}",
                 index.alias, index.physical
             ))
             .hint("somebody else is changing the aliases: stop them, then run `daybook rebuild` again"));
@@ -521,8 +507,8 @@ async fn switch(client: &Client, indices: &[Index]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes this ledger's generations of an alias but for the one that serves and `keep` others: first the one that served
-/// until now, then the newest.
+/// Deletes this ledger's old generations of an alias, except `keep` of them: first the one that served until now, then
+/// the newest.
 async fn delete_old(
     client: &Client,
     ledger: &Ledger,
@@ -547,7 +533,7 @@ async fn delete_old(
     Ok(())
 }
 
-/// An index of the alias's own name cannot be replaced by a switch.
+/// A concrete index with the name of the alias cannot be replaced by a switch.
 async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Error> {
     match index::find(client, alias).await {
         Err(error)
@@ -558,7 +544,7 @@ async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Error> {
         {
             Err(error)
         }
-        // Whatever else is wrong with what is there is what the rebuild is for.
+        // The rebuild repairs whatever else is wrong.
         _ => Ok(()),
     }
 }
@@ -574,7 +560,7 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
         .map(ToString::to_string)
         .collect();
     Err(Error::failed(format!(
-        "the new index {} differs from the ledger in {} documents ({}); the old index goes on serving",
+        "the new index {} differs from the ledger in {} documents ({}); the old index keeps serving",
         index.physical,
         comparison.differences(),
         first.join("; ")
@@ -582,7 +568,7 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
     .hint("somebody else is writing to it: stop them, then run `daybook rebuild` again"))
 }
 
-/// Nobody reads an index that is being built: no replicas, no refreshing.
+/// Nobody reads an index that is being built: no replicas, no refreshes.
 fn building_settings(shards: u32) -> Value {
     settings(json!({
         "index.number_of_shards": shards, "index.number_of_replicas": 0, "index.auto_expand_replicas": false,
@@ -590,7 +576,7 @@ fn building_settings(shards: u32) -> Value {
     }))
 }
 
-/// What `building_settings` turned off, as in an index that serves from its first day on.
+/// Restores what `building_settings` turned off.
 fn serving_again() -> Value {
     json!({ "index.auto_expand_replicas": "0-1", "index.refresh_interval": null })
 }

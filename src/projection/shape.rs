@@ -1,7 +1,7 @@
-//! The shape of an index: what cannot be changed in place, so that an index of another shape must be rebuilt.
+//! The shape of an index: what cannot be changed in place. An index of another shape must be rebuilt.
 //!
-//! It stands in the checkpoint. Any change of a mapping, by a newer version of daybook, changes it; so does a change of the
-//! setting that says which terms have documents.
+//! The checkpoint contains it. It changes with the mapping, in a newer version of daybook, and with the setting that
+//! selects which terms have documents.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,16 +17,16 @@ use crate::projection::index::Index;
 /// What an index was made for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shape {
-    /// A hash of the mapping that daybook gave it. Indices of before this was recorded have none.
+    /// A hash of the mapping; `None` if the checkpoint does not contain it.
     #[serde(default)]
     pub mapping: Option<String>,
-    /// Which terms have documents, in `stats-terms` alone.
+    /// Which terms have documents; only in `stats-terms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<Scope>,
 }
 
 impl Plan {
-    /// The shape that an index is given now.
+    /// The shape of an index that is made now.
     pub fn shape(&self, kind: Projection) -> Shape {
         let terms = (kind == Projection::Terms).then(|| self.terms.clone());
         Shape {
@@ -35,36 +35,33 @@ impl Plan {
         }
     }
 
-    /// Refuses an index of another shape than it would be given now.
+    /// Refuses an index of another shape than one that is made now.
     pub fn check_shape(&self, kind: Projection, index: &Index) -> Result<(), Error> {
         let (found, wanted) = (Shape::of(index), self.shape(kind));
         let Index {
             physical, alias, ..
         } = index;
-        let rebuild = format!(
-            "run `daybook rebuild --only {}` to make it anew",
-            kind.name()
-        );
+        let rebuild = format!("run `daybook rebuild --only {}`", kind.name());
         if let (Some(found), Some(wanted)) = (&found.terms, &wanted.terms)
             && found != wanted
         {
             return Err(Error::failed(format!(
                 "the index {physical} behind {alias} was made for {found}, the settings ask for {wanted}"
             ))
-            .hint(format!("{rebuild}, or set DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES as they were")));
+            .hint(format!("{rebuild}, or restore the previous DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES")));
         }
         if found != wanted {
             return Err(Error::failed(format!(
-                "the index {physical} behind {alias} was made with another mapping than this version of daybook uses"
+                "the index {physical} behind {alias} was made with a different mapping than this version of daybook uses"
             ))
-            .hint(format!("{rebuild}; readers are served by the old one until then")));
+            .hint(format!("{rebuild}; the old index serves readers until then")));
         }
         Ok(())
     }
 }
 
 impl Shape {
-    /// The shape that stands in an index's checkpoint.
+    /// The shape in the checkpoint of an index.
     pub fn of(index: &Index) -> Self {
         let stored = index.checkpoint.shape.clone();
         stored
@@ -76,9 +73,9 @@ impl Shape {
     }
 }
 
-/// 96 bits are enough to tell the mappings of a few versions apart.
+/// 96 bits are enough to distinguish the mappings of a few versions.
 fn hash(mapping: &Value) -> String {
-    // The keys of a JSON object are sorted.
+    // serde_json sorts the keys of an object.
     URL_SAFE_NO_PAD.encode(&Sha256::digest(mapping.to_string())[..12])
 }
 

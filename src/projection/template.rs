@@ -1,8 +1,8 @@
-//! Index templates of the cluster: what they may not change of an index, and which of them did.
+//! Index templates of the cluster: what they must not change in an index, and which of them did.
 //!
-//! What an index is asked to be is said explicitly when it is created, and overrides most of what a template says. The rest
-//! is read back while the index is still empty: an alias that a template added is taken away again, anything else is an
-//! error that names the template.
+//! Creating an index sets everything explicitly, which overrides most of what a template says. The rest is read back
+//! while the index is still empty. Aliases that a template added are removed; any other difference is an error that
+//! names the template.
 
 use std::collections::BTreeMap;
 
@@ -12,18 +12,17 @@ use serde_json::{Map, Value, json};
 use crate::elastic::{Client, Method};
 use crate::error::Error;
 
-/// How an index is to be.
+/// What an index should be.
 #[derive(Clone, Debug)]
 pub struct Design {
-    /// The mapping.
     pub mapping: Value,
-    /// The settings, by their full names.
+    /// By their full names.
     pub settings: Value,
-    /// Whether the alias stands for it from the beginning.
+    /// Whether the alias points to it from the beginning.
     pub serving: bool,
 }
 
-/// An index as it came out.
+/// An index as Elasticsearch created it.
 #[derive(Debug, Deserialize)]
 struct Found {
     #[serde(default)]
@@ -34,20 +33,21 @@ struct Found {
     settings: Map<String, Value>,
 }
 
-/// Settings that are not given, because older versions of Elasticsearch do not know them, and what they may say.
+/// Settings that are not sent, because older versions of Elasticsearch do not know them, and the values that they may
+/// have.
 const NOT_GIVEN: [(&str, &str); 2] = [
     ("index.mode", "standard"),
     ("index.mapping.source.mode", "stored"),
 ];
 
-/// Refuses an index that is not as it was asked to be; takes away aliases that it was not asked to have.
+/// Refuses an index that does not match its design, and removes aliases that a template added.
 pub(super) async fn read_back(
     client: &Client,
     alias: &str,
     physical: &str,
     design: &Design,
 ) -> Result<(), Error> {
-    let what = format!("reading back how {physical} came out");
+    let what = format!("reading back the index {physical}");
     let answer = client
         .request(
             Method::Get,
@@ -72,7 +72,7 @@ pub(super) async fn read_back(
     if !differences.is_empty() {
         let blamed = blame(client, physical).await;
         return Err(Error::failed(format!(
-            "the index {physical} did not come out as asked: {}; {blamed} changes it",
+            "the index {physical} was not created as requested: {}; {blamed} changes it",
             differences.join(", ")
         ))
         .hint(remedy(alias)));
@@ -80,14 +80,14 @@ pub(super) async fn read_back(
     take_away(client, physical, found.aliases.keys()).await
 }
 
-/// What to do about a template that is in the way.
+/// What to do about a template that changes an index.
 pub(super) fn remedy(alias: &str) -> String {
     format!(
-        "exclude {alias}-g* from that template, or add a template for {alias}-g* with a higher priority and nothing in it; then run the command again"
+        "exclude {alias}-g* from that template, or add an empty template for {alias}-g* with a higher priority; then run the command again"
     )
 }
 
-/// An alias that a template gives to each generation would add up several of them.
+/// Removes aliases that a template added: searches on them would count several generations.
 async fn take_away(
     client: &Client,
     physical: &str,
@@ -100,7 +100,7 @@ async fn take_away(
     tracing::warn!(
         index = physical,
         ?aliases,
-        "a template of the cluster added aliases: taken away"
+        "an index template added aliases: removed"
     );
     let remove = json!({ "actions": [{ "remove": { "index": physical, "aliases": aliases } }] });
     let what = format!("removing aliases of {physical} that a template added");
@@ -110,10 +110,10 @@ async fn take_away(
         .map(drop)
 }
 
-/// What is not as asked, each with how it came out.
+/// Where the index differs from its design, with the values found.
 fn differences(design: &Design, found: &Found) -> Vec<String> {
     let mut differences = Vec::new();
-    // What is given overrides what a template says; to how many shards it was made, an index may have been asked before.
+    // What is sent overrides templates. The number of shards may differ in an index that was created by an earlier run.
     let settings = design.settings.as_object().into_iter().flatten();
     for (name, asked) in settings.filter(|(name, _)| *name != "index.number_of_shards") {
         let came_out = found.settings.get(name).unwrap_or(&Value::Null);
@@ -132,7 +132,7 @@ fn differences(design: &Design, found: &Found) -> Vec<String> {
     differences
 }
 
-/// A setting as Elasticsearch gives it back.
+/// A setting in the form in which Elasticsearch returns it.
 fn text(value: &Value) -> String {
     value
         .as_str()
@@ -158,7 +158,7 @@ pub(super) fn keeps_source(mapping: &Value) -> bool {
         && is_empty("excludes")
 }
 
-/// Fields in addition to those asked for are nobody's business: no document has them.
+/// Additional fields do not matter: no document has them.
 fn mapping_differences(asked: &Value, found: &Value, differences: &mut Vec<String>) {
     if !keeps_source(found) {
         differences.push(format!("_source is {}", found["_source"]));
@@ -195,7 +195,7 @@ fn field_differences(
     }
 }
 
-/// A field without its sub-fields, in the form in which Elasticsearch gives it back: without what is the default.
+/// A field without its sub-fields and its defaults, as Elasticsearch returns it.
 fn own(field: &Value) -> Option<Map<String, Value>> {
     let mut own = field.as_object()?.clone();
     own.remove("properties");
@@ -210,7 +210,7 @@ fn own(field: &Value) -> Option<Map<String, Value>> {
     Some(own)
 }
 
-/// The templates that apply to an index of a name, in words.
+/// Names the templates that apply to an index.
 pub(super) async fn blame(client: &Client, physical: &str) -> String {
     match matching(client, physical).await {
         Some(names) if !names.is_empty() => format!("the index template {}", names.join(", ")),
@@ -246,8 +246,8 @@ impl Patterns {
     }
 }
 
-/// The composable template that applies, which is the one with the highest priority, or else all legacy ones that do. None
-/// if they cannot be asked for.
+/// The composable template that applies, which is the one with the highest priority, or else all legacy ones that do.
+/// `None` if they cannot be read.
 async fn matching(client: &Client, physical: &str) -> Option<Vec<String>> {
     let what = "looking up index templates";
     let answer = client
@@ -277,7 +277,8 @@ async fn matching(client: &Client, physical: &str) -> Option<Vec<String>> {
     )
 }
 
-/// Whether a pattern, in which `*` stands for any text, matches a hidden index: one that matches all does not.
+/// Whether a pattern matches a hidden index. `*` stands for any text; a pattern of `*` alone does not match hidden
+/// indices.
 fn matches(pattern: &str, index: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| index.strip_prefix(first)) else {

@@ -32,7 +32,7 @@ impl Dimension {
     /// All dimensions, in the order of a row's maps.
     pub const ALL: [Self; 3] = [Self::Items, Self::Queries, Self::Geocodes];
 
-    /// The name in ledger and documents.
+    /// The name in the ledger and in documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::Items => "items",
@@ -42,12 +42,11 @@ impl Dimension {
     }
 }
 
-/// Which terms have documents: a setting, kept in the index, which must be rebuilt when it changes.
+/// Which terms have documents. The index records this setting, and must be rebuilt when it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
-    /// The dimensions.
     pub dimensions: Vec<Dimension>,
-    /// The stat types, by name.
+    /// Names of stat types.
     pub stat_types: Vec<String>,
 }
 
@@ -70,12 +69,12 @@ impl Scope {
             && self.stat_types.iter().any(|name| name == stat_type.name())
     }
 
-    /// Whether nothing is covered: then there is no index.
+    /// Whether nothing is covered, so that there is no index.
     pub fn is_empty(&self) -> bool {
         self.dimensions.is_empty() || self.stat_types.is_empty()
     }
 
-    /// From comma-separated names; `none` for nothing.
+    /// Parses comma-separated names; `none` selects nothing.
     pub fn parse(dimensions: Option<&str>, stat_types: Option<&str>) -> Result<Self, UnknownName> {
         let mut scope = Self::default();
         if let Some(names) = dimensions {
@@ -109,7 +108,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A name in a setting that stands for nothing.
+/// An unknown name in a setting.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is unknown: give some of {1}, separated by commas, or none")]
 pub struct UnknownName(String, &'static str);
@@ -141,19 +140,17 @@ fn sorted<T: Ord>(
     Ok(parsed)
 }
 
-/// What a document is about.
+/// What identifies a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The cell.
     pub cell: Cell,
-    /// The dimension.
     pub dimension: Dimension,
-    /// The term, as the ledger has it.
+    /// As in the ledger.
     pub term: String,
 }
 
 impl Key {
-    /// What a document says that it is about; nothing, if it does not say so.
+    /// The key of a document with this source; `None` if the source does not contain a valid one.
     pub fn of_source(source: &Value) -> Option<Self> {
         let text = |name: &str| source.get(name).and_then(Value::as_str);
         let cell = Cell {
@@ -173,8 +170,8 @@ impl Key {
         })
     }
 
-    /// The document's id: 128 bits of a hash over what it is about, 22 characters. Of a thousand million documents, two
-    /// share an id with a probability of less than one in 10^20.
+    /// The id of the document: 128 bits of a hash of the key, as 22 characters. The probability that two of 10^9
+    /// documents share an id is less than 10^-20.
     pub fn id(&self) -> String {
         let Self {
             cell,
@@ -189,14 +186,14 @@ impl Key {
             dimension.name(),
         ];
         for part in names.into_iter().chain([term.as_str()]) {
-            // The parts before the term hold no line feed, so where each ends is clear.
+            // The parts before the term contain no line feed, so it is clear where each ends.
             hash.update(b"\n");
             hash.update(part);
         }
         URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
     }
 
-    /// Its count does not fit a document.
+    /// The error for a count that exceeds a bigint.
     pub(super) fn exceeds_a_bigint(&self) -> Error {
         Error::failed(format!(
             "the count of term '{}' of {} exceeds a bigint",
@@ -204,12 +201,12 @@ impl Key {
         ))
     }
 
-    /// Writes the document, with the count after an entry.
+    /// Writes the document, with the count as of an entry.
     pub fn write(&self, batch: &mut Batch, count: i64, entry_id: EntryId) {
         self.write_as(&self.id(), batch, count, entry_id);
     }
 
-    /// The same, where the id is known already.
+    /// The same, with an id that is already known.
     pub(super) fn write_as(&self, id: &str, batch: &mut Batch, count: i64, entry_id: EntryId) {
         let Self {
             cell,
@@ -242,7 +239,7 @@ impl Key {
     }
 }
 
-/// Country, region and city of a geocode as fields of their own, as far as it has them, for grouping.
+/// Writes country, region and city of a geocode as separate fields, if it has them, for grouping.
 fn put_place(out: &mut Vec<u8>, geocode: &str) {
     let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else {
         return;

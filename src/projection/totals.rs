@@ -7,15 +7,15 @@ use crate::elastic::bulk::Batch;
 use crate::event::{RecordType, StatType};
 use crate::ledger::{CellTotal, EntryId};
 
-/// The cells of a document, in the order in which it has them.
+/// The cells of a document, in their order.
 pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] = [
     (RecordType::Records, StatType::ALL),
     (RecordType::Mediarecords, StatType::ALL),
 ];
 
-/// Writes the document of a recordset, from what its cells stand at. Nothing if it has no cell.
+/// Writes the document of a recordset from the totals of its cells, or nothing if there are none.
 ///
-/// Its version is the last entry among them.
+/// Its version is the newest entry among them.
 pub fn write(batch: &mut Batch, recordset_id: Uuid, cells: &[CellTotal]) {
     let Some(first_day) = cells.iter().map(|cell| cell.first_day).min() else {
         return;
@@ -54,7 +54,7 @@ pub fn write(batch: &mut Batch, recordset_id: Uuid, cells: &[CellTotal]) {
     });
 }
 
-/// Begins a cell with its count and its total.
+/// Begins a cell with its count and total.
 pub(super) fn put_sums(out: &mut Vec<u8>, count: i64, total: i64) {
     put(out, r#"{"count":"#);
     put_number(out, count);

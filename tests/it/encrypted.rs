@@ -342,7 +342,7 @@ async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
         .await
         .assert_exit(2)
         .says(&["DAYBOOK_FROM_INDEX_CLIENT_KEY is not"]);
-    // The hint is about what is wrong, and not that days that are imported are passed over.
+    // The hint is about what is wrong, and not that imported days are skipped.
     let door = Door::before(
         &world.elasticsearch_url,
         &Authority::new(),
@@ -353,7 +353,7 @@ async fn the_cluster_of_an_old_index_has_a_login_of_its_own() {
         .await
         .assert_exit(1)
         .says(&["certificate", "--elasticsearch-ca FILE"]);
-    assert!(!ended.stderr.contains("passed over"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("are skipped"), "{}", ended.stderr);
     world.end().await;
 }
 

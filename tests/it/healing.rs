@@ -278,7 +278,7 @@ async fn another_ledgers_index_is_refused_until_a_rebuild_replaces_it() {
     world
         .assert_named(
             "belongs to ledger",
-            "`daybook rebuild` replaces it by this ledger's",
+            "`daybook rebuild` replaces it with this ledger's",
         )
         .await;
     world.run(&["rebuild"]).await.assert_exit(0);
@@ -358,7 +358,7 @@ async fn an_alias_over_two_indices_is_refused_until_a_rebuild_gives_it_one() {
         .await;
     world
         .assert_named(
-            "-terms stands for more than one index",
+            "-terms points to more than one index",
             "`daybook rebuild` makes a new one",
         )
         .await;
@@ -381,10 +381,7 @@ async fn an_index_without_a_checkpoint_is_refused_until_it_is_rebuilt() {
         )
         .await;
     world
-        .assert_named(
-            "carries no checkpoint of daybook",
-            "`daybook rebuild` makes it anew",
-        )
+        .assert_named("has no daybook checkpoint", "`daybook rebuild` replaces it")
         .await;
     world.run(&["rebuild"]).await.assert_exit(0);
     world.assert_documents(&before).await;
@@ -423,7 +420,7 @@ async fn an_index_that_was_made_with_another_mapping_is_refused_until_it_is_rebu
         let recommended = format!("run `daybook rebuild --only {name}`");
         world
             .assert_named(
-                "was made with another mapping than this version of daybook uses",
+                "was made with a different mapping than this version of daybook uses",
                 &recommended,
             )
             .await;
@@ -438,7 +435,7 @@ async fn an_index_that_was_made_with_another_mapping_is_refused_until_it_is_rebu
             .run(&["rebuild", "--rollback", "--only", name])
             .await
             .assert_exit(1);
-        back.says(&["was made with another mapping", &index]);
+        back.says(&["was made with a different mapping", &index]);
         world.run(&["verify", "--projections"]).await.assert_exit(0);
         world.assert_documents(&before).await;
     }
@@ -475,7 +472,7 @@ async fn a_rebuild_does_not_resume_an_index_of_another_mapping() {
             .run(&[&["-v"], &rebuild[..]].concat())
             .await
             .assert_exit(0);
-        resumed.says(&["deleting what an interrupted rebuild left"]);
+        resumed.says(&["deleting the index of an interrupted rebuild"]);
         assert!(
             world.checkpoint(&format!("{}{suffix}", world.prefix)).await["shape"]["mapping"]
                 != "another"
@@ -505,7 +502,7 @@ async fn an_index_that_does_not_keep_sources_is_refused_until_it_is_rebuilt() {
         world
             .assert_named(
                 "does not keep the source of its documents",
-                "`daybook rebuild` makes it anew",
+                "`daybook rebuild` replaces it",
             )
             .await;
         world.run(&["rebuild", "--only", name]).await.assert_exit(0);
@@ -543,10 +540,10 @@ async fn a_document_that_somebody_has_emptied_is_no_document_that_is_not_there()
     );
     world.log(&[event]).await;
     let damage = format!(
-        "document {} of {index} is there without its count or its entry_id",
+        "document {} of {index} lacks its count or its entry_id",
         seen.id
     );
-    let recommended = "`daybook verify --projections --repair` puts it right";
+    let recommended = "`daybook verify --projections --repair` repairs it";
     world
         .run(&["apply", "--day", LAST_DAY])
         .await
@@ -578,7 +575,7 @@ async fn indices_that_are_ahead_of_a_restored_ledger_are_refused_until_they_are_
     world.restore_ledger(4).await;
 
     let ahead = "contains entries up to 7, the ledger ends at 4";
-    let recommended = "make the index anew from this one with `daybook rebuild`";
+    let recommended = "rebuild the index from this one with `daybook rebuild`";
     world
         .run(&["project"])
         .await
@@ -620,9 +617,12 @@ async fn indices_of_a_ledger_that_went_another_way_are_refused_until_they_are_re
         "the number is the same, the entry is another"
     );
 
-    let recommended = "make the index anew from this one with `daybook rebuild`";
+    let recommended = "rebuild the index from this one with `daybook rebuild`";
     world
-        .assert_named("contains another entry 7 than the ledger", recommended)
+        .assert_named(
+            "contains an entry 7 that differs from the ledger's",
+            recommended,
+        )
         .await;
     world.run(&["rebuild"]).await.assert_exit(0);
     world.run(&["verify"]).await.assert_exit(0);

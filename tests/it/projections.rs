@@ -161,7 +161,7 @@ async fn a_document_that_is_too_large_for_the_cluster_is_published_without_its_l
             .await
             .assert_exit(0);
         assert!(
-            !ended.stderr.contains("each document is looked up"),
+            !ended.stderr.contains("comparing each document"),
             "{}",
             ended.stderr
         );

@@ -161,7 +161,7 @@ async fn what_was_sent_is_compared_all_at_once_and_where_something_went_astray_o
             .await
             .assert_exit(1);
         refused.says(&[
-            "the index is not what was sent to it: each document is looked up",
+            "the index differs from what was sent to it: comparing each document",
             "differs from the ledger in",
             "missing in",
             &format!("{}{index}", world.prefix),
@@ -290,7 +290,7 @@ async fn a_rollback_finds_what_was_kept_if_what_served_is_gone() {
         .await
         .assert_exit(0);
     let of_all = world.run(&["rebuild", "--rollback"]).await.assert_exit(1);
-    of_all.says(&["there is no generation of", "give the --only that it had"]);
+    of_all.says(&["there is no generation of", "give the same --only"]);
     world
         .elastic(
             Method::DELETE,

@@ -648,7 +648,7 @@ async fn an_index_of_another_ledger_or_of_nobody_s_is_left_alone() {
         )
         .await;
     let words = format!(
-        "the index {0}-theirs behind {0} carries no checkpoint of daybook",
+        "the index {0}-theirs behind {0} has no daybook checkpoint",
         world.prefix
     );
     assert_refused(
@@ -678,7 +678,7 @@ async fn an_alias_over_two_indices_is_refused() {
             .await;
     }
     let words = format!(
-        "the alias {0} stands for more than one index: {0}-one, {0}-two",
+        "the alias {0} points to more than one index: {0}-one, {0}-two",
         world.prefix
     );
     assert_refused(world.run(&APPLY).await, 3, &[&words, "daybook rebuild"]);

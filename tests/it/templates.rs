@@ -133,7 +133,7 @@ async fn what_cannot_be_overridden_is_refused_with_the_templates_name_and_leaves
             .await;
         let name = format!("the index template {}-template changes it", world.prefix);
         let says = [
-            "did not come out as asked",
+            "was not created as requested",
             &name,
             "with a higher priority",
             "run the command again",
@@ -151,7 +151,10 @@ async fn what_cannot_be_overridden_is_refused_with_the_templates_name_and_leaves
     world
         .add_template("_index_template", broken, json!({}), json!({}))
         .await;
-    let name = format!("the index template {}-template may be why", world.prefix);
+    let name = format!(
+        "the index template {}-template may be the cause",
+        world.prefix
+    );
     world
         .run(&["project"])
         .await

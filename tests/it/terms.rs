@@ -136,7 +136,7 @@ async fn a_rebuild_sums_up_cells_with_many_terms_as_those_with_few() {
         .run_with(&all_dimensions, &["-vv", "rebuild"])
         .await
         .assert_exit(0);
-    rebuilt.says(&["left to the server: its terms are too many"]);
+    rebuilt.says(&["too many terms for memory: left to the server"]);
     let documents = documents(&world).await;
     assert_eq!(documents, sums_in_sql(&world).await);
     let views = documents
@@ -167,7 +167,7 @@ async fn a_look_up_that_fails_in_the_cluster_tells_why_and_nothing_is_added_to_w
     behind.says(&[
         "could not look one up",
         "no_shard_available_action_exception",
-        "see to it that the cluster is not red",
+        "make sure that the cluster is not red",
     ]);
     assert_eq!(documents(&world).await, before);
     world.run(&["project"]).await.assert_exit(0);
