@@ -51,8 +51,8 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Refused(pub Error);
 
-/// Compares the entries of a day, oldest first, with the fingerprint of its source. Only the day's [current
-/// entry](current_entry) counts.
+/// Compares the entries of a day, oldest first, with the fingerprint of its source. Only the day's current entry
+/// counts.
 ///
 /// Refuses a day whose source has fewer events than before, unless the rules accept that.
 pub fn compare(

@@ -71,7 +71,7 @@ pub enum EntryKind {
     Apply,
     /// The difference between what the source has now and what was posted.
     Correction,
-    /// The counts of an old document, or of several.
+    /// Counts from documents of the old system.
     Import,
     /// The negation of another entry.
     Reversal,

@@ -1,8 +1,8 @@
 //! Compares this machine's clock with that of the ledger's server.
 //!
 //! This machine's clock decides which days are over, and an entry that is posted too early cannot be removed. So a run
-//! that posts asks the server for the time, and posts nothing if the two disagree. It cannot know which of them is
-//! wrong.
+//! that posts asks the server for the time, and posts nothing if the two clocks disagree. daybook cannot know which of
+//! them is wrong.
 
 use std::time::Duration;
 

@@ -334,7 +334,7 @@ mod tests {
         );
         assert_eq!(latin.decode(b"plain").unwrap(), "plain");
         assert_eq!(latin.decode(b"caf\xe9 5\x80").unwrap(), "café 5€");
-        // What would be valid UTF-8 on its own is not taken for it.
+        // Bytes that would be valid UTF-8 are still read in the source's encoding.
         assert_eq!(latin.decode(b"caf\xe9\x81").unwrap_err(), 4);
         let pieces: Vec<Piece<'_>> = latin.pieces(b"a\xe9\x81b").collect();
         assert_eq!(

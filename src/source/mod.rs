@@ -367,7 +367,7 @@ impl Source {
     }
 
     /// The ids of at most `most` events that belong to no day: without a date, dated before the first possible day, or
-    /// after the day `after`.
+    /// dated after the day `after`.
     pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Error> {
         const WHAT: &str = "looking for events whose dates are on no day";
         self.begin(WHAT).await?;
