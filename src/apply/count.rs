@@ -1,6 +1,6 @@
-//! Counting a day's events, less what is posted already, in as many parts as the memory asks for.
+//! Counts a day's events, less what is posted already, in as many parts as the memory limit requires.
 //!
-//! The rows come in on one thread and are counted on another. Each part reads the day once more, in the same snapshot.
+//! One thread receives the rows and another counts them. Each part reads the day once more, in the same snapshot.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{mpsc, oneshot};
@@ -14,38 +14,39 @@ use crate::ledger::{EntryId, Reader, StoredRow};
 use crate::memory::Memory;
 use crate::source::{Batch, DaySnapshot, Fingerprint, Rows};
 
-/// Batches of rows that may wait to be counted.
+/// Maximum number of batches that wait to be counted.
 const BATCHES_IN_FLIGHT: usize = 8;
 
-/// A day's events while they are counted, part by part.
+/// A day's events as they are counted, part by part.
 #[derive(Debug)]
 pub(super) struct Counting<'a> {
     fingerprint: &'a Fingerprint,
     posted_through: Option<EntryId>,
     memory: Memory,
-    /// The thread that counts, the same for every part: what one part leaves of its memory, the next takes again only there.
+    /// The thread that counts. It is the same for all parts, because only it can reuse the memory that a part has
+    /// freed.
     thread: ThreadPool,
-    /// The recordset from which on the next part is counted.
+    /// The first recordset of the next part.
     next: Option<Uuid>,
-    /// What the first part found out about the events. It reads all of them, as does every other.
+    /// What the first part found about the events. Each part reads all of them.
     of_events: Option<(Figures, Vec<Rejection>)>,
 }
 
 impl<'a> Counting<'a> {
-    /// Of events that must be those of a fingerprint. If entries up to one are given, what they have posted of the day is
-    /// taken off.
+    /// The events must be those of the fingerprint. With `posted_through`, what entries up to that one have posted of
+    /// the day is subtracted.
     pub(super) fn new(
         fingerprint: &'a Fingerprint,
         posted_through: Option<EntryId>,
         memory: Memory,
     ) -> Result<Self, Error> {
-        // A panic is told by the answer that does not come.
+        // After a panic, no answer arrives: that is the error.
         let thread = ThreadPoolBuilder::new()
             .num_threads(1)
             .panic_handler(|_| {})
             .build();
         let thread = thread.map_err(|error| {
-            Error::failed("a thread to count on cannot be had").caused_by(error)
+            Error::failed("cannot start a thread for counting").caused_by(error)
         })?;
         Ok(Self {
             fingerprint,
@@ -57,7 +58,7 @@ impl<'a> Counting<'a> {
         })
     }
 
-    /// Counts as much as fits in memory; none if nothing is left.
+    /// Counts as much as fits in memory; none if everything is counted.
     pub(super) async fn next_part(
         &mut self,
         snapshot: &mut DaySnapshot<'_>,
@@ -69,7 +70,7 @@ impl<'a> Counting<'a> {
         let day = snapshot.day();
         let aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let (rows, mut aggregation) = match self.fingerprint.rows {
-            // The fingerprint is of the same snapshot: of a quiet day there is nothing to read.
+            // The fingerprint is of the same snapshot, so a quiet day need not be read.
             0 => (0, aggregation),
             _ => self.read(snapshot, aggregation).await?,
         };
@@ -85,7 +86,7 @@ impl<'a> Counting<'a> {
         Ok(Some(part))
     }
 
-    /// Adds the day's rows to an aggregation, and tells how many there were.
+    /// Adds the day's rows to an aggregation, and returns how many there were.
     async fn read(
         &self,
         snapshot: &mut DaySnapshot<'_>,
@@ -102,7 +103,7 @@ impl<'a> Counting<'a> {
         counted
     }
 
-    /// What became of the events, and those that were rejected.
+    /// The numbers of events, and the rejected events.
     pub(super) fn finish(self) -> (Figures, Vec<Rejection>) {
         self.of_events.unwrap_or_default()
     }
@@ -120,11 +121,11 @@ impl<'a> Counting<'a> {
             self.fingerprint.rows,
             figures.events()
         ))
-        .hint("each event must have one query at the most: look for ids that stand twice in the table queries"))
+        .hint("each event must have at most one query: look for duplicate ids in the table queries"))
     }
 }
 
-/// Counts the rows as they come.
+/// Counts the rows as they arrive.
 fn count(
     day: Day,
     mut aggregation: Aggregation,
@@ -143,7 +144,7 @@ fn count(
     Ok((rows.finish()?, aggregation))
 }
 
-/// Takes off what entries up to one have posted of a day.
+/// Subtracts what entries up to `through` have posted of a day.
 pub(crate) async fn subtract_posted(
     reader: &mut Reader,
     day: Day,
@@ -168,7 +169,7 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     outcome.map_err(|error| {
-        Error::failed(format!("counting the events of {day} was broken off")).caused_by(error)
+        Error::failed(format!("counting the events of {day} was interrupted")).caused_by(error)
     })
 }
 

@@ -1,26 +1,25 @@
-//! Long stretches of days without events, and the few events on the other side of them.
+//! Long gaps without events, and the few events beyond them.
 //!
-//! One event whose date is wrong by decades makes every day between it and the others a day of the source. Nobody wants
-//! twenty thousand empty entries for it, nor the entry of that one event: whoever puts its date right would have it counted
-//! twice. So both are named, and left out unless somebody asks for them.
+//! One event whose date is wrong by decades makes every day in between a day of the source. Nobody wants twenty
+//! thousand empty entries for it, nor an entry for that one event: when its date is corrected, it would be counted
+//! twice. So daybook names both, and leaves them out unless they are requested.
 
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::source::Source;
 
-/// A stretch of so many days without events is a long one.
+/// Number of days without events that make a long gap.
 pub const LONG: usize = 366;
-/// So few events beyond a long stretch are taken to have a wrong date.
+/// Up to this many events beyond a long gap are assumed to have a wrong date.
 const FEW: usize = 100;
 
-/// What is left out of days that were chosen.
+/// Days that are left out of a period.
 #[derive(Debug)]
 pub enum LeftOut {
     /// Days without events.
     Empty(Period),
-    /// Days with few events, beyond a long stretch without any.
+    /// Days with few events, beyond a long gap.
     Stray {
-        /// The days.
         period: Period,
         /// The ids of their events.
         ids: Vec<i64>,
@@ -28,7 +27,6 @@ pub enum LeftOut {
 }
 
 impl LeftOut {
-    /// The days.
     pub fn period(&self) -> Period {
         match self {
             Self::Empty(period) | Self::Stray { period, .. } => *period,
@@ -36,8 +34,8 @@ impl LeftOut {
     }
 }
 
-/// Finds what is to be left out of the days of a period. Events are looked at only where `strays` are wanted: if the period
-/// is as long as it is because of its first event.
+/// Finds the days to leave out of a period. Searches for stray events only if `strays` is set: when the first event
+/// determines how long the period is.
 pub async fn find(
     source: &mut Source,
     period: Period,
@@ -51,7 +49,7 @@ pub async fn find(
     if strays && !gaps.is_empty() {
         let mut inhabited = Vec::new();
         for period in between(period, &gaps) {
-            // One more than few are enough to know that they are not.
+            // One more than FEW is enough to know that there are more.
             inhabited.push((period, source.ids_of(period, FEW + 1).await?));
         }
         left_out.extend(strays_of(inhabited));
@@ -61,12 +59,12 @@ pub async fn find(
     Ok(left_out)
 }
 
-/// The parts of a period that are in none of the gaps, which are in order.
+/// The parts of a period outside the gaps, which must be in order.
 fn between(period: Period, gaps: &[Period]) -> Vec<Period> {
     let mut parts = Vec::new();
     let mut from = period.from();
     for gap in gaps {
-        // A gap that starts the period has no day before it.
+        // A gap at the start of the period has no days before it.
         parts.extend(before(gap.from()).and_then(|to| Period::new(from, to)));
         from = gap.to().next();
     }
@@ -79,7 +77,7 @@ fn before(day: Day) -> Option<Day> {
     (previous < day).then_some(previous)
 }
 
-/// Those with few events, but the latest: events that have just begun to be logged are few as well.
+/// The parts with few events, except the latest: events that have just begun to be logged are few, too.
 fn strays_of(mut inhabited: Vec<(Period, Vec<i64>)>) -> impl Iterator<Item = LeftOut> {
     inhabited.pop();
     let few = inhabited.into_iter().filter(|(_, ids)| ids.len() <= FEW);

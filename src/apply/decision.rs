@@ -1,4 +1,4 @@
-//! What there is to do for a day. Pure.
+//! Decides what to do with a day. No IO.
 
 use crate::day::Day;
 use crate::error::Error;
@@ -8,64 +8,53 @@ use crate::memory::Memory;
 use crate::source::Fingerprint;
 use crate::text::counted;
 
-/// How a day is to be applied.
+/// How to apply a day.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// Post that a day has fewer events than were posted, instead of refusing.
+    /// Post a correction if a day has fewer events than were posted, instead of refusing.
     pub accept_decrease: bool,
-    /// Post the difference between what was imported of a day and what the source has, instead of refusing.
+    /// Post the difference between an imported day and its source, instead of refusing.
     pub replace: bool,
-    /// Also apply a day that was taken back.
+    /// Also apply a day that was reversed.
     pub anew: bool,
-    /// How much memory counting may take; a day that takes more is counted in parts.
+    /// The memory limit. A day that needs more is counted in parts.
     pub memory: Memory,
 }
 
-/// How ledger and source stand to each other on a day.
+/// How the ledger and the source compare for a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The ledger has nothing of the day.
+    /// The ledger has no entry of the day.
     New,
-    /// The ledger has the day, from the same events.
-    Unchanged {
-        /// The newest entry of the day.
-        entry_id: EntryId,
-    },
-    /// The ledger has the day, the source has other events than it had.
+    /// The ledger has the day, counted from the same events.
+    Unchanged { entry_id: EntryId },
+    /// The ledger has the day, but the source now has different events.
     Changed,
-    /// The ledger has the day, the source has no events of it any more.
+    /// The ledger has the day, but the source no longer has its events.
     Sealed {
-        /// The newest entry of the day.
         entry_id: EntryId,
-        /// The events that were there when it was posted.
+        /// The number of events when it was posted.
         posted_events: i64,
     },
-    /// The day's newest entry takes another back.
+    /// The day was reversed.
     TakenBack {
-        /// That entry.
+        /// The reversal.
         entry_id: EntryId,
     },
     /// The day was imported, and the source has no events of it.
-    Imported {
-        /// The newest entry of the day.
-        entry_id: EntryId,
-    },
-    /// The day was imported, and the source has events of it as well.
-    ImportedAndInSource {
-        /// The newest entry of the day.
-        entry_id: EntryId,
-    },
+    Imported { entry_id: EntryId },
+    /// The day was imported, and the source has events of it, too.
+    ImportedAndInSource { entry_id: EntryId },
 }
 
-/// A day that stays as it is posted until a person decides otherwise.
+/// The refusal to change a day without a person's decision.
 #[derive(Debug)]
 pub struct Refused(pub Error);
 
-/// Compares the entries of a day, oldest first, with the fingerprint of its source.
+/// Compares the entries of a day, oldest first, with the fingerprint of its source. Only the day's current entry
+/// counts.
 ///
-/// What counts is the entry that says how the day stands.
-///
-/// Refuses a day whose source has become smaller, unless the rules accept that.
+/// Refuses a day whose source has fewer events than before, unless the rules accept that.
 pub fn compare(
     day: Day,
     entries: &[Entry],
@@ -86,7 +75,7 @@ pub fn compare(
     if takes_back(newest, entries) && !rules.anew {
         return Ok(Decision::TakenBack { entry_id });
     }
-    // Events that were edited in place have the same fingerprint: who accepts other events has them counted again.
+    // Events that were edited in place may have the same fingerprint: --accept-decrease counts them again.
     if newest.source_fingerprint == source.text && !rules.accept_decrease {
         return Ok(Decision::Unchanged { entry_id });
     }

@@ -1,7 +1,7 @@
-//! Applying a day: makes the ledger's net of the day equal what the source holds.
+//! Applying a day: makes the ledger agree with the source about the day.
 //!
-//! Load what the ledger has, load what the source has, compare, post the difference. Repeats safely: a day whose source
-//! is unchanged is left alone, so that any number of runs post one entry.
+//! Reads what the ledger and the source have, compares them, and posts the difference. Can be repeated: a day whose
+//! source is unchanged is left alone, so any number of runs posts one entry.
 
 mod count;
 pub mod date_ranges;
@@ -29,12 +29,10 @@ use crate::memory::Memory;
 use crate::source::{Fingerprint, Source};
 use crate::text::{Grouped, counted};
 
-/// What came of a day.
+/// The result for a day.
 #[derive(Debug, Serialize)]
 pub struct DayReport {
-    /// The day.
     pub day: Day,
-    /// What was done.
     #[serde(flatten)]
     pub outcome: Outcome,
 }
@@ -43,38 +41,31 @@ pub struct DayReport {
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// An entry was posted, or would be.
+    /// An entry was posted, or would be in a dry run.
     Posted(PostedReport),
-    /// The ledger has the day as the source has it.
-    AlreadyApplied {
-        /// The newest entry of the day.
-        entry_id: EntryId,
-    },
+    /// The ledger agrees with the source.
+    AlreadyApplied { entry_id: EntryId },
     /// The source no longer holds the day's events; the ledger keeps what it has.
     Sealed {
-        /// The newest entry of the day.
         entry_id: EntryId,
-        /// The events that were there when it was posted.
+        /// The number of events when it was posted.
         posted_events: i64,
     },
-    /// The day's newest entry takes another back: it is left so.
+    /// The day was reversed. It stays so.
     TakenBack {
-        /// That entry.
+        /// The reversal.
         entry_id: EntryId,
     },
-    /// The day was imported, and the source holds no events of it.
-    Imported {
-        /// The newest entry of the day.
-        entry_id: EntryId,
-    },
+    /// The day was imported, and the source has no events of it.
+    Imported { entry_id: EntryId },
 }
 
-/// An entry that was posted, or would be.
+/// An entry that was posted, or would be in a dry run.
 #[derive(Debug, Serialize)]
 pub struct PostedReport {
-    /// None where it was only tried.
+    /// None in a dry run.
     pub entry_id: Option<EntryId>,
-    /// What an outside witness may keep.
+    /// Kept outside the database, it is a witness.
     pub entry_hash: Option<String>,
     pub kind: EntryKind,
     pub events: i64,
@@ -89,10 +80,9 @@ pub struct PostedReport {
     pub posting: Duration,
 }
 
-/// A day that was dealt with.
+/// A day that was applied, or needed nothing.
 #[derive(Debug)]
 pub struct Applied {
-    /// What came of it.
     pub report: DayReport,
     /// The entry with its rows, if it is the first of its day and was counted in one part.
     pub posted_rows: Option<PostedRows>,
@@ -107,7 +97,7 @@ impl Applied {
     }
 }
 
-/// Applies a day, or says why that takes a person's decision. Without a run it only says what it would post.
+/// Applies a day, or returns why that needs a person's decision. Without a run, it only reports what it would post.
 pub async fn apply_day(
     ledger: &Ledger,
     source: &mut Source,
@@ -119,7 +109,7 @@ pub async fn apply_day(
     let stopwatch = Stopwatch::start();
     let mut snapshot = source.day(day).await?;
     let fingerprint = snapshot.fingerprint().await?;
-    // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+    // All decisions below refer to this entry: the posting is refused if another one came in between.
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
@@ -153,7 +143,7 @@ pub async fn apply_day(
     )
     .await?
     {
-        // What was imported may be more or less than what the source has: who replaces it knows.
+        // Imported counts may differ in either direction, and --replace accepts that.
         if kind == EntryKind::Correction
             && !rules.accept_decrease
             && !replaces_import
@@ -166,8 +156,8 @@ pub async fn apply_day(
         if let Some(run) = run.as_deref_mut()
             && !part.deltas.rows().is_empty()
         {
-            // Documents are made of all entries of a day, so rows are worth keeping of an only one; one of several parts
-            // makes room for the next.
+            // Documents are made from all entries of a day, so rows are worth keeping only if there is one entry. One
+            // of several parts makes room for the next.
             let is_whole_day = entries.is_empty() && report.sums.parts == 1 && part.next.is_none();
             let work = async {
                 let posting = match &mut posting {
@@ -220,7 +210,7 @@ pub async fn apply_day(
     Ok(Ok(Applied::new(day, Outcome::Posted(report), posted_rows)))
 }
 
-/// What comes of a day that needs no entry; none if it needs one.
+/// The outcome of a day that needs no entry; none if it needs one.
 fn outcome_without_entry(decision: &Decision) -> Option<Outcome> {
     match *decision {
         Decision::New | Decision::Changed => None,
@@ -255,7 +245,7 @@ fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {
     Err(Refused(error))
 }
 
-/// The refusal of a day that was imported and that the source has as well, with both figures.
+/// The refusal of a day that was imported and is in the source, with both counts.
 async fn refuse_imported(
     reader: &mut Reader,
     day: Day,
@@ -316,34 +306,33 @@ impl PostedReport {
     }
 }
 
-/// How the ledger's net of a day stands to a fresh count of its source.
+/// How the ledger's sums of a day compare with a fresh count of its source.
 #[derive(Debug)]
 pub enum Recount {
     /// They are equal.
     Equal,
-    /// The source no longer holds the day's events, or never did: the day was imported.
+    /// The source no longer has the day's events.
     Sealed,
-    /// The day was taken back: it stands as a person decided, whatever the source has.
+    /// The day was reversed. It stays so, whatever the source has.
     Reversed,
     /// The day was imported.
     Imported {
-        /// Whether the source has events of it as well.
+        /// Whether the source has events of it, too.
         in_source: bool,
     },
     /// They differ.
     Different {
-        /// Cells in which they differ.
+        /// Number of cells in which they differ.
         cells: usize,
         /// The first of them.
         first: Cell,
-        /// Events in the source now.
         events_now: i64,
-        /// Events in the source when the day's newest entry was posted.
+        /// Events in the source when the day's current entry was posted.
         events_posted: i64,
     },
 }
 
-/// Counts a posted day's source again and compares it with the ledger's net, cell by cell and term by term.
+/// Counts a day's events again and compares the result with the ledger, cell by cell and term by term.
 pub async fn recount(
     source: &mut Source,
     reader: &mut Reader,

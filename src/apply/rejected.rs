@@ -1,4 +1,4 @@
-//! Keeping the events that no rule can count, whole, beside the entry that met them.
+//! Keeps rejected events whole, with the entry in which they were rejected.
 
 use crate::error::Error;
 use crate::event::Rejection;
@@ -6,12 +6,12 @@ use crate::ledger::Reader;
 use crate::ledger::post::{Posting, RejectedEvent};
 use crate::source::{DaySnapshot, KeptRow};
 
-/// Events that are asked for at a time.
+/// Number of events in a query.
 const IDS_AT_A_TIME: usize = 1000;
-/// Bytes of events that wait to be written; one event may be larger.
+/// Bytes of events in a batch to write. A single event may be larger.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Keeps those that the ledger does not hold yet, with their rows.
+/// Keeps those that the ledger does not have yet, with their rows.
 pub(super) async fn keep(
     snapshot: &mut DaySnapshot<'_>,
     reader: &mut Reader,
@@ -56,7 +56,7 @@ pub(super) async fn keep(
             .await?;
         if read != ids.len() {
             return Err(Error::failed(format!(
-                "of {} rejected events of {day}, {read} can be read a second time: nothing was posted",
+                "only {read} of {} rejected events of {day} could be read again: nothing was posted",
                 ids.len()
             )));
         }

@@ -1,5 +1,4 @@
-//! Reads what recordsets stand at: the balances of their cells, the sums of their terms, and which documents the ledger
-//! makes at all.
+//! Reads the totals of recordsets (balances of cells, sums of terms), and finds which documents the ledger produces.
 
 use std::collections::HashSet;
 
@@ -17,8 +16,9 @@ use crate::event::{RecordType, StatType};
 use crate::postgres::Context as _;
 
 impl Reader {
-    /// Hands the totals of all cells of each recordset that entries after one and up to another touch to `take`, by
-    /// recordset. The newest row of a cell holds its balance, so this does not depend on the length of the history.
+    /// Calls `take` with the totals of all cells of each recordset that entries after `after` and up to `through`
+    /// touch, ordered by recordset. The newest row of a cell holds its balance, so the cost does not depend on the
+    /// length of the history.
     pub async fn totals_touched(
         &mut self,
         after: EntryId,
@@ -50,8 +50,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Hands the rows up to an entry to `take`, cell by cell, with the maps of the wanted dimensions (items, queries,
-    /// geocodes) and others empty; only those of some stat types.
+    /// Calls `take` with the rows of some stat types up to entry `through`, cell by cell. Only the maps of the `wanted`
+    /// dimensions (items, queries, geocodes) are read; the others are empty.
     pub async fn rows_by_cell(
         &mut self,
         wanted: [bool; 3],
@@ -81,8 +81,8 @@ impl Reader {
         .await
     }
 
-    /// Hands the all-time count of each term of a cell and a dimension to `take`, in no particular order. The server does
-    /// the summing, on its disk if it must.
+    /// Calls `take` with the all-time count of each term of a cell and a dimension, in no particular order. The server
+    /// computes the sums, on disk if necessary.
     pub async fn term_totals(
         &mut self,
         cell: Cell,
@@ -109,7 +109,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Which of these documents of days the ledger makes: those of days and recordsets that it has rows of.
+    /// Which of these daily documents the ledger produces: those whose day and recordset have rows.
     pub async fn existing_days(
         &mut self,
         named: &[(&str, Day, Uuid)],
@@ -130,7 +130,7 @@ impl Reader {
         Ok(ids.into_iter().collect())
     }
 
-    /// Which of these documents of recordsets the ledger makes.
+    /// Which of these documents of recordsets the ledger produces.
     pub async fn existing_recordsets(
         &mut self,
         named: &[(&str, Uuid)],
@@ -155,7 +155,7 @@ impl Reader {
         Ok(ids.into_iter().collect())
     }
 
-    /// The ids of those terms that the ledger lists.
+    /// The ids of those terms that the ledger contains.
     pub async fn existing_terms(
         &mut self,
         named: &[NamedTerm],

@@ -1,7 +1,7 @@
-//! Writes the exact copy of another ledger's entries into an empty ledger, all in one transaction. It inserts; it has no
-//! DELETE, and its one UPDATE is of which ledger this is, which the schema allows only as long as there is no entry.
+//! Writes an exact copy of another ledger's entries into an empty ledger, in one transaction. It only inserts, except
+//! for one UPDATE of the ledger's identity, which the schema allows only while there are no entries.
 //!
-//! What the server makes of each entry (the hash of its header, the hash of its rows) must be what the entry carries.
+//! The hashes that the server computes for each entry must equal those that the entry carries.
 
 use sqlx::error::DatabaseError;
 
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::failpoint;
 use crate::postgres::{Connection, Context as _, query_error};
 
-/// A copy while it is being made. Dropped before it is committed, it leaves nothing.
+/// A copy in progress. If it is dropped before the commit, nothing is copied.
 #[derive(Debug)]
 pub struct CopyIn {
     connection: Connection,
@@ -30,7 +30,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Without rows yet.
     pub fn new() -> Self {
         Self {
             stream: row_bytes::begin_stream(),
@@ -38,18 +37,16 @@ impl Rows {
         }
     }
 
-    /// Adds a row of an entry.
     pub fn add(&mut self, entry_id: EntryId, fields: &RowFields<'_>) {
         row_bytes::append_tuple(&mut self.stream, entry_id, fields);
         self.rows += 1;
     }
 
-    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// Whether they are enough to be worth sending.
+    /// Whether there are enough rows to send.
     pub fn are_many(&self) -> bool {
         self.stream.len() >= row_bytes::CHUNK_BYTES
     }
@@ -62,7 +59,7 @@ impl Default for Rows {
 }
 
 impl CopyIn {
-    /// Begins to make an empty ledger the copy of another.
+    /// Starts making an empty ledger the copy of another.
     pub async fn begin(ledger: &Ledger, run: &Run, other: &Identity) -> Result<Self, Error> {
         let mut connection = ledger
             .database
@@ -91,7 +88,7 @@ impl CopyIn {
         Ok(Self { connection })
     }
 
-    /// The hash that the first entry must carry.
+    /// The hash that the first entry must carry as its previous hash.
     pub async fn genesis_hash(&mut self) -> Result<String, Error> {
         sqlx::query_scalar("SELECT encode(daybook.genesis_hash(), 'hex')")
             .fetch_one(&mut self.connection)
@@ -99,7 +96,6 @@ impl CopyIn {
             .context("computing the hash that the first entry carries")
     }
 
-    /// Adds a run.
     pub async fn add_run(&mut self, run: &RunRow) -> Result<(), Error> {
         let what = format!("copying run {}", run.run_id);
         sqlx::query(
@@ -128,7 +124,7 @@ impl CopyIn {
         .context(what)
     }
 
-    /// Adds the header of an entry; the server's hash of it must be the one that it carries.
+    /// Adds the header of an entry. Fails if the server computes another hash for it than it carries.
     pub async fn add_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         let entry_id = entry.entry_id;
         let hash: String = sqlx::query_scalar(
@@ -170,7 +166,7 @@ impl CopyIn {
         )
     }
 
-    /// Adds rows of an entry whose header is there.
+    /// Adds rows of an entry. Its header must have been added.
     pub async fn add_rows(&mut self, entry_id: EntryId, rows: Rows) -> Result<(), Error> {
         let what = format!("copying the rows of entry {entry_id}");
         let Rows { mut stream, rows } = rows;
@@ -192,7 +188,7 @@ impl CopyIn {
         Ok(())
     }
 
-    /// Adds rejected events of an entry whose header is there.
+    /// Adds rejected events of an entry. Its header must have been added.
     pub async fn add_rejected(
         &mut self,
         entry_id: EntryId,
@@ -214,7 +210,7 @@ impl CopyIn {
         .context(format!("copying the rejected events of entry {entry_id}"))
     }
 
-    /// Ends an entry whose rows and rejected events are all there; their hashes must be those that it carries.
+    /// Checks the hashes of an entry, after its header, rows and rejected events were added.
     pub async fn end_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         let Entry {
             entry_id,
@@ -244,7 +240,7 @@ impl CopyIn {
         )
     }
 
-    /// Makes the copy the ledger.
+    /// Commits the copy, provided that the run still holds its lock.
     pub async fn commit(mut self, run: &mut Run) -> Result<(), Error> {
         run.check_lock().await?;
         failpoint::reach("copy.before_commit");
@@ -253,13 +249,13 @@ impl CopyIn {
             .await
             .context("committing the copy")?;
         failpoint::reach("copy.committed");
-        // What is committed is committed, whether or not the server hears the goodbye.
+        // Everything is committed, so an error while closing does not matter.
         self.connection.close().await;
         Ok(())
     }
 }
 
-/// The failure where a hash that was recomputed is not the one that is said.
+/// Fails if a recomputed hash is not the one that the entry carries.
 fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Result<(), Error> {
     if recomputed == said {
         return Ok(());
@@ -267,5 +263,5 @@ fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Resul
     Err(Error::failed(format!(
         "entry {entry_id}: its {what} {recomputed}, but it carries {said}; nothing was imported"
     ))
-    .hint("get a whole copy of the file; if it is, verify the ledger that it was exported from"))
+    .hint("get a complete copy of the file; if it is complete, verify the ledger that it was exported from"))
 }

@@ -1,4 +1,4 @@
-//! Reads the ledger for an exact copy: every column as it is stored, all of it from one snapshot.
+//! Reads the ledger for an exact copy: every column as stored, all from one snapshot.
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
@@ -22,7 +22,6 @@ pub struct Snapshot {
     period: Option<Period>,
 }
 
-/// Which ledger it is.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Identity {
     pub ledger_id: Uuid,
@@ -30,18 +29,15 @@ pub struct Identity {
     pub created_at: DateTime<Utc>,
 }
 
-/// What there is to copy.
+/// What is to be copied.
 #[derive(Clone, Debug, Default, sqlx::FromRow)]
 pub struct Extent {
-    /// So many entries.
     pub entries: i64,
-    /// The first of them.
     pub first_entry: Option<EntryId>,
-    /// The last of them.
     pub last_entry: Option<EntryId>,
-    /// The hash that the first carries of the one before it.
+    /// The previous hash that the first entry carries.
     pub previous_hash: Option<String>,
-    /// The hash of the last.
+    /// The hash of the last entry.
     pub last_hash: Option<String>,
 }
 
@@ -62,11 +58,11 @@ pub struct RunEnd {
     pub finished_at: DateTime<Utc>,
     pub exit_code: i32,
     pub outcome: String,
-    /// In jsonb's own text.
+    /// As the text of jsonb.
     pub figures: String,
 }
 
-/// A delta row, its maps in jsonb's own text.
+/// A delta row with its maps as the text of jsonb.
 #[derive(Clone, Debug)]
 pub struct CopiedRow {
     recordset_id: Uuid,
@@ -79,21 +75,21 @@ pub struct CopiedRow {
     days: [Day; 2],
 }
 
-/// An event that could not be counted.
+/// A rejected event.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct RejectedRow {
     pub source_id: i64,
     pub reason: String,
     pub message: String,
-    /// To the letter.
+    /// The source's row, unchanged.
     pub event: String,
 }
 
-/// The entries that are copied.
+/// The condition for the entries to copy.
 const OF_PERIOD: &str = "($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)";
 
 impl Snapshot {
-    /// Takes a snapshot, for the entries of a period or for all.
+    /// Takes a snapshot of the entries of a period, or of all entries.
     pub async fn take(ledger: &Ledger, period: Option<Period>, name: &str) -> Result<Self, Error> {
         let mut connection = ledger.database.connect(name).await?;
         sqlx::raw_sql("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -103,7 +99,6 @@ impl Snapshot {
         Ok(Self { connection, period })
     }
 
-    /// Which ledger it is.
     pub async fn identity(&mut self) -> Result<Identity, Error> {
         sqlx::query_as("SELECT ledger_id, time_zone, created_at FROM daybook.ledger")
             .fetch_one(&mut self.connection)
@@ -111,7 +106,7 @@ impl Snapshot {
             .context("reading which ledger this is")
     }
 
-    /// What there is to copy.
+    /// What is to be copied.
     pub async fn extent(&mut self) -> Result<Extent, Error> {
         let sql = format!(
             "SELECT a.entries, a.first_entry, a.last_entry, encode(f.previous_hash, 'hex') AS previous_hash,
@@ -129,7 +124,7 @@ impl Snapshot {
             .context("reading which entries there are")
     }
 
-    /// Hands the runs that posted the entries to `take`, in the order in which they started.
+    /// Calls `take` with the runs that posted the entries, in the order in which they started.
     pub async fn runs(
         &mut self,
         mut take: impl AsyncFnMut(RunRow) -> Result<(), Error>,
@@ -150,7 +145,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// The entry after another one; none after the last.
+    /// The next entry after `entry_id`, if there is one.
     pub async fn entry_after(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
         let sql = format!(" WHERE {OF_PERIOD} AND entry_id > $3 ORDER BY entry_id LIMIT 1");
         sqlx::query_as(select_entries(&sql))
@@ -162,7 +157,7 @@ impl Snapshot {
             .context(format!("reading the entry after {entry_id}"))
     }
 
-    /// Hands the rows of an entry to `take`, in the order of its content hash.
+    /// Calls `take` with the rows of an entry, in the order of its content hash.
     pub async fn rows(
         &mut self,
         entry_id: EntryId,
@@ -182,7 +177,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Hands the rejected events of an entry to `take`, by their ids.
+    /// Calls `take` with the rejected events of an entry, in the order of their ids.
     pub async fn rejected(
         &mut self,
         entry_id: EntryId,
@@ -202,7 +197,6 @@ impl Snapshot {
 }
 
 impl CopiedRow {
-    /// Its fields.
     pub fn fields(&self) -> RowFields<'_> {
         let [count, total] = self.sums;
         let [count_balance, total_balance] = self.balances;
@@ -222,7 +216,7 @@ impl CopiedRow {
         }
     }
 
-    /// Items, queries and geocodes, in jsonb's own text.
+    /// Items, queries and geocodes, as the text of jsonb.
     pub fn maps(&self) -> &[String; 3] {
         &self.maps
     }

@@ -1,9 +1,9 @@
-//! Which entry of a day says how the day stands. Pure.
+//! Which entry determines the current state of a day. No IO.
 
 use super::entry::{Entry, EntryKind};
 
-/// The entry that says how a day stands, of all its entries, oldest first: the newest one, unless that only undoes the
-/// reversal before it. Then the day stands as it did before the two; none if there is no entry.
+/// The entry that determines the current state of a day, given all its entries, oldest first. This is the newest entry,
+/// unless it only reverses the reversal before it: then both cancel out. None if there are no entries.
 pub fn current_entry(entries: &[Entry]) -> Option<&Entry> {
     let mut entries = entries;
     while let [before @ .., reversal, newest] = entries
@@ -15,7 +15,7 @@ pub fn current_entry(entries: &[Entry]) -> Option<&Entry> {
     entries.last()
 }
 
-/// Whether it takes back what another entry had posted. A reversal of a reversal does not: it restores.
+/// Whether the entry reverses a posting. The reversal of a reversal does not: it restores the posting.
 pub fn takes_back(current_entry: &Entry, entries: &[Entry]) -> bool {
     let reversed = entries
         .iter()
@@ -23,13 +23,12 @@ pub fn takes_back(current_entry: &Entry, entries: &[Entry]) -> bool {
     reversed.is_some_and(|reversed| !is_reversal(reversed))
 }
 
-/// Whether a person decided how the day stands: it was imported, or taken back.
+/// Whether a person decided the current state of the day: it was imported or reversed.
 pub fn is_decided(entries: &[Entry]) -> bool {
     current_entry(entries)
         .is_some_and(|current_entry| is_import(current_entry) || takes_back(current_entry, entries))
 }
 
-/// Whether it was imported.
 pub fn is_import(entry: &Entry) -> bool {
     entry.kind == EntryKind::Import
 }
@@ -38,7 +37,7 @@ fn is_reversal(entry: &Entry) -> bool {
     entry.kind == EntryKind::Reversal
 }
 
-/// An entry as good as any other.
+/// An arbitrary entry.
 #[cfg(test)]
 pub(crate) fn entry_of_tests(number: i64) -> Entry {
     Entry {
@@ -71,7 +70,7 @@ pub(crate) fn entry_of_tests(number: i64) -> Entry {
 mod tests {
     use super::*;
 
-    /// Entries by kind and what they reverse, numbered from 1.
+    /// Entries of these kinds, with the entries they reverse, numbered from 1.
     fn entries(of: &[(EntryKind, Option<i64>)]) -> Vec<Entry> {
         let entry = |(number, (kind, reverses)): (i64, &(EntryKind, Option<i64>))| Entry {
             kind: *kind,
@@ -101,7 +100,7 @@ mod tests {
                 3,
                 false,
             ),
-            // Restored although it was applied anew: it counts twice, and nobody meant that.
+            // Restored after it had been applied again: the day counts twice, which nobody intended.
             (
                 &[
                     APPLY,

@@ -1,9 +1,9 @@
-//! Which applied days are to be compared with their source again. Pure.
+//! Which applied days must be compared with their source again. No IO.
 //!
-//! Events come late: their transaction stays open, or what they refer to is filled in the night after. So a day is read
-//! again by each catch-up until it has been read once when it had been over for the look-back. What counts is when a day was
-//! read, not how many days there are: a machine that was off for weeks still looks again at those that were fresh when it
-//! last read them, and a day that was posted before it was over, or under a wrong clock, waits for its turn.
+//! Events may arrive late: their transaction stayed open, or what they refer to was added the night after. So a day is
+//! read again by each daily run until it has been read once after it had been over for the look-back. What counts is
+//! when a day was last read, not its age: after weeks of downtime, a run still reads the days that were recent when
+//! they were last read. Days that were posted before they were over, or under a wrong clock, are read again, too.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -12,16 +12,15 @@ use crate::day::{Day, TimeZone};
 /// A day that has entries, and when it was last compared with its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayRead {
-    /// The day.
     pub day: Day,
     /// When its newest entry was posted.
     pub posted_at: DateTime<Utc>,
-    /// When a run has last read it of which the end is recorded; none if there is no such run.
+    /// When it was last read by a run whose end is recorded; none if there is no such run.
     pub read_at: Option<DateTime<Utc>>,
 }
 
 impl DayRead {
-    /// Whether the day is to be read again: it had not been over for so many days when it was last read.
+    /// Whether the day must be read again: when it was last read, it had not been over for `lookback` days.
     pub fn is_due(&self, zone: TimeZone, lookback: u32) -> bool {
         let last_read = self.read_at.unwrap_or(self.posted_at);
         let settled = zone
@@ -31,7 +30,7 @@ impl DayRead {
     }
 }
 
-/// The days as ranges, both ends included: how a run records which days it has read.
+/// The days as ranges, both ends included. A run records the days it has read in this form.
 pub fn ranges(days: impl IntoIterator<Item = Day>) -> Vec<(Day, Day)> {
     let mut ranges: Vec<(Day, Day)> = Vec::new();
     for day in days {

@@ -1,44 +1,38 @@
-//! What the migrations define, taken out of their text: tables, indices, functions, views and triggers. Pure.
+//! The definitions in the text of the migrations: tables, indices, functions, views and triggers. No IO.
 //!
-//! Whoever verifies compares what is there with it; whoever puts right what was changed runs it again, but for tables. The
-//! migrations keep to a form that is easily taken apart: `CREATE` starts a line, a table ends with a line `);`, a function with
-//! a line `END;` or `$$;`, a view with the first line that ends with `;`, and an index or a trigger is one line. What a table
-//! and its constraints are stands in its `CREATE TABLE`.
+//! A verification compares the schema with them. Running them again repairs what was changed, except tables and
+//! indices. The migrations keep to a form that is easy to parse: `CREATE` starts a line; a table ends with a line `);`,
+//! a function with a line `END;` or `$$;`, a view with the first line that ends with `;`; an index or a trigger is one
+//! line. A `CREATE TABLE` contains all constraints of its table.
 
 use std::fmt::Write as _;
 
 use super::migrations::{VERSION_TABLE, migrations};
 
-/// What kind of thing is defined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DefinitionKind {
     /// A table, with its constraints.
     Table,
-    /// An index.
     Index,
-    /// A function.
     Function,
-    /// A view.
     View,
-    /// A trigger.
     Trigger,
 }
 
-/// The definition of one thing in the schema `daybook`.
+/// The definition of one object in the schema `daybook`.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// What it is.
     pub kind: DefinitionKind,
-    /// Its name without the schema; of a trigger its own, which other tables may use as well.
+    /// The name, without the schema. Triggers of different tables may have the same name.
     pub name: String,
-    /// Of an index or a trigger, its table, without the schema.
+    /// The table of an index or a trigger, without the schema.
     pub table: Option<String>,
-    /// The statement that creates it, without its semicolon.
+    /// The statement that creates the object, without its semicolon.
     pub sql: String,
 }
 
 impl Definition {
-    /// The statement that creates the same as something temporary.
+    /// The statement that creates the same object as a temporary one.
     pub fn as_temporary(&self) -> String {
         match self.kind {
             // A temporary table can refer to temporary tables only.
@@ -49,12 +43,12 @@ impl Definition {
         }
     }
 
-    /// Whether it can be put back as it was without a loss.
+    /// Whether the object can be created again without losing data.
     fn can_be_restored(&self) -> bool {
         !matches!(self.kind, DefinitionKind::Table | DefinitionKind::Index)
     }
 
-    /// The statements that create it or put it back as it was.
+    /// The statements that create or restore the object.
     fn restore(&self) -> String {
         let Self {
             kind,
@@ -74,12 +68,12 @@ impl Definition {
     }
 }
 
-/// All definitions, in an order in which they can be made.
+/// All definitions, in an order in which they can be created.
 pub fn definitions() -> Vec<Definition> {
     let mut found: Vec<Definition> = Vec::new();
     for migration in migrations() {
         for definition in taken_from(migration.sql().unwrap_or_default()) {
-            // A later migration may define again what an earlier one has defined.
+            // A later migration may redefine an object.
             found.retain(|other| (other.kind, &other.name, &other.table) != definition.key());
             found.push(definition);
         }
@@ -93,7 +87,7 @@ impl Definition {
     }
 }
 
-/// The SQL that puts functions, views, triggers and the record of the migrations back as they were migrated.
+/// SQL that restores functions, views, triggers and the record of the migrations.
 pub fn restoring_sql() -> String {
     let mut sql = "BEGIN;\nSET LOCAL search_path = pg_catalog, pg_temp;\n\n".to_owned();
     for definition in definitions()

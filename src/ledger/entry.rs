@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::day::Day;
 
-/// Position of an entry in the journal: 1, 2, 3, … without gaps. A day a posting, 64 bits outlast the sun.
+/// Position of an entry in the journal: 1, 2, 3, … without gaps.
 #[derive(
     Clone,
     Copy,
@@ -37,7 +37,7 @@ impl EntryId {
         Self(self.0.saturating_add(1))
     }
 
-    /// As the number it is, which is also the version of the documents that the entry makes.
+    /// The number. It is also the version of the documents that the entry touches.
     pub fn number(self) -> i64 {
         self.0
     }
@@ -71,9 +71,9 @@ pub enum EntryKind {
     Apply,
     /// The difference between what the source has now and what was posted.
     Correction,
-    /// From files.
+    /// Counts from documents of the old system.
     Import,
-    /// The exact opposite of another entry.
+    /// The negation of another entry.
     Reversal,
 }
 
@@ -102,7 +102,7 @@ pub struct Entry {
     pub day: Day,
     pub kind: EntryKind,
     pub reverses: Option<EntryId>,
-    /// The entry that reverses it; not a column, but looked up.
+    /// The entry that reverses this one. Not a column, but looked up.
     pub reversed_by: Option<EntryId>,
     pub run_id: Uuid,
     pub rule_version: i32,
@@ -130,7 +130,7 @@ const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      encode(previous_hash, 'hex') AS previous_hash, \
      encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
-/// A query for entries, with what stands after `FROM`.
+/// A query for entries; `condition` follows `FROM`.
 pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
 }

@@ -1,4 +1,4 @@
-//! Opening a ledger: it is there, and its schema is of this program's version.
+//! Opening a ledger: checks that it exists and that its schema has this program's version.
 
 use uuid::Uuid;
 
@@ -7,14 +7,12 @@ use crate::day::TimeZone;
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _, Database};
 
-/// A ledger that is known to be there and of this program's version.
+/// A ledger that exists and whose schema has this program's version.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// Where it is.
     pub database: Database,
-    /// Which one it is.
     pub ledger_id: Uuid,
-    /// The zone of its days.
+    /// The time zone of its days.
     pub zone: TimeZone,
 }
 

@@ -1,4 +1,4 @@
-//! Reads the journal: entries, and the days that they are about.
+//! Reads the journal: entries and their days.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::postgres::Context as _;
 
 impl Reader {
-    /// One entry.
     pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
         sqlx::query_as(select_entries(" WHERE entry_id = $1"))
             .bind(entry_id)
@@ -53,7 +52,7 @@ impl Reader {
             .context(format!("reading the entries of {day}"))
     }
 
-    /// The source ids of the events that entries of a day keep as rejected.
+    /// The source ids of the rejected events of a day.
     pub async fn rejected_of(&mut self, day: Day) -> Result<HashSet<i64>, Error> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "SELECT r.source_id FROM daybook.rejected_event r JOIN daybook.entry e USING (entry_id) WHERE e.day = $1",
@@ -65,7 +64,7 @@ impl Reader {
         Ok(ids.into_iter().collect())
     }
 
-    /// What all entries of a day add up to.
+    /// The sums over all entries of a day.
     pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Error> {
         let what = format!("adding up the entries of {day}");
         let (count, total): (String, String) = sqlx::query_as(
@@ -108,7 +107,7 @@ impl Reader {
         Ok(period.days().filter(|day| !posted.contains(day)).collect())
     }
 
-    /// The days of which entries after one and up to another have rows.
+    /// The days of the entries after `after` and up to `through` that have rows.
     pub async fn days_touched(
         &mut self,
         after: EntryId,
@@ -125,7 +124,7 @@ impl Reader {
         .context("reading which days have new entries")
     }
 
-    /// The days that have entries and have not begun yet, where a person has not decided about them.
+    /// The days that have entries but have not begun yet, except those that a person decided about.
     pub async fn days_to_come(&mut self, today: Day) -> Result<Vec<Day>, Error> {
         let days: Vec<Day> = sqlx::query_scalar(
             "SELECT DISTINCT day FROM daybook.entry WHERE day > $1 ORDER BY day",
@@ -137,15 +136,15 @@ impl Reader {
         self.undecided(&days).await
     }
 
-    /// When each day with entries, up to one, was posted and last read. Times that lie in the future are left out: a clock was
-    /// wrong, and nobody knows when that was.
+    /// When each day with entries, up to `through`, was posted and last read. Times in the future are left out: a clock
+    /// was wrong.
     pub async fn days_read(
         &mut self,
         through: Day,
         now: DateTime<Utc>,
     ) -> Result<Vec<DayRead>, Error> {
         const WHAT: &str = "reading when the days were last compared with their source";
-        // Each run has read a few ranges of days.
+        // Each run records a few ranges of days.
         let reads: Vec<(DateTime<Utc>, Day, Day)> = sqlx::query_as(
             "SELECT r.started_at, (days->>0)::date, (days->>1)::date FROM daybook.run r
              CROSS JOIN LATERAL jsonb_array_elements(
@@ -183,8 +182,8 @@ impl Reader {
         Ok(days)
     }
 
-    /// Those of some days whose fate is not decided: not those that were imported, nor those that were taken back. What a
-    /// person decided about a day stays until a person decides otherwise.
+    /// Those of the given days about which no person has decided by an import or a reversal. Such a decision stays
+    /// until a person changes it.
     pub async fn undecided(&mut self, days: &[Day]) -> Result<Vec<Day>, Error> {
         let entries: Vec<Entry> = sqlx::query_as(select_entries(
             " WHERE day = ANY ($1) ORDER BY day, entry_id",
@@ -202,7 +201,7 @@ impl Reader {
             .collect())
     }
 
-    /// How many rows the entries after one have, by their headers, and how many all have.
+    /// The number of rows of the entries after `after` and of all entries, according to their headers.
     pub async fn delta_rows_after(&mut self, after: EntryId) -> Result<DeltaRows, Error> {
         let (after, all) = sqlx::query_as(
             "SELECT coalesce(sum(delta_rows) FILTER (WHERE entry_id > $1), 0)::bigint, coalesce(sum(delta_rows), 0)::bigint

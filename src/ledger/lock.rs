@@ -1,8 +1,8 @@
 //! The locks of the ledger: one run at a time posts, one projects, one rebuilds.
 //!
-//! A session-level advisory lock on a connection of its own, held for the length of a run and gone with the connection,
-//! however the process ends. The [`Run`] that comes with it is the proof that a writer asks for. Should the connection
-//! be lost unnoticed, the ledger stays right all the same: a posting must be the entry after the one it was decided on.
+//! Each is a session-level advisory lock on its own connection. It is held during a run and released with the
+//! connection, however the process ends. Writers require a [`Run`] as proof that the lock is held. If the connection is
+//! lost unnoticed, the ledger stays correct: a posting is refused unless it follows the entry on which it was decided.
 
 use std::time::Duration;
 
@@ -12,19 +12,20 @@ use uuid::Uuid;
 use super::handle::Ledger;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::failpoint;
 use crate::postgres::{Connection, Context as _, Database};
 
-/// What a lock is for. Its number is the key of the advisory lock, which is per database: "daybook" in ASCII and one more.
+/// What a lock protects. The value is the key of the advisory lock, which is per database: "daybook" in ASCII, and the
+/// two numbers after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i64)]
 pub enum LockKind {
-    /// Posting: of one run, for all of its length.
+    /// Posting. Held during the whole run.
     Posting = 0x64_61_79_62_6f_6f_6b,
-    /// Writing to the indices behind the aliases: for as long as that takes. Others wait.
+    /// Writing to the indices behind the aliases. Held only while writing; other runs wait.
     Projecting = 0x64_61_79_62_6f_6f_6c,
-    /// Rebuilding and verifying documents: of one run, for all of its length, while others post.
+    /// Rebuilding and verifying documents. Held during the whole run, while others may post.
     Rebuilding = 0x64_61_79_62_6f_6f_6d,
 }
 
@@ -34,16 +35,16 @@ impl LockKind {
     }
 }
 
-/// How long a run that keeps others from posting waits for another's projecting.
+/// How long a run that holds the posting lock waits for the projecting lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// How often a run that waits asks, and how often it says that it waits.
+/// How often a waiting run tries again, and how often it logs that it waits.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 30 });
 
-/// Version of the program, as it is stored with runs and entries.
+/// The program's version, as stored with runs and entries.
 pub const TOOL_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The lock, held.
+/// A lock that is held.
 #[derive(Debug)]
 pub struct Lock {
     connection: Connection,
@@ -51,7 +52,7 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock for a command, or fails with who holds it.
+    /// Takes the lock, or fails and names its holder.
     pub async fn take(
         database: &Database,
         purpose: LockKind,
@@ -79,12 +80,12 @@ impl Lock {
         Ok(Self { connection, run_id })
     }
 
-    /// The connection that holds the lock. Never COPY on it: a COPY that fails costs the connection.
+    /// The connection that holds the lock. Never use COPY on it: a failed COPY makes the connection unusable.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// Makes sure that the lock is still held.
+    /// Fails if the lock is no longer held.
     pub async fn check(&mut self) -> Result<(), Error> {
         sqlx::query("SELECT 1")
             .execute(&mut self.connection)
@@ -94,17 +95,17 @@ impl Lock {
     }
 }
 
-/// A run of a command, recorded in the ledger, holding its lock.
+/// A run of a command: recorded in the ledger, and holding a lock.
 #[derive(Debug)]
 pub struct Run {
     lock: Lock,
     purpose: LockKind,
-    /// Where the last posting was committed, for the next one.
+    /// The connection of the last posting, kept for the next one.
     posting: Option<Connection>,
 }
 
 impl Run {
-    /// Takes the lock and records the start.
+    /// Takes the lock and records the start of the run.
     pub async fn start(ledger: &Ledger, purpose: LockKind, command: &str) -> Result<Self, Error> {
         let lock = Lock::take(&ledger.database, purpose, command).await?;
         Self::record_start(lock, purpose, command).await
@@ -126,8 +127,8 @@ impl Run {
         })
     }
 
-    /// Takes the lock for a command that posts, unless this machine's clock and the server's disagree by more than that, and
-    /// records the start.
+    /// Takes the posting lock and records the start of the run. Fails if the clocks of this machine and of the server
+    /// differ by more than `max_clock_skew`.
     pub async fn start_posting(
         ledger: &Ledger,
         command: &str,
@@ -140,23 +141,21 @@ impl Run {
         Self::record_start(lock, LockKind::Posting, command).await
     }
 
-    /// Which run this is.
     pub fn run_id(&self) -> Uuid {
         self.lock.run_id
     }
 
-    /// Makes sure that the lock is still held.
+    /// Fails if the lock is no longer held.
     pub async fn check_lock(&mut self) -> Result<(), Error> {
         self.lock.check().await
     }
 
-    /// The connection of the last posting, with no transaction open. Whoever takes it up and fails does not give it back.
+    /// The connection of the last posting, without an open transaction. After an error, do not give it back.
     pub(super) fn take_posting_connection(&mut self) -> Option<Connection> {
         self.posting.take()
     }
 
-    /// Keeps the connection of a posting that was committed for the next one: to connect costs more than to post a quiet
-    /// day.
+    /// Keeps the connection of a committed posting for the next one: connecting costs more than posting a quiet day.
     pub(super) fn keep_posting_connection(&mut self, connection: Connection) {
         self.posting = Some(connection);
     }
@@ -164,18 +163,18 @@ impl Run {
     /// Closes the connection of the last posting, if there is one.
     async fn close_posting_connection(&mut self) {
         if let Some(connection) = self.posting.take() {
-            // What is committed is committed, whether or not the server hears the goodbye.
+            // Everything is committed, so an error while closing does not matter.
             connection.close().await;
         }
     }
 
-    /// Waits until nobody else projects, and keeps others from it. A run that rebuilds waits as long as it takes: what it
-    /// has built would be lost, and it keeps nobody from posting.
+    /// Takes the projecting lock, waiting until it is free. A run that holds the posting lock gives up after a while. A
+    /// rebuild does not: it would lose what it has built, and it does not keep others from posting.
     ///
-    /// Asks again and again: a session that waits in the server does not notice that its process is gone, and would keep
-    /// the locks that it has.
+    /// This polls, because a session that waits inside the server does not notice that its process is gone, and would
+    /// keep its other locks.
     pub async fn lock_projections(&mut self) -> Result<(), Error> {
-        // Projecting comes after posting, and needs connections of its own.
+        // Projecting comes after all posting, and needs its own connections.
         self.close_posting_connection().await;
         let waiting = Stopwatch::start();
         let mut warned = Duration::ZERO;
@@ -184,7 +183,7 @@ impl Run {
                 .bind(LockKind::Projecting.key())
                 .fetch_one(&mut self.lock.connection)
                 .await
-                .context("waiting for another run's projecting")?;
+                .context("waiting for another run to finish projecting")?;
             if taken {
                 return Ok(());
             }
@@ -201,29 +200,28 @@ impl Run {
                     return Err(Error::new(ErrorKind::Locked, what)
                         .hint("let it finish, then run the command again"));
                 }
-                tracing::warn!(holder, seconds, "waiting for another run's projecting");
+                tracing::warn!(
+                    holder,
+                    seconds,
+                    "waiting for another run to finish projecting"
+                );
             }
             tokio::time::sleep(BETWEEN_QUESTIONS).await;
         }
     }
 
-    /// Lets others project.
+    /// Releases the projecting lock.
     pub async fn unlock_projections(&mut self) -> Result<(), Error> {
         sqlx::query("SELECT pg_advisory_unlock($1)")
             .bind(LockKind::Projecting.key())
             .execute(&mut self.lock.connection)
             .await
             .map(drop)
-            .context("letting others project")
+            .context("releasing the projecting lock")
     }
 
-    /// Records the end and gives the lock back. The outcome is the run's own whether or not it can be recorded.
-    pub async fn finish(
-        mut self,
-        exit: ErrorKind,
-        outcome: &str,
-        figures: Value,
-    ) -> Result<(), Error> {
+    /// Records the end of the run and releases the lock. The outcome is that of the run, even if it cannot be recorded.
+    pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Error> {
         failpoint::reach("run.ending");
         self.close_posting_connection().await;
         sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")
@@ -234,18 +232,18 @@ impl Run {
             .execute(&mut self.lock.connection)
             .await
             .context("recording the end of the run")?;
-        // Closing the session gives the lock back; a session that breaks here has given it back already.
+        // Closing the session releases the lock. A broken connection has released it already.
         self.lock.connection.close().await;
         Ok(())
     }
 }
 
-/// How the session is called in pg_stat_activity, where others look up who holds the lock.
+/// The session's name in `pg_stat_activity`, where other runs look up the lock's holder.
 fn session_name(command: &str, run_id: Uuid) -> String {
     format!("daybook {command} {run_id}")
 }
 
-/// Who holds a lock, in words; nobody, if it is free.
+/// Describes the session that holds a lock; none if the lock is free.
 pub async fn holder(
     connection: &mut Connection,
     purpose: LockKind,

@@ -1,7 +1,8 @@
-//! Term maps as the ledger stores them: jsonb objects `{term: n}`, read and written in jsonb's own text.
+//! Term maps as the ledger stores them: jsonb objects `{term: n}`, read and written as the text of jsonb.
 //!
-//! The text must be the server's to the byte, because the content hash is over it and SQL must be able to recompute it:
-//! keys by length and then bytes, a blank behind colon and comma, and the server's way to escape.
+//! The text must equal the server's byte for byte, because the content hash covers it and SQL must be able to recompute
+//! the hash. Keys are ordered by length, then by bytes; a space follows each colon and comma; strings are escaped as
+//! the server does it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::io::Write as _;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
-/// Appends a map in jsonb's text. The terms must come in jsonb's order, each once.
+/// Appends a map as the text of jsonb. Terms must be put in the order of jsonb, each once.
 #[derive(Debug)]
 pub struct Writer<'a> {
     out: &'a mut Vec<u8>,
@@ -17,7 +18,6 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Begins the map.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self {
@@ -26,7 +26,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts a term with its number.
     pub fn put(&mut self, term: &str, n: i64) {
         if !std::mem::replace(&mut self.is_empty, false) {
             self.out.extend_from_slice(b", ");
@@ -37,18 +36,17 @@ impl<'a> Writer<'a> {
             .extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     }
 
-    /// Ends the map.
     pub fn finish(self) {
         self.out.push(b'}');
     }
 }
 
-/// Appends a JSON string as the server writes it, which is also how documents have theirs.
+/// Appends a JSON string as the server writes it. Documents use the same form.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     let is_escaped = |byte: &u8| matches!(byte, 0..b' ' | b'"' | b'\\');
-    // Record ids and hashes of queries have nothing to escape, which is found out many bytes at a time; geocodes have.
+    // A check of many bytes at a time: record ids and query hashes have nothing to escape; geocodes have.
     if rest
         .iter()
         .fold(0, |any, byte| any | u8::from(is_escaped(byte)))
@@ -80,7 +78,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TermMap<'a>(pub Vec<(Cow<'a, str>, i64)>);
 
-/// Reads a map from jsonb's text.
+/// Reads a map from the text of jsonb.
 pub fn read(text: &str) -> Result<TermMap<'_>, serde_json::Error> {
     serde_json::from_str(text)
 }

@@ -1,6 +1,6 @@
-//! Creates and upgrades the ledger's schema: the embedded migrations, run by refinery over a sqlx connection.
+//! Creates and upgrades the ledger's schema: refinery runs the embedded migrations over a sqlx connection.
 //!
-//! Refinery takes no lock of its own; the caller holds the ledger's.
+//! Refinery takes no lock; the caller must hold the ledger's.
 
 use std::cmp::Ordering;
 
@@ -16,27 +16,27 @@ use crate::day::TimeZone;
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _, Database};
 
-/// The roles that daybook knows and what they are granted, as SQL.
+/// SQL that creates daybook's roles and grants their privileges.
 pub const ROLES_SQL: &str = include_str!("roles.sql");
 
-/// What a migration run did.
+/// The result of a migration.
 #[derive(Debug)]
 pub struct Migrated {
-    /// The migrations that were run, by name.
+    /// Names of the migrations that were run.
     pub applied: Vec<String>,
     /// The schema's version afterwards.
     pub version: i32,
-    /// Which ledger it is.
     pub ledger_id: Uuid,
-    /// The zone of its days.
+    /// The time zone of its days.
     pub zone: TimeZone,
-    /// Whether the roles are there and granted; if not, somebody with the right to must run [`ROLES_SQL`].
+    /// Whether the roles exist and have their privileges; if not, why. Then somebody who may do so must run
+    /// [`ROLES_SQL`].
     pub roles: Result<(), String>,
 }
 
-/// Brings the schema to this program's version. Repeats safely.
+/// Upgrades the schema to this program's version. It can be repeated safely.
 ///
-/// `zone` is taken on creation; later it must be absent or the same.
+/// `zone` applies when the ledger is created. Later it must be absent or the same.
 pub async fn migrate(
     connection: &mut Connection,
     zone: Option<TimeZone>,
@@ -76,7 +76,7 @@ pub async fn migrate(
     })
 }
 
-/// Texts come in every language: a database that cannot hold them is refused before anything is made in it.
+/// Refuses a database that cannot hold text in every language, before anything is created in it.
 async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     let what = "asking for the encoding of the ledger's database";
     let encoding: String = sqlx::query_scalar("SHOW server_encoding")
@@ -91,8 +91,8 @@ async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     ))
 }
 
-/// A schema that is not daybook's own yet must have nothing in it, and nobody else may create something in it: what is in
-/// it runs in the name of whoever uses the ledger.
+/// A schema without daybook's tables must be empty, and nobody else may create objects in it: they would run with the
+/// privileges of everybody who uses the ledger.
 async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Error> {
     if has_lost_its_record(connection).await? {
         return Err(lost_record());
@@ -104,15 +104,15 @@ async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Error>
     )
     .fetch_one(&mut *connection)
     .await
-    .context("looking at the schema daybook")?;
+    .context("inspecting the schema daybook")?;
     if objects > 0 {
         return Err(Error::failed(format!(
-            "the schema daybook is there already, with {objects} objects that are not daybook's"
+            "the schema daybook exists already, with {objects} objects that are not daybook's"
         ))
         .hint("find out whose they are; then drop the schema, or give the ledger a database of its own"));
     }
     if !is_own {
-        return Err(Error::failed(format!("the schema daybook is there already and belongs to {owner}"))
+        return Err(Error::failed(format!("the schema daybook exists already and belongs to {owner}"))
             .hint("run `daybook migrate` as that login, or make the schema yours: ALTER SCHEMA daybook OWNER TO …"));
     }
     match creators(connection).await? {
@@ -124,7 +124,7 @@ async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Error>
     }
 }
 
-/// Who may create objects in the schema daybook besides its owner, as SQL names them.
+/// The roles that may create objects in the schema besides its owner, as SQL names them.
 pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Error> {
     sqlx::query_scalar(
         "SELECT string_agg(DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END, ', ')
@@ -136,7 +136,7 @@ pub async fn creators(connection: &mut Connection) -> Result<Option<String>, Err
     .context("looking up who may create objects in the schema daybook")
 }
 
-/// Whether all that this program's migrations define is there, although their record says otherwise.
+/// Whether everything that the migrations define exists, although their record says otherwise.
 pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Error> {
     let found = version(connection).await?;
     if found.is_some_and(|found| found >= embedded_version()) {
@@ -164,12 +164,12 @@ pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Er
 }
 
 fn lost_record() -> Error {
-    Error::failed("the schema daybook is there, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
-        "`daybook verify --ledger` says what else is; restore the table from a backup, or run what `daybook migrate --print-definitions` prints",
+    Error::failed("the schema daybook exists, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
+        "`daybook verify --ledger` reports what else was changed; restore the table from a backup, or run what `daybook migrate --print-definitions` prints",
     )
 }
 
-/// What is wrong with the record of the migrations, one thing each.
+/// What is wrong with the record of the migrations, one text for each defect.
 pub async fn check_record(connection: &mut Connection) -> Result<Vec<String>, Error> {
     let what = "reading the record of the migrations";
     if version(connection).await?.is_none() {
@@ -210,7 +210,7 @@ pub async fn check_record(connection: &mut Connection) -> Result<Vec<String>, Er
     Ok(wrong)
 }
 
-/// Makes sure that the schema is there and of this program's version.
+/// Fails unless the schema exists and has this program's version.
 pub async fn check_version(connection: &mut Connection, database: &Database) -> Result<(), Error> {
     let (Some(found), expected) = (version(connection).await?, embedded_version()) else {
         return Err(not_migrated(database));
@@ -226,7 +226,7 @@ pub async fn check_version(connection: &mut Connection, database: &Database) -> 
     }
 }
 
-/// The version of the schema that is there; none if there is no schema.
+/// The version of the schema; none if there is no schema.
 async fn version(connection: &mut Connection) -> Result<Option<i32>, Error> {
     let what = "reading the version of the ledger's schema";
     let exists: bool =
@@ -253,7 +253,7 @@ fn newer(found: i32) -> Error {
     .hint("it was migrated by a newer daybook: use that one, or a later one")
 }
 
-/// The failure for a database without a ledger.
+/// The error for a database without a ledger.
 pub fn not_migrated(database: &Database) -> Error {
     Error::failed(format!("there is no ledger yet ({})", database.place()))
         .hint("run `daybook migrate` once to create it, or check DAYBOOK_LEDGER_URL")
@@ -290,10 +290,10 @@ async fn create_ledger(
     Ok((ledger_id, found))
 }
 
-/// Creates and grants the roles where this login may; where not, says why.
+/// Creates the roles and grants their privileges, if this login may; otherwise returns why not.
 async fn create_roles(connection: &mut Connection) -> Result<(), String> {
-    // Roles belong to the whole server: a migrate of another database may be creating them at this moment, which shows
-    // as a unique violation or as a tuple updated concurrently. Then they are there the next time round.
+    // Roles belong to the whole server, so the migration of another database may be creating them right now. That shows
+    // as a unique violation or as a concurrently updated tuple. The next try finds them.
     const TRIES: usize = 5;
     let mut refused = String::new();
     for _ in 0..TRIES {
@@ -314,7 +314,7 @@ async fn create_roles(connection: &mut Connection) -> Result<(), String> {
     Err(refused)
 }
 
-/// A connection as refinery wants it.
+/// Adapts a connection to refinery's traits.
 struct Migrating<'c>(&'c mut Connection);
 
 impl AsyncTransaction for Migrating<'_> {
@@ -324,7 +324,7 @@ impl AsyncTransaction for Migrating<'_> {
         &'a mut self,
         queries: T,
     ) -> Result<usize, sqlx::Error> {
-        // After an error nobody goes on with the connection, and what is not committed is rolled back.
+        // After an error the connection is not used again, and what is not committed is rolled back.
         sqlx::raw_sql("BEGIN").execute(&mut *self.0).await?;
         let mut done = 0;
         for query in queries {

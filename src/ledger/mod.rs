@@ -1,6 +1,7 @@
-//! The ledger: immutable entries in Postgres, one per posting, with the delta rows they consist of.
+//! The ledger: immutable entries in Postgres, one for each posting, with their delta rows.
 //!
-//! [`post`] writes entries and [`copy_in`] those of another ledger's export; nothing else does, and both only insert. Whoever posts must hold the [`lock`].
+//! Only [`post`] writes new entries, and only [`copy_in`] writes copies from an export. Both only insert. Posting
+//! requires the [`lock`].
 
 mod balances;
 pub mod copy_in;

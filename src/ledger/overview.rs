@@ -1,4 +1,4 @@
-//! Reads what people ask of a ledger: what its days have gone through, its last runs, what an entry adds.
+//! Reads what `status`, `log` and `show` report: the history of days, the last runs, what an entry adds.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::day::Day;
 use crate::error::Error;
 use crate::postgres::Context as _;
 
-/// How many days have another past than that of having been applied once.
+/// Numbers of days that were not simply applied once.
 #[derive(Serialize, sqlx::FromRow)]
 #[expect(
     clippy::struct_field_names,
@@ -22,7 +22,7 @@ pub struct Past {
     pub days_taken_back: i64,
 }
 
-/// A run, as it is recorded.
+/// A recorded run.
 #[derive(Serialize, sqlx::FromRow)]
 pub struct RunStatus {
     pub run_id: Uuid,
@@ -43,7 +43,7 @@ pub struct EntrySum {
     pub total: i64,
 }
 
-/// An event that could not be counted.
+/// A rejected event.
 #[derive(Serialize, sqlx::FromRow)]
 pub struct RejectedEvent {
     pub source_id: i64,
@@ -60,7 +60,6 @@ impl Reader {
             .context("looking for gaps")
     }
 
-    /// The number of rejected events.
     pub async fn rejected_events(&mut self) -> Result<i64, Error> {
         sqlx::query_scalar("SELECT count(*) FROM daybook.rejected_event")
             .fetch_one(&mut self.connection)
@@ -68,7 +67,6 @@ impl Reader {
             .context("counting rejected events")
     }
 
-    /// How many days were corrected, imported, reversed.
     pub async fn past(&mut self) -> Result<Past, Error> {
         sqlx::query_as(
         "SELECT count(*) FILTER (WHERE corrected) AS days_corrected, count(*) FILTER (WHERE imported) AS days_imported,
@@ -92,7 +90,7 @@ impl Reader {
     .context("reading which days were counted from events")
     }
 
-    /// The last run that applied, and the last of all if that is another.
+    /// The last run that applied days, and the last of all runs if that is another one.
     pub async fn last_runs(&mut self) -> Result<Vec<RunStatus>, Error> {
         sqlx::query_as(
         "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM (

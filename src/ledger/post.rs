@@ -1,8 +1,8 @@
-//! The only writer of new entries. It inserts; it has no UPDATE and no DELETE.
+//! The only writer of new entries. It only inserts.
 //!
-//! One posting is one transaction: rows with their balances, rejected events, header, all or nothing. It runs on a
-//! connection of its own, because a COPY that fails costs the connection. A posting that is committed hands the connection
-//! back to its run, and the next posting of the run takes it up; one that is not closes it.
+//! A posting is one transaction: rows with their balances, rejected events, and the header. It has its own connection,
+//! because a failed COPY makes a connection unusable. After a commit, the run keeps the connection for its next
+//! posting; otherwise the connection is closed.
 
 use std::sync::Arc;
 
@@ -23,27 +23,27 @@ use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
 use crate::postgres::{Connection, Context as _, query_error};
 
-/// Chunks of rows that may wait to be sent.
+/// Maximum number of encoded chunks that wait to be sent.
 const CHUNKS_IN_FLIGHT: usize = 4;
 
-/// An entry while it is being posted. Dropped before it is committed, it leaves nothing.
+/// An entry that is being posted. If it is dropped before the commit, nothing is posted.
 #[derive(Debug)]
 pub struct Posting {
     connection: Connection,
     entry_id: EntryId,
     day: Day,
-    /// Over the rows so far.
+    /// Hash of the rows so far.
     content: Sha256,
     delta_rows: u64,
     last: Option<Cell>,
     terms: Terms,
-    /// All rows, if they were added at once and are to be kept.
+    /// All rows, if they were added at once and should stay in memory.
     kept: Option<Arc<DayDeltas>>,
-    /// Of the header, once it is written.
+    /// Set when the header is written.
     entry_hash: String,
 }
 
-/// Whether the maps of every row sum to its total.
+/// Whether the maps of each row sum to its total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Terms {
     /// They must.
@@ -54,49 +54,45 @@ enum Terms {
     Incomplete,
 }
 
-/// What is said of an entry as a whole.
+/// What the caller says about an entry as a whole.
 #[derive(Debug)]
 pub struct Header {
-    /// Why it is posted.
     pub kind: EntryKind,
-    /// For a reversal, what it reverses.
+    /// The entry that a reversal reverses.
     pub reverses: Option<EntryId>,
-    /// What became of the source's rows.
+    /// How many rows of the source were counted, ignored and rejected.
     pub figures: Figures,
-    /// The fingerprint of the source's rows.
     pub fingerprint: String,
-    /// Why, in words.
+    /// The reason, as text for people.
     pub reason: Option<String>,
 }
 
-/// An event that could not be counted, with its row.
+/// A rejected event with its row.
 #[derive(Debug)]
 pub struct RejectedEvent<'a> {
-    /// Its id in the source.
     pub source_id: i64,
-    /// The kind of defect.
     pub reason: Reason,
-    /// The defect in words.
+    /// What is wrong with the event.
     pub message: &'a str,
     /// The row as JSON.
     pub row: String,
 }
 
-/// What was posted.
+/// A committed entry.
 #[derive(Debug)]
 pub struct Posted {
-    /// The new entry.
     pub entry_id: EntryId,
-    /// The hash of its header, in hexadecimal: whoever keeps it elsewhere can tell later that the ledger is still the same.
+    /// Hash of its header, in hexadecimal. Kept outside the database, it is a witness that `verify --expect` checks.
     pub entry_hash: String,
-    /// Its rows.
+    /// Number of its rows.
     pub delta_rows: u64,
     /// The entry with its rows, if they were kept.
     pub posted_rows: Option<PostedRows>,
 }
 
 impl Posting {
-    /// Begins to post the entry after `after`, which was the newest when it was decided what to post.
+    /// Starts posting the entry after `after`, the newest entry when the caller decided what to post. Fails if another
+    /// entry was posted since.
     pub async fn begin(
         ledger: &Ledger,
         run: &mut Run,
@@ -131,20 +127,20 @@ impl Posting {
         })
     }
 
-    /// Takes rows whose maps do not sum to their totals as well, and then marks the entry: for documents of the old system
-    /// that lack terms, and for what corrects or reverses those.
+    /// Accepts rows whose maps do not sum to their totals, and marks the entry if it has any. Needed for old documents
+    /// that lack terms, and for entries that correct or reverse them.
     pub fn take_incomplete_terms(&mut self) {
         self.terms = Terms::Complete;
     }
 
-    /// Adds all rows of an entry, the first of its day, and keeps them in memory: documents are made of them.
+    /// Adds all rows of the entry, which must be the first of its day, and keeps them in memory for making documents.
     pub async fn add_all_rows(&mut self, deltas: DayDeltas) -> Result<(), Error> {
         let deltas = Arc::new(deltas);
         self.kept = (self.delta_rows == 0).then(|| Arc::clone(&deltas));
         self.add(deltas).await
     }
 
-    /// Adds rows to the entry. They must come after those that were added before.
+    /// Adds rows. In the order of cells, they must follow those added before.
     pub async fn add_rows(&mut self, deltas: DayDeltas) -> Result<(), Error> {
         self.kept = None;
         self.add(Arc::new(deltas)).await
@@ -199,8 +195,8 @@ impl Posting {
         Ok(())
     }
 
-    /// Writes the header, once all rows and rejected events are there. Who posts it and when, and its hashes, are set by the
-    /// database.
+    /// Writes the header. All rows and rejected events must have been added. The database sets who posts, when, and the
+    /// remaining hashes.
     pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Error> {
         let Self { entry_id, day, .. } = *self;
         let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
@@ -234,7 +230,7 @@ impl Posting {
         Ok(())
     }
 
-    /// Keeps events that could not be counted, before the header, which carries a hash of them.
+    /// Stores rejected events. This must precede the header, which contains their hash.
     pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
@@ -252,9 +248,9 @@ impl Posting {
         .context(format!("posting {}: keeping rejected events", self.day))
     }
 
-    /// Makes it part of the ledger.
+    /// Commits the entry, provided that the run still holds its lock.
     pub async fn commit(mut self, run: &mut Run) -> Result<Posted, Error> {
-        // The last look at the lock: after this, only the uniqueness of entry ids stands against a second writer.
+        // The last check of the lock. From here on, only the primary key of entries stops a second writer.
         run.check_lock().await?;
         failpoint::reach("post.before_commit");
         let committing = sqlx::raw_sql("COMMIT").execute(&mut self.connection).await;
@@ -280,7 +276,7 @@ impl Posting {
     }
 }
 
-/// Begins a transaction on the connection that the run's last posting has left, or else on a new one.
+/// Begins a transaction on the connection of the run's last posting, or else on a new one.
 async fn begin_transaction(
     ledger: &Ledger,
     run: &mut Run,
@@ -294,7 +290,7 @@ async fn begin_transaction(
     {
         return Ok(connection);
     }
-    // There was none, or its server has ended it while it was idle: nothing had been sent over it.
+    // There was none, or the server closed it while it was idle. Nothing had been sent over it.
     let mut connection = ledger
         .database
         .connect(&format!("daybook posting {}", run.run_id()))
@@ -306,10 +302,10 @@ async fn begin_transaction(
     Ok(connection)
 }
 
-/// Cells whose balances are looked up at a time: an entry may have a million.
+/// Number of cells in a query for balances: an entry may have a million cells.
 const LOOKED_UP_AT_ONCE: usize = 1 << 14;
 
-/// What each of the rows' cells stands at.
+/// The balance of each row's cell before the entry.
 async fn balances(
     connection: &mut Connection,
     deltas: &DayDeltas,
@@ -359,7 +355,7 @@ async fn balances_of(
     Ok(balances)
 }
 
-/// Streams the rows in, encoding them beside; returns how many arrived and the state of the content hash.
+/// Sends the rows while another thread encodes them. Returns how many arrived, and the content hash so far.
 async fn copy_rows(
     connection: &mut Connection,
     entry_id: EntryId,
@@ -384,7 +380,7 @@ async fn copy_rows(
             return Err(query_error(error, what));
         }
     }
-    // The encoder has hung up: it is done, or it met an overflow.
+    // The encoder has closed the channel: it is done, or a balance overflowed.
     let content = encoding
         .await
         .map_err(|error| Error::failed(what.as_str()).caused_by(error))?

@@ -1,7 +1,6 @@
-//! An entry that this very run has posted, with its rows still in memory: they need not be read back.
+//! An entry that this run has posted, with its rows still in memory, so that they need not be read back.
 //!
-//! Only [`post`](super::post) makes one: of an entry that is committed, of the deltas that its rows and its hash were made
-//! from.
+//! Only [`post`](super::post) makes one, after the commit, from the deltas that were stored and hashed.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use crate::aggregate::DayDeltas;
 use crate::day::Day;
 use crate::error::Error;
 
-/// The only entry of its day, whole.
+/// The only entry of its day, with all its rows.
 #[derive(Clone, Debug)]
 pub struct PostedRows {
     entry_id: EntryId,
@@ -20,7 +19,7 @@ pub struct PostedRows {
 }
 
 impl PostedRows {
-    /// A committed entry of all these deltas, before which there was none of the day.
+    /// The entry must be committed and the first of its day, and `deltas` must be all its rows.
     pub(super) fn new(entry_id: EntryId, day: Day, deltas: Arc<DayDeltas>) -> Self {
         Self {
             entry_id,
@@ -29,27 +28,25 @@ impl PostedRows {
         }
     }
 
-    /// Whether it is that entry.
     pub(super) fn is_entry(&self, entry_id: EntryId) -> bool {
         self.entry_id == entry_id
     }
 
-    /// Whether what entries after one and up to another say of a day is what this entry says.
+    /// Whether this entry alone holds the rows of `day` after entry `after`, up to entry `through`.
     pub(super) fn is_all_of(&self, day: Day, after: EntryId, through: EntryId) -> bool {
         self.day == day && after < self.entry_id && self.entry_id == through
     }
 
-    /// So many rows.
     pub(super) fn len(&self) -> usize {
         self.deltas.rows().len()
     }
 
-    /// Hands the rows to `take`, in the order of the ledger.
+    /// Calls `take` with each row, in the order of the ledger.
     pub(super) async fn rows(
         &self,
         mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "not read back: the rows are in memory");
+        tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "using the rows in memory instead of reading them back");
         for place in 0..self.len() {
             take(StoredRow::from_posted(self.entry_id, &self.deltas, place)).await?;
         }
@@ -84,12 +81,9 @@ mod tests {
         );
         assert!(
             !posted.is_all_of(day, EntryId::NONE, third),
-            "it is not asked for"
+            "the range ends before it"
         );
-        assert!(
-            !posted.is_all_of(day, fourth, fourth),
-            "nothing is asked for"
-        );
+        assert!(!posted.is_all_of(day, fourth, fourth), "the range is empty");
         assert!(posted.is_entry(fourth) && !posted.is_entry(third));
     }
 }

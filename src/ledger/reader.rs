@@ -1,4 +1,4 @@
-//! A connection that reads the ledger. What it reads is in [`journal`](super::journal), [`rows`](super::rows) and
+//! A connection that reads the ledger. Its queries are in [`journal`](super::journal), [`rows`](super::rows) and
 //! [`balances`](super::balances).
 
 use super::entry::EntryId;
@@ -10,7 +10,6 @@ use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _, Database};
 
-/// A connection that reads the ledger.
 #[derive(Debug)]
 pub struct Reader {
     pub(super) connection: Connection,
@@ -24,7 +23,7 @@ impl Reader {
     }
 
     pub(super) async fn over(mut connection: Connection) -> Result<Self, Error> {
-        // No query here is worth compiling, which takes the server up to a second for each of its workers.
+        // Compiling takes the server up to a second for each worker, which no query here is worth.
         sqlx::raw_sql("SET default_transaction_read_only = on; SET jit = off")
             .execute(&mut connection)
             .await
@@ -35,18 +34,16 @@ impl Reader {
         })
     }
 
-    /// From now on, asked for the rows of this entry, or for those of its day up to this entry, it gives them from memory.
-    /// For readers that documents are made with.
+    /// From now on, rows of this entry, or of its day up to this entry, come from memory. Use it for making documents.
     pub fn remember(&mut self, posted_rows: Option<PostedRows>) {
         self.posted_rows = posted_rows;
     }
 
-    /// The connection itself, for the queries of one command alone.
+    /// The connection itself, for queries that only one command needs.
     pub fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// What this machine's clock says, and that of the server.
     pub async fn clocks(&mut self) -> Result<Clocks, Error> {
         Clocks::read(&mut self.connection).await
     }
@@ -72,7 +69,7 @@ impl Reader {
             .and_then(|(first, last)| Period::new(first, last)))
     }
 
-    /// The last day with an entry, up to one.
+    /// The last day with an entry, up to `through`.
     pub async fn last_day(&mut self, through: Day) -> Result<Option<Day>, Error> {
         sqlx::query_scalar("SELECT max(day) FROM daybook.entry WHERE day <= $1")
             .bind(through)
@@ -83,7 +80,7 @@ impl Reader {
 }
 
 impl Ledger {
-    /// Finds the ledger, and goes on reading it over the same connection.
+    /// Opens the ledger, and a reader over the same connection.
     pub async fn open_for_reading(
         database: &Database,
         name: &str,
@@ -93,7 +90,7 @@ impl Ledger {
         Ok((ledger, Reader::over(connection).await?))
     }
 
-    /// The same for whoever verifies: that the record of the migrations is lost or changed is then one of the findings.
+    /// The same for a verification, which reports a lost or changed record of the migrations as a finding.
     pub async fn open_for_verifying(
         database: &Database,
         name: &str,

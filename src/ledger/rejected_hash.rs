@@ -1,8 +1,8 @@
-//! The hash of an entry's rejected events: what `daybook.rejected_hash_of` computes, computed here.
+//! The hash of an entry's rejected events, the same that `daybook.rejected_hash_of` computes.
 
 use sha2::{Digest as _, Sha256};
 
-/// Adds an event to the hash of its entry. They must come in the order of their ids.
+/// Adds an event to the hash of its entry. Events must be added in the order of their ids.
 pub fn add(of_entry: &mut Sha256, source_id: i64, reason: &str, message: &str, event: &str) {
     let (message, event) = (Sha256::digest(message), Sha256::digest(event));
     of_entry.update(Sha256::digest(format!(

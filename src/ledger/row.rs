@@ -1,4 +1,4 @@
-//! Rows of the ledger as they are read: delta rows, balances, terms.
+//! Rows as read from the ledger: delta rows, balances, terms.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,13 +16,9 @@ use crate::event::{RecordType, StatType};
 /// A delta row of the ledger.
 #[derive(Debug)]
 pub struct StoredRow {
-    /// The cell.
     pub cell: Cell,
-    /// The entry it belongs to.
     pub entry_id: EntryId,
-    /// Interactions.
     pub count: i64,
-    /// Records involved.
     pub total: i64,
     maps: Maps,
 }
@@ -30,23 +26,23 @@ pub struct StoredRow {
 /// Where the maps of a row are.
 #[derive(Debug)]
 enum Maps {
-    /// In what the server sent, read where they stand.
+    /// In the row that the server sent; read without copying.
     Received(PgRow),
-    /// In what this run has posted: those of the row at a place.
+    /// In what this run has posted: those of the row at an index.
     Posted(Arc<DayDeltas>, usize),
 }
 
-/// The terms of a row and a dimension.
+/// The terms of a row in one dimension.
 #[derive(Clone, Copy, Debug)]
 pub enum StoredTerms<'a> {
-    /// As jsonb's own text.
+    /// As the text of jsonb.
     Text(&'a str),
     /// As they were counted.
     Counted(TermCounts<'a>),
 }
 
 impl<'a> StoredTerms<'a> {
-    /// Reads them, in the order of a map.
+    /// Reads them, in the order of jsonb.
     fn read(self) -> Result<TermMap<'a>, serde_json::Error> {
         match self {
             Self::Text(text) => map::read(text),
@@ -60,7 +56,7 @@ impl<'a> StoredTerms<'a> {
 }
 
 impl StoredRow {
-    /// The row at a place of those that were just posted.
+    /// The row at index `place` of those just posted.
     pub(super) fn from_posted(entry_id: EntryId, deltas: &Arc<DayDeltas>, place: usize) -> Self {
         let DeltaRow {
             cell, count, total, ..
@@ -74,7 +70,7 @@ impl StoredRow {
         }
     }
 
-    /// Takes the row off what is counted; `failed` says what a sum that overflows means.
+    /// Subtracts the row from an aggregation. `failed` makes the error if a sum overflows.
     pub fn subtract_from(
         &self,
         aggregation: &mut Aggregation,
@@ -97,14 +93,14 @@ impl StoredRow {
         Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
     }
 
-    /// Reads terms that [`terms`](Self::terms) gave; a failure names the row.
+    /// Reads terms from [`terms`](Self::terms). An error names the row.
     pub fn read<'a>(&self, terms: StoredTerms<'a>) -> Result<TermMap<'a>, Error> {
         terms
             .read()
             .map_err(|error| self.unreadable().caused_by(error))
     }
 
-    /// The same terms as they are, not read yet.
+    /// The terms by dimension, not parsed yet.
     pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Error> {
         match &self.maps {
             Maps::Received(row) => {
@@ -127,7 +123,7 @@ impl StoredRow {
     }
 }
 
-/// What a recordset's cell stands at after some entry.
+/// The totals of a cell as of an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct CellTotal {
     pub cell: Cell,
@@ -138,7 +134,7 @@ pub struct CellTotal {
     pub entry_id: EntryId,
 }
 
-/// What a term of a cell stands at after some entry.
+/// The total of a term of a cell as of an entry.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct TermTotal {
     pub term: String,
@@ -147,7 +143,7 @@ pub struct TermTotal {
     pub entry_id: EntryId,
 }
 
-/// A term that a document claims to be about.
+/// The term that a document claims to describe.
 #[derive(Clone, Debug)]
 pub struct NamedTerm {
     /// The document's id.
@@ -160,7 +156,7 @@ pub struct NamedTerm {
 /// Numbers of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct DeltaRows {
-    /// Of the entries after one.
+    /// Of the entries after a given one.
     pub after: i64,
     /// Of all entries.
     pub all: i64,
@@ -169,9 +165,8 @@ pub struct DeltaRows {
 /// A day that has new entries.
 #[derive(Clone, Copy, Debug, sqlx::FromRow)]
 pub struct DayTouched {
-    /// The day.
     pub day: Day,
-    /// Whether older entries are about it as well.
+    /// Whether older entries are about it, too.
     pub posted_before: bool,
 }
 
@@ -215,11 +210,11 @@ pub(super) fn jsonb_text<'a>(row: &'a PgRow, column: &str) -> Result<&'a str, sq
     let format = value.format();
     let bytes =
         <&[u8] as sqlx::Decode<sqlx::Postgres>>::decode(value).map_err(sqlx::Error::Decode)?;
-    // In binary, jsonb is its text behind a byte with the version of the form.
+    // The binary form of jsonb is a version byte and the text.
     let ((PgValueFormat::Binary, [1, text @ ..]) | (PgValueFormat::Text, text)) = (format, bytes)
     else {
         return Err(sqlx::Error::Decode(
-            "jsonb of an unknown binary form".into(),
+            "jsonb in an unknown binary format".into(),
         ));
     };
     str::from_utf8(text).map_err(|error| sqlx::Error::Decode(error.into()))

@@ -10,16 +10,16 @@ use super::row_hash::RowFields;
 use crate::aggregate::{DayDeltas, DeltaRow, Overflow};
 use crate::day::Day;
 
-/// The columns of the COPY statement that takes the stream.
+/// The statement that takes the stream.
 pub(super) const COPY_STATEMENT: &str = "COPY daybook.interaction_delta (recordset_id, record_type, stat_type, entry_id, \
      day, count, total, items, queries, geocodes, count_balance, total_balance, first_day, last_day) \
      FROM STDIN (FORMAT binary)";
 const COLUMNS: i16 = 14;
 
-/// Large enough to be worth a message, small enough to keep several in flight.
+/// Large enough for a message of its own, small enough to keep several in flight.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
 
-/// What a cell stood at before the entry.
+/// The balance of a cell before the entry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Balance {
     pub(super) count: i64,
@@ -28,9 +28,10 @@ pub(super) struct Balance {
     pub(super) last_day: Day,
 }
 
-/// Encodes rows of an entry and hands the stream out in chunks; returns the state of the content hash after them.
+/// Encodes rows of an entry, and passes the stream to `hand_out` in chunks. Returns the content hash after these rows.
 ///
-/// `balances` stands beside the rows, `content` is the state of the hash before them. Stops early, without a word, if `hand_out` says that nobody listens any more.
+/// `balances` has an element for each row; `content` is the hash before these rows. Stops early, without an error, if
+/// `hand_out` returns false because the receiver is gone.
 pub(super) fn encode(
     entry_id: EntryId,
     day: Day,
@@ -56,19 +57,19 @@ pub(super) fn encode(
     Ok(content)
 }
 
-/// A stream without tuples yet.
+/// A new stream without tuples.
 pub(super) fn begin_stream() -> Vec<u8> {
     b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec()
 }
 
-/// Ends a stream, or what is still to be handed out of it.
+/// Ends a stream; `chunk` is its last part.
 pub(super) fn end_stream(chunk: &mut Vec<u8>) {
     chunk.extend((-1_i16).to_be_bytes());
 }
 
 /// Appends the row with these fields to a stream.
 pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowFields<'_>) {
-    // The version of jsonb's binary form, which is otherwise its text.
+    // The binary form of jsonb is a version byte and the text.
     const JSONB_VERSION: &[u8] = &[1];
     let date = |day: Day| day.postgres_days().to_be_bytes();
     chunk.extend(COLUMNS.to_be_bytes());
@@ -88,7 +89,7 @@ pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowF
     append_field(chunk, &[&date(fields.last_day)]);
 }
 
-/// The balance after a row; nothing where it overflows.
+/// The balance after a row; none if it overflows.
 fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance> {
     let before = before.unwrap_or(Balance {
         count: 0,
@@ -104,7 +105,7 @@ fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance>
     })
 }
 
-/// Buffers that are used again for each row.
+/// Buffers that are reused for each row.
 #[derive(Default)]
 struct Scratch {
     maps: [Vec<u8>; 3],
@@ -140,7 +141,7 @@ fn fields<'a>(day: Day, row: &DeltaRow, balance: Balance, maps: &'a [Vec<u8>; 3]
 
 fn append_field(chunk: &mut Vec<u8>, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    // A field of 2 GiB and more is refused by the server: it takes a jsonb of 256 MiB at the most.
+    // The server refuses a field of 2 GiB: it takes at most 256 MiB of jsonb.
     chunk.extend(i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
     for part in parts {
         chunk.extend_from_slice(part);

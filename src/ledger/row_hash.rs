@@ -1,6 +1,4 @@
-//! The hash of a delta row: what `daybook.row_hash_of` computes, computed here.
-//!
-//! Whoever posts a row and whoever verifies it hashes it by this one function.
+//! The hash of a delta row, the same that `daybook.row_hash_of` computes. Both posting and verifying use it.
 
 use std::io::Write as _;
 
@@ -18,7 +16,7 @@ pub struct RowFields<'a> {
     pub day: Day,
     pub count: i64,
     pub total: i64,
-    /// Items, queries and geocodes, in jsonb's own text.
+    /// Items, queries and geocodes, as the text of jsonb.
     pub maps: [&'a [u8]; 3],
     pub count_balance: i64,
     pub total_balance: i64,
@@ -27,7 +25,7 @@ pub struct RowFields<'a> {
 }
 
 impl RowFields<'_> {
-    /// The hash: of the fields, one a line. `line` is a buffer to be used again for each row.
+    /// The hash of the fields, one a line. `line` is a buffer that is reused for each row.
     pub fn hash(&self, line: &mut Vec<u8>) -> [u8; 32] {
         const FAILS_NEVER: &str = "writing to memory does not fail";
         let mut hash = Sha256::new();

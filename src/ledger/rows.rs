@@ -1,4 +1,4 @@
-//! Reads delta rows: of a day, an entry, a recordset.
+//! Reads the delta rows of a day, an entry or a recordset.
 
 use futures_util::TryStreamExt as _;
 use uuid::Uuid;
@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::postgres::{Connection, Context as _};
 
 impl Reader {
-    /// Hands the rows of a day to `take`, up to an entry, by recordset; only those of recordsets that an entry after
-    /// `after` touches on that day.
+    /// Calls `take` with the rows of a day up to entry `through`, ordered by recordset. Only the rows of recordsets
+    /// that an entry after `after` touches on that day are read.
     pub async fn rows_of_day(
         &mut self,
         day: Day,
@@ -47,7 +47,7 @@ impl Reader {
         .await
     }
 
-    /// Hands the rows of an entry to `take`, in no particular order.
+    /// Calls `take` with the rows of an entry, in no particular order.
     pub async fn rows_of_entry(
         &mut self,
         entry_id: EntryId,
@@ -74,7 +74,7 @@ impl Reader {
         .await
     }
 
-    /// Hands the rows of a recordset to `take`, in no particular order.
+    /// Calls `take` with the rows of a recordset, in no particular order.
     pub async fn rows_of_recordset(
         &mut self,
         recordset_id: Uuid,
@@ -98,7 +98,7 @@ impl Reader {
         .await
     }
 
-    /// The entries after one and up to another that have rows.
+    /// The entries after `after` and up to `through` that have rows.
     pub async fn entries_with_rows(
         &mut self,
         after: EntryId,

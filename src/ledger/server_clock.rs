@@ -1,8 +1,8 @@
-//! The clock of the ledger's server: a witness against this machine's.
+//! Compares this machine's clock with that of the ledger's server.
 //!
-//! Which days are over is decided by this machine's clock, and a day that is posted before its time stands for good. So a run
-//! that posts asks the server what time it is, and posts nothing if the two disagree. Which of them is wrong cannot be told
-//! from here.
+//! This machine's clock decides which days are over, and an entry that is posted too early cannot be removed. So a run
+//! that posts asks the server for the time, and posts nothing if the two clocks disagree. daybook cannot know which of
+//! them is wrong.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::clock;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::{Connection, Context as _, Database};
 
-/// What the two clocks say.
+/// The times of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Clocks {
     /// This machine's.
     pub here: DateTime<Utc>,
-    /// The ledger's server's.
+    /// The server's.
     pub server: DateTime<Utc>,
-    /// What they differ by at least, however long the answer was under way.
+    /// By how much they differ at least, however long the answer took to arrive.
     pub apart: TimeDelta,
 }
 
 impl Clocks {
-    /// Looks at both.
+    /// Reads both clocks.
     pub async fn read(connection: &mut Connection) -> Result<Self, Error> {
         let before = clock::now();
         let server = sqlx::query_scalar("SELECT clock_timestamp()")
@@ -34,7 +34,7 @@ impl Clocks {
         Ok(Self::new(before, server, clock::now()))
     }
 
-    /// Where the server looked at its clock between two looks at this machine's.
+    /// The server's clock was read between `before` and `after`.
     fn new(before: DateTime<Utc>, server: DateTime<Utc>, after: DateTime<Utc>) -> Self {
         let (here, apart) = if server < before {
             (before, before - server)
@@ -50,22 +50,23 @@ impl Clocks {
         }
     }
 
-    /// Whether they differ by no more than that.
+    /// Whether they differ by at most `within`.
     pub fn agree(&self, within: Duration) -> bool {
         TimeDelta::from_std(within).is_ok_and(|within| self.apart <= within)
     }
 
-    /// Fails unless they agree. That is worth trying again: a machine that has just started may not have set its clock yet.
+    /// Fails unless they agree. The error can be retried: a machine that has just started may not have set its clock
+    /// yet.
     pub fn check(&self, within: Duration, database: &Database) -> Result<(), Error> {
         if self.agree(within) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unavailable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
-            "set the clock that is wrong (`timedatectl` says whether this machine's is synchronized), then run the command again; --max-clock-skew says how much they may disagree",
+            "correct the clock that is wrong (`timedatectl` shows whether this machine's is synchronized), then run the command again; --max-clock-skew sets how much they may differ",
         ))
     }
 
-    /// What they say, in words.
+    /// Both times and their difference, as text.
     pub fn text(&self) -> String {
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
         format!(

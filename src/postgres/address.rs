@@ -1,7 +1,7 @@
-//! Where a Postgres is and how to log in, as libpq's connection URLs and `PG*` variables say it.
+//! Where Postgres is and how to log in, from libpq's connection URLs and `PG*` variables.
 //!
-//! Whatever is given is honoured or refused by its name: a misspelt or unsupported parameter must not leave a connection
-//! less secure, or lead it elsewhere, without a word. No message shows a value, since any may be a password.
+//! Every parameter is either honoured or refused by name: a misspelt or unsupported one must not silently make a
+//! connection less secure, or lead it elsewhere. No message shows a value, since any value may be a password.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,23 +9,23 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use sqlx::postgres::PgSslMode;
 
-/// What a URL and the environment say, complete.
+/// Everything that the URL and the environment say.
 #[derive(Clone)]
 pub(super) struct Address {
-    /// The servers in the order in which they are tried.
+    /// The servers, in the order in which they are tried.
     pub(super) servers: Vec<Server>,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
     pub(super) database: Option<String>,
     pub(super) tls: Tls,
-    /// For one server; none if nothing is said.
+    /// For each server; none if not set.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) attributes: SessionAttributes,
-    /// Settings that the server is asked for, with their values.
+    /// Settings for the session, with their values.
     pub(super) options: Vec<(String, String)>,
-    /// Whether the driver has them from the environment already.
+    /// Whether the driver has them already, from the environment.
     pub(super) options_of_environment: bool,
-    /// Where passwords are looked up if it is not `~/.pgpass`.
+    /// The file with passwords, if it is not `~/.pgpass`.
     pub(super) passfile: Option<PathBuf>,
 }
 
@@ -37,17 +37,17 @@ pub(super) struct Server {
     pub(super) port: u16,
 }
 
-/// How a connection is encrypted and who is trusted.
+/// How a connection is encrypted, and which certificates are trusted.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     pub(super) mode: PgSslMode,
-    /// None: the authorities of the system.
+    /// The file with trusted authorities; none for those of the system.
     pub(super) root: Option<PathBuf>,
     /// A client certificate and its key.
     pub(super) client: Option<(PathBuf, PathBuf)>,
 }
 
-/// What a server must be to be taken.
+/// Which servers are acceptable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SessionAttributes {
     Any,
@@ -58,23 +58,23 @@ pub(super) enum SessionAttributes {
     PreferStandby,
 }
 
-/// Why an address is refused, and the way out. Shows no value.
+/// Why an address is refused, with a hint. Contains no value.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Begins with "a parameter …", "PGSERVICE …": what is wrong.
+    /// What is wrong. Begins with "the parameter …", "PGSERVICE …" or the like.
     pub(super) what: String,
     pub(super) hint: String,
-    /// Whether it is the environment that is wrong, not the URL.
+    /// Whether the environment is wrong, not the URL.
     pub(super) of_environment: bool,
 }
 
 pub(super) const FORM: &str = "write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 const SECURE_FORM: &str =
-    "?sslmode=verify-full&sslrootcert=FILE encrypts the connection and checks whom it leads to";
+    "?sslmode=verify-full&sslrootcert=FILE encrypts the connection and verifies the server";
 const DEFAULT_PORT: u16 = 5432;
 
-/// A parameter of libpq that is not honoured, with its variable and the values that ask for nothing else than what is
-/// done anyway.
+/// A parameter of libpq that is not supported, with its variable. The harmless values only request what daybook does
+/// anyway.
 struct Unsupported {
     name: &'static str,
     variable: Option<&'static str>,
@@ -98,9 +98,9 @@ impl Unsupported {
     }
 }
 
-const VERIFY: &str = "sslmode=verify-full with sslrootcert makes sure whom the connection leads to";
+const VERIFY: &str = "sslmode=verify-full with sslrootcert verifies the server";
 const LEAVE_OUT: &str = "leave it out";
-const SERVER_KEEPS_ALIVE: &str = "leave it out: sessions have the server send keepalives, and DAYBOOK_POSTGRES_TIMEOUT bounds silence";
+const SERVER_KEEPS_ALIVE: &str = "leave it out: the server sends keepalives in each session, and DAYBOOK_POSTGRES_TIMEOUT limits how long it may be silent";
 
 const UNSUPPORTED: &[Unsupported] = &[
     Unsupported::new(
@@ -152,13 +152,13 @@ const UNSUPPORTED: &[Unsupported] = &[
         "sslcrl",
         Some("PGSSLCRL"),
         &[],
-        "leave it out: revoked certificates are not looked up",
+        "leave it out: daybook does not check for revoked certificates",
     ),
     Unsupported::new(
         "sslcrldir",
         Some("PGSSLCRLDIR"),
         &[],
-        "leave it out: revoked certificates are not looked up",
+        "leave it out: daybook does not check for revoked certificates",
     ),
     Unsupported::new(
         "sslnegotiation",
@@ -171,13 +171,13 @@ const UNSUPPORTED: &[Unsupported] = &[
         "ssl_min_protocol_version",
         Some("PGSSLMINPROTOCOLVERSION"),
         &["TLSv1", "TLSv1.1", "TLSv1.2"],
-        "leave it out: TLS 1.2 and 1.3 are spoken, nothing older",
+        "leave it out: daybook uses TLS 1.2 and 1.3 only",
     ),
     Unsupported::new(
         "ssl_max_protocol_version",
         Some("PGSSLMAXPROTOCOLVERSION"),
         &["TLSv1.3"],
-        "leave it out: TLS 1.2 and 1.3 are spoken",
+        "leave it out: daybook uses TLS 1.2 and 1.3",
     ),
     Unsupported::new(
         "gssencmode",
@@ -230,7 +230,7 @@ const UNSUPPORTED: &[Unsupported] = &[
     Unsupported::new("tcp_user_timeout", None, &[], SERVER_KEEPS_ALIVE),
 ];
 
-/// The parameters that are honoured, with their variables.
+/// The supported parameters, with their variables.
 const HONOURED: &[(&str, &str)] = &[
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -247,10 +247,10 @@ const HONOURED: &[(&str, &str)] = &[
     ("options", "PGOPTIONS"),
 ];
 
-/// What was given of one parameter.
+/// The value given for a parameter.
 struct Given {
     value: String,
-    /// The parameter, or the variable where it came from the environment.
+    /// The name of the parameter, or of the variable that set it.
     name: &'static str,
     of_environment: bool,
 }
@@ -265,11 +265,11 @@ impl Given {
     }
 }
 
-/// Reads variables of the environment; an empty one is none.
+/// Reads a variable of the environment; none if it is empty.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 impl Address {
-    /// From a URL, if one is given, and for what it leaves open from the environment.
+    /// From a URL, if one is given. The environment adds what the URL leaves open.
     pub(super) fn new(url: Option<&str>, environment: Environment<'_>) -> Result<Self, Refusal> {
         refuse_unsupported_variables(environment)?;
         let parameters = match url {
@@ -354,20 +354,20 @@ fn unreadable(what: &str) -> Refusal {
     of_url(
         what,
         format!(
-            "{FORM}; percent-encode what is special in a password: @ is %40, / is %2F, # is %23"
+            "{FORM}; percent-encode special characters in a password: @ is %40, / is %2F, # is %23"
         ),
     )
 }
 
-/// What a URL says, as libpq's parameters; each is known and honoured.
+/// A URL as libpq's parameters, all of them known and supported.
 fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
     let rest = ["postgres://", "postgresql://"]
         .iter()
         .find_map(|scheme| url.strip_prefix(scheme));
-    let rest = rest.ok_or_else(|| of_url("it is not a URL of Postgres", FORM))?;
+    let rest = rest.ok_or_else(|| of_url("it is not a Postgres URL", FORM))?;
     if rest.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
         return Err(unreadable(
-            "it has a space, a # or a control character in it",
+            "it contains a space, a # or a control character",
         ));
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -375,9 +375,9 @@ fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
     let (login, hosts) = authority
         .rsplit_once('@')
         .map_or((None, authority), |(login, hosts)| (Some(login), hosts));
-    // A password that is not percent-encoded takes what follows it along to where it would be shown.
+    // With a password that is not percent-encoded, its end would be shown as a part of the address.
     if database.contains('@') || (login.is_none() && query.contains('@')) {
-        return Err(unreadable("there is an @ where none belongs"));
+        return Err(unreadable("there is an @ in the wrong place"));
     }
     let mut parameters = Vec::new();
     let mut add = |name: &str, value: &str| -> Result<(), Refusal> {
@@ -399,7 +399,7 @@ fn parameters_of(url: &str) -> Result<Vec<(String, String)>, Refusal> {
             .ok_or_else(|| unreadable("a parameter has no value"))?;
         let (name, value) = (decoded(name)?, decoded(value)?);
         match name.as_str() {
-            // As JDBC has it; libpq knows it as well.
+            // From JDBC; libpq knows it, too.
             "ssl" if value == "true" => {
                 parameters.push(("sslmode".to_owned(), "require".to_owned()));
             }
@@ -425,7 +425,7 @@ fn refuse_unless_harmless(name: &str, value: &str) -> Result<(), Refusal> {
             unsupported.instead,
         ));
     }
-    // What does not look like a name may be the rest of a password.
+    // What does not look like a name may be part of a password.
     let is_name = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '-' | '[' | ']');
     let shown = if name.len() <= 40 && name.chars().all(is_name) {
         format!(" '{name}'")
@@ -460,7 +460,7 @@ fn hosts_and_ports(text: &str) -> Result<(String, String), Refusal> {
             None if rest.is_empty() => "",
             None => {
                 return Err(unreadable(
-                    "there is something else than a port after an address",
+                    "an address is followed by something other than a port",
                 ));
             }
         };
@@ -493,11 +493,11 @@ fn decoded(text: &str) -> Result<String, Refusal> {
 fn servers(given: &dyn Fn(&str) -> Option<Given>) -> Result<Vec<Server>, Refusal> {
     let host = given("host");
     let address = given("hostaddr");
-    // A variable may say where a name of the URL leads to: then the name alone would lead elsewhere.
+    // A variable may give the address of a name in the URL: ignoring it would lead elsewhere.
     if let (Some(_), Some(address)) = (&host, &address) {
         return Err(address.refused(
-            "cannot be given beside a host",
-            "give the name alone, which a certificate is checked against, or the address alone",
+            "cannot be combined with a host",
+            "give only the name, which the certificate is checked against, or only the address",
         ));
     }
     let hosts = host.or(address);
@@ -573,7 +573,7 @@ fn tls(
         Some(root) => Some(file(&root)?),
         None => default_root(environment),
     };
-    // As libpq does: a root that is there is there to be used.
+    // As in libpq: if there is a root certificate, it is used.
     if matches!(mode, PgSslMode::Require) && root.is_some() {
         mode = PgSslMode::VerifyCa;
     }
@@ -587,8 +587,7 @@ fn tls(
     Ok(Tls { mode, root, client })
 }
 
-/// `-c name=value` and `--name=value`, as the server's command line has them; a backslash takes the character after it as
-/// it is.
+/// `-c name=value` and `--name=value`, as on the server's command line. A backslash quotes the next character.
 fn options(given: &Given) -> Result<Vec<(String, String)>, Refusal> {
     let mut words = vec![String::new()];
     let mut characters = given.value.chars();
@@ -612,7 +611,7 @@ fn options(given: &Given) -> Result<Vec<(String, String)>, Refusal> {
             .and_then(|setting| setting.split_once('='));
         let (name, value) = pair.ok_or_else(|| {
             given.refused(
-                "is not of settings alone",
+                "contains something other than settings",
                 "write each as -c%20NAME%3DVALUE, with %20 between them",
             )
         })?;
@@ -633,14 +632,14 @@ fn ssl_mode(given: &Given) -> Result<PgSslMode, Refusal> {
             format!("use prefer, or better: {SECURE_FORM}"),
         )),
         _ => Err(given.refused(
-            "is none of disable, prefer, require, verify-ca and verify-full",
+            "is not one of disable, prefer, require, verify-ca and verify-full",
             format!("{FORM}{SECURE_FORM}"),
         )),
     }
 }
 
 fn file(given: &Given) -> Result<PathBuf, Refusal> {
-    // A key in place of its file's name must not be shown as one that cannot be found.
+    // A key given in place of its file's name must not be shown.
     if given.value.contains("-----BEGIN") || given.value.contains('\n') {
         return Err(given.refused(
             "is not the name of a file",
@@ -650,7 +649,7 @@ fn file(given: &Given) -> Result<PathBuf, Refusal> {
     Ok(PathBuf::from(&given.value))
 }
 
-/// The root certificate that libpq takes if none is named.
+/// The root certificate that libpq uses by default.
 fn default_root(environment: Environment<'_>) -> Option<PathBuf> {
     let file = PathBuf::from(environment("HOME")?).join(".postgresql/root.crt");
     file.is_file().then_some(file)
@@ -676,7 +675,7 @@ fn session_attributes(given: &Given) -> Result<SessionAttributes, Refusal> {
         "prefer-standby" => SessionAttributes::PreferStandby,
         _ => {
             return Err(given.refused(
-                "is none of any, read-write, read-only, primary, standby and prefer-standby",
+                "is not one of any, read-write, read-only, primary, standby and prefer-standby",
                 "for the ledger, read-write",
             ));
         }
@@ -700,7 +699,7 @@ mod tests {
     fn refused(url: &str, variables: &[(&str, &str)]) -> Refusal {
         let refusal = parse(url, variables)
             .err()
-            .unwrap_or_else(|| panic!("{url} {variables:?} was taken"));
+            .unwrap_or_else(|| panic!("{url} {variables:?} was accepted"));
         let said = format!("{refusal:?}");
         assert!(!said.contains(SECRET), "{url}: {said}");
         refusal
@@ -829,7 +828,7 @@ mod tests {
             assert_eq!(refusal.what, format!("the parameter '{name}' is {words}"));
             assert!(!refusal.hint.is_empty() && !refusal.of_environment);
         }
-        // What looks like the rest of a password is not shown.
+        // What looks like part of a password is not shown.
         for name in ["s3cr3t", "s3cr3t%20x"] {
             assert_eq!(
                 refused(&format!("postgres://u@h/db?{name}=x"), &[]).what,
@@ -896,7 +895,7 @@ mod tests {
         }
         assert!(mode("sslmode=require&sslrootcert=system").is_err());
         assert!(mode("sslmode=allow").is_err());
-        // The one in libpq's usual place.
+        // The file in libpq's default place.
         let home = std::env::temp_dir().join(format!("daybook-home-{}", std::process::id()));
         std::fs::create_dir_all(home.join(".postgresql")).unwrap();
         std::fs::write(home.join(".postgresql/root.crt"), "").unwrap();

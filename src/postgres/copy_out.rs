@@ -1,21 +1,21 @@
-//! Decodes a binary COPY stream, in which Postgres hands out rows.
+//! Decodes the binary COPY stream in which Postgres sends rows.
 //!
-//! The server sends one message per row, the header glued to the first. A message that does not fit that is an error:
-//! a stream out of step must not be computed with.
+//! The server sends one message per row; the first also contains the header. Any other message is an error, because a
+//! stream that is out of step must not be used.
 
 use bytes::Buf as _;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 
-/// A COPY stream that is not what was asked for.
+/// An unexpected message in a COPY stream.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the COPY stream is out of step: {0}")]
 pub struct OutOfStep(pub &'static str);
 
-/// The fields of a row as they travel; none where one is NULL.
+/// The encoded fields of a row; none where one is NULL.
 pub type Fields<'a, const N: usize> = [Option<&'a [u8]>; N];
 
-/// Keeps track of where in the stream a message stands. The rows have `N` fields.
+/// Decodes messages one after the other. Rows have `N` fields.
 #[derive(Debug, Default)]
 pub struct Decoder<const N: usize> {
     header_seen: bool,
@@ -23,7 +23,7 @@ pub struct Decoder<const N: usize> {
 }
 
 impl<const N: usize> Decoder<N> {
-    /// The row in a message; none in the last one.
+    /// The row in a message; none in the last message.
     pub fn row<'a>(&mut self, mut message: &'a [u8]) -> Result<Option<Fields<'a, N>>, OutOfStep> {
         if self.trailer_seen {
             return Err(OutOfStep("data after the end"));
@@ -54,7 +54,7 @@ impl<const N: usize> Decoder<N> {
         Ok(row)
     }
 
-    /// Whether the stream came to its proper end.
+    /// Whether the end of the stream was reached.
     pub fn is_complete(&self) -> bool {
         self.trailer_seen
     }
@@ -63,7 +63,7 @@ impl<const N: usize> Decoder<N> {
         let rest = message
             .strip_prefix(SIGNATURE)
             .ok_or(OutOfStep("no header"))?;
-        // Flags and the length of an extension, both 0 in all versions there are.
+        // Flags and the length of an extension, both 0 in all existing versions.
         *message = rest
             .strip_prefix(&[0; 8])
             .ok_or(OutOfStep("a header with unknown flags"))?;

@@ -1,6 +1,6 @@
-//! What an error of Postgres means to the operator: the exit code and the way out, by SQLSTATE.
+//! The exit code and the hint for an error of Postgres, by SQLSTATE.
 //!
-//! One rule decides: what time heals ends with 75 and is tried again, what needs a person ends with 1.
+//! One rule decides: what can be retried ends with 75, what needs a person ends with 1.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,7 +10,7 @@ use sqlx::postgres::PgDatabaseError;
 use super::Silence;
 use crate::error::ErrorKind;
 
-/// An exit code and a way out.
+/// An exit code and a hint.
 pub(super) type Meaning = (ErrorKind, Option<&'static str>);
 
 const AGAIN: Option<&str> = Some(
@@ -18,19 +18,19 @@ const AGAIN: Option<&str> = Some(
 );
 const NOTHING_POSTED: Option<&str> = Some("nothing was posted; run the command again");
 const STANDBY: Option<&str> = Some(
-    "the server is a standby, or was made read-only: after a failover the address must lead to the new primary (several hosts with target_session_attrs=read-write find it). It is worth another try: nothing was posted",
+    "the server is a standby, or was made read-only: after a failover the address must lead to the new primary (several hosts with target_session_attrs=read-write find it). Nothing was posted; run the command again",
 );
 const LIBRARY: Option<&str> = Some(
-    "the server cannot load one of its own libraries, as after an upgrade of its package under it: it heals with the server's restart; then run the command again",
+    "the server cannot load one of its own libraries, as after an upgrade of its package: restart the server, then run the command again",
 );
 
-/// SQLSTATE classes (two characters) and codes (five). The longest that fits counts; what is not here needs a person.
+/// SQLSTATE classes (two characters) and codes (five). The longest match counts; everything else needs a person.
 const MEANINGS: &[(&str, Meaning)] = &[
     // Connection exceptions.
     ("08", (ErrorKind::Unavailable, AGAIN)),
-    // A standby, or a server that was made read-only for a while.
+    // A standby, or a server that is temporarily read-only.
     ("25006", (ErrorKind::Unavailable, STANDBY)),
-    // The server has ended the session: idle in a transaction, a transaction that took too long.
+    // The server closed the session: it was idle in a transaction, or a transaction took too long.
     ("25P03", (ErrorKind::Unavailable, AGAIN)),
     ("25P04", (ErrorKind::Unavailable, AGAIN)),
     (
@@ -38,7 +38,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
         (
             ErrorKind::Failed,
             Some(
-                "check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass; if the server refuses the connection as such, its pg_hba.conf: it may want an encrypted one (sslmode=verify-full)",
+                "check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass; if the server refuses the connection itself, check its pg_hba.conf: it may require encryption (sslmode=verify-full)",
             ),
         ),
     ),
@@ -56,7 +56,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
             Some("create the database first, or name another one in the connection URL"),
         ),
     ),
-    // Serialization failures, deadlocks, conflicts of a standby's queries with its recovery.
+    // Serialization failures, deadlocks, and queries on a standby that conflict with its recovery.
     ("40", (ErrorKind::Unavailable, NOTHING_POSTED)),
     (
         "42501",
@@ -67,7 +67,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
             ),
         ),
     ),
-    // Of connections, memory, other resources.
+    // Connections, memory or other resources are exhausted.
     ("53", (ErrorKind::Unavailable, AGAIN)),
     (
         "53100",
@@ -89,7 +89,7 @@ const MEANINGS: &[(&str, Meaning)] = &[
         (
             ErrorKind::Unavailable,
             Some(
-                "another session holds a lock that is needed: let it end, then run the command again; pg_blocking_pids() tells which",
+                "another session holds a lock that daybook needs: let it finish, then run the command again; pg_blocking_pids() shows which one",
             ),
         ),
     ),
@@ -98,21 +98,21 @@ const MEANINGS: &[(&str, Meaning)] = &[
         (
             ErrorKind::Failed,
             Some(
-                "somebody cancelled the statement, or a statement_timeout in the connection's options did; then run the command again",
+                "somebody cancelled the statement, or it exceeded a statement_timeout in the connection's options: correct that, then run the command again",
             ),
         ),
     ),
-    // The server is starting, stopping, or has ended the session.
+    // The server is starting or stopping, or closed the session.
     ("57P01", (ErrorKind::Unavailable, AGAIN)),
     ("57P02", (ErrorKind::Unavailable, AGAIN)),
     ("57P03", (ErrorKind::Unavailable, AGAIN)),
     ("57P05", (ErrorKind::Unavailable, AGAIN)),
-    // A file of the server's own is not there.
+    // One of the server's own files is missing.
     ("58P01", (ErrorKind::Unavailable, LIBRARY)),
     ("72000", (ErrorKind::Unavailable, NOTHING_POSTED)),
 ];
 
-/// What a driver's error means.
+/// Classifies an error of the driver.
 pub(super) fn classify(error: &sqlx::Error) -> Meaning {
     match error {
         sqlx::Error::Io(error) => of_transport(error),
@@ -121,7 +121,7 @@ pub(super) fn classify(error: &sqlx::Error) -> Meaning {
             let code = database.code();
             match database.try_downcast_ref::<PgDatabaseError>() {
                 Some(error) if is_row_security(error) => (ErrorKind::Failed, Some(ROW_SECURITY)),
-                // "Incompatible library" has no code of its own, and its words are the server's language's.
+                // "Incompatible library" has no code of its own, and the text depends on the server's language.
                 Some(error) if error.file() == Some("dfmgr.c") => (ErrorKind::Unavailable, LIBRARY),
                 _ => of_code(code.as_deref().unwrap_or("")),
             }
@@ -133,9 +133,9 @@ pub(super) fn classify(error: &sqlx::Error) -> Meaning {
     }
 }
 
-const ROW_SECURITY: &str = "row level security would hide rows of that table from this login, and every count would be too low: let an administrator run ALTER ROLE … BYPASSRLS for it; a policy that shows all rows does not do, since the server cannot tell that it does";
-const SILENT: &str = "check the server and what is between it and this machine, then run the command again: nothing is half-posted. --postgres-timeout says how long it may be silent";
-const AUTHENTICATION: &str = "daybook logs in with a password (SCRAM, MD5, plain) or a client certificate: ask for another line in the server's pg_hba.conf";
+const ROW_SECURITY: &str = "row level security would hide rows of that table from this login, and every count would be too low: let an administrator run ALTER ROLE … BYPASSRLS for it; a policy that shows all rows is not enough, since the server does not know that it does";
+const SILENT: &str = "check the server and the network between it and this machine, then run the command again: nothing is half-posted. --postgres-timeout sets how long the server may be silent";
+const AUTHENTICATION: &str = "daybook logs in with a password (SCRAM, MD5, plain) or a client certificate: the server's pg_hba.conf must allow one of them";
 
 /// Refused because `row_security` is off and rows would be hidden.
 fn is_row_security(error: &PgDatabaseError) -> bool {
@@ -149,7 +149,7 @@ fn of_code(code: &str) -> Meaning {
         .map_or((ErrorKind::Failed, None), |(_, meaning)| *meaning)
 }
 
-/// What goes wrong below the protocol: mostly a server that cannot be reached, but also who it turns out to be.
+/// Errors below the protocol: mostly an unreachable server, but also one that is not trusted.
 fn of_transport(error: &io::Error) -> Meaning {
     if let Some(error) = error
         .get_ref()
@@ -168,7 +168,7 @@ fn of_transport(error: &io::Error) -> Meaning {
         io::ErrorKind::PermissionDenied => (
             ErrorKind::Failed,
             Some(
-                "this user may not connect there: look at the rights on the socket, or at the sandbox of the unit",
+                "this user may not connect there: check the permissions of the socket, or the sandbox of the unit",
             ),
         ),
         io::ErrorKind::InvalidInput => (
@@ -184,21 +184,21 @@ fn of_tls(error: &(dyn StdError + 'static)) -> &'static str {
     match error.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::InvalidCertificate(error)) => match error {
             Certificate::UnknownIssuer | Certificate::BadSignature => {
-                "the server's certificate is of an authority that is not trusted: name the file of the right one in sslrootcert; if you did, somebody else answers at this address"
+                "the server's certificate was issued by an authority that is not trusted: name the file of the right authority in sslrootcert; if you did, another server answers at this address"
             }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
-                "the server's certificate is for another name: write the host in the connection URL as the certificate has it; if you did, somebody else answers at this address"
+                "the server's certificate is for another name: write the host in the connection URL as in the certificate; if you did, another server answers at this address"
             }
             Certificate::Expired
             | Certificate::ExpiredContext { .. }
             | Certificate::NotValidYet
             | Certificate::NotValidYetContext { .. } => {
-                "the server's certificate is not valid today: have it renewed, and check this machine's clock"
+                "the server's certificate has expired or is not valid yet: check this machine's clock, or renew the certificate"
             }
-            _ => "have the server's certificate looked at: it cannot be verified",
+            _ => "the server's certificate cannot be verified: check it on the server",
         },
         Some(rustls::Error::AlertReceived(_)) => {
-            "the server refused the encrypted connection: it may want a client certificate (sslcert and sslkey), or not accept the one that is given"
+            "the server refused the encrypted connection: it may require a client certificate (sslcert and sslkey), or not accept the given one"
         }
         _ => "check that the server has ssl = on, and the files of sslrootcert, sslcert and sslkey",
     }
@@ -208,7 +208,7 @@ fn of_tls(error: &(dyn StdError + 'static)) -> &'static str {
 mod tests {
     use super::*;
 
-    /// The table, code by code: those that Postgres has for what befalls a server, and some that need a person.
+    /// The table, code by code: the codes of a server's transient errors, and some that need a person.
     #[test]
     fn what_time_heals_is_tried_again_and_what_needs_a_person_is_not() {
         let again = [
@@ -219,7 +219,7 @@ mod tests {
         for code in again {
             let (exit, hint) = of_code(code);
             assert_eq!(exit, ErrorKind::Unavailable, "{code}");
-            assert!(hint.is_some(), "{code} has no way out");
+            assert!(hint.is_some(), "{code} has no hint");
         }
         let person = [
             "", "0A000", "22021", "22P02", "23505", "23514", "25001", "28000", "28P01", "3D000",
@@ -251,7 +251,7 @@ mod tests {
             assert_eq!(
                 MEANINGS.iter().filter(|(other, _)| other == known).count(),
                 1,
-                "{known} stands twice"
+                "{known} is a duplicate"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! Connections to Postgres, and what its errors mean to the operator.
+//! Connections to Postgres, and the exit codes and hints of its errors.
 
 mod address;
 pub mod copy_out;
@@ -21,25 +21,25 @@ use address::{Address, Server, SessionAttributes};
 pub use session::{Connection, SEARCH_PATH};
 use session::{Limits, Silence};
 
-/// How long a connection may take to be usable, unless `connect_timeout` says otherwise.
+/// Time limit for opening a connection, unless `connect_timeout` sets another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Where a database is and how to log in.
 #[derive(Clone)]
 pub struct Database {
-    /// How to connect to each of its servers, in the order in which they are tried.
+    /// How to connect to each server, in the order in which they are tried.
     servers: Vec<PgConnectOptions>,
     attributes: SessionAttributes,
-    /// The names of the settings that the address asks for.
+    /// The names of the settings in the address.
     asked: Vec<String>,
     limits: Limits,
-    /// What it is to the operator: "ledger" or "source".
+    /// What it is used for: "ledger" or "source".
     role: &'static str,
 }
 
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The driver's own form shows the password.
+        // The driver's own format shows the password.
         f.debug_struct("Database")
             .field("role", &self.role)
             .field("place", &self.place())
@@ -48,8 +48,8 @@ impl fmt::Debug for Database {
 }
 
 impl Database {
-    /// From a connection URL, and for what it leaves open from the standard `PG*` variables. A server may keep silent for
-    /// as long as `silence` before it is given up.
+    /// From a connection URL; the standard `PG*` variables add what it leaves open. A server may be silent for
+    /// `silence` before daybook gives up.
     pub fn new(
         role: &'static str,
         url: Option<&SecretString>,
@@ -87,10 +87,10 @@ impl Database {
         })
     }
 
-    /// Opens a connection that is shown to the server's operators under `name`. Several servers are tried in their order.
+    /// Opens a connection, with `name` as its application name. Tries several servers in their order.
     pub async fn connect(&self, name: &str) -> Result<Connection, Error> {
         let mut failure = None;
-        // First choice, then whatever there is.
+        // The preferred servers, then any.
         let passes: &[_] = match self.attributes {
             SessionAttributes::PreferStandby => {
                 &[SessionAttributes::Standby, SessionAttributes::Any]
@@ -103,7 +103,7 @@ impl Database {
         {
             match Box::pin(self.connect_to(server, wanted, name)).await {
                 Ok(connection) => return Ok(connection),
-                // Whom a server refuses, the next one would refuse as well.
+                // If one server refuses the login, the others would, too.
                 Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
                 Err(error) => failure = Some(error),
             }
@@ -127,8 +127,8 @@ impl Database {
                 ErrorKind::Unavailable,
                 format!("the {} ({place}) is not what target_session_attrs asks for", self.role),
             )
-            .hint("name every server of the cluster in the connection URL; after a failover it takes a while until one of them is: run the command again")),
-            // A server that hangs up in the middle of the greeting.
+            .hint("name every server of the cluster in the connection URL; after a failover it takes a while until one of them matches: then run the command again")),
+            // The server closed the connection during startup.
             Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(ErrorKind::Unavailable, what)
                 .caused_by(sqlx::Error::Protocol(text))
                 .hint("check that Postgres runs there and is not just starting or stopping, then run the command again")),
@@ -137,11 +137,11 @@ impl Database {
                 ErrorKind::Unavailable,
                 format!("the {} ({place}) did not answer for {:?}", self.role, self.limits.connect),
             )
-            .hint("check that the server runs and the address is right, then run the command again")),
+            .hint("check that the server is running and that the address is right, then run the command again")),
         }
     }
 
-    /// The address without the password.
+    /// The address, without the password.
     pub fn place(&self) -> String {
         place(&self.servers)
     }
@@ -162,7 +162,7 @@ fn place(servers: &[PgConnectOptions]) -> String {
     format!("database {database} on {hosts} as {user}")
 }
 
-/// How the driver connects to a server.
+/// The driver's options for a server.
 fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
     let Address {
         user,
@@ -176,7 +176,7 @@ fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
         .host
         .clone()
         .unwrap_or_else(|| default_host(server.port));
-    // Forms of values are set with everything else that a session sets; poolers refuse some at the start.
+    // Formats of values are set with the session's other settings: some poolers refuse them at startup.
     let mut connect = PgConnectOptions::new_without_pgpass()
         .host(&host)
         .port(server.port)
@@ -199,7 +199,7 @@ fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
     {
         connect = connect.password(&password);
     }
-    // On a socket nobody can listen, and the server does not encrypt.
+    // A socket cannot be intercepted, and the server does not encrypt on it.
     connect = connect.ssl_mode(if host.starts_with('/') {
         PgSslMode::Disable
     } else {
@@ -217,7 +217,7 @@ fn connect_options(server: &Server, address: &Address) -> PgConnectOptions {
     connect.disable_statement_logging()
 }
 
-/// Where Postgres is if nothing is said: behind a socket where one usually is, or on this machine.
+/// The default host: a Unix socket in one of the usual folders, or this machine.
 fn default_host(port: u16) -> String {
     let folders = ["/run/postgresql", "/var/run/postgresql", "/tmp"];
     let has_socket = |folder: &&&str| Path::new(folder).join(format!(".s.PGSQL.{port}")).exists();
@@ -228,8 +228,7 @@ fn default_host(port: u16) -> String {
         .to_owned()
 }
 
-/// The files of certificates must be there and be what they are taken for: the driver would take a missing one for a
-/// server that cannot be reached.
+/// Checks the files with certificates: the driver would report a missing one as a server that cannot be reached.
 fn check_files(role: &str, address: &Address) -> Result<(), Error> {
     let unusable = |name: &str, path: &Path| {
         Error::usage(format!(
@@ -248,7 +247,7 @@ fn check_files(role: &str, address: &Address) -> Result<(), Error> {
         let mut found = CertificateDer::pem_slice_iter(&bytes);
         if found.next().is_none_or(|first| first.is_err()) || found.any(|one| one.is_err()) {
             return Err(unusable(name, path).hint(
-                "it must have certificates in PEM, each from -----BEGIN CERTIFICATE----- on",
+                "it must contain certificates in PEM format, each starting with -----BEGIN CERTIFICATE-----",
             ));
         }
     }
@@ -256,13 +255,13 @@ fn check_files(role: &str, address: &Address) -> Result<(), Error> {
         let bytes = read("sslkey", path)?;
         if rustls::pki_types::PrivateKeyDer::from_pem_slice(&bytes).is_err() {
             return Err(unusable("sslkey", path)
-                .hint("it must have a private key in PEM that is not encrypted"));
+                .hint("it must contain an unencrypted private key in PEM format"));
         }
     }
     Ok(())
 }
 
-/// Turns a driver's error into a failure, with the exit code and the way out that its kind calls for.
+/// Converts an error of the driver, and adds the exit code and hint for its kind.
 pub fn query_error(error: sqlx::Error, what: impl Into<String>) -> Error {
     let (exit, hint) = error_class::classify(&error);
     let failure = Error::new(exit, what).caused_by(error);
@@ -274,7 +273,7 @@ pub fn query_error(error: sqlx::Error, what: impl Into<String>) -> Error {
 
 /// Adds what was attempted to a driver's error.
 pub trait Context<T> {
-    /// Names what was attempted, and on what.
+    /// Says what was attempted, and on what.
     fn context(self, what: impl Into<String>) -> Result<T, Error>;
 }
 

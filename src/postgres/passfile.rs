@@ -5,17 +5,17 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Whose password is looked for.
+/// The login whose password is looked up.
 #[derive(Debug)]
 pub(super) struct Login<'a> {
-    /// A name, an address, or the folder of a Unix socket, for which `localhost` may stand.
+    /// A name, an address, or the folder of a Unix socket, which `localhost` matches as well.
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) database: &'a str,
     pub(super) user: &'a str,
 }
 
-/// The password of the first line that fits. A file that others may read is not used, as in libpq.
+/// The password of the first matching line. As in libpq, a file that others may read is not used.
 pub(super) fn look_up(named: Option<&Path>, login: &Login<'_>) -> Option<String> {
     let path = named
         .map(PathBuf::from)
@@ -24,14 +24,14 @@ pub(super) fn look_up(named: Option<&Path>, login: &Login<'_>) -> Option<String>
         Ok(file) => file,
         Err(error) => {
             if named.is_some() || error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(file = %path.display(), %error, "the file of passwords cannot be read");
+                tracing::warn!(file = %path.display(), %error, "cannot read the password file");
             }
             return None;
         }
     };
     let metadata = file.metadata().ok()?;
     if !metadata.is_file() || metadata.permissions().mode() & 0o077 != 0 {
-        tracing::warn!(file = %path.display(), "the file of passwords is not used: others may read it; chmod 600 it");
+        tracing::warn!(file = %path.display(), "the password file is ignored because others may read it: chmod 600 it");
         return None;
     }
     let lines = BufReader::new(file).lines().map_while(Result::ok);
@@ -51,14 +51,14 @@ fn password_in(line: &str, login: &Login<'_>) -> Option<String> {
     fits.then_some(password)
 }
 
-/// The fields of a line; a backslash takes the character after it as it is.
+/// The fields of a line. A backslash quotes the next character.
 fn fields(line: &str) -> Option<[String; 5]> {
     let mut fields: [String; 5] = Default::default();
     let mut at = 0;
     let mut characters = line.chars();
     while let Some(character) = characters.next() {
         match character {
-            // The password is the rest, and may have colons.
+            // The rest of the line is the password; it may contain colons.
             ':' if at < 4 => at += 1,
             '\\' => fields[at].extend(characters.next()),
             other => fields[at].push(other),

@@ -1,13 +1,13 @@
-//! A session with Postgres: what it sets for itself, and how long the server may keep silent in it.
+//! A session with Postgres: its settings, and how long the server may be silent.
 //!
-//! A login may have settings of its own (`ALTER ROLE … SET`), meant for people or for other programs: limits that end a
-//! session in the middle of a long day, other forms of dates, hidden rows. So each session sets what it needs, and all of
-//! it here.
+//! A login may have its own settings (`ALTER ROLE … SET`), meant for people or other programs: limits that end a
+//! session in the middle of a long day, other date formats, hidden rows. So each session sets everything it needs,
+//! here.
 //!
-//! Silence: a statement may take hours, and a connection that leads nowhere says just as little. So whenever nothing has
-//! come for half of the time that a setting grants, the server is asked over another connection what the session is
-//! doing. If the server does not answer, or the session has ended, or waits for us just as we wait for it, twice in a row,
-//! then nothing more will come: the connection is given up, with an error that says so.
+//! A statement may take hours, and a dead connection is just as silent. So when nothing has arrived for half of the
+//! allowed time, daybook asks the server over another connection what the session is doing. It gives up the connection
+//! with an error if the server does not answer, if the session has ended, or if the session is found waiting for
+//! daybook twice in a row, while daybook waits for it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -28,15 +28,15 @@ use sqlx::{
 
 use super::address::SessionAttributes;
 
-/// What every session sets before all else: names are found in pg_catalog, and in no schema in which somebody else may
-/// create something of the same name. So every statement names other schemas in full.
+/// Set first in every session. Names are found in `pg_catalog`, not in a schema where somebody else may create an
+/// object of the same name. So statements must qualify all other names.
 pub const SEARCH_PATH: &str = "SET search_path = pg_catalog, pg_temp";
 
-/// What every session sets, whatever the login or the database has set.
+/// Set in every session, whatever the login or the database sets.
 const SETTINGS: &[(&str, &str)] = &[
-    // What row level security would hide is an error rather than a count that is too low.
+    // If row level security would hide rows, fail instead of counting too little.
     ("row_security", "off"),
-    // The forms in which values are read and written.
+    // The formats of values.
     ("standard_conforming_strings", "on"),
     ("client_encoding", "UTF8"),
     ("DateStyle", "ISO, MDY"),
@@ -44,60 +44,60 @@ const SETTINGS: &[(&str, &str)] = &[
     ("TimeZone", "UTC"),
     ("bytea_output", "hex"),
     ("extra_float_digits", "1"),
-    // What a transaction is where nothing else is said.
+    // The defaults for transactions.
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "off"),
     ("default_transaction_deferrable", "off"),
 ];
 
-/// What every session sets unless the connection's own `options` say otherwise, with the version of Postgres that first
-/// had it. A session may be idle for as long as a day takes, and a day takes as long as it takes: whether anybody is still
-/// there is found out in another way, see above, and by the server with its keepalives.
+/// Set in every session unless the connection's own `options` set it, with the first version of Postgres that has the
+/// setting. A session may be idle for as long as counting a day takes. Dead connections are detected in another way
+/// (see the module), and by the server's keepalives.
 const LIMITS: &[(&str, &str, u32)] = &[
     ("statement_timeout", "0", 0),
     ("idle_in_transaction_session_timeout", "0", 0),
     ("idle_session_timeout", "0", 14_00_00),
     ("transaction_timeout", "0", 17_00_00),
-    // Whoever waits for a lock for longer than this ends with 75 and gives back what it holds itself.
+    // Waiting longer for a lock ends the run with 75, which releases its own locks.
     ("lock_timeout", "'10min'", 0),
-    // The server notices within two minutes that this machine is gone, and gives the ledger's lock back.
+    // The server notices within two minutes that this machine is gone, and releases the ledger's lock.
     ("tcp_keepalives_idle", "60", 0),
     ("tcp_keepalives_interval", "10", 0),
     ("tcp_keepalives_count", "6", 0),
 ];
 
-/// A connection to Postgres. Statements are executed on it as on the driver's own.
+/// A connection to Postgres. It executes statements like the driver's own.
 #[derive(Debug)]
 pub struct Connection {
     inner: PgConnection,
     watch: Watch,
 }
 
-/// Rows on their way into a table.
-#[must_use = "without finish() the server takes none of the rows"]
+/// A COPY into a table in progress.
+#[must_use = "without finish() the server discards the rows"]
 pub struct CopyIn<'c> {
     inner: PgCopyIn<&'c mut PgConnection>,
     watch: &'c Watch,
 }
 
-/// Whose silence ended a session.
+/// Why daybook gave up a silent session.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Silence {
-    /// The server did not even answer over a new connection.
+    /// The server did not answer over a new connection, either.
     #[error("the server has been silent for {0:?}, and does not answer over a new connection")]
     Server(Duration),
-    /// The server answers, but the session is not there any more.
+    /// The server answers, but the session has ended.
     #[error("the server has been silent for {0:?}: it has ended the session")]
     EndedSession(Duration),
-    /// The session waits for us, or cannot get rid of its answer.
+    /// The session waits for daybook, or cannot send its response.
     #[error(
-        "the server has been silent for {0:?}, although it has nothing left to do: the connection does not carry its answer"
+        "the server has been silent for {0:?}, although it has nothing left to do: its response does not arrive over the connection"
     )]
     Connection(Duration),
 }
 
 impl Connection {
-    /// Opens a session and sets what it needs. None if the server is not what is asked for.
+    /// Opens a session and applies its settings. None if the server is not of the wanted kind.
     pub(super) async fn open(
         options: &PgConnectOptions,
         asked: &[String],
@@ -112,7 +112,7 @@ impl Connection {
         let (pid, standby, read_only): (i32, bool, String) =
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if !wanted.are_those_of(standby, read_only == "on") {
-            // Whether the server hears it or not.
+            // An error while closing does not matter.
             let _ = inner.close().await;
             return Ok(None);
         }
@@ -138,7 +138,7 @@ impl Connection {
         })
     }
 
-    /// Starts a `COPY … TO STDOUT`. A stream that is not read to its end leaves the connection good for nothing.
+    /// Starts a `COPY … TO STDOUT`. A stream that is not read to its end makes the connection unusable.
     pub async fn copy_out_raw(
         &mut self,
         statement: &str,
@@ -150,8 +150,8 @@ impl Connection {
         Ok(self.watch.stream(stream))
     }
 
-    /// Says goodbye to the server, which would log an unexpected end otherwise. Whether it is heard changes nothing:
-    /// what is committed is committed, and all the rest is rolled back.
+    /// Closes the connection, so that the server does not log an unexpected end. An error does not matter: what is
+    /// committed stays, and everything else is rolled back.
     pub async fn close(self) {
         let Self { inner, watch } = self;
         let _ = tokio::time::timeout(watch.limits.connect, inner.close()).await;
@@ -164,14 +164,14 @@ impl CopyIn<'_> {
         self.watch.wait(self.inner.send(data)).await.map(drop)
     }
 
-    /// Ends the data; returns how many rows arrived.
+    /// Ends the data, and returns how many rows arrived.
     pub async fn finish(self) -> Result<u64, sqlx::Error> {
         self.watch.wait(self.inner.finish()).await
     }
 }
 
-/// The statements that set a session up. Its first row: process id, whether the server is a standby, whether it was set to
-/// read-only.
+/// The statements that set up a session. The first row has the process id, whether the server is a standby, and whether
+/// it is read-only by default.
 fn set_up(asked: &[String], server_version: u32) -> String {
     let limits = LIMITS.iter().filter(|(name, _, since)| {
         server_version >= *since && !asked.iter().any(|asked| asked == name)
@@ -180,7 +180,7 @@ fn set_up(asked: &[String], server_version: u32) -> String {
         .iter()
         .map(|(name, value)| format!("SET {name} = '{value}'"));
     let settings = settings.chain(limits.map(|(name, value, _)| format!("SET {name} = {value}")));
-    // Functions by their schema: who knows what the search_path of the login leads to.
+    // Functions are qualified: the login's `search_path` may lead anywhere.
     let facts = "SELECT pg_catalog.pg_backend_pid(), pg_catalog.pg_is_in_recovery(),
                         pg_catalog.current_setting('default_transaction_read_only')";
     [facts.to_owned(), SEARCH_PATH.to_owned()]
@@ -202,26 +202,25 @@ impl SessionAttributes {
     }
 }
 
-/// How long is waited.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// For a connection, until it can be used.
+    /// Until a new connection can be used.
     pub(super) connect: Duration,
-    /// For a server that keeps silent.
+    /// For a silent server.
     pub(super) silence: Duration,
 }
 
-/// Watches over the answers of one session.
+/// Watches over the responses of a session.
 struct Watch {
     options: PgConnectOptions,
-    /// The server's process.
+    /// The process id of the server's backend.
     pid: i32,
     limits: Limits,
 }
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The options have the password in them.
+        // The options contain the password.
         f.debug_struct("Watch")
             .field("pid", &self.pid)
             .field("limits", &self.limits)
@@ -229,21 +228,21 @@ impl std::fmt::Debug for Watch {
     }
 }
 
-/// What the server says about a session.
+/// What the server reports about a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
-    /// It works, or waits for something of the server's own, such as a lock.
+    /// It is working, or waits for something in the server, such as a lock.
     Working,
-    /// It waits for its client: to be told something, or to get rid of something.
+    /// It waits for the client to send or to receive something.
     WaitingForUs,
-    /// It is not there.
+    /// It has ended.
     Gone,
-    /// The server does not tell.
+    /// The server does not say.
     Unknown,
 }
 
 impl Watch {
-    /// Waits for an answer, for as long as one can be expected.
+    /// Waits for a response as long as one can be expected.
     async fn wait<T>(
         &self,
         answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -253,7 +252,7 @@ impl Watch {
 
     async fn wait_for<T>(&self, answer: impl Future<Output = T>) -> Result<T, sqlx::Error> {
         let mut answer = pin!(answer);
-        // Most is there already: no timer for that.
+        // Most responses are there already and need no timer.
         if let std::task::Poll::Ready(answer) = futures_util::poll!(answer.as_mut()) {
             return Ok(answer);
         }
@@ -278,7 +277,7 @@ impl Watch {
         }
     }
 
-    /// Waits for each item of a stream; ends after an error.
+    /// Waits for each item of a stream. The stream ends after an error.
     fn stream<'s, T: Send + 's>(
         &'s self,
         items: impl Stream<Item = Result<T, sqlx::Error>> + Send + Unpin + 's,
@@ -294,7 +293,7 @@ impl Watch {
         .boxed()
     }
 
-    /// Asks the server over a connection of its own what the session is doing.
+    /// Asks the server, over another connection, what the session is doing.
     async fn look(&self) -> Result<Doing, Silence> {
         let silence = || Silence::Server(self.limits.silence);
         let looked = tokio::time::timeout(self.limits.connect, self.ask())
@@ -302,13 +301,13 @@ impl Watch {
             .map_err(|_| silence())?;
         let doing = match looked {
             Ok(doing) => doing,
-            // It refuses, as when it has no connection left: so it is there, and nothing is known.
+            // The server refuses, for example because it has no connection left: it is alive, but the state is unknown.
             Err(sqlx::Error::Database(error))
                 if !error.code().is_some_and(|code| code.starts_with("57P")) =>
             {
                 tracing::debug!(
                     error = error.message(),
-                    "the server does not tell what a session is doing"
+                    "the server does not say what a session is doing"
                 );
                 Doing::Unknown
             }
@@ -320,7 +319,7 @@ impl Watch {
         tracing::info!(
             pid = self.pid,
             ?doing,
-            "a statement takes long; asked the server about it"
+            "a statement is taking long; asked the server about it"
         );
         Ok(doing)
     }

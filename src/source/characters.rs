@@ -1,9 +1,9 @@
-//! The characters of the source's texts.
+//! The characters in the source's text.
 //!
-//! Postgres converts what it sends to UTF-8, and one character that has no counterpart there fails the whole statement. So a
-//! source in another encoding sends the bytes that it holds. They are converted here, character by character, to what the
-//! server makes of each: it is asked once for each character that occurs. A source in SQL_ASCII does not know what its bytes
-//! are: they are taken for UTF-8.
+//! Postgres converts what it sends to UTF-8, and a single character without a counterpart in UTF-8 fails the whole
+//! statement. So a source in another encoding sends its raw bytes. They are converted here, character by character; the
+//! server is asked once for each character that occurs. A source in SQL_ASCII does not know its encoding: its bytes are
+//! taken for UTF-8.
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -16,20 +16,20 @@ use crate::postgres::{Connection, Context as _, Database};
 const UTF8: &str = "UTF8";
 const SQL_ASCII: &str = "SQL_ASCII";
 
-/// What the bytes of texts mean.
+/// How to read the bytes of text.
 #[derive(Clone, Debug)]
 pub(super) enum Characters {
-    /// They are UTF-8, or taken for it.
+    /// UTF-8, or assumed to be.
     Utf8,
-    /// They are in another encoding of the server.
+    /// In another encoding of the server.
     Other(Arc<Encoding>),
 }
 
-/// An encoding of the server that is not UTF-8. In each, a byte below 128 is the ASCII character.
+/// An encoding other than UTF-8. In each of them, a byte below 128 is the ASCII character.
 #[derive(Clone, Debug)]
 pub(super) struct Encoding {
     name: String,
-    /// The characters that have occurred, but for those of ASCII, in UTF-8; none where UTF-8 has no counterpart.
+    /// The non-ASCII characters that have occurred, in UTF-8; none where UTF-8 has no counterpart.
     known: HashMap<Vec<u8>, Option<String>>,
 }
 
@@ -37,12 +37,12 @@ pub(super) struct Encoding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Text(&'a str),
-    /// What is no character, or none that UTF-8 has.
+    /// Bytes that are not a character, or one that UTF-8 does not have.
     Bytes(&'a [u8]),
 }
 
 impl Characters {
-    /// The text that bytes are, or the place of the first byte that is no text.
+    /// Decodes bytes to text, or returns the index of the first byte that is not text.
     pub(super) fn decode<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, str>, usize> {
         match self {
             Self::Other(_) if !bytes.is_ascii() => self.convert(bytes).map(Cow::Owned),
@@ -64,7 +64,7 @@ impl Characters {
         Ok(text)
     }
 
-    /// The bytes, part by part.
+    /// Splits bytes into characters and bytes that are not text.
     pub(super) fn pieces<'a>(&'a self, bytes: &'a [u8]) -> Pieces<'a> {
         Pieces {
             characters: self,
@@ -72,7 +72,7 @@ impl Characters {
         }
     }
 
-    /// What is wrong with bytes that are no text, in words.
+    /// What is wrong with bytes that are not text, for a message.
     pub(super) fn complaint(&self) -> String {
         match self {
             Self::Utf8 => "is not UTF-8".to_owned(),
@@ -81,7 +81,7 @@ impl Characters {
     }
 }
 
-/// Iterates over the parts of a text.
+/// Iterator over the parts of a text.
 #[derive(Clone, Debug)]
 pub(super) struct Pieces<'a> {
     characters: &'a Characters,
@@ -89,7 +89,7 @@ pub(super) struct Pieces<'a> {
 }
 
 impl Pieces<'_> {
-    /// The bytes that are left.
+    /// The number of bytes left.
     pub(super) fn length(&self) -> usize {
         self.rest.len()
     }
@@ -123,7 +123,7 @@ impl Encoding {
         }
     }
 
-    /// What bytes begin with, and its length.
+    /// The first part of `bytes`, and its length.
     fn first_piece<'a>(&'a self, bytes: &'a [u8]) -> Option<(Piece<'a>, usize)> {
         let end = bytes
             .iter()
@@ -145,9 +145,9 @@ impl Encoding {
         ))
     }
 
-    /// The character that bytes begin with.
+    /// The first character of `bytes`.
     fn first_character<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        // The shifts to another set of characters in the encodings of the Extended Unix Code.
+        // The bytes that shift to another character set in Extended Unix Code.
         const SHIFT_2: u8 = 0x8e;
         const SHIFT_3: u8 = 0x8f;
         let length = match (self.name.as_str(), *bytes.first()?) {
@@ -162,7 +162,7 @@ impl Encoding {
         Some(&bytes[..length.min(bytes.len())])
     }
 
-    /// The characters of a text that have not occurred yet.
+    /// The characters of a text that have not occurred before.
     fn unknown_in<'t>(&self, text: &'t [u8]) -> impl Iterator<Item = &'t [u8]> {
         let mut rest = text;
         std::iter::from_fn(move || {
@@ -175,18 +175,18 @@ impl Encoding {
     }
 }
 
-/// Finds out what the characters of a source are.
+/// Finds out how to convert the source's characters.
 #[derive(Debug)]
 pub(super) struct Converter {
     /// The server's name for the encoding of the database.
     encoding: String,
     characters: Characters,
-    /// Where the server is asked, while the rows come over another connection; none if it need not be.
+    /// The connection for asking the server while rows arrive over another one; none if it is not needed.
     connection: Option<Connection>,
 }
 
 impl Converter {
-    /// Of the database that a connection leads to.
+    /// For the database that the connection leads to.
     pub(super) async fn of(
         connection: &mut Connection,
         database: &Database,
@@ -212,21 +212,21 @@ impl Converter {
         })
     }
 
-    /// SQL for the bytes of a text as they are stored.
+    /// SQL for the bytes of a text as stored.
     pub(super) fn unconverted(&self, text: &str) -> String {
         match self.encoding.as_str() {
             UTF8 => text.to_owned(),
-            // To what it is already: the server takes it over as it is.
+            // This converts to the encoding that the text already has: the server copies it unchanged.
             encoding => format!("convert_to({text}, '{encoding}')"),
         }
     }
 
-    /// Whether texts must be learned before they can be read.
+    /// Whether texts must be passed to [`learn`](Self::learn) before they can be read.
     pub(super) fn must_learn(&self) -> bool {
         self.connection.is_some()
     }
 
-    /// What the bytes mean of the texts that were learned.
+    /// How to read the texts that were learned.
     pub(super) fn characters(&self) -> &Characters {
         &self.characters
     }
@@ -258,7 +258,7 @@ impl Converter {
                     );
                 }
                 (None, [character]) => drop(known.insert(character.to_vec(), None)),
-                // One of them cannot be converted.
+                // At least one of them cannot be converted.
                 (None, several) => {
                     let (first, second) = several.split_at(several.len() / 2);
                     groups.extend([first.to_vec(), second.to_vec()]);
@@ -268,7 +268,7 @@ impl Converter {
         Ok(())
     }
 
-    /// Says goodbye to the server.
+    /// Closes the connection.
     pub(super) async fn close(self) {
         if let Some(connection) = self.connection {
             connection.close().await;
@@ -276,7 +276,7 @@ impl Converter {
     }
 }
 
-/// What the server makes of characters in UTF-8; none if it fails on one of them.
+/// The characters in UTF-8, as the server converts them; none if it fails for one of them.
 async fn ask(
     connection: &mut Connection,
     encoding: &str,
@@ -295,7 +295,7 @@ async fn ask(
     match asked {
         Ok(texts) if texts.len() == characters.len() => Ok(Some(texts)),
         Ok(texts) => Err(Error::failed(format!(
-            "{what}: {} of {} came back",
+            "{what}: the server returned {} of {}",
             texts.len(),
             characters.len()
         ))),
@@ -334,7 +334,7 @@ mod tests {
         );
         assert_eq!(latin.decode(b"plain").unwrap(), "plain");
         assert_eq!(latin.decode(b"caf\xe9 5\x80").unwrap(), "café 5€");
-        // What would be UTF-8 by itself is not taken for it.
+        // Bytes that would be valid UTF-8 are still read in the source's encoding.
         assert_eq!(latin.decode(b"caf\xe9\x81").unwrap_err(), 4);
         let pieces: Vec<Piece<'_>> = latin.pieces(b"a\xe9\x81b").collect();
         assert_eq!(
@@ -362,7 +362,7 @@ mod tests {
         assert_eq!(of("EUC_JP", b"a\xc6\xfcb\x8e\xb1\x8f\xb0\xa1"), japanese);
         let taiwanese: [&[u8]; 2] = [b"\x8e\xa2\xa1\xa1", b"\xc4\xa1"];
         assert_eq!(of("EUC_TW", b"\x8e\xa2\xa1\xa1\xc4\xa1"), taiwanese);
-        // Cut short, it is no character, and no panic.
+        // A truncated character is an error, not a panic.
         assert_eq!(of("EUC_JP", b"\x8f\xb0"), [b"\x8f\xb0"]);
     }
 }

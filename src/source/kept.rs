@@ -1,32 +1,33 @@
-//! The row of a rejected event as the ledger keeps it: JSON that a column of type json takes, whatever the source held.
+//! The row of a rejected event as the ledger stores it: JSON that a column of type json accepts, whatever the source
+//! held.
 //!
-//! The source's own JSON is kept to the letter, except for what the ledger's database would refuse:
-//! - a byte that is no text (`characters`) is written as `\xHH`, in JSON a string with an escaped backslash;
-//! - a column whose JSON is nested deeper than [`DEEPEST`] levels is kept as a string that holds that JSON.
+//! The source's own JSON is stored unchanged, except for what the ledger's database would refuse:
+//! - a byte that is not text (`characters`) is written as `\xHH`, in JSON a string with an escaped backslash;
+//! - a column whose JSON is nested deeper than [`DEEPEST`] levels is stored as a string that contains that JSON.
 
 use std::fmt::Write as _;
 
 use super::characters::{Piece, Pieces};
 use crate::event::payload::{Member, Members};
 
-/// What is nested deeper could exceed the ledger's `max_stack_depth`, which at its default of 2 MB is enough for several
+/// JSON that is nested deeper could exceed the ledger's `max_stack_depth`. Its default of 2 MB is enough for several
 /// thousand levels.
 const DEEPEST: usize = 1000;
 
-/// The row in the form in which it is kept.
+/// The row in the form in which it is stored.
 pub(super) fn row(json: Pieces<'_>) -> String {
     let text = escaped(json, r"\\x");
     if depth(&text) <= DEEPEST {
         return text;
     }
-    // Nothing but an object of columns is asked for; were it something else, it would be kept as one string.
+    // The query returns only objects of columns. Anything else would be stored as one string.
     serde_json::from_str(&text).map_or_else(
         |_| string(&text),
         |Members(columns)| with_flat_columns(&columns),
     )
 }
 
-/// The text, each byte that is none as two hexadecimal digits behind a mark.
+/// The text, with each byte that is not text written as `mark` and two hexadecimal digits.
 fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
     let mut text = String::with_capacity(pieces.length());
     for piece in pieces {
@@ -34,7 +35,7 @@ fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
             Piece::Text(piece) => text.push_str(piece),
             Piece::Bytes(bytes) => {
                 for byte in bytes {
-                    // A String takes whatever is written to it.
+                    // Writing to a String does not fail.
                     let _ = write!(text, "{mark}{byte:02x}");
                 }
             }
@@ -43,7 +44,7 @@ fn escaped(pieces: Pieces<'_>, mark: &str) -> String {
     text
 }
 
-/// The first characters of a text from outside, printable, for use in a message.
+/// The first characters of a text from outside, printable, for a message.
 pub(super) fn excerpt(pieces: Pieces<'_>) -> String {
     const SHOWN: usize = 60;
     let mut shown = String::new();
@@ -76,7 +77,7 @@ fn depth(json: &str) -> usize {
         (0_usize, 0_usize, false, json.bytes());
     while let Some(byte) = bytes.next() {
         match byte {
-            // Whatever it is that the backslash escapes.
+            // Skips the escaped byte.
             b'\\' if in_string => drop(bytes.next()),
             b'"' => in_string = !in_string,
             b'[' | b'{' if !in_string => {
@@ -90,7 +91,7 @@ fn depth(json: &str) -> usize {
     deepest
 }
 
-/// The row again, deep columns as strings.
+/// The row, with deeply nested columns as strings.
 fn with_flat_columns(columns: &[Member<'_>]) -> String {
     let mut row = String::from("{");
     for Member { key, value } in columns {

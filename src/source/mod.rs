@@ -1,7 +1,7 @@
 //! Reads the events of a day from the source's tables `stats` and `queries`.
 //!
-//! All that a day needs is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected
-//! rows are of one and the same state. Rows are streamed: the day is never in memory as a whole.
+//! Everything is read in one READ ONLY, REPEATABLE READ transaction, so that rows, fingerprint and rejected rows belong
+//! to the same state. Rows are streamed: a day is never in memory as a whole.
 
 mod characters;
 mod kept;
@@ -19,15 +19,14 @@ use crate::event::{Rejection, SourceRow};
 use crate::postgres::copy_out::Decoder;
 use crate::postgres::{self, Connection, Context as _, Database};
 
-/// Identifies a day's source rows, cheaply: their number, their highest id and order-free sums over the ids and over hashes
-/// of what else is short in a row: type, record type, geocode and the hash of the query that it names. Of the payload, only
-/// the stored size: reading it would cost what reading the day costs. Two days of the same fingerprint are taken for the
-/// same; a payload that is edited in place to one of the same size is not noticed.
+/// Identifies a day's rows at little cost: their number, their highest id, and order-independent sums over the ids and
+/// over hashes of the short fields (type, record type, geocode, query hash). Of the payload, it covers only the stored
+/// size: reading payloads would cost as much as reading the day. Days with the same fingerprint are taken to be equal,
+/// so editing a payload without changing its size goes unnoticed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// Number of rows.
     pub rows: i64,
-    /// The whole fingerprint as it is stored: `rows:highest id:sum of ids:sum of squared ids:sum of hashes`.
+    /// The whole fingerprint as stored: `rows:highest id:sum of ids:sum of squared ids:sum of hashes`.
     pub text: String,
 }
 
@@ -42,7 +41,7 @@ pub struct Source {
     in_transaction: bool,
 }
 
-/// The full names of the tables, as statements have them.
+/// The tables' qualified names, for statements.
 #[derive(Debug)]
 struct Tables {
     stats: String,
@@ -56,7 +55,7 @@ pub struct DaySnapshot<'s> {
     day: Day,
 }
 
-/// Some of a day's rows, as they came, and what their bytes mean.
+/// Some of a day's rows, still encoded, and how to read their characters.
 #[derive(Debug)]
 pub struct Batch {
     messages: Vec<Bytes>,
@@ -64,14 +63,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Of rows whose stream a decoder follows.
+    /// `decoder` must follow the stream that the rows belong to.
     async fn new(
         messages: Vec<Bytes>,
         converter: &mut Converter,
         decoder: &mut Decoder<{ row::FIELDS }>,
     ) -> Result<Self, Error> {
         if converter.must_learn() {
-            // A stream out of step is told by whoever counts the rows.
+            // An error in the stream is reported by the thread that counts the rows.
             let rows = messages
                 .iter()
                 .filter_map(|message| decoder.row(message).ok().flatten());
@@ -97,7 +96,6 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Of a day.
     pub fn of(day: Day) -> Self {
         Self {
             day,
@@ -106,7 +104,7 @@ impl Rows {
         }
     }
 
-    /// Hands each row of a batch to `take`, or the rejection of one that is not UTF-8.
+    /// Calls `take` with each row of a batch, or with the rejection of a row that is not text.
     pub fn read(
         &mut self,
         batch: &Batch,
@@ -129,14 +127,14 @@ impl Rows {
         Ok(())
     }
 
-    /// How many there were, once all are read.
+    /// The number of rows. Fails if the stream was incomplete.
     pub fn finish(self) -> Result<i64, Error> {
         let Self { day, decoder, read } = self;
         if decoder.is_complete() {
             return Ok(read);
         }
         Err(Error::failed(format!(
-            "reading the source's events of {day}: the stream broke off after {read} rows"
+            "reading the source's events of {day}: the stream ended early, after {read} rows"
         )))
     }
 }
@@ -144,17 +142,16 @@ impl Rows {
 /// A rejected event's row as JSON.
 #[derive(Debug)]
 pub struct KeptRow {
-    /// Its id.
     pub source_id: i64,
-    /// The row with all its columns, and the query's hash, as a column of type json takes it.
+    /// The row with all its columns and the query's hash, as JSON that a column of type json accepts.
     pub json: String,
 }
 
 impl Source {
-    /// Connects, and makes sure that the tables are what daybook can read.
+    /// Connects, and checks that daybook can read the tables.
     pub async fn open(database: &Database, zone: TimeZone, name: &str) -> Result<Self, Error> {
         let mut connection = database.connect(name).await?;
-        // No statement here is worth compiling.
+        // JIT compilation is not worth it for any statement here.
         sqlx::raw_sql("SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'")
             .execute(&mut connection)
             .await
@@ -176,7 +173,7 @@ impl Source {
         })
     }
 
-    /// Starts a transaction in which a day can be read. It ends when the next one starts, or with the connection.
+    /// Starts a transaction for reading a day. It ends when the next one starts, or with the connection.
     pub async fn day(&mut self, day: Day) -> Result<DaySnapshot<'_>, Error> {
         self.begin(&format!("starting to read {day} from the source"))
             .await?;
@@ -197,18 +194,18 @@ impl Source {
         Ok(())
     }
 
-    /// Those of the days that have no event, earliest first. Looks for one event of each day, and gives up after a while.
+    /// Those of the days that have no events, earliest first. Looks for one event of each day, with a time limit.
     pub async fn days_without_events(&mut self, days: &[Day]) -> Result<Vec<Day>, Error> {
         let what = "looking for days without events in the source";
         self.begin(what).await?;
-        // Without an index on the date, each day is a pass over the table.
+        // Without an index on the date, each day is a scan of the table.
         sqlx::raw_sql("SET LOCAL statement_timeout = '10s'")
             .execute(&mut self.connection)
             .await
             .context(what)?;
         let (from, to): (Vec<String>, Vec<String>) =
             days.iter().map(|day| self.bounds(*day).into()).unzip();
-        // The order makes the server take the index: in the order of the table, the one event may come last.
+        // ORDER BY makes the server use the index: a scan of the table might find the one event last.
         let sql = format!(
             "SELECT k.day FROM unnest($1::date[], $2::text[], $3::text[]) AS k (day, first, next)
              LEFT JOIN LATERAL (SELECT true AS found FROM {stats} s
@@ -231,15 +228,15 @@ impl Source {
                 let took_too_long = code.as_deref() == Some("57014");
                 let failure = postgres::query_error(error, what);
                 if took_too_long {
-                    failure.hint("an index on stats.date lets the server tell at once")
+                    failure.hint("create an index on stats.date, which makes this fast")
                 } else {
                     failure
                 }
             })
     }
 
-    /// The days from the source's first to its last event; none if it has no events. Dates that no log has, such as
-    /// infinity, are left out.
+    /// The days from the source's first event to its last; none if it has no events. Dates outside the range of days,
+    /// such as infinity, are ignored.
     pub async fn period(&mut self) -> Result<Option<Period>, Error> {
         const WHAT: &str = "looking for the source's first day";
         self.begin(WHAT).await?;
@@ -274,15 +271,15 @@ impl Source {
         Ok(Period::new(zone.day_of(first), zone.day_of(last)))
     }
 
-    /// The stretches of at least so many days of a period on which the source has no events, earliest first.
+    /// The gaps of at least `long` days in a period on which the source has no events, earliest first.
     pub async fn long_gaps(&mut self, period: Period, long: usize) -> Result<Vec<Period>, Error> {
         let what = format!(
             "looking for days without events from {} to {}",
             period.from(),
             period.to()
         );
-        // A gap that is long enough has in it one of the blocks of half its length, whole. So a look at each block does, and
-        // one at either end of those without events.
+        // Split the period into blocks of half that length: each long gap contains at least one whole block. So it is
+        // enough to check each block, and to search from both ends of the empty ones.
         let block = long.div_ceil(2);
         let days: Vec<Day> = period.days().step_by(block).collect();
         let of_block = |first: Day| Period::new(first, first.plus(block - 1).min(period.to()));
@@ -314,12 +311,10 @@ impl Source {
         Ok(gaps)
     }
 
-    /// The day of the first event of a period.
     async fn first_event(&mut self, period: Period) -> Result<Option<Day>, Error> {
         self.outermost_event(period, "").await
     }
 
-    /// The day of the last event of a period.
     async fn last_event(&mut self, period: Period) -> Result<Option<Day>, Error> {
         self.outermost_event(period, "DESC").await
     }
@@ -352,7 +347,7 @@ impl Source {
         Ok(date.map(|date| zone.day_of(date)))
     }
 
-    /// The ids of the first events of a period, so many at the most.
+    /// The ids of the first events of a period, at most `most`.
     pub async fn ids_of(&mut self, period: Period, most: usize) -> Result<Vec<i64>, Error> {
         let what = format!(
             "looking for the events from {} to {}",
@@ -371,8 +366,8 @@ impl Source {
             .context(what)
     }
 
-    /// The ids of the first events that no day will ever have, so many at the most: with no date, one from before there are
-    /// days, or one after a day that is not over.
+    /// The ids of at most `most` events that belong to no day: without a date, dated before the first possible day, or
+    /// dated after the day `after`.
     pub async fn ids_out_of_time(&mut self, after: Day, most: usize) -> Result<Vec<i64>, Error> {
         const WHAT: &str = "looking for events whose dates are on no day";
         self.begin(WHAT).await?;
@@ -382,7 +377,7 @@ impl Source {
             format!("s.date >= '{next}'::{date}"),
             "s.date IS NULL".to_owned(),
         ];
-        // Each by itself takes the index.
+        // A query of its own lets each condition use the index.
         let each = any_of.map(|condition| {
             format!("(SELECT s.id::bigint AS id FROM {stats} s WHERE {condition} LIMIT {most})")
         });
@@ -396,21 +391,19 @@ impl Source {
         ids.context(WHAT)
     }
 
-    /// The condition that holds for the rows of a period.
     fn condition_of(&self, period: Period) -> String {
         let ([from, _], [_, next]) = (self.bounds(period.from()), self.bounds(period.to()));
         let date = self.date_type();
         format!("s.date >= '{from}'::{date} AND s.date < '{next}'::{date}")
     }
 
-    /// The condition that holds for the rows of a day.
     fn condition(&self, day: Day) -> String {
         let ([from, to], date) = (self.bounds(day), self.date_type());
         format!("s.date >= '{from}'::{date} AND s.date < '{to}'::{date}")
     }
 
-    /// The first instants of a day and of the next one. A `timestamp` without zone is read in the ledger's zone, so its
-    /// bounds are the dates themselves.
+    /// The first instants of a day and of the next one. A `timestamp` without time zone is read in the ledger's zone,
+    /// so its bounds are the dates themselves.
     fn bounds(&self, day: Day) -> [String; 2] {
         [day, day.next()].map(|day| {
             if self.date_is_zoned {
@@ -434,16 +427,14 @@ impl Source {
 }
 
 impl DaySnapshot<'_> {
-    /// The day that is read.
     pub fn day(&self) -> Day {
         self.day
     }
 
-    /// The fingerprint of the day's rows.
     pub async fn fingerprint(&mut self) -> Result<Fingerprint, Error> {
-        // The squares are of the ids modulo a prime below 2^31, so that each fits a bigint; the sums are numeric. Each hash
-        // is over the id as well, so that rows that exchange something are noticed. pg_column_size looks at no more of a
-        // payload than its header. The rows are counted before they are joined: a query that stands twice is an error.
+        // The squares are of the ids modulo a prime below 2^31, so that each fits in a bigint; the sums are numeric.
+        // Each hash includes the id, so that values exchanged between rows are noticed. pg_column_size reads only the
+        // header of a payload. Rows are counted before the join, so that a duplicate query is an error.
         let sql = format!(
             "WITH event AS (
                  SELECT s.id::bigint AS id, s.query_id,
@@ -471,8 +462,8 @@ impl DaySnapshot<'_> {
         })
     }
 
-    /// Sends the day's rows, in no particular order and still encoded; [`Rows`] reads them. Ends early if nobody listens: then
-    /// the connection is good for nothing more.
+    /// Sends the day's rows, in no particular order and still encoded, to be read by [`Rows`]. Ends early if the
+    /// receiver is gone; the connection is then unusable.
     pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Error> {
         const BATCH_BYTES: usize = 256 << 10;
         const BATCH_ROWS: usize = 1000;
@@ -511,7 +502,7 @@ impl DaySnapshot<'_> {
             batch.push(message);
             if bytes >= BATCH_BYTES || batch.len() >= BATCH_ROWS {
                 let batch = Batch::new(std::mem::take(&mut batch), converter, &mut decoder).await?;
-                // A row may be larger than all batches that may wait: it waits alone.
+                // A row may be larger than all batches that may wait. Then it waits alone.
                 let places = if bytes >= LARGE_BYTES {
                     batches.max_capacity()
                 } else {
@@ -526,14 +517,14 @@ impl DaySnapshot<'_> {
                 bytes = 0;
             }
         }
-        // Whoever does not listen any more has a failure of its own to tell.
+        // If the receiver is gone, it has an error of its own to report.
         let _ = batches
             .send(Batch::new(batch, converter, &mut decoder).await?)
             .await;
         Ok(())
     }
 
-    /// Hands the rows of these ids to `take` one by one, in no particular order, as JSON for keeping.
+    /// Calls `take` with the rows of these ids, in no particular order, as JSON to store.
     pub async fn keep(
         &mut self,
         ids: &[i64],
@@ -541,7 +532,7 @@ impl DaySnapshot<'_> {
     ) -> Result<(), Error> {
         let what = format!("reading the rejected events of {}", self.day);
         let ids = ids.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
-        // row_to_json takes json over to the letter, also what jsonb would refuse. A COPY takes no parameters, and hands out
+        // row_to_json copies json unchanged, including what jsonb would refuse. COPY takes no parameters, and sends
         // bytes that are not UTF-8.
         let sql = format!(
             "COPY (SELECT s.id::bigint, {}
@@ -600,15 +591,15 @@ fn missing(what: &str, database: &Database) -> Error {
     Error::failed(format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
 }
 
-/// The schemas in which the login finds tables, in their order: what it, its role or its URL has set.
+/// The schemas in which the login finds tables, in order, as set for the login, for its role or in the URL.
 struct SearchPath {
     schemas: Vec<String>,
-    /// The schema of the login's own name, if the path has it for that name alone.
+    /// The schema with the login's own name, if the path contains it only through `$user`.
     own: Option<String>,
 }
 
 impl SearchPath {
-    /// Looks at the one thing that is found the login's way; the session goes on in its own.
+    /// Reads the login's search path. Everything else in the session uses daybook's own.
     async fn of_login(connection: &mut Connection) -> Result<Self, Error> {
         const WHAT: &str = "looking up where the source's login finds its tables";
         sqlx::raw_sql("RESET search_path")
@@ -634,8 +625,8 @@ impl SearchPath {
         })
     }
 
-    /// The full name of the table. A schema in which the login finds it just because the two have one name does not take the
-    /// place of another: who made that schema need not be who logs the events.
+    /// The table's qualified name. If the login finds a table only because a schema has the login's name, it does not
+    /// take precedence over another one: its owner may not be the one who logs the events.
     async fn find(
         &self,
         connection: &mut Connection,
@@ -671,7 +662,7 @@ impl SearchPath {
     }
 }
 
-/// Checks that each column is there and of a type that can be read; tells whether dates carry a zone.
+/// Checks that each column exists and has a type that daybook can read. Returns whether dates have a time zone.
 async fn check_tables(
     connection: &mut Connection,
     tables: &Tables,
@@ -719,9 +710,9 @@ async fn check_tables(
 }
 
 impl Source {
-    /// Says goodbye to the server, which would log an unexpected end otherwise. Not needed for correctness: nothing was written.
+    /// Closes the connection, so that the server does not log an unexpected end. Not needed for correctness.
     pub async fn close(self) {
-        // The transaction was read-only: a connection that breaks here has nothing to lose.
+        // The transaction was read-only, so an error while closing does not matter.
         self.connection.close().await;
         self.converter.close().await;
     }

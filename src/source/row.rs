@@ -1,4 +1,4 @@
-//! A row of the source, from the binary COPY stream in which it arrives.
+//! A row of the source, from the binary COPY stream.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::kept;
 use crate::event::{Reason, RecordType, Rejection, SourceRow, StatType};
 use crate::postgres::copy_out::{Fields, OutOfStep};
 
-/// Fields of a row.
+/// Number of fields in a row.
 pub(super) const FIELDS: usize = 6;
 
 /// A row's columns as text.
@@ -19,10 +19,10 @@ pub(super) struct Texts<'a> {
     columns: [Option<Column<'a>>; FIELDS - 1],
 }
 
-/// A column's text, or why it is none.
+/// A column's text, or why it is not text.
 type Column<'a> = Result<Cow<'a, str>, NotText<'a>>;
 
-/// The bytes of a column of which one is not text.
+/// The bytes of a column, and the index of the first that is not text.
 #[derive(Debug)]
 struct NotText<'a> {
     bytes: &'a [u8],
@@ -30,7 +30,7 @@ struct NotText<'a> {
 }
 
 impl<'a> Texts<'a> {
-    /// Of a row's fields.
+    /// From the fields of a row.
     pub(super) fn of(
         fields: Fields<'a, FIELDS>,
         characters: &'a Characters,
@@ -48,11 +48,11 @@ impl<'a> Texts<'a> {
         })
     }
 
-    /// The row; a rejection where a column that counts is no text.
+    /// The row, or a rejection if a column that matters is not text.
     pub(super) fn decode(&self) -> Result<SourceRow<'_>, Rejection> {
         let [stat_type, record_type, payload, geocode, query_hash] =
             self.columns.each_ref().map(Option::as_ref);
-        // What is no text is none of the record types that are counted.
+        // A record type that is not text is not one of those that are counted.
         if text(record_type).and_then(RecordType::of).is_some() {
             let counts_queries = text(stat_type)
                 .and_then(StatType::of)
@@ -109,7 +109,7 @@ fn id(field: Option<&[u8]>) -> Result<i64, OutOfStep> {
         .map_err(|_| OutOfStep("an id that is not a bigint"))
 }
 
-/// A rejected event's id and row, from the stream in which they are read again.
+/// A rejected event's id and row, from the stream in which it is read again.
 pub(super) fn kept_row([row_id, json]: Fields<'_, 2>) -> Result<(i64, &[u8]), OutOfStep> {
     Ok((id(row_id)?, json.ok_or(OutOfStep("a row that is NULL"))?))
 }
@@ -171,11 +171,11 @@ mod tests {
             );
             let said = format!(r"{column} is not UTF-8: byte 5 is 0xff: it starts 'Ocä \xff'");
             assert_eq!(rejection.message, said);
-            // No event of another record type is looked at.
+            // Events of other record types are not checked.
             fields[2] = Some(b"recordsets");
             assert!(texts(fields).decode().is_ok(), "{column}");
         }
-        // A record type that is no text is another one, and of a view no query is counted.
+        // A record type that is not text is not counted, and neither is the query of a view.
         let mut fields = good;
         fields[2] = BAD;
         assert_eq!(texts(fields).decode().unwrap().record_type, None);

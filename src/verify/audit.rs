@@ -1,8 +1,7 @@
-//! Recomputes a ledger from its rows, one after the other. Pure.
+//! Recomputes a ledger from its rows. No IO.
 //!
-//! What is kept is a header per entry and a running state per cell: the length of the history costs no more memory
-//! than that. Rows must come in the order of entry and, within it, of recordset, record type and stat type: the order in
-//! which an entry's content hash is made.
+//! Memory holds one header for each entry and one state for each cell, whatever the length of the history. Rows must be
+//! added in the order in which an entry's content hash is made: by entry, recordset, record type and stat type.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,10 +17,10 @@ use crate::day::Period;
 use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
 
-/// So many findings of a kind are named.
+/// Maximum number of findings of a kind that are named.
 const NAMED: usize = 100;
 
-/// What a header says of its entry's rows, and what the server found about the header itself.
+/// What a header says about its entry's rows, and what the server found out about the header.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) entry_id: i64,
@@ -38,7 +37,7 @@ pub(super) struct Header {
     pub(super) gap_before: bool,
 }
 
-/// What can be wrong with an entry, in the order in which it is told.
+/// What can be wrong with an entry, in the order in which it is reported.
 const OF_ENTRIES: [&str; 7] = [
     "its rows do not give its content_hash",
     "it has another number of rows than its header says",
@@ -49,7 +48,7 @@ const OF_ENTRIES: [&str; 7] = [
     "there are rows of it, but its header is missing",
 ];
 
-/// What can be wrong with a row, in the order in which it is told.
+/// What can be wrong with a row, in the order in which it is reported.
 #[derive(Clone, Copy)]
 enum OfRow {
     Incomplete,
@@ -71,7 +70,7 @@ const OF_ROWS: [&str; 7] = [
     "it is of another day than its entry, or of no entry",
 ];
 
-/// The findings of one kind: the first of them, and how many there are.
+/// The findings of one kind: the first of them, and their number.
 #[derive(Debug, Default)]
 struct Found {
     places: Vec<String>,
@@ -87,7 +86,7 @@ impl Found {
     }
 }
 
-/// A cell, its types as an index into those that were met.
+/// A cell; its types are an index into `Audit::types`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct CellKey {
     recordset_id: Uuid,
@@ -102,24 +101,24 @@ struct CellState {
     last_day: StoredDate,
 }
 
-/// The rows of an entry, as far as they have come.
+/// The rows of an entry so far.
 #[derive(Clone, Default)]
 struct Content {
     rows: i64,
     hash: Sha256,
-    /// One of them cannot be hashed: no posting has made it.
+    /// One of them cannot be hashed, so daybook did not post it.
     spoilt: bool,
 }
 
-/// A ledger while it is being recomputed.
+/// A ledger that is being recomputed.
 pub(super) struct Audit {
     period: Option<Period>,
     headers: Vec<Header>,
-    /// Beside the headers: whether the rows give the hash, and whether they are as many as they should be.
+    /// For each header: whether the rows fail to give its hash, and whether their number differs.
     contents: Vec<[bool; 2]>,
-    /// By entry, over the rejected events so far.
+    /// The hash of the rejected events so far, by entry.
     rejected: FxHashMap<i64, Sha256>,
-    /// The entry that the last row was of: its id, the place of its header, its rows.
+    /// The entry of the last row: its id, the index of its header, its rows.
     current: Option<(i64, Option<usize>, Content)>,
     /// Entries without a header, with the first day of their rows.
     headless: BTreeMap<i64, StoredDate>,
@@ -130,7 +129,7 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    /// `headers` must be in the order of entries. With a period, only what is of its days is told.
+    /// `headers` must be in the order of entries. With a period, only findings about its days are reported.
     pub(super) fn new(headers: Vec<Header>, period: Option<Period>) -> Self {
         let contents = headers
             .iter()
@@ -150,7 +149,6 @@ impl Audit {
         }
     }
 
-    /// Takes the next row.
     pub(super) fn add(&mut self, row: &Row<'_>) {
         let header = self.turn_to(row.entry_id);
         let entry_day = header.map(|place| self.headers[place].day);
@@ -180,7 +178,7 @@ impl Audit {
         }
     }
 
-    /// Takes a row that lacks what it takes to compute with it.
+    /// Adds a row that cannot be computed with, because one of its fields is NULL.
     pub(super) fn add_incomplete(&mut self, entry_id: Option<i64>) {
         let Some(entry_id) = entry_id else {
             return self.note(OfRow::Incomplete, "a row of no entry");
@@ -193,7 +191,7 @@ impl Audit {
         self.note(OfRow::Incomplete, format_args!("a row of entry {entry_id}"));
     }
 
-    /// Takes the next rejected event of an entry; they must come in the order of their ids.
+    /// Adds the next rejected event of an entry. Events must be added in the order of their ids.
     pub(super) fn add_rejected(&mut self, entry_id: Option<i64>, event: &RejectedEvent<'_>) {
         let Some(entry_id) = entry_id else {
             return self.note(OfRow::Incomplete, "a rejected event of no entry");
@@ -208,12 +206,11 @@ impl Audit {
             } => {
                 rejected_hash::add(hash, id, reason, message, event);
             }
-            // No posting has made it: whatever the header says, this is something else.
+            // daybook did not post it: the hash must differ, whatever the header says.
             _ => hash.update("NULL"),
         }
     }
 
-    /// What the whole came to.
     pub(super) fn finish(mut self) -> LedgerCheck {
         self.close_entry();
         let of_no_entry: Vec<i64> = self
@@ -255,7 +252,7 @@ impl Audit {
         check
     }
 
-    /// The entries with what is wrong with them; those without a header last.
+    /// The entries, with what is wrong with them. Those without a header come last.
     fn entries(&self) -> impl Iterator<Item = (i64, StoredDate, [bool; OF_ENTRIES.len()])> {
         let with_header =
             self.headers
@@ -291,7 +288,7 @@ impl Audit {
                         ],
                     )
                 });
-        // Without a header there is nothing to compare with.
+        // Without a header there is nothing to compare.
         let headless = self
             .headless
             .iter()
@@ -300,13 +297,13 @@ impl Audit {
     }
 }
 
-/// What stands for the findings that are not named.
+/// A finding in place of those that are not named.
 fn not_named(number: usize, of: &str, what: &str) -> Option<Finding> {
     (number > NAMED).then(|| Finding::new(format!("{} more {of}", number - NAMED), what))
 }
 
 impl Audit {
-    /// Makes an entry the current one; returns the place of its header, if it has one.
+    /// Makes an entry the current one, and returns the index of its header, if it has one.
     fn turn_to(&mut self, entry_id: i64) -> Option<usize> {
         match &self.current {
             Some((current, header, _)) if *current == entry_id => *header,
@@ -319,7 +316,7 @@ impl Audit {
         }
     }
 
-    /// The place of an entry's header.
+    /// The index of an entry's header.
     fn place_of(&self, entry_id: i64) -> Option<usize> {
         self.headers
             .binary_search_by_key(&entry_id, |header| header.entry_id)
@@ -332,7 +329,7 @@ impl Audit {
         }
     }
 
-    /// Adds a row to its cell; says whether its balance and its days are what that gives.
+    /// Adds a row to its cell, and returns whether the row's balance and days are right.
     fn advance_cell(&mut self, row: &Row<'_>) -> bool {
         let types = [row.record_type, row.stat_type];
         let known = self
@@ -366,7 +363,7 @@ impl Audit {
             && row.last_day == cell.last_day
     }
 
-    /// The control sums, as `daybook.control_sums_hold` has them.
+    /// Checks the control sums as `daybook.control_sums_hold` does.
     fn check_sums(&mut self, row: &Row<'_>, must_sum: bool) {
         let uncountable = [
             OfRow::ItemsUncountable,
@@ -411,7 +408,7 @@ fn is_within(period: Option<Period>, date: StoredDate) -> bool {
     period.is_none_or(|period| date.day().is_some_and(|day| period.contains(day)))
 }
 
-/// Whether an entry's rows fail to give its hash, and whether they are another number than its header says.
+/// Whether an entry's rows fail to give its hash, and whether their number differs from the header's.
 fn judge(header: &Header, content: &Content) -> [bool; 2] {
     let hash = content.hash.clone().finalize();
     [
@@ -420,7 +417,7 @@ fn judge(header: &Header, content: &Content) -> [bool; 2] {
     ]
 }
 
-/// What a row's hash covers; none of a row with invalid dates, or without a map.
+/// The fields that a row's hash covers; none if the row has an invalid date or lacks a map.
 fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
     let [Some(items), Some(queries), Some(geocodes)] = row.maps else {
         return None;
@@ -446,7 +443,7 @@ mod tests {
 
     const RECORDSET: Uuid = Uuid::from_u128(7);
 
-    /// A view of one record, on the epoch's day.
+    /// A view of one record, on the first day of the epoch.
     fn view(entry_id: i64, balance: i64) -> Row<'static> {
         let day = StoredDate::decode(&[0; 4]).unwrap();
         Row {

@@ -1,13 +1,13 @@
-//! What a verification finds.
+//! The findings of a verification.
 
 use serde::Serialize;
 
-/// Something that is not as it must be.
+/// Something that is wrong.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
-    /// Where: an entry, a row, a day.
+    /// Where: an entry, a row or a day.
     pub place: String,
-    /// What is wrong with it.
+    /// What is wrong there.
     pub what: String,
 }
 
@@ -20,15 +20,14 @@ impl Finding {
     }
 }
 
-/// What a verification of the ledger in itself came to.
+/// The result of verifying the ledger itself.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LedgerCheck {
-    /// Entries whose hashes were recomputed.
+    /// Number of entries whose hashes were recomputed.
     pub entries: u64,
-    /// Entries that were compared with what was witnessed of them.
+    /// Number of entries that were compared with witnesses.
     pub witnessed: u64,
-    /// Why functions and views could not be compared with the migrations, if so.
+    /// Why tables, functions and views could not be compared with the migrations, if so.
     pub schema_not_compared: Option<String>,
-    /// What is wrong.
     pub findings: Vec<Finding>,
 }

@@ -1,8 +1,7 @@
-//! Hands a ledger to its recomputation: the headers at once, the rows as a stream.
+//! Passes a ledger to its recomputation: the headers at once, the rows as a stream.
 //!
-//! The server only reads: it hands the rows out in binary, chunk by chunk, and a thread of its own computes with them
-//! meanwhile. All is read in one transaction, so that an entry that is posted meanwhile is either there as a whole or
-//! not at all.
+//! The server sends the rows in binary, chunk by chunk, while another thread computes with them. Everything is read in
+//! one transaction, so an entry that is posted meanwhile is included either completely or not at all.
 
 use std::collections::BTreeSet;
 
@@ -22,16 +21,16 @@ use crate::ledger::Ledger;
 use crate::postgres::copy_out::{Decoder, OutOfStep};
 use crate::postgres::{Connection, Context as _};
 
-/// The server sorts this many rows at a time, in memory.
+/// Number of rows that the server sorts at a time, in memory.
 const CHUNK_ROWS: i64 = 4000;
 
-/// Large enough to be worth handing over, small enough to keep several waiting.
+/// Large enough to be worth sending, small enough to keep several waiting.
 const BATCH_BYTES: usize = 1 << 20;
 const BATCHES_WAITING: usize = 4;
 
 const WHAT: &str = "reading the rows of the ledger to verify them";
 
-/// Recomputes the hashes, the chain, the control sums and the balances, and compares with what was witnessed.
+/// Recomputes the hashes, the chain, the control sums and the balances, and compares the hashes with the witnesses.
 pub async fn ledger(
     ledger: &Ledger,
     period: Option<Period>,
@@ -41,7 +40,7 @@ pub async fn ledger(
         mut findings,
         not_compared,
     } = schema::check(ledger).await?;
-    // Of its own: a COPY that is not read to its end leaves a connection out of step.
+    // Its own connection: a COPY that is not read to its end makes a connection unusable.
     let mut connection = ledger
         .database
         .connect("daybook verifying the ledger")
@@ -81,12 +80,12 @@ pub async fn ledger(
         schema_not_compared: not_compared,
         ..check
     };
-    // Nothing was written: a goodbye that is not heard loses nothing.
+    // Nothing was written, so an error while closing does not matter.
     connection.close().await;
     Ok(check)
 }
 
-/// Hands the rejected events to the recomputation; with a period, those of entries of its days.
+/// Adds the rejected events; with a period, only those of entries about its days.
 async fn add_rejected(
     connection: &mut Connection,
     audit: &mut Audit,
@@ -112,12 +111,12 @@ async fn add_rejected(
     Ok(())
 }
 
-/// Whatever the server believes to know about the table, it shall find a chunk by the index on entry_id and not read
-/// the whole table for each; and it shall sort a chunk without its disk.
+/// Whatever the table's statistics say, the server must find a chunk by the index on `entry_id` instead of reading the
+/// whole table each time, and must sort a chunk in memory.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
     SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '32MB'; SET LOCAL jit = off";
 
-/// The headers in the order of entries. Their own hashes are recomputed by the server: they are few.
+/// The headers in the order of entries. The server recomputes their hashes: they are few.
 async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash, e.rejected_hash,
@@ -146,7 +145,7 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
     .await
 }
 
-/// Conditions that split the rows into chunks of whole entries, in order. Together they leave out no row, whatever the
+/// Conditions that split the rows into chunks of whole entries, in order. Together they cover every row, whatever the
 /// headers say.
 fn chunks(headers: &[Header]) -> Vec<String> {
     let mut chunks = Vec::new();
@@ -164,13 +163,13 @@ fn chunks(headers: &[Header]) -> Vec<String> {
         }
     }
     chunks.push(format!("{lower}true"));
-    // There is none, unless somebody took the constraint away.
+    // There are none, unless somebody dropped the constraint.
     chunks.push("entry_id IS NULL".to_owned());
     chunks
 }
 
-/// Reads a chunk. With a period, the maps are handed out only of rows and entries of its days: of the others, only the
-/// balances are computed with.
+/// The statement that reads a chunk. With a period, it reads only the maps that belong to its days; other rows are
+/// needed only for the balances.
 fn statement(chunk: &str, period: Option<Period>) -> String {
     let maps = match period {
         None => "items, queries, geocodes".to_owned(),
@@ -193,13 +192,13 @@ fn statement(chunk: &str, period: Option<Period>) -> String {
     )
 }
 
-/// Messages of a COPY stream, and whether they are its last.
+/// Messages of a COPY stream, and whether they are the last.
 struct Batch {
     messages: Vec<Bytes>,
     is_last: bool,
 }
 
-/// Sends a chunk's stream on in batches; says whether somebody listens.
+/// Sends a chunk's stream in batches. Returns false if the receiver is gone.
 async fn send_chunk(
     connection: &mut Connection,
     statement: &str,
@@ -230,7 +229,7 @@ async fn send_chunk(
         .is_ok())
 }
 
-/// Decodes the batches and computes with the rows.
+/// Decodes the batches and adds their rows.
 fn compute(mut audit: Audit, mut batches: mpsc::Receiver<Batch>) -> Result<LedgerCheck, OutOfStep> {
     let mut decoder = Decoder::<COLUMNS>::default();
     while let Some(Batch { messages, is_last }) = batches.blocking_recv() {

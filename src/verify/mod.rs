@@ -1,8 +1,8 @@
-//! Verifies the ledger in itself and against its source. Looks, changes nothing.
+//! Verifies the ledger itself and compares it with its source. Changes nothing.
 //!
-//! Its functions, views and triggers are compared with the migrations (`schema.rs`), and its hashes with those that were seen
-//! of it before ([`witness`]). In itself, it is recomputed here from one stream of its rows ([`ledger()`]), at about the cost of reading them: the
-//! server's own functions and views find the same and cost many times as much.
+//! The schema is compared with the migrations (`schema.rs`), and the hashes with witnesses ([`witness`]). The ledger is
+//! recomputed here from one stream of its rows ([`ledger()`]), at about the cost of reading them. The server's own
+//! functions and views find the same, but cost many times as much.
 
 mod audit;
 mod finding;
@@ -24,20 +24,19 @@ use crate::text::counted;
 pub use finding::Finding;
 pub use ledger::ledger;
 
-/// What a verification against the source came to.
+/// The result of verifying the ledger against its source.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SourceCheck {
-    /// Days that were counted again.
+    /// Number of days that were counted again.
     pub days: u64,
-    /// Days whose events the source no longer holds.
+    /// Days whose events the source no longer has.
     pub sealed: u64,
-    /// Days that were taken back.
+    /// Days that were reversed.
     pub reversed: u64,
     /// Days that were imported.
     pub imported: u64,
-    /// Of those, days that the source has events of as well.
+    /// Those of the imported days that the source has events of.
     pub imported_and_in_source: u64,
-    /// What is wrong.
     pub findings: Vec<Finding>,
 }
 
@@ -50,11 +49,11 @@ pub fn days_to_come(first: Day, last: Day) -> Finding {
     };
     Finding::new(
         place,
-        "has entries and has not begun yet: it was posted while a clock was wrong; `daybook apply` compares it with the source again once it is over, or take it back with `daybook reverse ENTRY`",
+        "has entries and has not begun yet: it was posted while a clock was wrong; `daybook apply` compares it with the source again once it is over, or reverse it with `daybook reverse ENTRY`",
     )
 }
 
-/// Counts the posted days again whose events the source still holds.
+/// Counts posted days again if the source still has their events.
 pub async fn source(
     source: &mut Source,
     reader: &mut Reader,

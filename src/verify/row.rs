@@ -1,7 +1,7 @@
 //! A row of `daybook.interaction_delta` as the server sends it for a verification.
 //!
-//! Who tampers with a ledger may take its constraints away first: a row may hold what none that was posted holds, and
-//! is still to be read.
+//! Somebody who tampered with the ledger may have dropped its constraints. So a row may contain what daybook never
+//! posts, and must still be read.
 
 use std::fmt;
 
@@ -13,11 +13,11 @@ use crate::postgres::copy_out::{Fields, OutOfStep};
 /// The columns, in the order of the fields.
 pub(super) const COLUMNS: usize = 14;
 
-/// A date as it is stored: also an invalid one.
+/// A date as stored; it may be invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StoredDate(i32);
 
-/// A rejected event; what is NULL may be missing.
+/// A rejected event. Fields may be NULL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RejectedEvent<'a> {
     pub(super) source_id: Option<i64>,
@@ -27,15 +27,15 @@ pub(super) struct RejectedEvent<'a> {
 }
 
 impl StoredDate {
-    /// Where no day is known.
+    /// No day is known.
     pub(super) const NONE: Self = Self(i32::MAX);
 
-    /// From its binary form.
+    /// Decodes the binary form.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, OutOfStep> {
         Ok(Self(i32::from_be_bytes(fixed(bytes)?)))
     }
 
-    /// The day that it is, if it is one.
+    /// The day; none if the date is invalid.
     pub(super) fn day(self) -> Option<Day> {
         Day::from_postgres_days(self.0)
     }
@@ -50,7 +50,7 @@ impl fmt::Display for StoredDate {
     }
 }
 
-/// A row, its maps in jsonb's own text; they are left out where nothing is to be computed from them.
+/// A row with its maps as the text of jsonb. Maps are left out if they are not needed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row<'a> {
     pub(super) recordset_id: Uuid,
@@ -84,7 +84,7 @@ impl fmt::Display for Row<'_> {
 }
 
 impl<'a> Row<'a> {
-    /// From the fields of a row; none if one of them is NULL that is not a map.
+    /// Decodes the fields of a row; none if one of them is NULL and not a map.
     pub(super) fn decode(fields: &Fields<'a, COLUMNS>) -> Result<Option<Self>, OutOfStep> {
         let [
             Some(recordset_id),
@@ -121,7 +121,7 @@ impl<'a> Row<'a> {
         }))
     }
 
-    /// The entry alone, of a row that is not complete.
+    /// Decodes only the entry id of an incomplete row.
     pub(super) fn decode_entry_id(fields: &Fields<'a, COLUMNS>) -> Result<Option<i64>, OutOfStep> {
         fields[3].map(bigint).transpose()
     }
@@ -141,11 +141,11 @@ fn text(bytes: &[u8]) -> Result<&str, OutOfStep> {
     std::str::from_utf8(bytes).map_err(|_| OutOfStep("text that is not UTF-8"))
 }
 
-/// In binary, jsonb is its text behind a byte with the version of the form.
+/// The binary form of jsonb is a version byte and the text.
 fn jsonb(bytes: Option<&[u8]>) -> Result<Option<&[u8]>, OutOfStep> {
     match bytes {
         None => Ok(None),
         Some([1, text @ ..]) => Ok(Some(text)),
-        Some(_) => Err(OutOfStep("jsonb of an unknown binary form")),
+        Some(_) => Err(OutOfStep("jsonb in an unknown binary format")),
     }
 }

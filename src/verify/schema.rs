@@ -1,9 +1,9 @@
-//! Compares the schema with what the migrations of this program made of it: tables, indices, functions, views, triggers, what
-//! the roles may do, and the record of the migrations.
+//! Compares the schema with this program's migrations: tables, indices, functions, views, triggers, the privileges of
+//! the roles, and the record of the migrations.
 //!
-//! How a server writes a definition depends on its version. So the server itself is the measure: it is given the text of each
-//! table, index, function and view once more, as a temporary one, and must write both in the same way. Of a view it is also given what it
-//! wrote itself: that is what a dump has restored. Nothing of it stays.
+//! Each version of Postgres prints definitions in its own way. So the server itself defines each table, index, function
+//! and view once more, as a temporary object, and must print both in the same way. A view is also defined from the
+//! server's own print of it, because that is what restoring a dump does. All of it is rolled back.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
 use crate::ledger::{Ledger, migrate};
 use crate::postgres::{Connection, Context as _};
 
-/// What a comparison came to.
+/// The result of the comparison.
 #[derive(Debug, Default)]
 pub(super) struct SchemaCheck {
     pub(super) findings: Vec<Finding>,
@@ -25,13 +25,12 @@ pub(super) struct SchemaCheck {
 
 const WHAT: &str = "comparing the ledger's schema with the migrations";
 
-/// What puts right what was changed.
+/// How to repair what was changed.
 const RESTORE: &str = "find out who changed it, then run as the owner what `daybook migrate --print-definitions` prints";
 
-/// What puts right a table, of which nothing may be lost.
-const RESTORE_TABLE: &str = "find out who changed it, then put it back as the owner by ALTER TABLE or CREATE INDEX, or restore a backup";
+/// How to repair a table, whose rows must not be lost.
+const RESTORE_TABLE: &str = "find out who changed it, then restore it as the owner by ALTER TABLE or CREATE INDEX, or restore a backup";
 
-/// Compares.
 pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Error> {
     let mut connection = ledger
         .database
@@ -58,22 +57,22 @@ pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Error> {
         .extend(check_triggers(&mut connection).await?);
     check.findings.extend(check_tables(&mut connection).await?);
     check.not_compared = compare_definitions(&mut connection, &mut check.findings).await?;
-    // Nothing was written: a goodbye that is not heard loses nothing.
+    // Nothing was written, so an error while closing does not matter.
     connection.close().await;
     Ok(check)
 }
 
-/// A trigger as it is there.
+/// A trigger as found in the schema.
 #[derive(Debug, sqlx::FromRow)]
 struct Trigger {
     table: String,
     name: String,
     sql: String,
-    /// When it fires: `A` always, `O` not for a replica, `R` only for one, `D` never.
+    /// When it fires: `A` always, `O` not on a replica, `R` only on a replica, `D` never.
     enabled: String,
 }
 
-/// Each trigger must be there as it is defined, and fire always.
+/// Each trigger must exist as defined, and must fire always.
 async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Error> {
     let found: Vec<Trigger> = sqlx::query_as(
         "SELECT c.relname::text AS table, t.tgname::text AS name, pg_get_triggerdef(t.oid) AS sql, t.tgenabled::text AS enabled
@@ -122,7 +121,8 @@ async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Err
     Ok(findings)
 }
 
-/// What else lets the server do with a table something else than it is told to.
+/// Checks for other ways to make the server ignore or change statements: rules, row level security, privileges,
+/// disabled foreign keys.
 async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Error> {
     let found: Vec<(String, String)> = sqlx::query_as(
         "WITH tables AS (SELECT * FROM pg_class WHERE relnamespace = 'daybook'::regnamespace AND relkind IN ('r', 'p'))
@@ -156,7 +156,7 @@ async fn check_tables(connection: &mut Connection) -> Result<Vec<Finding>, Error
         .collect())
 }
 
-/// Defines all but triggers once more and compares; says why where that cannot be done.
+/// Defines everything but triggers once more and compares it. Returns the reason if that is not possible.
 async fn compare_definitions(
     connection: &mut Connection,
     findings: &mut Vec<Finding>,
@@ -183,7 +183,7 @@ async fn compare_definitions(
             .unwrap_or_default()
             .into_owned();
         match code.as_str() {
-            // No temporary objects for this login, or on a standby.
+            // This login may not create temporary objects, or the server is a standby.
             "42501" | "25006" => {
                 sqlx::raw_sql("ROLLBACK")
                     .execute(&mut *connection)
@@ -191,7 +191,7 @@ async fn compare_definitions(
                     .context(WHAT)?;
                 return Ok(Some(error.to_string()));
             }
-            // What it rests on is not there any more, or is another.
+            // What it depends on is missing or different.
             code if code.starts_with("42") => {
                 sqlx::raw_sql("ROLLBACK TO SAVEPOINT definition")
                     .execute(&mut *connection)
@@ -215,7 +215,7 @@ async fn compare_definitions(
         .context(WHAT)?;
     for (kind, name, is_there) in differing {
         let place = format!("{kind} daybook.{name}");
-        // What could not be defined is told already.
+        // Objects that could not be defined are reported already.
         if findings.iter().any(|told| place.starts_with(&told.place)) {
             continue;
         }
@@ -242,7 +242,7 @@ async fn compare_definitions(
     Ok(None)
 }
 
-/// Makes the temporary one; of a view, also one like it that a dump would restore.
+/// Creates the temporary object; for a view, also one as a dump would restore it.
 async fn define(connection: &mut Connection, definition: &Definition) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(AssertSqlSafe(definition.as_temporary()))
         .execute(&mut *connection)
@@ -260,8 +260,8 @@ async fn define(connection: &mut Connection, definition: &Definition) -> Result<
     Ok(())
 }
 
-/// What of the schema is not what was just defined: kind, name, and whether it is there at all or should be, NULL for both.
-/// A table or an index that somebody has added changes nothing.
+/// What differs between the schema and the temporary objects: kind, name, and true if it should not exist, false if it
+/// is missing, NULL if both exist. An added index changes nothing and is not reported.
 const DIFFERING: &str = "
     WITH object AS (
         SELECT 'function' AS kind, p.pronamespace AS schema,

@@ -1,6 +1,6 @@
-//! The sum over a term map, from its text alone: no term is decoded or kept.
+//! The sum over a term map, computed from its text: no term is decoded or stored.
 
-/// The sum of the numbers of a map in jsonb's own text; none if it is not an object of integers within bigint.
+/// The sum of the numbers in a map, given as the text of jsonb; none if it is not an object of integers within bigint.
 pub(super) fn sum(text: &[u8]) -> Option<i128> {
     let mut rest = text.strip_prefix(b"{")?;
     let mut sum = 0;
@@ -24,7 +24,7 @@ fn skip_string(text: &[u8]) -> Option<&[u8]> {
     loop {
         let place = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
         let escapes = rest[place] == b'\\';
-        // A backslash takes the byte behind it along; the digits of \u0001 are not quotes.
+        // A backslash escapes the byte after it; the digits of \u0001 are not quotes.
         rest = rest.get(place + 1 + usize::from(escapes)..)?;
         if !escapes {
             return Some(rest);

@@ -1,7 +1,7 @@
-//! What was witnessed of a ledger outside of it: hashes of entries, kept where the database's owners cannot reach them.
+//! Witnesses: hashes of entries, kept where the database's owners cannot change them.
 //!
-//! An entry's hash covers its header, which carries the hashes of its rows and of the entry before. So a ledger whose
-//! recomputed hash of an entry is the one that was witnessed is still the same up to that entry.
+//! An entry's hash covers its header, which contains the hashes of its rows and of the entry before. So if the
+//! recomputed hash of an entry equals its witness, the ledger is unchanged up to that entry.
 
 use std::collections::BTreeSet;
 use std::io::BufRead as _;
@@ -15,7 +15,7 @@ use super::finding::Finding;
 use crate::error::Error;
 use crate::ledger::EntryId;
 
-/// An entry with the hash that it had when it was seen. Written `ENTRY=HASH`.
+/// An entry with the hash that it had earlier. Written `ENTRY=HASH`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Witnessed {
     entry_id: EntryId,
@@ -36,7 +36,7 @@ impl Witnessed {
         })
     }
 
-    /// What is wrong, if the ledger does not have the entry any more as it was seen.
+    /// What is wrong if the ledger does not have this entry with this hash.
     pub(super) fn check(&self, headers: &[Header]) -> Option<Finding> {
         let Self {
             entry_id,
@@ -56,7 +56,7 @@ impl Witnessed {
                 )
             }
         };
-        let remedy = "this is not the ledger that was seen: restore that one from a backup";
+        let remedy = "this is not the ledger of the witness: restore that one from a backup";
         Some(Finding::new(
             format!("entry {entry_id}"),
             &format!("{what}; {remedy}"),
@@ -75,14 +75,14 @@ impl FromStr for Witnessed {
     }
 }
 
-/// A line of JSON that any command has written; what is not about an entry and its hash is passed over.
+/// A line of JSON from any command. Lines without an entry and its hash are skipped.
 #[derive(Deserialize)]
 struct Message {
     entry_id: Option<EntryId>,
     entry_hash: Option<String>,
 }
 
-/// Reads a file of lines `ENTRY=HASH`, or of messages as `--json` prints them.
+/// Reads a file with lines `ENTRY=HASH`, or with messages from `--json`.
 pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Error> {
     let unreadable = |error| {
         Error::usage(format!("{} cannot be read", path.display()))

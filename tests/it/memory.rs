@@ -171,7 +171,7 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
             .await
             .assert_exit(0);
         assert_eq!(
-            ended.stderr.matches("not read back").count(),
+            ended.stderr.matches("instead of reading them back").count(),
             kept,
             "{}",
             ended.stderr

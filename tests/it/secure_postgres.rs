@@ -114,7 +114,7 @@ async fn with_verify_full_only_the_right_server_at_the_right_address_is_trusted(
     for (certificate, words) in [
         ("other-server", "authority that is not trusted"),
         ("wrong-host", "certificate is for another name"),
-        ("expired", "certificate is not valid today"),
+        ("expired", "certificate has expired or is not valid yet"),
     ] {
         let (port, _answering) = somebody_with(certificate).await;
         let url = with(&world.ledger_url, "localhost", Some(port), &full);

@@ -141,7 +141,7 @@ async fn a_query_that_stands_twice_fails_the_day_instead_of_doubling_its_events(
             "2 events",
             "3 were read",
             "nothing was posted",
-            "twice in the table queries",
+            "duplicate ids in the table queries",
         ]);
     assert_eq!(world.entries().await, 0);
     world.end().await;
