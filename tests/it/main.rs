@@ -12,7 +12,7 @@
 
 mod support;
 
-mod accidents; // servers that die, return nonsense or are busy, and runs that are killed: running again repairs everything
+mod accidents; // servers that die, return nonsense or are busy, killed runs: running again repairs everything
 mod auditing; // every query of docs/auditing.md: its result on a known ledger, its plan on a ledger of ten years
 mod bulk; // documents that are refused, changed or deleted; compressed requests
 mod clocks; // wrong clocks, impossible dates, and for how long a day is compared again
@@ -37,7 +37,7 @@ mod ledger; // the schema: immutable, tamper-evident, self-explanatory; what it 
 mod memory; // a day that exceeds the memory limit: counted in parts, posted as one entry
 mod moving; // docs/moving.md, followed step by step on an old index
 mod once; // the same day again, run after run and all at once
-mod postgres; // connections to Postgres: URLs, settings of logins, errors and their exit codes, servers that stop responding
+mod postgres; // connections to Postgres: URLs, login settings, errors and exit codes, servers that stop responding
 mod privileges; // the least privileges in Elasticsearch: enough for each command, and no more
 mod privileges_postgres; // each role in Postgres: enough for its commands, and no more
 mod projections; // when checkpoints are written; documents that are too large for the cluster
@@ -50,7 +50,7 @@ mod reverse; // reversed entries: exact to the term, only once, and the conseque
 mod secrets; // no secret in any output, whatever fails
 mod secure; // servers that accept only encrypted connections, users with few privileges
 mod secure_postgres; // which Postgres servers the program trusts, and how it logs in
-mod simulation; // events, applies, rebuilds, crashes and damage in a seeded random order; the result is checked each time
+mod simulation; // events, applies, rebuilds, crashes and damage in a seeded random order; the results are checked
 mod status; // which days are sealed, corrected, imported or reversed
 mod templates; // index templates of the cluster: overridden, or refused by name
 mod terminals; // text from outside cannot control a terminal; how output files are written
