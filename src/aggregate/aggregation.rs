@@ -1,4 +1,4 @@
-//! Counting: events go in, the sums of their cells are kept up.
+//! Adds events up to sums for each cell.
 
 use rustc_hash::FxHashMap;
 
@@ -11,12 +11,12 @@ use crate::event::{
     Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read,
 };
 
-/// A sum that left the range of a bigint.
+/// A sum exceeds the range of a bigint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sums of {0} exceed what a bigint holds")]
+#[error("the sums of {0} exceed the range of bigint")]
 pub struct Overflow(pub Cell);
 
-/// What became of a day's source rows.
+/// How many source rows of a day were counted, ignored and rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Events that were counted.
@@ -30,7 +30,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// All rows.
+    /// All source rows.
     pub fn events(&self) -> i64 {
         self.counted + self.ignored + self.rejected
     }
@@ -40,17 +40,17 @@ impl Figures {
 #[derive(Debug)]
 pub struct Aggregation {
     pub(super) terms: Terms,
-    /// For each recordset the places of its cells, by record type and stat type.
+    /// The indices in `cells` of each recordset's cells, by record type and stat type.
     pub(super) recordsets: FxHashMap<u128, Places>,
     pub(super) cells: Vec<(Cell, CellSums)>,
-    /// Geocodes as the source spells them, with their term.
+    /// The term of each geocode, by its spelling in the source.
     pub(super) geocodes: FxHashMap<Box<str>, TermId>,
     pub(super) part: Bounds,
     pub(super) figures: Figures,
     pub(super) rejections: Vec<Rejection>,
 }
 
-/// Interactions of one event that are counted between two looks at how much memory is taken.
+/// Interactions of one event to count before checking the memory again.
 pub(super) const AT_ONCE: usize = 1 << 14;
 
 pub(super) const PLACES: usize = RecordType::ALL.len() * StatType::ALL.len();
@@ -66,21 +66,18 @@ pub(super) struct CellSums {
     pub(super) geocodes: Tally,
 }
 
-/// What was counted of a cell before: a row of the ledger to be taken off, or a document to be added.
+/// Counts of one cell from elsewhere: a row of the ledger to subtract, or a document to add.
 #[derive(Clone, Copy, Debug)]
 pub struct PostedRow<'a> {
-    /// The cell.
     pub cell: Cell,
-    /// Its interactions.
     pub count: i64,
-    /// The records involved.
     pub total: i64,
     /// Its terms by dimension, in the order items, queries, geocodes.
     pub maps: [&'a [(std::borrow::Cow<'a, str>, i64)]; 3],
 }
 
 impl Aggregation {
-    /// Counts one row of the source.
+    /// Counts one source row.
     pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
         match read(row) {
             Reading::Counted(mut event) => {
@@ -100,17 +97,17 @@ impl Aggregation {
         Ok(())
     }
 
-    /// Takes off what the ledger already holds, so that what remains is the difference.
+    /// Subtracts a row that the ledger already has, so that the difference remains.
     pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
         self.join(row, i64::checked_neg)
     }
 
-    /// Adds what was counted elsewhere, cell by cell.
+    /// Adds a row that was counted elsewhere.
     pub fn add_counted(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
         self.join(row, Some)
     }
 
-    /// Adds a row, each of its numbers as `signed` makes it.
+    /// Adds a row after applying `signed` to each of its numbers.
     fn join(&mut self, row: PostedRow<'_>, signed: fn(i64) -> Option<i64>) -> Result<(), Overflow> {
         let overflow = || Overflow(row.cell);
         if !self.part.contains(row.cell.recordset_id) {
@@ -143,22 +140,21 @@ impl Aggregation {
         self.keep_within_memory(1 + terms).ok_or_else(overflow)
     }
 
-    /// What became of the rows so far.
     pub fn figures(&self) -> Figures {
         self.figures
     }
 
-    /// Accounts for a row of the source that cannot be counted.
+    /// Records a source row that cannot be counted.
     pub fn reject(&mut self, rejection: Rejection) {
         self.figures.rejected += 1;
-        // Every part reads all events, and the first keeps those that it met.
+        // Every part reads all events, so only the first part keeps the rejections.
         if self.part.is_first() {
             self.rejections.push(rejection);
         }
     }
 
-    /// The term of a geocode; none where none is needed, as nothing of the event is counted in this part. That it is a geocode
-    /// is found out all the same.
+    /// The term of a geocode. Always validates the text, but interns it only if `needed`: the event may have no
+    /// interaction in this part.
     fn geocode_term(
         &mut self,
         text: &str,
@@ -186,7 +182,7 @@ impl Aggregation {
         } = event;
         self.figures.counted += 1;
         let mut interactions = interactions.into_iter();
-        // One event may name a million recordsets: it is looked in between at how much memory that takes.
+        // One event may name a million recordsets, so memory is checked after every batch.
         while let Some(geocode_term) = geocode
             && let Some(first) = interactions.as_slice().first()
         {
@@ -205,7 +201,7 @@ impl Aggregation {
                 records,
             } in interactions.by_ref().take(AT_ONCE)
             {
-                // A look may have let go of it.
+                // The memory check may have dropped this recordset.
                 if !self.part.contains(recordset_id) {
                     continue;
                 }
@@ -223,13 +219,14 @@ impl Aggregation {
             if interactions.as_slice().is_empty() {
                 break;
             }
-            // A look may have given the terms other numbers, and forgotten some. This one has been read before.
+            // The memory check may have renumbered the terms and dropped some. This geocode is valid: it was read
+            // above.
             geocode = self.geocode_term(geocode_text, true).ok().flatten();
         }
         Ok(())
     }
 
-    /// Where the sums of a cell are; they are made if there are none.
+    /// The index of a cell in `cells`; adds the cell if it is new.
     fn place(&mut self, cell: Cell) -> usize {
         let places = self
             .recordsets
@@ -239,7 +236,7 @@ impl Aggregation {
             &mut places[cell.record_type as usize * StatType::ALL.len() + cell.stat_type as usize];
         if *place == NOWHERE {
             *place = u32::try_from(self.cells.len())
-                .expect("four thousand million cells outgrow the memory first");
+                .expect("four billion cells exceed the memory first");
             self.cells.push((cell, CellSums::default()));
         }
         *place as usize
@@ -247,7 +244,7 @@ impl Aggregation {
 }
 
 impl CellSums {
-    /// Adds one interaction; nothing, if a sum would overflow. An interaction with 0 records lists no term.
+    /// Adds one interaction; `None` if a sum overflows. An interaction with 0 records adds no terms.
     fn add(
         &mut self,
         records: i64,

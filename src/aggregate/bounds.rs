@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-/// Which recordsets are counted, and the memory that there is for it.
+/// Which recordsets are counted, and the memory limit in bytes.
 #[derive(Debug)]
 pub(super) struct Bounds {
     pub(super) from: Uuid,

@@ -9,14 +9,11 @@ use super::tally::{Counts, ItemCounts};
 use super::terms::{Terms, jsonb_order};
 use crate::event::{RecordType, StatType};
 
-/// What is counted together. The order is that of an entry's rows.
+/// Recordset, record type and stat type. Ordered as the rows of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cell {
-    /// The recordset.
     pub recordset_id: Uuid,
-    /// Records or media records.
     pub record_type: RecordType,
-    /// The kind of interaction.
     pub stat_type: StatType,
 }
 
@@ -35,7 +32,6 @@ impl fmt::Display for Cell {
 /// What an entry adds to one cell.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DeltaRow {
-    /// The cell.
     pub cell: Cell,
     /// Interactions.
     pub count: i64,
@@ -55,7 +51,7 @@ pub struct TermCounts<'a> {
 }
 
 impl TermCounts<'_> {
-    /// Hands each term with its number to `take`, in the order of a map's keys.
+    /// Passes each term and its number to `take`, in the order of jsonb keys.
     pub fn for_each(&self, mut take: impl FnMut(&str, i64)) {
         let mut buffer = Uuid::encode_buffer();
         let mut uuids = self.uuids.iter().peekable();
@@ -76,7 +72,6 @@ impl TermCounts<'_> {
         }
     }
 
-    /// So many terms.
     pub fn len(&self) -> usize {
         self.uuids.len() + self.counts.len()
     }
@@ -93,7 +88,7 @@ impl TermCounts<'_> {
     }
 }
 
-/// Rows of one entry, in order, with the terms they list.
+/// The rows of one entry, in order, and their terms.
 #[derive(Debug)]
 pub struct DayDeltas {
     terms: Terms,
@@ -141,7 +136,7 @@ impl DayDeltas {
         ]
     }
 
-    /// The first row whose control sums do not hold. There is none unless the program is wrong.
+    /// The first cell whose control sums do not hold, which would be a bug.
     pub fn control_sum_violation(&self) -> Option<Cell> {
         self.rows
             .iter()
@@ -149,8 +144,8 @@ impl DayDeltas {
             .map(|row| row.cell)
     }
 
-    /// The first cell of which interactions or records are taken away. That a total moves from one query or geocode to
-    /// another takes nothing away: events may be given theirs after they were counted.
+    /// The first row that decreases interactions, records or items. A total that moves from one query or geocode to
+    /// another is not a decrease: events may get theirs after they were counted.
     pub fn decrease(&self) -> Option<&DeltaRow> {
         self.rows.iter().find(|row| {
             let [items, ..] = self.maps(row);
@@ -166,7 +161,7 @@ impl DayDeltas {
         })
     }
 
-    /// The control sums of the design: every dimension that is counted sums to the total.
+    /// Whether every dimension that the stat type counts adds up to the total.
     fn control_sums_hold(&self, row: &DeltaRow) -> bool {
         let total = i128::from(row.total);
         let stat_type = row.cell.stat_type;

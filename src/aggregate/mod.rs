@@ -1,10 +1,10 @@
-//! Folds events into the deltas of a day. Pure: no IO, the same events in any order give the same deltas.
+//! Adds events up to the deltas of a day. No IO; the order of events makes no difference.
 //!
-//! Interactions are appended to their cell as (term, n) pairs with interned terms and merged now and then, so that the
-//! hot loop neither allocates nor hashes per term.
+//! Interactions are appended to their cell as (term, n) pairs with interned terms and merged from time to time, so that
+//! the hot loop neither allocates nor hashes per term.
 //!
-//! What a day needs is not bounded by the day: an aggregation that outgrows its memory lets go of the recordsets at the
-//! end of their order and says where it stopped, and the events are read once more for those ([`Part`]).
+//! A day may need any amount of memory. An aggregation that exceeds its limit drops the recordsets at the end of their
+//! order and reports where it stopped; the events are then read again for those ([`Part`]).
 
 mod aggregation;
 mod bounds;

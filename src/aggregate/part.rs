@@ -1,8 +1,8 @@
-//! The part of a day that fits in memory: recordsets from one on and up to another, in their order.
+//! The part of a day that fits in memory: a contiguous range of recordsets.
 //!
-//! An aggregation starts with all recordsets from some on. When it outgrows its memory, it lets go of those in the second
-//! half of what it holds and counts on without them. What it has at the end is complete for the recordsets before them, and
-//! comes in the order of the ledger, so that part after part makes the rows of one entry.
+//! An aggregation starts with all recordsets from a given one on. When it exceeds its memory limit, it drops the second
+//! half of them and continues without them. At the end it is complete for the recordsets that remain, in the order of
+//! the ledger, so consecutive parts make the rows of one entry.
 
 use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
 use serde::Serialize;
@@ -15,32 +15,32 @@ use super::tally::Counts;
 use super::terms::{NewIds, Terms, jsonb_order};
 use crate::event::{Rejection, StatType};
 
-/// Interactions between two looks at how much memory is taken.
+/// Interactions to count before checking the memory again.
 const BETWEEN_LOOKS: usize = if cfg!(debug_assertions) {
     1 << 8
 } else {
     1 << 17
 };
 
-/// What an aggregation came to.
+/// The result of an aggregation.
 #[derive(Debug)]
 pub struct Part {
     /// The rows of the recordsets that were counted, in the order of the ledger.
     pub deltas: DayDeltas,
-    /// What became of the source's rows: of all of them, in each part.
+    /// Figures of all source rows; the same in each part.
     pub figures: Figures,
-    /// The rejected events: all of them, in the first part; none in the others.
+    /// All rejected events in the first part; empty in the others.
     pub rejections: Vec<Rejection>,
-    /// The recordset from which on another part is to be counted; none if this was the last.
+    /// Where the next part starts; `None` if this is the last.
     pub next: Option<Uuid>,
 }
 
-/// What the parts of an entry add up to.
+/// Sums over the parts of an entry.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct PartSums {
     /// Delta rows.
     pub cells: usize,
-    /// Parts; more than one if not all fits in memory. Each reads once what is added up.
+    /// Parts; more than one if the day does not fit in memory. Each one reads the input once.
     pub parts: u32,
     /// Net interactions.
     pub interactions: i128,
@@ -60,7 +60,7 @@ impl PartSums {
 }
 
 impl Aggregation {
-    /// Counts recordsets from one on, as many as fit in so many bytes of memory.
+    /// An empty aggregation of the recordsets from `from` on, as many as fit in `memory` bytes.
     pub fn of_part(from: Uuid, memory: usize) -> Self {
         Self {
             terms: Terms::default(),
@@ -78,7 +78,7 @@ impl Aggregation {
         }
     }
 
-    /// The deltas, in the order of the ledger, the rejected events, and where the next part starts.
+    /// The deltas in the order of the ledger, the rejected events, and where the next part starts.
     pub fn finish(mut self) -> Result<Part, Overflow> {
         let (terms, new_ids) = self
             .terms
@@ -93,8 +93,7 @@ impl Aggregation {
         })
     }
 
-    /// Looks now and then at how much memory is taken, and lets go of recordsets if it is too much; nothing comes back where
-    /// a sum overflows.
+    /// Checks the memory from time to time, and drops recordsets if it exceeds the limit. `None` if a sum overflows.
     pub(super) fn keep_within_memory(&mut self, interactions: usize) -> Option<()> {
         self.part.since_look += interactions;
         if self.part.since_look < BETWEEN_LOOKS {
@@ -107,17 +106,17 @@ impl Aggregation {
         for (_, sums) in &mut self.cells {
             sums.shrink()?;
         }
-        // Were it let stand at just below the limit, it would be shrunk again at every look.
+        // Staying just below the limit would mean shrinking again at every check.
         if self.memory() > self.part.memory / 4 * 3 {
             self.let_go();
         }
         Some(())
     }
 
-    /// The memory that is taken, in bytes.
+    /// Memory in use, in bytes.
     fn memory(&self) -> usize {
         let cells: usize = self.cells.iter().map(|(_, sums)| sums.memory()).sum();
-        // A box and the place it has in the table.
+        // A box and its slot in the table.
         let geocodes: usize = self.geocodes.keys().map(|text| text.len() + 40).sum();
         let rejections: usize = self
             .rejections
@@ -133,7 +132,7 @@ impl Aggregation {
             + rejections
     }
 
-    /// Keeps the recordsets in the first half of the memory, in their order; at least one.
+    /// Drops the recordsets in the second half of the memory, but keeps at least one.
     fn let_go(&mut self) {
         self.cells.sort_unstable_by_key(|(cell, _)| *cell);
         let half = self
@@ -149,10 +148,10 @@ impl Aggregation {
             taken > half && Some(cell.recordset_id) != first
         });
         let Some(below) = below.map(|(cell, _)| cell.recordset_id) else {
-            tracing::debug!("a single recordset takes more memory than there should be for all");
+            tracing::debug!("a single recordset exceeds the memory limit");
             return self.find_places();
         };
-        tracing::debug!(%below, "the day outgrows the memory: the recordsets from here on are left for another part");
+        tracing::debug!(%below, "the day exceeds the memory limit: the recordsets from here on go to another part");
         self.part.below = Some(below);
         self.cells.retain(|(cell, _)| cell.recordset_id < below);
         self.cells.shrink_to_fit();
@@ -160,7 +159,7 @@ impl Aggregation {
         self.forget_terms();
     }
 
-    /// The places of the cells, anew.
+    /// Rebuilds the indices of the cells.
     fn find_places(&mut self) {
         self.recordsets.clear();
         for (place, (cell, _)) in (0..).zip(&self.cells) {
@@ -173,7 +172,7 @@ impl Aggregation {
         }
     }
 
-    /// Keeps only the terms that a cell lists.
+    /// Drops the terms that no cell uses.
     fn forget_terms(&mut self) {
         let mut in_use = vec![false; self.terms.len()];
         for (_, sums) in &self.cells {
@@ -193,7 +192,7 @@ impl Aggregation {
                 tally.renumber(&new_ids);
             }
         }
-        // Spelled anew when they are met again.
+        // Filled again when the geocodes occur again.
         self.geocodes.clear();
     }
 }
@@ -209,7 +208,7 @@ impl CellSums {
         self.items.shrink()
     }
 
-    /// The row of the cell; none if it adds nothing at all.
+    /// The cell's row; `None` if it adds nothing.
     fn finish(self, cell: Cell, new_ids: &NewIds) -> Result<Option<DeltaRow>, Overflow> {
         let overflow = || Overflow(cell);
         let row = DeltaRow {
@@ -230,7 +229,7 @@ impl CellSums {
     }
 }
 
-/// The rows of cells, in their order, made on as many processors as there are.
+/// The rows of cells, in order, computed on all processors.
 fn finish_cells(cells: Vec<(Cell, CellSums)>, new_ids: &NewIds) -> Result<Vec<DeltaRow>, Overflow> {
     let finish = |(cell, sums): (Cell, CellSums)| sums.finish(cell, new_ids).transpose();
     cells.into_par_iter().filter_map(finish).collect()

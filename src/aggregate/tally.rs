@@ -1,29 +1,29 @@
-//! Sums per term, collected as pairs and merged now and then.
+//! Sums per term, collected as pairs and merged from time to time.
 //!
-//! A day holds millions of pairs, nearly all of small positive numbers: those take 8 bytes each. What does not fit is kept
-//! aside in full width and joined at the end.
+//! A day has millions of pairs, nearly all with small positive numbers: those take 8 bytes each. Other numbers are kept
+//! separately in full width and joined at the end.
 
 use uuid::Uuid;
 
 use super::terms::{NewIds, TermId, mark};
 
-/// Unmerged pairs that are let stand before it is worth merging.
+/// Unmerged pairs to collect before merging is worth it.
 const SLACK: usize = 32;
 
-/// Sums of terms that go by number.
+/// Sums by term number.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     narrow: Vec<(TermId, u32)>,
-    /// So many pairs at the front of `narrow` are merged: sorted by term, each once.
+    /// The first `merged` pairs of `narrow` are sorted by term, without duplicates.
     merged: usize,
     wide: Vec<(TermId, i128)>,
 }
 
-/// The sums of a cell's terms, in the order of the terms' numbers, without zeros.
+/// The sums of a cell's terms, in the order of term numbers, without zeros.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     narrow: Vec<(TermId, u32)>,
-    /// Those that do not fit; no term is in both.
+    /// Sums that do not fit in `narrow`; no term is in both.
     wide: Vec<(TermId, i64)>,
 }
 
@@ -68,7 +68,7 @@ impl Tally {
         self.merged = self.narrow.len();
     }
 
-    /// The sums under the terms' new numbers; nothing where one overflows.
+    /// The sums by the terms' new numbers; `None` if one overflows.
     pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<Counts> {
         self.merge();
         let mut narrow = self.narrow;
@@ -87,7 +87,7 @@ impl Tally {
             *term = new_ids.of(*term);
         }
         sums.sort_unstable_by_key(|(term, _)| *term);
-        // What a term has in both goes together.
+        // Join the sums of terms that are in both.
         let is_wide = |term: &TermId| sums.binary_search_by_key(term, |(wide, _)| *wide).ok();
         let (joined, narrow): (Vec<_>, Vec<_>) = narrow
             .into_iter()
@@ -102,7 +102,7 @@ impl Tally {
         Some(Counts { narrow, wide })
     }
 
-    /// Marks the terms that it lists.
+    /// Marks its terms as in use.
     pub(super) fn mark(&self, in_use: &mut [bool]) {
         self.narrow.iter().for_each(|(term, _)| mark(in_use, *term));
         self.wide.iter().for_each(|(term, _)| mark(in_use, *term));
@@ -119,7 +119,7 @@ impl Tally {
         self.merged = 0;
     }
 
-    /// Gives back memory that much of is unused.
+    /// Releases memory that is mostly unused.
     pub(super) fn shrink(&mut self) {
         self.merge();
         if self.narrow.capacity() > self.narrow.len() + self.narrow.len() / 2 {
@@ -127,7 +127,7 @@ impl Tally {
         }
     }
 
-    /// The memory it takes, in bytes.
+    /// Memory in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.narrow.capacity() * size_of::<(TermId, u32)>()
             + self.wide.capacity() * size_of::<(TermId, i128)>()
@@ -135,7 +135,7 @@ impl Tally {
 }
 
 impl Counts {
-    /// The terms and their sums, in the order of the terms' numbers.
+    /// The terms and their sums, in the order of term numbers.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (TermId, i64)> {
         let mut wide = self.wide.iter().copied().peekable();
         let mut narrow = self
@@ -150,18 +150,16 @@ impl Counts {
         })
     }
 
-    /// Whether it lists no term.
     pub(crate) fn is_empty(&self) -> bool {
         self.narrow.is_empty() && self.wide.is_empty()
     }
 
-    /// So many terms.
     pub(crate) fn len(&self) -> usize {
         self.narrow.len() + self.wide.len()
     }
 }
 
-/// Sums of record ids. Those that are UUIDs, as nearly all are, go by their 16 bytes and are stored nowhere else.
+/// Sums per record id. UUIDs, which nearly all ids are, are keyed by their 16 bytes and not interned.
 #[derive(Debug, Default)]
 pub(super) struct ItemTally {
     uuids: Vec<(Uuid, i64)>,
@@ -178,7 +176,7 @@ pub(crate) struct ItemCounts {
 }
 
 impl ItemTally {
-    /// Adds `n` to a record whose id is a UUID; nothing comes back where a sum overflows.
+    /// Adds `n` to a record whose id is a UUID; `None` if a sum overflows.
     pub(super) fn add_uuid(&mut self, id: Uuid, n: i64) -> Option<()> {
         self.uuids.push((id, n));
         if self.uuids.len() > 2 * self.merged + SLACK {
@@ -188,12 +186,12 @@ impl ItemTally {
         }
     }
 
-    /// Adds up the pairs of each record id; nothing comes back where a sum overflows.
+    /// Adds up the pairs of each record id; `None` if a sum overflows.
     pub(super) fn merge(&mut self) -> Option<()> {
         let mut fits = Some(());
         if self.uuids.len() > self.merged {
             self.uuids.sort_unstable_by_key(|(id, _)| id.as_u128());
-            // A sum of zero stays until the end: with what comes it may be another.
+            // Keep sums of zero until the end: more may be added to them.
             merge_sorted(
                 &mut self.uuids,
                 |n| i128::from(*n),
@@ -209,7 +207,7 @@ impl ItemTally {
         fits
     }
 
-    /// The sums; nothing where one overflows.
+    /// The sums; `None` if one overflows.
     pub(super) fn finish(mut self, new_ids: &NewIds) -> Option<ItemCounts> {
         self.merge()?;
         self.uuids.retain(|(_, n)| *n != 0);
@@ -219,7 +217,7 @@ impl ItemTally {
         })
     }
 
-    /// Gives back memory that much of is unused; nothing comes back where a sum overflows.
+    /// Releases memory that is mostly unused; `None` if a sum overflows.
     pub(super) fn shrink(&mut self) -> Option<()> {
         self.others.shrink();
         self.merge()?;
@@ -229,13 +227,13 @@ impl ItemTally {
         Some(())
     }
 
-    /// The memory it takes, in bytes.
+    /// Memory in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.uuids.capacity() * size_of::<(Uuid, i64)>() + self.others.memory()
     }
 }
 
-/// Adds up neighbours of the same key; `keep` says what of a sum is kept.
+/// Merges neighbours with the same key. `keep` converts each sum, or drops it.
 fn merge_sorted<K: Copy + PartialEq, N, S: std::ops::Add<Output = S>>(
     pairs: &mut Vec<(K, N)>,
     wide: impl Fn(&N) -> S,

@@ -1,4 +1,4 @@
-//! Terms as small numbers: each distinct text is stored once, one behind the other.
+//! Interned terms: each distinct text is stored once, in one buffer, and has a number.
 
 use std::cmp::Ordering;
 use std::hash::BuildHasher as _;
@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::HashTable;
 use rustc_hash::FxBuildHasher;
 
-/// Stands for a term of one aggregation.
+/// The number of a term in one aggregation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermId(u32);
 
@@ -40,7 +40,7 @@ impl Terms {
         text(&self.texts, &self.ends, id)
     }
 
-    /// The terms that are in use, renumbered in the order that `compare` gives them, and for each old number its new one.
+    /// The terms in use, renumbered in the order of `compare`, and the new number of each old one.
     pub(super) fn renumbered(
         &self,
         in_use: &[bool],
@@ -57,7 +57,7 @@ impl Terms {
         (terms, NewIds(new_ids))
     }
 
-    /// Makes terms that were renumbered ready to be added to.
+    /// Rebuilds the index after renumbering, so that terms can be added.
     pub(super) fn index(&mut self) {
         let Self { texts, ends, ids } = self;
         ids.clear();
@@ -68,12 +68,11 @@ impl Terms {
         }
     }
 
-    /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// The memory they take, in bytes.
+    /// Memory in use, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.texts.capacity()
             + self.ends.capacity() * size_of::<usize>()
@@ -82,7 +81,7 @@ impl Terms {
 
     fn push(&mut self, term: &str) -> TermId {
         let id = u32::try_from(self.ends.len())
-            .expect("four thousand million distinct terms outgrow the memory first");
+            .expect("four billion distinct terms exceed the memory first");
         self.texts.push_str(term);
         self.ends.push(self.texts.len());
         TermId(id)
@@ -113,7 +112,7 @@ impl NewIds {
     }
 }
 
-/// Marks a term as being in use.
+/// Marks a term as in use.
 pub(super) fn mark(in_use: &mut [bool], id: TermId) {
     in_use[id.0 as usize] = true;
 }

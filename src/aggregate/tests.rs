@@ -99,7 +99,7 @@ fn what_is_posted_taken_off_leaves_the_difference() {
     );
     assert!(difference.decrease().is_none());
 
-    // A query that is filled in later moves what is counted already to another term, and takes nothing away.
+    // A query that is filled in later moves counts to another term. That is not a decrease.
     let mut filled_in = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
     filled_in.add(row(1, "search", &a, "q2")).unwrap();
     filled_in.subtract(posted).unwrap();

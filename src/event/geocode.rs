@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use super::payload::Text;
 use super::{Defect, Reason, check_term, excerpt};
 
-/// The term of a geocode: its JSON on one line, without blanks, the keys of every object sorted by their bytes, strings
-/// with as few escapes as JSON allows. Numbers stand as the source spells them: a float would change some.
+/// The term of a geocode: its JSON on one line, without whitespace, the keys of every object sorted by their bytes,
+/// strings with as few escapes as JSON allows. Numbers keep their spelling: parsing them as floats would change some.
 pub(crate) fn canonical(text: &str) -> Result<String, GeocodeDefect> {
     let mut term = String::with_capacity(text.len());
     let mut holds_nul = false;
@@ -18,7 +18,7 @@ pub(crate) fn canonical(text: &str) -> Result<String, GeocodeDefect> {
         GeocodeDefect(Defect::new(Reason::GeocodeUnreadable, what))
     })?;
     check_term("ip_geocode", &term).map_err(GeocodeDefect)?;
-    // In the term a NUL is written as an escape, which Postgres could store: but not unpack again.
+    // In the term, a NUL is an escape: Postgres could store it, but not parse it as jsonb.
     if holds_nul {
         let what = format!("ip_geocode holds the character NUL: '{}'", excerpt(&term));
         return Err(GeocodeDefect(Defect::new(Reason::TermHoldsNul, what)));
@@ -26,7 +26,7 @@ pub(crate) fn canonical(text: &str) -> Result<String, GeocodeDefect> {
     Ok(term)
 }
 
-/// A geocode is an object of three strings; what is nested deeper than this is none, and could exhaust the stack.
+/// A geocode is an object of three strings. Deeper nesting than this could exhaust the stack.
 const DEEPEST: usize = 128;
 
 /// Appends a value in its canonical form.
@@ -42,7 +42,7 @@ fn write(
     }
     match text.as_bytes().first() {
         Some(b'{') => {
-            // Sorted, and of a repeated key the last: as the map takes them.
+            // The map sorts the keys, and keeps the last value of a repeated key.
             let members: BTreeMap<Text<'_>, &RawValue> = serde_json::from_str(text)?;
             out.push('{');
             for (place, (Text(key), value)) in members.iter().enumerate() {
@@ -66,7 +66,7 @@ fn write(
             let Text(string) = serde_json::from_str(text)?;
             write_string(out, &string, holds_nul)?;
         }
-        // Numbers, true, false and null; whatever is none of them is an error of the parser.
+        // Numbers, true, false and null; the parser refuses anything else.
         _ => out.push_str(serde_json::from_str::<&RawValue>(text)?.get()),
     }
     Ok(())
@@ -101,7 +101,6 @@ fn write_string(
 pub(crate) struct GeocodeDefect(Defect);
 
 impl GeocodeDefect {
-    /// What it is, in words.
     pub(crate) fn message(self) -> String {
         self.0.message
     }

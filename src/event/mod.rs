@@ -1,7 +1,7 @@
 //! An event: one row of the source table, and what it means under the counting rules.
 //!
-//! `read` is the counting table of the design, version 1. It does no IO, it never fails: every row is counted, ignored
-//! or rejected, as a whole. [`crate::source`] reads the rows from Postgres.
+//! `read` implements the rules in docs/concepts.md. It does no IO and never fails: every row is counted, ignored or
+//! rejected as a whole. [`crate::source`] reads the rows from Postgres.
 
 pub mod geocode;
 mod number;
@@ -19,13 +19,11 @@ pub const RULE_VERSION: i32 = 1;
 /// Longest term in bytes; an event that would make a longer one is rejected.
 pub const MAX_TERM_BYTES: usize = 1024;
 
-/// Largest number of records that a payload entry may name. Events with a larger one are rejected: nine million interactions
-/// of this size fit into a cell's balance, so no event can make a later day overflow.
+/// Largest number of records in a payload entry; events with a larger one are rejected. A cell's balance has room for
+/// nine million interactions of this size, so no event can make a later day overflow.
 pub const MAX_RECORDS: i64 = 1_000_000_000_000;
 
-/// What kind of thing a recordset's interaction was with.
-///
-/// In the order of the names' bytes, which is the order of rows in an entry.
+/// What an interaction involves. Ordered by name, as the rows of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordType {
     Mediarecords,
@@ -44,7 +42,6 @@ impl RecordType {
         }
     }
 
-    /// The record type of a name.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -52,9 +49,7 @@ impl RecordType {
     }
 }
 
-/// The kind of interaction.
-///
-/// In the order of the names' bytes, which is the order of rows in an entry.
+/// The kind of interaction. Ordered by name, as the rows of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StatType {
     /// Records were downloaded.
@@ -90,7 +85,6 @@ impl StatType {
         }
     }
 
-    /// The stat type of a name.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
@@ -108,10 +102,9 @@ impl StatType {
     }
 }
 
-/// One row of the source table as it came, its JSON still text.
+/// One row of the source table, its JSON as text.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceRow<'a> {
-    /// The row's id.
     pub id: i64,
     /// The column `type`.
     pub stat_type: Option<&'a str>,
@@ -125,36 +118,31 @@ pub struct SourceRow<'a> {
     pub query_hash: Option<&'a str>,
 }
 
-/// What the counting rules make of a row.
+/// The result of applying the counting rules to a row.
 #[derive(Debug)]
 pub enum Reading<'a> {
-    /// To be counted.
     Counted(Event<'a>),
     /// Of a record type that is not counted.
     Ignored,
-    /// Cannot be counted.
     Rejected(Rejection),
 }
 
 /// An event that can be counted.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// What its interactions were with.
     pub record_type: RecordType,
-    /// What kind of interactions they were.
     pub stat_type: StatType,
     /// One per payload entry.
     pub interactions: Vec<Interaction<'a>>,
-    /// The geocode's JSON as it came; `null` where there is none.
+    /// The geocode's JSON, unchanged; `null` if there is none.
     pub geocode: &'a str,
-    /// The query's hash; empty where there is none.
+    /// The query's hash; empty if there is none.
     pub query_hash: &'a str,
 }
 
-/// One (event, payload entry) pair: what is counted.
+/// One payload entry of an event: what is counted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Interaction<'a> {
-    /// The recordset interacted with.
     pub recordset_id: Uuid,
     /// The record, for view and seen.
     pub item: Option<Item<'a>>,
@@ -165,14 +153,13 @@ pub struct Interaction<'a> {
 /// The id of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A UUID in its usual form, 36 characters in lower case: as nearly all are, and as which they take the least memory.
+    /// A UUID in its usual form, 36 characters in lower case. Nearly all ids have it, and it takes the least memory.
     Uuid(Uuid),
     /// Any other text.
     Text(Cow<'a, str>),
 }
 
 impl<'a> Item<'a> {
-    /// The record id of a text.
     pub fn of(text: Cow<'a, str>) -> Self {
         const USUAL_LENGTH: usize = 36;
         let is_usual =
@@ -184,7 +171,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Why an event is kept aside instead of counted.
+/// Why an event is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// Id of the row in the source table.
@@ -199,9 +186,9 @@ pub struct Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// `type` is none of the five stat types.
+    /// `type` is not one of the five stat types.
     UnknownType,
-    /// The payload is not a JSON object, or no JSON that can be read.
+    /// The payload is not a JSON object, or cannot be read as JSON.
     PayloadNotAnObject,
     /// A recordset id is not a UUID.
     RecordsetNotAUuid,
@@ -213,7 +200,7 @@ pub enum Reason {
     TermTooLong,
     /// A term holds the character NUL, which Postgres cannot store.
     TermHoldsNul,
-    /// The geocode is no JSON that can be read.
+    /// The geocode cannot be read as JSON.
     GeocodeUnreadable,
     /// A column holds bytes that are not UTF-8, or a character that cannot be converted to it.
     NotUtf8,
@@ -236,7 +223,7 @@ impl Reason {
     }
 }
 
-/// A defect found on the way; becomes a [`Rejection`] with the row's id.
+/// A defect; becomes a [`Rejection`] with the row's id.
 #[derive(Debug, PartialEq, Eq)]
 struct Defect {
     reason: Reason,
@@ -291,14 +278,14 @@ fn read_event(row: SourceRow<'_>, record_type: RecordType) -> Result<Event<'_>, 
     })
 }
 
-/// A term must fit the ledger.
+/// Checks that a term fits in the ledger.
 fn check_term(what: &str, term: &str) -> Result<(), Defect> {
     if term.len() > MAX_TERM_BYTES {
         let (bytes, start) = (term.len(), excerpt(term));
         return Err(Defect::new(
             Reason::TermTooLong,
             format!(
-                "{what} of {bytes} bytes, the longest taken is {MAX_TERM_BYTES}: it starts '{start}'"
+                "{what} of {bytes} bytes exceeds the limit of {MAX_TERM_BYTES}: it starts '{start}'"
             ),
         ));
     }
@@ -311,18 +298,17 @@ fn check_term(what: &str, term: &str) -> Result<(), Defect> {
     Ok(())
 }
 
-/// Reads the token of a JSON value as a sum of records, which may be larger than what one event names; says in words what
-/// is wrong with it.
+/// Reads a JSON number as a sum of records, which may exceed the limit of one event. The error says what is wrong.
 pub(crate) fn read_number(token: &str) -> Result<i64, String> {
     number::read(token, i64::MAX).map_err(|defect| defect.message)
 }
 
-/// Says in words why a term does not fit the ledger.
+/// Like [`check_term`]; the error says what is wrong.
 pub(crate) fn check_term_of(what: &str, term: &str) -> Result<(), String> {
     check_term(what, term).map_err(|defect| defect.message)
 }
 
-/// The first characters of a text from outside, printable, for use in a message.
+/// The start of a text from outside, made printable for a message.
 pub(crate) fn excerpt(text: &str) -> impl fmt::Display {
     const SHOWN: usize = 60;
     let mut shown: String = text

@@ -1,7 +1,7 @@
 //! Numbers of records: JSON numbers that are non-negative integers up to a limit, read exactly.
 //!
-//! `12.0` and `1.2e1` are 12. A float would also take 12.00000000000000000001 or 1e-400 for integers, so the digits are
-//! looked at instead.
+//! `12.0` and `1.2e1` are 12. A float would accept 12.00000000000000000001 and 1e-400 as integers, so the digits are
+//! checked instead.
 
 use super::{Defect, Reason, excerpt};
 
@@ -20,10 +20,10 @@ pub(super) fn read(token: &str, most: i64) -> Result<i64, Defect> {
         .ok_or_else(|| too_large(token, most))
 }
 
-/// Reads a JSON number with a sign, a fraction or an exponent; none if it is beyond an i64.
+/// Reads a JSON number with a sign, a fraction or an exponent; `None` if it exceeds an i64.
 fn read_decimal(token: &str) -> Result<Option<i64>, Defect> {
     let (mantissa, exponent) = match token.split_once(['e', 'E']) {
-        // An exponent beyond an i64 is as good as infinite.
+        // An exponent beyond an i64 can be treated as infinite.
         Some((mantissa, digits)) => {
             let limit = if digits.starts_with('-') {
                 i64::MIN / 2
@@ -79,7 +79,7 @@ fn too_large(token: &str, most: i64) -> Defect {
     Defect::new(
         Reason::NumberTooLarge,
         format!(
-            "{} is more than {most}, the largest number taken",
+            "{} is more than {most}, the largest number allowed",
             excerpt(token)
         ),
     )

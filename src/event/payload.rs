@@ -1,9 +1,9 @@
 //! The payload of an event: a JSON object of record ids or recordset ids.
 //!
-//! Read borrowed from the row's text; a key that is repeated counts once, with its last value.
+//! Borrows from the row's text. A repeated key counts once, with its last value.
 //!
-//! Nearly every payload is plain: keys without escapes, none repeated, values as they should be. Those are read in one go,
-//! without looking back; whatever is not plain is read again with all the care there is, which alone finds defects.
+//! Nearly every payload is plain: no escapes, no repeated keys, only valid values. Those are read in one pass. Any
+//! other payload is read again by the slower path, which also reports defects.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -39,10 +39,10 @@ pub(super) fn read(
     plain.or_else(|_| read_carefully(text, stat_type))
 }
 
-/// Reads any payload.
+/// Reads any payload, and reports its defects.
 fn read_carefully(text: &str, stat_type: StatType) -> Result<Vec<Interaction<'_>>, Defect> {
     let Members(mut members) = serde_json::from_str(text).map_err(|error| {
-        // Of a value of another type the parser's message would quote the whole.
+        // For a value of another type, the parser's message would quote all of it.
         let what = if error.is_data() {
             format!("is {}, not an object", kind_of(text))
         } else {
@@ -72,7 +72,7 @@ fn kind_of(text: &str) -> &'static str {
         Some(b'[') => "an array",
         Some(b'"') => "a string",
         Some(b'{') => "an object of another form",
-        Some(b't' | b'f') => "a truth value",
+        Some(b't' | b'f') => "a boolean",
         Some(b'n') => "null",
         _ => "a number",
     }
@@ -108,7 +108,7 @@ fn read_number<'a>(member: &Member<'a>) -> Result<Interaction<'a>, Defect> {
     })
 }
 
-/// The forms that Postgres reads as a uuid as well: hyphenated, or 32 hexadecimal digits.
+/// Accepts two of the forms that Postgres accepts: hyphenated, or 32 hexadecimal digits.
 fn read_recordset(text: &str) -> Result<Uuid, Defect> {
     let form_is_plain = text.len() == 36 || text.len() == 32;
     let id = form_is_plain.then(|| Uuid::try_parse(text).ok()).flatten();
@@ -131,7 +131,7 @@ struct PlainNumbers<'a>(Vec<Interaction<'a>>);
 impl<'de> Deserialize<'de> for PlainItems<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let interaction = |key: &'de str, recordset: &'de str| {
-            // What is borrowed holds no escape, so no NUL either.
+            // A borrowed string has no escapes, so it cannot contain NUL.
             let recordset_id = read_recordset(recordset)
                 .ok()
                 .filter(|_| key.len() <= MAX_TERM_BYTES)?;
@@ -165,7 +165,7 @@ impl<'de> Deserialize<'de> for PlainNumbers<'de> {
     }
 }
 
-/// Makes an interaction of each member, or gives up.
+/// Turns each member into an interaction; fails if the payload is not plain.
 struct PlainVisitor<F, V>(F, PhantomData<V>);
 
 impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> Visitor<'de>
@@ -184,7 +184,7 @@ impl<'de, V: Deserialize<'de>, F: Fn(&'de str, V) -> Option<Interaction<'de>>> V
             interactions.push((self.0)(key, value).ok_or_else(|| A::Error::custom("not plain"))?);
             keys.push(FxBuildHasher.hash_one(key));
         }
-        // Keys of the same hash may be the same.
+        // Equal hashes may mean a repeated key.
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(A::Error::custom("not plain"));
@@ -198,7 +198,7 @@ pub(crate) struct Member<'a> {
     pub(crate) value: &'a RawValue,
 }
 
-/// An object's members in their order, repeated keys and all.
+/// An object's members in order, including repeated keys.
 pub(crate) struct Members<'a>(pub(crate) Vec<Member<'a>>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -223,12 +223,12 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A string, borrowed unless it holds escapes.
+/// A string, borrowed unless it has escapes.
 #[derive(PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// Drops each member whose key comes again later.
+/// Drops each member whose key is repeated later.
 fn keep_last_of_each_key(members: &mut Vec<Member<'_>>) {
     let mut places = FxHashMap::with_capacity_and_hasher(members.len(), rustc_hash::FxBuildHasher);
     let mut superseded = Vec::new();

@@ -1,4 +1,4 @@
-//! Writing the file of an export, compressed by its name.
+//! Writes the file of an export, compressed if its name says so.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -8,10 +8,10 @@ use flate2::write::GzEncoder;
 
 use crate::destination::Destination;
 
-/// Written at a time.
+/// Bytes to buffer before writing.
 const BUFFER_BYTES: usize = 1 << 20;
 
-/// The level of zstd: its default, which is as fast as the ledger is read.
+/// The default level of zstd. It keeps up with reading the ledger.
 const ZSTD_LEVEL: i32 = 3;
 
 /// A file that is being written.
@@ -22,7 +22,6 @@ pub(super) enum Unfinished {
 }
 
 impl Unfinished {
-    /// Opens the file for writing.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let file = BufWriter::with_capacity(BUFFER_BYTES, Destination::create(path)?);
         Ok(
@@ -38,7 +37,7 @@ impl Unfinished {
         )
     }
 
-    /// Ends the file: it is there, and whole.
+    /// Completes the file under its final name.
     pub(super) fn finish(self) -> io::Result<()> {
         let file = match self {
             Self::Plain(file) => file,

@@ -18,7 +18,7 @@ pub(super) const VERSION: u32 = 2;
 /// How every export starts.
 pub(super) const START: &str = "{\"daybook_export\"";
 
-/// Which version of the format a file is of: the one thing that every version says in the same way.
+/// The version of the format, which every version states in the same way.
 #[derive(Deserialize)]
 pub(super) struct Version {
     pub(super) daybook_export: u32,
@@ -35,21 +35,20 @@ pub(super) struct Header {
     pub(super) ledger_created_at: DateTime<Utc>,
     pub(super) schema_version: i32,
     pub(super) tool_version: String,
-    /// Whether all entries are in it.
+    /// Whether it contains all entries.
     pub(super) whole: bool,
-    /// If not: the days that are.
+    /// The exported days, if not all.
     pub(super) from: Option<Day>,
     pub(super) to: Option<Day>,
     pub(super) first_entry: Option<EntryId>,
     pub(super) last_entry: Option<EntryId>,
     pub(super) entries: i64,
-    /// What the first entry carries.
+    /// The `previous_hash` of the first entry.
     pub(super) previous_hash: Option<String>,
-    /// The hash of the last entry.
     pub(super) last_hash: Option<String>,
 }
 
-/// Any line after the first: an object with one key, which says what it is.
+/// Any other line: an object whose only key names its kind.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Line<'a> {
@@ -89,7 +88,7 @@ pub(super) struct Ended<'a> {
     pub(super) figures: &'a RawValue,
 }
 
-/// The columns of an entry, as [`Entry`] has them.
+/// The columns of [`Entry`].
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Entry", deny_unknown_fields)]
 pub(super) struct EntryColumns {
@@ -119,7 +118,7 @@ pub(super) struct EntryColumns {
     pub(super) posted_at: DateTime<Utc>,
 }
 
-/// A delta row. Its maps are in jsonb's own text, which the content hash covers.
+/// A delta row. Its maps are the text of jsonb, which the content hash covers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Delta<'a> {
@@ -141,7 +140,7 @@ pub(super) struct Delta<'a> {
     pub(super) last_day: Day,
 }
 
-/// A rejected event. Its JSON is a string in the line: to the letter, with line feeds where it has them.
+/// A rejected event. Its JSON is a string, which keeps the exact text, including line feeds.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rejected<'a> {
@@ -158,7 +157,7 @@ pub(super) struct End {
     pub(super) entries: u64,
     pub(super) delta_rows: u64,
     pub(super) rejected_events: u64,
-    /// Of all bytes before this line.
+    /// The hash of all bytes before this line.
     pub(super) sha256: String,
 }
 
@@ -236,7 +235,7 @@ impl From<Run<'_>> for RunRow {
     }
 }
 
-/// Instants to the microsecond, as the server keeps them.
+/// Timestamps with microseconds, as the server stores them.
 mod micros {
     use chrono::{DateTime, Utc};
     use serde::de::Error as _;

@@ -1,4 +1,4 @@
-//! Importing an export: an empty ledger becomes the exact copy of the one that was exported, or stays empty.
+//! Imports an export: an empty ledger becomes an exact copy of the exported one, or stays empty.
 
 use std::path::Path;
 
@@ -16,57 +16,48 @@ use crate::ledger::lock::Run;
 use crate::ledger::{Entry, EntryId, Ledger, Reader, migrations};
 use crate::text::counted;
 
-/// Pieces of the file that may wait to be written.
+/// Pieces of the file that may be queued for writing.
 const PIECES_IN_FLIGHT: usize = 4;
 
-/// What came of an import.
+/// The result of an import.
 #[derive(Debug)]
 pub enum Import {
     /// The ledger had all entries already.
     AlreadyThere {
-        /// The ledger.
         ledger_id: Uuid,
-        /// Its last entry.
         last_entry: EntryId,
     },
-    /// The ledger is now the copy.
+    /// The ledger is now a copy.
     Imported(Imported),
 }
 
 /// What was imported.
 #[derive(Debug, Default, Serialize)]
 pub struct Imported {
-    /// The ledger that was copied.
     pub ledger_id: Uuid,
-    /// The time zone of its days.
     pub time_zone: String,
-    /// Its last entry.
     pub last_entry: Option<EntryId>,
-    /// The hash of the last entry.
     pub last_hash: Option<String>,
-    /// Number of entries.
     pub entries: u64,
-    /// Number of delta rows.
     pub delta_rows: i64,
-    /// Number of rejected events.
     pub rejected_events: u64,
 }
 
-/// A file that [`super::is_export`], found to be one that can be imported.
+/// An export whose header was checked: it can be imported.
 pub struct Incoming<'p> {
     path: &'p Path,
     export: Export,
 }
 
 impl<'p> Incoming<'p> {
-    /// Opens it and checks its header.
+    /// Opens the file and checks its header.
     pub fn open(path: &'p Path) -> Result<Self, Error> {
         let export = Export::open(path)?;
         check_header(path, &export.header)?;
         Ok(Self { path, export })
     }
 
-    /// Makes the ledger the copy of the one that was exported. One that has its entries already is left as it is.
+    /// Makes the ledger a copy of the exported one. Changes nothing if it already has these entries.
     pub async fn import_into(self, ledger: &Ledger, run: &mut Run) -> Result<Import, Error> {
         let Self { path, export } = self;
         let header = export.header.clone();
@@ -81,7 +72,7 @@ impl<'p> Incoming<'p> {
         let reading = tokio::task::spawn_blocking(move || export.read(&sender));
         let copied = copy(ledger, run, &header, pieces).await;
         let read = reading.await;
-        // What was found while writing is about an earlier place of the file than where the reader is.
+        // An error from writing concerns an earlier part of the file than one from reading.
         let (copy, imported) = copied?;
         read.map_err(|error| broken_off(path).caused_by(error))??;
         let Some(copy) = copy else {
@@ -96,14 +87,14 @@ fn check_header(path: &Path, header: &Header) -> Result<(), Error> {
     let (name, known) = (path.display(), migrations::embedded_version());
     if !header.whole {
         return Err(Error::failed(format!(
-            "{name} is refused, nothing was imported: it has only some of ledger {}'s days",
+            "{name} is refused, nothing was imported: it contains only some days of ledger {}",
             header.ledger_id
         ))
-        .hint("a copy has all entries or none: export without --day, --from and --to"));
+        .hint("only a complete export can be imported: export without --day, --from and --to"));
     }
     if header.schema_version > known {
         let version = header.schema_version;
-        return Err(Error::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger whose schema is of version {version}, this program knows {known}"))
+        return Err(Error::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger with schema version {version}, but this program only knows versions up to {known}"))
             .hint("import it with the daybook that exported it, or a later one"));
     }
     let zone: Result<TimeZone, _> = header.time_zone.parse();
@@ -117,12 +108,12 @@ fn check_header(path: &Path, header: &Header) -> Result<(), Error> {
 
 fn broken_off(path: &Path) -> Error {
     Error::failed(format!(
-        "reading {} was broken off; nothing was imported",
+        "reading {} was aborted; nothing was imported",
         path.display()
     ))
 }
 
-/// Whether the ledger has all entries of the export. One that has others is refused.
+/// Whether the ledger has all entries of the export. Fails if it has others.
 async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Error> {
     let mut reader = Reader::open(ledger, "daybook reading").await?;
     let head = reader.head().await?;
@@ -144,14 +135,14 @@ async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Erro
         counted(head.number(), "entry", "entries"),
     );
     let hint =
-        "make a database of its own for the copy, run `daybook migrate` there and import into that";
+        "create a separate database for the copy, run `daybook migrate` there, and import into it";
     Err(Error::failed(format!(
         "this ledger ({ledger_id}) has {entries} already: an export is imported into an empty one"
     ))
     .hint(hint))
 }
 
-/// Writes the pieces as they come. Without the last one there is no copy.
+/// Writes the pieces as they arrive. Returns no copy if the last one is missing.
 async fn copy(
     ledger: &Ledger,
     run: &Run,
@@ -217,7 +208,7 @@ async fn check_genesis(copy: &mut CopyIn, previous_hash: &str) -> Result<(), Err
         return Ok(());
     }
     Err(Error::failed(format!(
-        "the first entry carries the hash {previous_hash}, but this ledger id and time zone give {genesis}: it is of another ledger; nothing was imported"
+        "the first entry carries the hash {previous_hash}, but this ledger id and time zone give {genesis}: it belongs to another ledger; nothing was imported"
     ))
-    .hint("its header is not the one that was exported: get a whole copy of the file, or export it again"))
+    .hint("its header was changed: get a complete copy of the file, or export it again"))
 }

@@ -1,9 +1,9 @@
 //! A ledger as a file: NDJSON, written by `daybook export` and read by `daybook import`.
 //!
-//! A header, the runs that posted, then each entry with its rows and its rejected events in the ledger's order, then an end
-//! with the digest of all that comes before it. Every column is there as it is stored, so that the copy is exact, its hashes
-//! included. `format` is the format and does no IO; `write` makes such a file from one snapshot of the ledger, `import`
-//! makes an empty ledger the copy of one.
+//! A header, the runs that posted, each entry with its rows and its rejected events in the order of the ledger, and an
+//! end with the hash of all bytes before it. Every column is written as it is stored, so the copy is exact, including
+//! its hashes. `format` defines the lines and does no IO; `write` exports one snapshot of the ledger; `import` makes an
+//! empty ledger a copy.
 
 mod file;
 mod format;

@@ -1,4 +1,4 @@
-//! Reading an export: line by line, each checked against those before it, made ready for the ledger.
+//! Reads an export line by line, checks each line against the previous ones, and prepares it for the ledger.
 
 use std::io::{self, BufRead, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,24 +14,24 @@ use crate::ledger::copy_out::{RejectedRow, RunRow};
 use crate::ledger::{Entry, EntryId};
 use crate::unpack;
 
-/// The longest line that is taken: longer than the server takes a row.
+/// The longest line accepted: longer than any row that the server accepts.
 const LONGEST_LINE: u64 = 1 << 30;
 
-/// Rejected events that are handed on together.
+/// Rejected events in one piece.
 const EVENTS: usize = 100;
 
-/// What is handed on, in the order of the file.
+/// A part of the file, in its order.
 #[derive(Debug)]
 pub(super) enum Piece {
     Run(RunRow),
     Entry(Box<Entry>),
     Rows(Rows),
     Rejected(Vec<RejectedRow>),
-    /// All of the file was read, and it is whole.
+    /// The file was read to its end, and is complete.
     End,
 }
 
-/// Whether a file says of itself that it is an export of daybook.
+/// Whether a file starts like an export of daybook.
 pub fn is_export(path: &Path) -> Result<bool, Error> {
     let mut start = Vec::new();
     let reading =
@@ -64,7 +64,7 @@ impl Export {
         })
     }
 
-    /// Hands on what is in the file. Stops early, without a word, if nobody listens any more.
+    /// Sends the pieces of the file. Stops early, without an error, if the receiver is gone.
     pub(super) fn read(self, sender: &mpsc::Sender<Piece>) -> Result<(), Error> {
         let Self {
             path,
@@ -88,7 +88,7 @@ impl Export {
                     return Err(refused(
                         path,
                         &format!(
-                            "it ends after line {}, without its last line: it is not whole",
+                            "it ends after line {}, without its last line: it is incomplete",
                             lines.number
                         ),
                     ));
@@ -111,23 +111,23 @@ impl Export {
         }
         match lines.next() {
             Ok(None) => {}
-            Ok(Some(_)) => return Err(refused(path, "something comes after its last line")),
+            Ok(Some(_)) => return Err(refused(path, "it continues after its last line")),
             Err(error) => return Err(unreadable(path, error)),
         }
-        // That it is whole is said only now.
+        // Only now is the file known to be complete.
         let _ = sender.blocking_send(Piece::End);
         Ok(())
     }
 }
 
-/// What is wrong with a line, which is all that its parser sees of the file.
+/// The parser's message without its line number, because the parser sees only one line.
 fn unlike_a_line(error: &serde_json::Error) -> String {
     error
         .to_string()
         .replace(" at line 1 column ", " at column ")
 }
 
-/// Pieces while they are put together.
+/// Collects lines into pieces.
 struct Pieces<'s> {
     sender: &'s mpsc::Sender<Piece>,
     entry_id: EntryId,
@@ -136,7 +136,7 @@ struct Pieces<'s> {
 }
 
 impl Pieces<'_> {
-    /// Nothing comes back if nobody listens any more.
+    /// Returns `None` if the receiver is gone.
     fn hand_on(&mut self, line: Line<'_>) -> Option<()> {
         match line {
             Line::Run(run) => self.send(Piece::Run(run.into())),
@@ -182,7 +182,7 @@ impl Pieces<'_> {
     }
 }
 
-/// The lines of a file, with the digest of those that were read.
+/// The lines of a file, and the hash of those read so far.
 struct Lines<R> {
     file: R,
     longest: u64,
@@ -202,7 +202,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line, without its end; none at the end of the file.
+    /// The next line, without its line feed; `None` at the end of the file.
     fn next(&mut self) -> io::Result<Option<&str>> {
         self.line.clear();
         let mut limited = (&mut self.file).take(self.longest);
@@ -221,10 +221,8 @@ impl<R: BufRead> Lines<R> {
         self.digest.update(&self.line);
         match self.line.strip_suffix('\n') {
             Some(line) => Ok(Some(line)),
-            None if self.line.len() as u64 >= self.longest => {
-                Err(wrong("is longer than a line can be"))
-            }
-            None => Err(wrong("has no end: the file is not whole")),
+            None if self.line.len() as u64 >= self.longest => Err(wrong("is too long")),
+            None => Err(wrong("is cut off: the file is incomplete")),
         }
     }
 }
@@ -233,14 +231,14 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
     let what = format!("{} cannot be read; nothing was imported", path.display());
     let failure = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
-            Error::usage(what).hint("check the name of the file, and that it may be read")
+            Error::usage(what).hint("check the name and the permissions of the file")
         }
         _ => Error::failed(what).hint(WHOLE_COPY),
     };
     failure.caused_by(error)
 }
 
-const WHOLE_COPY: &str = "get a whole copy of the file, or export it again";
+const WHOLE_COPY: &str = "get a complete copy of the file, or export it again";
 
 fn refused(path: &Path, wrong: &str) -> Error {
     Error::failed(format!(
@@ -266,13 +264,10 @@ mod tests {
         };
         assert_eq!(next("one\ntwo\n"), Ok(Some("two".to_owned())));
         assert_eq!(next("one\n"), Ok(None));
-        assert_eq!(
-            next("one\nthree\n"),
-            Err("line 2 is longer than a line can be".to_owned())
-        );
+        assert_eq!(next("one\nthree\n"), Err("line 2 is too long".to_owned()));
         assert_eq!(
             next("one\ntw"),
-            Err("line 2 has no end: the file is not whole".to_owned())
+            Err("line 2 is cut off: the file is incomplete".to_owned())
         );
     }
 }

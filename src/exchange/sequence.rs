@@ -1,7 +1,7 @@
-//! Which line may come after which. Pure.
+//! Checks the order of lines. No IO.
 //!
-//! What one file can say about itself is checked here: entries without gaps, each with the hash of the one before, as many
-//! rows as their headers say and in order, and an end that fits. What only the server can tell, the import asks it.
+//! Checks what the file alone can show: entries without gaps, each with the hash of the previous one; rows in order and
+//! as many as the headers say; an end that matches. The import checks the rest on the server.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::format::{Delta, End, Header, Line, VERSION, Version};
 use crate::ledger::{Entry, EntryId};
 
-/// Where in the file we are, and what must come.
+/// The position in the file, and what must follow.
 #[derive(Debug)]
 pub(super) struct Sequence {
     header: Header,
@@ -19,27 +19,27 @@ pub(super) struct Sequence {
     sums: End,
 }
 
-/// The entry whose rows come.
+/// The entry whose rows are being read.
 #[derive(Debug)]
 struct Current {
     entry_id: EntryId,
     entry_hash: String,
     delta_rows: u64,
     rows: u64,
-    /// The last row: its place in the order.
+    /// The sort key of the last row.
     row: Option<(Uuid, String, String)>,
-    /// The last rejected event.
+    /// The id of the last rejected event.
     rejected: Option<i64>,
 }
 
 /// Reads the first line.
 pub(super) fn header(line: &str) -> Result<Header, String> {
     let version: Version = serde_json::from_str(line)
-        .map_err(|_| "it does not start as an export of daybook does".to_owned())?;
+        .map_err(|_| "it does not start like an export of daybook".to_owned())?;
     if version.daybook_export != VERSION {
         let version = version.daybook_export;
         return Err(format!(
-            "its format is of version {version}, this program reads {VERSION}: use the daybook that wrote it, or a later one"
+            "its format version is {version}, but this program reads {VERSION}: use the daybook that wrote it, or a later one"
         ));
     }
     serde_json::from_str(line).map_err(|error| format!("its header cannot be read: {error}"))
@@ -55,7 +55,7 @@ impl Sequence {
         }
     }
 
-    /// Takes the next line; says what is wrong with it. `digest` is that of all bytes before it.
+    /// Checks the next line; the error says what is wrong with it. `digest` gives the hash of all bytes before it.
     pub(super) fn take(
         &mut self,
         line: &Line<'_>,
@@ -116,12 +116,12 @@ impl Sequence {
         }
         if !self.runs.contains(&entry.run_id) {
             return Err(format!(
-                "entry {entry_id} is of run {}, which the file does not have",
+                "entry {entry_id} belongs to run {}, which is not in the file",
                 entry.run_id
             ));
         }
         let delta_rows = u64::try_from(entry.delta_rows)
-            .map_err(|_| format!("entry {entry_id} has fewer rows than none"))?;
+            .map_err(|_| format!("entry {entry_id} has a negative number of rows"))?;
         let entry_hash = entry.entry_hash.clone();
         self.entry = Some(Current {
             entry_id: *entry_id,
@@ -216,7 +216,7 @@ impl Sequence {
         Ok(())
     }
 
-    /// Makes sure that the rows of the entry are complete.
+    /// Checks that the entry has all its rows.
     fn end_entry(&self) -> Result<(), String> {
         match &self.entry {
             Some(Current {

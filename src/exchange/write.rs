@@ -1,6 +1,6 @@
-//! Writing an export: one snapshot of the ledger, entry by entry, with one row of it in memory at a time.
+//! Writes an export: one snapshot of the ledger, entry by entry, with one row in memory at a time.
 //!
-//! The lines are made on one thread and compressed and written on another.
+//! Lines are made on one thread, and compressed and written on another.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -25,7 +25,7 @@ use crate::ledger::{EntryId, Ledger, migrations};
 /// Where an export goes.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// To stdout, as it is.
+    /// To stdout, uncompressed.
     Stdout,
     /// To a file, compressed if its name ends in .gz or .zst.
     File(PathBuf),
@@ -40,28 +40,28 @@ pub struct Exported {
     pub entries: u64,
     pub delta_rows: u64,
     pub rejected_events: u64,
-    /// Before it was compressed.
+    /// Before compression.
     pub bytes: u64,
-    /// As it stands in the last line.
+    /// As in the last line.
     pub sha256: String,
 }
 
-/// Chunks of lines that may wait to be written.
+/// Chunks of lines that may be queued for writing.
 const CHUNKS_IN_FLIGHT: usize = 4;
 
-/// How long the thread that writes has to end when there is nothing more to write.
+/// How long the writing thread may take to end after an error.
 const LAST_WRITE: Duration = Duration::from_secs(5);
 
-/// Large enough to be worth a message.
+/// Bytes to collect before sending a chunk.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// What the thread that writes is told.
+/// A message to the writing thread.
 enum Message {
     Chunk(Vec<u8>),
     Complete,
 }
 
-/// Writes the entries of a period, or all. Nothing of the name is there until all of it is.
+/// Exports the entries of a period, or all. The file appears under its name only when it is complete.
 pub async fn export(
     ledger: &Ledger,
     period: Option<Period>,
@@ -79,7 +79,7 @@ pub async fn export(
     let made = unless_interrupted(make(ledger, period, sender)).await;
     let is_replaced_whole = matches!(target, Target::File(path) if std::fs::metadata(path).map_or(true, |found| found.is_file()));
     let remains = if is_replaced_whole {
-        "; nothing of that name was written"
+        "; the file was not written"
     } else {
         ""
     };
@@ -89,7 +89,7 @@ pub async fn export(
             .await
             .map_err(|error| Error::failed(cannot.as_str()).caused_by(error))
     };
-    // A pipe may have nobody at its other end, for as long as it likes.
+    // The other end of a pipe may never be read.
     let written = if made.is_ok() {
         unless_interrupted(writing).await?
     } else {
@@ -97,11 +97,11 @@ pub async fn export(
             .await
             .unwrap_or(Ok(Ok(())))?
     };
-    // Whoever makes the lines only knows that nobody takes them any more.
+    // The error of the writing thread is the cause. The other side only knows that the channel was closed.
     if let Err(error) = written {
-        return Err(Error::failed(cannot).caused_by(error).hint(
-            "check that the folder is there and may be written to, and that the disk has room",
-        ));
+        return Err(Error::failed(cannot)
+            .caused_by(error)
+            .hint("check that the folder exists and is writable, and that the disk has space"));
     }
     made
 }
@@ -202,7 +202,7 @@ async fn make(
     })
 }
 
-/// Lines on their way out.
+/// Lines to be written.
 struct Lines {
     sender: mpsc::Sender<Message>,
     chunk: Vec<u8>,
@@ -269,7 +269,7 @@ impl Lines {
         .await
     }
 
-    /// Sends what is left; returns how many bytes there were.
+    /// Sends the rest. Returns the total number of bytes.
     async fn complete(mut self) -> Result<u64, Error> {
         self.send().await?;
         self.sender
@@ -297,7 +297,7 @@ fn unwritable(error: serde_json::Error) -> Error {
     Error::failed("writing a part of the ledger as JSON failed").caused_by(error)
 }
 
-/// Told only if the one that hung up has nothing to say.
+/// Reported only if the writing thread has no error of its own.
 fn hung_up() -> Error {
-    Error::failed("writing the export was broken off")
+    Error::failed("writing the export was aborted")
 }

@@ -1,4 +1,4 @@
-//! What a comparison of old documents with the ledger comes to.
+//! The result of comparing old documents with the ledger.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ledger::Reader;
 use crate::text::{Grouped, counted};
 
-/// The verdict on all that was compared.
+/// The result of a comparison.
 #[derive(Debug, Default, Serialize)]
 pub struct Comparison {
     #[serde(flatten)]
@@ -19,7 +19,7 @@ pub struct Comparison {
     pub days_not_in_ledger: Vec<Day>,
     /// Days between the first and the last that were compared.
     pub days_not_in_documents: Vec<Day>,
-    /// Days whose documents contradict each other or cannot be read.
+    /// Days whose documents conflict or cannot be read.
     pub days_not_compared: Vec<Day>,
     /// Days of the ledger before the first document and after the last.
     pub days_beyond: u64,
@@ -35,8 +35,8 @@ impl Comparison {
         }
     }
 
-    /// Finds the days that the ledger has and the documents lack: from the first to the last document, or within what was
-    /// asked for. A quiet day has no documents.
+    /// Finds the days that are in the ledger but not in the documents, between the first and the last document or
+    /// within the requested range. Skips quiet days, which have no documents.
     pub(super) async fn find_extra(
         &mut self,
         reader: &mut Reader,
@@ -79,12 +79,12 @@ impl Comparison {
         self.read.unreadable > 0 || days.iter().any(|days| !days.is_empty())
     }
 
-    /// The failure of a comparison that found nothing to compare.
+    /// The error if there was nothing to compare.
     pub fn nothing_found(&self) -> Option<Error> {
         self.read.nothing_found()
     }
 
-    /// In words.
+    /// The result as text.
     pub fn text(&self) -> String {
         let mut days = format!(
             "{}: {} the same",
@@ -96,7 +96,7 @@ impl Comparison {
             (&self.days_different, "different"),
             (&self.days_not_in_ledger, "not in the ledger"),
             (&self.days_not_in_documents, "not in the documents"),
-            (&self.days_not_compared, "not to be compared"),
+            (&self.days_not_compared, "not comparable"),
         ] {
             days += &format!(", {} {what}", Grouped(some.len()));
             if !some.is_empty() {

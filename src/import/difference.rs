@@ -1,4 +1,4 @@
-//! What the documents of a day have more or less than the ledger: in as many parts as the memory asks for.
+//! The difference between the documents of a day and the ledger, in as many parts as the memory limit requires.
 
 use futures_util::TryFutureExt as _;
 use serde::Serialize;
@@ -14,42 +14,40 @@ use crate::error::Error;
 use crate::ledger::{Entry, EntryId, Reader};
 use crate::memory::Memory;
 
-/// Recordsets that are kept to be named; of the others it is known how many there are.
+/// Recordsets to keep with their sums; the others are only counted.
 const NAMED: usize = 1000;
 
-/// The documents of a day that count, without what the ledger has, part by part.
+/// The documents of a day that count, minus what the ledger has, part by part.
 #[derive(Debug)]
 pub(super) struct Parts {
     day: Day,
     rule: Option<OnConflict>,
-    /// The entry up to which what was posted is taken off; none if nothing was.
+    /// Entries up to this one are subtracted; `None` if the ledger has nothing of the day.
     posted_through: Option<EntryId>,
     memory: Memory,
     next: Option<Uuid>,
 }
 
-/// All that differs on a day.
+/// The difference of a day.
 #[derive(Debug, Default, Serialize)]
 pub struct Difference {
-    /// Cells that differ: what an entry would have.
+    /// Cells that differ: the rows of an entry that would remove the difference.
     pub cells: u64,
-    /// Interactions that the documents have more.
+    /// Interactions in the documents minus those in the ledger.
     pub count: i128,
-    /// Records that the documents have more.
+    /// Records in the documents minus those in the ledger.
     pub total: i128,
-    /// How many recordsets differ.
+    /// Number of recordsets that differ.
     pub recordsets: u64,
-    /// The first of them, in their order.
+    /// The first of them, in order.
     pub differing: Vec<Differing>,
 }
 
-/// A recordset of which documents and ledger say different things.
+/// A recordset whose documents differ from the ledger.
 #[derive(Debug, Serialize)]
 pub struct Differing {
     pub recordset_id: Uuid,
-    /// What the documents say.
     pub documents: Sums,
-    /// What the ledger says.
     pub ledger: Sums,
 }
 
@@ -63,7 +61,7 @@ enum NotAdded {
 }
 
 impl Parts {
-    /// The documents of a day of which the ledger has these entries, the newest of all being `head`.
+    /// `entries` are the day's entries, `head` is the newest entry of the ledger.
     pub(super) fn new(
         day: Day,
         rule: Option<OnConflict>,
@@ -84,12 +82,12 @@ impl Parts {
         }
     }
 
-    /// Whether something is taken off.
+    /// Whether anything is subtracted.
     pub(super) fn replaces(&self) -> bool {
         self.posted_through.is_some()
     }
 
-    /// The next part; none after the last.
+    /// The next part; `None` after the last.
     pub(super) async fn next(
         &mut self,
         reader: &mut Reader,
@@ -112,7 +110,7 @@ impl Parts {
         Ok(Some(part.deltas))
     }
 
-    /// Adds the documents that count, from a recordset on.
+    /// Adds the documents that count, starting at a recordset.
     async fn add_documents(&self, staging: &mut Staging, from: Uuid) -> Result<Aggregation, Error> {
         let mut aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let add = |recordset_id, body: &str| {
@@ -139,7 +137,7 @@ impl Difference {
             found.count += count;
             found.total += total;
             found.cells += deltas.rows().len() as u64;
-            // The rows of a recordset follow each other, and are all in one part.
+            // The rows of a recordset are consecutive, and all in one part.
             for rows in deltas
                 .rows()
                 .chunk_by(|a, b| a.cell.recordset_id == b.cell.recordset_id)
@@ -161,7 +159,7 @@ impl Difference {
                 }
             }
         }
-        // Until here they hold what the documents have more.
+        // Until here, `documents` holds the difference.
         let ids: Vec<Uuid> = found
             .differing
             .iter()
@@ -183,7 +181,7 @@ impl Difference {
         Ok(found)
     }
 
-    /// Whether documents and ledger say the same.
+    /// Whether the documents and the ledger agree.
     pub fn is_none(&self) -> bool {
         self.cells == 0
     }

@@ -1,7 +1,7 @@
-//! A document of the old system, read and normalised. Pure.
+//! Reads and normalises a document of the old system. No IO.
 //!
-//! What two documents say is the same if and only if their bodies are the same bytes: the order of lists and members, the
-//! spelling of numbers and of geocodes, and terms that are listed with a 0 make no difference.
+//! Two documents have the same content if and only if their bodies are byte-identical. The order of lists and members,
+//! the spelling of numbers and geocodes, and terms with 0 make no difference.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,16 +18,15 @@ use crate::day::Day;
 use crate::event::{RecordType, StatType, check_term_of, excerpt, geocode, read_number};
 use crate::ledger::map;
 
-/// What the old system counted of a recordset on a day.
+/// What the old system counted for a recordset on a day.
 #[derive(Debug)]
 pub struct Document {
     /// The day that was counted: the one before its `harvest_date`.
     pub day: Day,
-    /// The recordset.
     pub recordset_id: Uuid,
-    /// Its cells, in their order, without those that count nothing.
+    /// In order, without empty ones.
     cells: Vec<CellCounts>,
-    /// Whether a cell has but one of its two numbers.
+    /// Whether a cell has only one of its two numbers.
     lacks_numbers: bool,
     /// Interactions, over all cells.
     pub count: i64,
@@ -35,25 +34,24 @@ pub struct Document {
     pub total: i64,
 }
 
-/// Why a document cannot be taken.
+/// Why a document cannot be imported.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Defect {
-    /// The day that it is of, as far as that can be told.
+    /// The day of the document, if it is known.
     pub day: Option<Day>,
-    /// What is wrong with it.
     pub message: String,
 }
 
-/// Something that was read.
+/// What was read.
 #[derive(Debug)]
 pub enum Found {
     Document(Document),
     Unreadable(Defect),
-    /// What the old system kept beside daily documents.
+    /// Another kind of document in the old system; not imported.
     OtherKind,
 }
 
-/// Something that was read, and where.
+/// What was read, and where.
 #[derive(Debug)]
 pub struct FoundAt {
     pub place: String,
@@ -66,15 +64,15 @@ struct CellCounts {
     stat_type: StatType,
     count: i64,
     total: i64,
-    /// Whether one of the two was not written down: until December 2016 the old system counted only totals.
+    /// Whether one of the two is missing: until December 2016 the old system counted only totals.
     lacks_number: bool,
-    /// By dimension: items, queries, geocodes. Never lists a zero.
+    /// By dimension: items, queries, geocodes. Without zeros.
     maps: [Terms; 3],
 }
 
 type Terms = BTreeMap<String, i64>;
 
-/// A cell as it stands in a body.
+/// A cell as written to a body.
 #[derive(Serialize)]
 struct WrittenCell<'a> {
     record_type: &'a str,
@@ -86,7 +84,7 @@ struct WrittenCell<'a> {
     geocodes: &'a Terms,
 }
 
-/// A cell as it is read from a body.
+/// A cell as read from a body.
 #[derive(Deserialize)]
 struct ReadCell<'a> {
     record_type: &'a str,
@@ -110,7 +108,7 @@ impl Document {
         cells.sort_by_key(|cell| (cell.record_type, cell.stat_type));
         let sum = |of: fn(&CellCounts) -> i64| cells.iter().map(of).try_fold(0, i64::checked_add);
         let (Some(count), Some(total)) = (sum(|cell| cell.count), sum(|cell| cell.total)) else {
-            let message = "the sums of its cells exceed what a bigint holds".to_owned();
+            let message = "the sums of its cells exceed the range of bigint".to_owned();
             return Err(Defect {
                 day: Some(day),
                 message,
@@ -126,13 +124,13 @@ impl Document {
         })
     }
 
-    /// All that it says of its recordset and day, in one form.
+    /// The content in its canonical form.
     pub fn body(&self) -> String {
         let written: Vec<_> = self.cells.iter().map(CellCounts::written).collect();
         serde_json::to_string(&written).expect("names, numbers and maps of strings are JSON")
     }
 
-    /// So many terms, in all its cells.
+    /// The number of terms in all cells.
     pub fn terms(&self) -> usize {
         self.cells
             .iter()
@@ -141,18 +139,18 @@ impl Document {
             .sum()
     }
 
-    /// Whether every cell has both its numbers, and its terms sum to its total.
+    /// Whether every cell has both numbers, and terms that add up to its total.
     pub fn terms_are_complete(&self) -> bool {
         !self.lacks_numbers && self.cells.iter().all(CellCounts::control_sums_hold)
     }
 }
 
-/// Identifies what a body says: its SHA-256 in hexadecimal.
+/// Identifies the content of a body: its SHA-256 in hexadecimal.
 pub fn digest(body: &str) -> String {
     format!("{:x}", Sha256::digest(body))
 }
 
-/// Hands each cell of a body to `take`.
+/// Passes each cell of a body to `take`.
 pub fn for_each_cell<E: From<serde_json::Error>>(
     recordset_id: Uuid,
     body: &str,
@@ -196,7 +194,7 @@ impl CellCounts {
         }
     }
 
-    /// The control sums of a delta row.
+    /// Whether the control sums of a delta row hold.
     fn control_sums_hold(&self) -> bool {
         let [items, queries, geocodes] = self
             .maps
@@ -216,7 +214,7 @@ impl CellCounts {
     }
 }
 
-/// A daily document as the old collector wrote it, or such a one in the envelope of a hit.
+/// A daily document as the old collector wrote it, or a search hit that contains one.
 #[derive(Deserialize)]
 struct Written<'a> {
     #[serde(rename = "_type", default)]
@@ -231,20 +229,20 @@ struct Written<'a> {
     records: Option<&'a RawValue>,
     #[serde(borrow, default)]
     mediarecords: Option<&'a RawValue>,
-    /// Only in documents of the kind api, which may have lost their type.
+    /// Only in documents of kind `api`, which may have lost their type.
     #[serde(default)]
     records_count: Option<IgnoredAny>,
 }
 
-/// What the old index held beside daily documents.
+/// Kinds of documents in the old index that are not daily documents.
 const OTHER_KINDS: [&str; 2] = ["api", "digest"];
 
-/// Whether documents of this kind are no daily documents.
+/// Whether documents of this kind are not daily documents.
 pub fn is_other_kind(kind: &str) -> bool {
     OTHER_KINDS.contains(&kind)
 }
 
-/// Reads a daily document, with or without the envelope of a hit; none if it is of another kind.
+/// Reads a daily document, alone or in a search hit; `None` if it is of another kind.
 pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     let of_no_day = |message| Defect { day: None, message };
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -279,7 +277,7 @@ pub fn read(text: &[u8]) -> Result<Option<Document>, Defect> {
     Document::new(day, recordset_id, cells).map(Some)
 }
 
-/// Reads what an aggregation object has of a recordset.
+/// Reads one recordset of an aggregation object.
 pub fn read_member(day: Day, recordset: &str, text: &[u8]) -> Result<Document, Defect> {
     #[derive(Deserialize)]
     struct RecordTypes<'a> {
@@ -315,7 +313,7 @@ fn written(text: &str) -> Result<Written<'_>, String> {
         .map_err(|error| format!("it cannot be read: {error}: it starts '{}'", excerpt(text)))
 }
 
-/// Reads an object; an array, which would do as well for the parser, is none.
+/// Reads an object. Refuses an array, which the parser would accept for a struct.
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
     if text.trim_ascii_start().starts_with('[') {
         return Err(serde_json::Error::custom("an array instead of an object"));
@@ -323,14 +321,14 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error>
     serde_json::from_str(text)
 }
 
-/// The day before the one that it was harvested on.
+/// The day before `harvest_date`.
 fn read_day(harvest_date: Option<&RawValue>) -> Result<Day, String> {
     let token = harvest_date.ok_or(
         "it has no harvest_date (an aggregation object of a whole day is imported with --day)"
             .to_owned(),
     )?;
     let text = read_text(token)?;
-    // Elasticsearch takes a midnight for a date as well, and clients that serialise dates write them so.
+    // Elasticsearch accepts midnight as a date, and clients that serialise dates write it that way.
     let date = text
         .split_once('T')
         .filter(|(_, time)| is_midnight(time))
@@ -341,7 +339,7 @@ fn read_day(harvest_date: Option<&RawValue>) -> Result<Day, String> {
     Day::new(harvested.previous().date()).map_err(|error| format!("harvest_date: {error}"))
 }
 
-/// Whether a time of day in UTC is its start, however many digits say so.
+/// Whether a UTC time of day is midnight, with any number of fractional digits.
 fn is_midnight(time: &str) -> bool {
     let time = time
         .strip_suffix('Z')
@@ -356,7 +354,7 @@ fn read_text(token: &RawValue) -> Result<String, String> {
         .map_err(|_| format!("{} is not a string", excerpt(token.get())))
 }
 
-/// The forms that the counting rules take.
+/// Accepts the same forms as the counting rules.
 fn read_recordset(text: &str) -> Result<Uuid, String> {
     let id = matches!(text.len(), 32 | 36)
         .then(|| Uuid::try_parse(text).ok())
@@ -446,7 +444,7 @@ fn read_cell(
     })
 }
 
-/// What a total is broken down by.
+/// A dimension: what a total is broken down by.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dimension {
     Items,
@@ -474,7 +472,7 @@ impl Dimension {
         }
     }
 
-    /// Reads a list of terms, as daily documents have them, or an object of terms, as aggregation objects do.
+    /// Reads the terms: a list in daily documents, an object in aggregation objects.
     fn read(self, token: &str) -> Result<Terms, String> {
         let mut terms = Terms::new();
         if token.starts_with('[') {
@@ -495,7 +493,7 @@ impl Dimension {
             let Members(members) =
                 serde_json::from_str(token).map_err(|error| error.to_string())?;
             for (key, count) in members {
-                // The keys of an object are strings: where the old system had no query it wrote one of these.
+                // Keys are strings. Where it had no query, the old system wrote one of these.
                 let is_no_query = self == Self::Queries && matches!(key.as_str(), "null" | "None");
                 self.put(&mut terms, (!is_no_query).then_some(Cow::Owned(key)), count)?;
             }
@@ -503,7 +501,7 @@ impl Dimension {
         Ok(terms)
     }
 
-    /// Puts a term with its number. The old system listed terms of 0, the ledger never does.
+    /// Adds a term with its number. Skips zeros, which only the old system listed.
     fn put(
         self,
         terms: &mut Terms,
@@ -527,11 +525,11 @@ impl Dimension {
             None => {
                 terms.insert(term, n);
             }
-            // No query and the empty query were two terms in the old system, and are one in the ledger.
+            // The old system had separate terms for no query and the empty query; the ledger has one.
             Some(sum) if self == Self::Queries && (is_nothing || term.is_empty()) => {
                 *sum = sum
                     .checked_add(n)
-                    .ok_or("the sum of no query exceeds what a bigint holds")?;
+                    .ok_or("the sum for no query exceeds the range of bigint")?;
             }
             Some(_) => return Err(format!("'{}' is listed twice", excerpt(&term))),
         }
@@ -539,7 +537,7 @@ impl Dimension {
     }
 }
 
-/// An object's members; one that has a key twice is refused.
+/// An object's members; a duplicate key is an error.
 struct Members<'a>(BTreeMap<String, &'a RawValue>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -557,7 +555,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                 while let Some((key, value)) = map.next_entry::<String, &RawValue>()? {
                     if members.contains_key(&key) {
                         return Err(A::Error::custom(format!(
-                            "the key '{}' stands twice",
+                            "the key '{}' occurs twice",
                             excerpt(&key)
                         )));
                     }

@@ -1,7 +1,7 @@
-//! Documents in files, recognised by what they hold and never by their names: JSON in any of the forms that [`Values`]
-//! splits, packed or not, the old backup's zip, an aggregation object of a whole day.
+//! Documents in files, recognised by their content and never by their names: JSON in any form that [`Values`] splits,
+//! compressed or not; the old backup's zip; an aggregation object of a whole day.
 //!
-//! Files are read as streams: what is in memory is one document and a batch of those that were read.
+//! Files are read as streams: only one document and one batch are in memory.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -19,7 +19,8 @@ use crate::error::Error;
 use crate::event::excerpt;
 use crate::unpack::{self, Packing};
 
-/// Hands what a file holds to `take`, which says whether it wants more. With a day, the file is an aggregation object of it.
+/// Passes the content of a file to `take`, which returns whether to continue. With a day, the file is an aggregation
+/// object of that day.
 pub(super) fn read(
     path: &Path,
     day: Option<Day>,
@@ -36,7 +37,7 @@ pub(super) fn read(
     })
 }
 
-/// The SHA-256 of a file, in hexadecimal. What can be read only once is refused.
+/// The SHA-256 of a file, in hexadecimal. Refuses anything that can be read only once.
 pub(super) fn digest(path: &Path) -> Result<String, Error> {
     let unreadable = || Error::usage(format!("{} cannot be read", path.display()));
     let mut file = File::open(path).map_err(|error| unreadable().caused_by(error))?;
@@ -47,14 +48,15 @@ pub(super) fn digest(path: &Path) -> Result<String, Error> {
     if !is_file {
         return Err(unreadable()
             .caused_by("it is not a file")
-            .hint("give the files themselves; what comes through a pipe must be put into one"));
+            .hint("give regular files; save piped input to a file first"));
     }
     let mut hash = Sha256::new();
     io::copy(&mut file, &mut hash).map_err(|error| unreadable().caused_by(error))?;
     Ok(format!("{:x}", hash.finalize()))
 }
 
-/// Hands the documents of a text to `take`, or with a day the members of an aggregation object; says whether it wants more.
+/// Passes the documents of a text, or with a day the members of an aggregation object, to `take`. Returns whether to
+/// continue.
 fn read_text(
     place: &str,
     text: impl BufRead,
@@ -97,7 +99,7 @@ fn read_text(
         };
         let place = match day {
             Some(_) if !key.is_empty() => format!("{place}:{}", excerpt(&key)),
-            // As compilers name places: the column where it says more than the line.
+            // As compilers write locations; the column only if it is not the first.
             _ if column > 1 => format!("{place}:{line}:{column}"),
             _ => format!("{place}:{line}"),
         };
@@ -125,8 +127,8 @@ fn too_long(day: Option<Day>) -> String {
     format!("it is longer than {} MiB{remedy}", LONGEST >> 20)
 }
 
-/// What an archive holds: members `…/search/RECORDSET/DATE.json.gz` are daily documents of the old backup, whose other
-/// kinds are counted; of the others those that look like JSON are read as files are.
+/// Reads an archive. Members `…/search/RECORDSET/DATE.json.gz` are daily documents of the old backup; its other kinds
+/// are only counted. Other members are read like files if they look like JSON.
 fn read_archive(
     path: &Path,
     day: Option<Day>,
@@ -154,7 +156,7 @@ fn read_archive(
                         day: None,
                         message: too_long(None),
                     }),
-                    // One member that is damaged does not keep the others back.
+                    // A damaged member does not stop the others.
                     Err(error) => Found::Unreadable(damaged(None, &error)),
                 })
             }
@@ -179,7 +181,7 @@ fn damaged(day: Option<Day>, error: &io::Error) -> Defect {
     }
 }
 
-/// Reads a member as a file is read; none if it does not look like JSON.
+/// Reads a member like a file; `None` if it does not look like JSON.
 fn read_member(
     place: &str,
     archive: &mut ZipArchive<BufReader<File>>,
@@ -198,7 +200,8 @@ fn read_member(
     }
 }
 
-/// The text of a member: plain whatever its name says, as the old backup wrote it, or packed; none if it is too long.
+/// The text of a member, compressed or not: the old backup stored plain text under names in .gz. `None` if it is too
+/// long.
 fn member(archive: &mut ZipArchive<BufReader<File>>, index: usize) -> io::Result<Option<Vec<u8>>> {
     let member = archive.by_index(index).map_err(io::Error::other)?;
     let mut text = Vec::new();
@@ -208,7 +211,7 @@ fn member(archive: &mut ZipArchive<BufReader<File>>, index: usize) -> io::Result
     Ok((text.len() <= LONGEST).then_some(text))
 }
 
-/// What the name of a member says of the document in it.
+/// What the name of a member says about its document.
 struct MemberName<'a> {
     /// The folder of its kind: search, api, digest.
     kind: &'a str,
@@ -235,7 +238,7 @@ impl<'a> MemberName<'a> {
         self.harvest_date.parse().ok().map(Day::previous)
     }
 
-    /// Refuses a document that is not the one that the name says.
+    /// Refuses a document that does not match the member's name.
     fn checked(&self, found: Found) -> Found {
         match found {
             Found::Document(document)
@@ -246,7 +249,7 @@ impl<'a> MemberName<'a> {
                     day, recordset_id, ..
                 } = document;
                 let holds = format!("recordset {recordset_id}, harvest_date {}", day.next());
-                let message = format!("its name does not fit what it holds: {holds}");
+                let message = format!("its name does not match its content: {holds}");
                 Found::Unreadable(Defect {
                     day: Some(day),
                     message,

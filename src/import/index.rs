@@ -1,6 +1,7 @@
-//! Documents in a running old index, in the order of their days: by point in time, or by scroll where there is none.
+//! Reads the documents of a running old index in the order of their days: with a point in time, or with a scroll where
+//! the cluster lacks that.
 //!
-//! Nothing is written to its cluster, and nothing is sent that a version of any age would take for a write.
+//! It only reads: it sends no request that any version would take for a write.
 
 use std::collections::BTreeSet;
 
@@ -17,30 +18,30 @@ use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};
 use crate::error::Error;
 
-/// How long the cluster keeps the state that is read, from one page to the next.
+/// How long the cluster keeps the snapshot from one page to the next.
 const KEEP_ALIVE: &str = "5m";
 
 /// The fields that every daily document has.
 const NEEDED: [&str; 2] = ["recordset_id", "harvest_date"];
 
-/// Documents a page: the first one, and the most.
+/// Documents per page: at first, and at most.
 const PAGE: usize = 100;
 const MOST_A_PAGE: usize = 1000;
-/// What the answer with a page should be, in bytes.
+/// The desired size of a page, in bytes.
 const PAGE_BYTES: usize = 16 << 20;
 
-/// An old index that is read.
+/// An old index that is being read.
 #[derive(Debug)]
 pub(super) struct OldIndex {
     client: Client,
-    /// As it stands in a path.
+    /// As it is written in a URL path.
     index: String,
     query: Value,
     cursor: Cursor,
     page: usize,
 }
 
-/// Where reading stands.
+/// The position of the reader.
 #[derive(Debug)]
 enum Cursor {
     Beginning,
@@ -52,7 +53,7 @@ enum Cursor {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) found: Vec<FoundAt>,
-    /// The days before this one are complete; none if the page is the last.
+    /// The days before this one are complete; `None` on the last page.
     pub(super) reached: Option<Day>,
 }
 
@@ -87,9 +88,9 @@ struct Hit {
 }
 
 impl OldIndex {
-    /// The index that an address ends with; the options say how its cluster is reached.
+    /// Opens the index at the end of `address`; `options` say how to reach its cluster.
     ///
-    /// It is looked at before it is opened, for it may be misspelt, and an old cluster makes an index of whatever it is sent.
+    /// Checks that the index exists: its name may be misspelt, and an old cluster would create it.
     pub(super) async fn open(
         address: &SecretString,
         days: Bounds,
@@ -129,7 +130,7 @@ impl OldIndex {
             cursor: Cursor::Beginning,
             page: PAGE,
         };
-        let what = format!("looking at {}", opened.name());
+        let what = format!("checking {}", opened.name());
         opened.check_mapping(&what).await?;
         opened.check_count(&what).await?;
         if opened.has_points_in_time(&what).await?
@@ -140,12 +141,12 @@ impl OldIndex {
         Ok(opened)
     }
 
-    /// Refuses what is not there, and what no collector has written.
+    /// Refuses an index that does not exist, or that the old collector did not write.
     async fn check_mapping(&self, what: &str) -> Result<(), Error> {
         let answer = self.get(&format!("/{}/_mapping", self.index), what).await?;
         if answer.status == 403 {
             tracing::debug!(
-                "the mapping of the old index is not known: the user lacks view_index_metadata"
+                "cannot check the mapping of the old index: the user lacks view_index_metadata"
             );
             return Ok(());
         }
@@ -154,9 +155,7 @@ impl OldIndex {
         }
         let indices: Map<String, Value> = answer.read(what)?;
         if indices.is_empty() {
-            return Err(
-                Error::failed(format!("{what}: no index of that name is there")).hint(WAY_OUT),
-            );
+            return Err(Error::failed(format!("{what}: the index does not exist")).hint(WAY_OUT));
         }
         let fields: BTreeSet<&str> = indices
             .values()
@@ -167,7 +166,7 @@ impl OldIndex {
         }
         let has: Vec<&str> = fields.into_iter().take(10).collect();
         let has = if has.is_empty() {
-            "no fields at all".to_owned()
+            "no fields".to_owned()
         } else {
             format!("the fields {}", has.join(", "))
         };
@@ -178,14 +177,14 @@ impl OldIndex {
         .hint("check the name of the index at the end of --from-index"))
     }
 
-    /// Refuses an index without documents of the days that are asked for.
+    /// Refuses an index without documents of the requested days.
     async fn check_count(&self, what: &str) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct Count {
             count: u64,
         }
         let body = json!({ "query": self.query });
-        // Every version takes this for a question, whether the index is there or not.
+        // Every version treats this as a read, whether the index exists or not.
         let path = format!("/{}/_count", self.index);
         let answer = self
             .client
@@ -214,7 +213,7 @@ impl OldIndex {
         .hint(WAY_OUT))
     }
 
-    /// Whether every node knows points in time. An older one would take the request for one as a document, and store it.
+    /// Whether every node supports points in time. An older one would store the request as a document.
     async fn has_points_in_time(&self, what: &str) -> Result<bool, Error> {
         const SINCE: (u32, u32) = (7, 10);
         let answer = self.get("/", what).await?;
@@ -250,14 +249,14 @@ impl OldIndex {
         Ok(oldest.is_some_and(|oldest| oldest >= SINCE))
     }
 
-    /// Asks for something that only reads.
+    /// Sends a request that only reads.
     async fn get(&self, path: &str, what: &str) -> Result<Answer, Error> {
         let answer = self
             .client
             .send(Method::Get, path, None)
             .await
             .map_err(|error| error.during(what))?;
-        // Without a login nothing else will be answered either.
+        // Without a valid login, all other requests fail too.
         if answer.status == 401 {
             Err(refused(&answer, what))
         } else {
@@ -265,22 +264,22 @@ impl OldIndex {
         }
     }
 
-    /// What it is, in words, without the password.
+    /// Its name for messages, without the password.
     pub(super) fn name(&self) -> String {
         format!("index {} of {}", self.index, self.client.place())
     }
 
-    /// Reads on.
+    /// The next page; empty after the last.
     pub(super) async fn next_page(&mut self) -> Result<Page, Error> {
         let what = format!("reading {}", self.name());
         let answer = self.search(&what).await?;
         let bytes = answer.body.len();
         let answer: SearchAnswer = answer.read(&what)?;
-        // What a shard keeps back would be missing in silence.
+        // The documents of a failed shard would be missing without notice.
         let shards = answer.shards.silent();
         if answer.timed_out || shards > 0 {
-            return Err(Error::failed(format!("{what}: {shards} shards gave no answer"))
-                .hint("run the command again when the old index is whole: days that are imported are passed over"));
+            return Err(Error::failed(format!("{what}: {shards} shards did not respond"))
+                .hint("run the command again when all shards of the old index are available: days already imported are skipped"));
         }
         let hits = answer.hits.hits;
         self.cursor = match (answer.pit_id, answer.scroll_id) {
@@ -291,7 +290,7 @@ impl OldIndex {
             (None, Some(id)) => Cursor::Scroll { id },
             (None, None) => {
                 return Err(Error::failed(format!(
-                    "{what}: the answer has no cursor to go on with"
+                    "{what}: the response has no cursor to continue with"
                 )));
             }
         };
@@ -306,7 +305,7 @@ impl OldIndex {
         Ok(Page { found, reached })
     }
 
-    /// Opens a point in time; none where the cluster has no such thing.
+    /// Opens a point in time; `None` if the cluster does not support it.
     async fn open_point_in_time(&self, what: &str) -> Result<Option<String>, Error> {
         #[derive(Deserialize)]
         struct Opened {
@@ -319,7 +318,7 @@ impl OldIndex {
             .await
             .map_err(|error| error.during(what))?;
         match answer.status {
-            // What calls itself a version that has them need not have them.
+            // A cluster may report a version that supports it, and still not support it.
             400 | 404 | 405 => Ok(None),
             _ if answer.is_success() => Ok(Some(answer.read::<Opened>(what)?.id)),
             _ => Err(refused(&answer, what)),
@@ -349,7 +348,7 @@ impl OldIndex {
             }
         };
         let answer = match self.cursor {
-            // Asked for again, the cluster would give the page after the one that was lost.
+            // A retry would return the page after the lost one.
             Cursor::Scroll { .. } => self.client.send_once(Method::Post, &path, &body).await,
             _ => self.client.send(Method::Post, &path, Some(&body)).await,
         };
@@ -361,7 +360,7 @@ impl OldIndex {
         }
     }
 
-    /// Lets the cluster forget the state that was read; it does so by itself after a while.
+    /// Releases the snapshot; the cluster does so too after a while.
     async fn close(&self) {
         let (path, body) = match &self.cursor {
             Cursor::Beginning => return,
@@ -369,12 +368,12 @@ impl OldIndex {
             Cursor::Scroll { id } => ("/_search/scroll", json!({ "scroll_id": [id] })),
         };
         if let Err(error) = self.client.send(Method::Delete, path, Some(&body)).await {
-            tracing::debug!(%error, "the old index could not be told that reading is over");
+            tracing::debug!(%error, "could not release the snapshot of the old index");
         }
     }
 }
 
-/// The fields of a mapping, with types of documents or without.
+/// The fields of a mapping, with or without document types.
 fn fields_of(mapping: &Value) -> Vec<&str> {
     if let Some(fields) = mapping["properties"].as_object() {
         return fields.keys().map(String::as_str).collect();
@@ -394,7 +393,7 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
         Some(source) => document::read(source.get().as_bytes()),
         None => Err(Defect {
             day: None,
-            message: "the index keeps no _source of it".to_owned(),
+            message: "the index does not store its _source".to_owned(),
         }),
     };
     let found = match read {
@@ -408,7 +407,7 @@ fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
     FoundAt { place, found }
 }
 
-const WAY_OUT: &str = "check the address of --from-index, then run the command again: days that are imported are passed over";
+const WAY_OUT: &str = "check the address of --from-index, then run the command again: days already imported are skipped";
 
 fn refused(answer: &Answer, what: &str) -> Error {
     let error = answer.error(what);

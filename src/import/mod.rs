@@ -1,9 +1,9 @@
-//! Importing what the old system left: its documents, as entries of the kind import. Repeats safely.
+//! Imports the documents of the old system as entries of kind `import`. Can be repeated safely.
 //!
-//! Read and normalise every document ([`document`], pure), wherever it comes from (`file`, `index`); let them wait in a
-//! temporary table (`staging`) until a day is complete; decide what there is to do for the day (`verdict`, pure); find what
-//! the documents have more or less than the ledger (`difference`); post it (`post`), or only tell it. A day is identified
-//! by what its documents say, so that any number of runs post one entry.
+//! Reads and normalises every document ([`document`], no IO) from files or an index (`file`, `index`); keeps documents
+//! in a temporary table (`staging`) until a day is complete; decides what to do with the day (`verdict`, no IO);
+//! computes how the documents differ from the ledger (`difference`); posts that (`post`), or only reports it. A day is
+//! identified by the content of its documents, so any number of runs posts one entry.
 
 mod comparison;
 mod difference;
@@ -53,7 +53,6 @@ pub use verdict::{OnConflict, Rules};
 pub enum Origin {
     /// Files; with a day, each is an aggregation object of it.
     Files {
-        /// The files.
         paths: Vec<PathBuf>,
         /// The day of the aggregation objects.
         day: Option<Day>,
@@ -62,27 +61,27 @@ pub enum Origin {
     Index {
         /// Its address, with the password.
         address: SecretString,
-        /// How its cluster is reached.
+        /// How to reach its cluster.
         options: Box<ClientOptions>,
     },
 }
 
-/// What is done with the documents.
+/// What to do with the documents.
 #[derive(Debug)]
 pub enum Task<'r> {
-    /// Each day that may be is posted.
+    /// Post each day that is not refused.
     Post(&'r mut Run),
-    /// It is told what would be posted.
+    /// Report what would be posted.
     DryRun,
-    /// Each day is compared with the ledger.
+    /// Compare each day with the ledger.
     Compare,
 }
 
-/// An import under way.
+/// A running import.
 pub struct Import<'a> {
     ledger: &'a Ledger,
     reader: Reader,
-    /// None if it cannot be looked at.
+    /// `None` if it cannot be queried.
     source: Option<Source>,
     staging: Staging,
     days: Bounds,
@@ -90,18 +89,17 @@ pub struct Import<'a> {
     memory: Memory,
     task: Task<'a>,
     listener: &'a mut (dyn Listener + Send),
-    /// What the documents come from, by number.
+    /// The names of the inputs; documents refer to them by index.
     inputs: Vec<String>,
-    /// How many documents of a day cannot be read.
+    /// The number of unreadable documents of each day.
     unreadable: BTreeMap<Day, u64>,
-    /// The days up to this one are done with.
+    /// Days up to this one are done.
     settled: Option<Day>,
     summary: Summary,
     comparison: Comparison,
 }
 
 impl<'a> Import<'a> {
-    /// Gets ready to import.
     pub async fn new(
         ledger: &'a Ledger,
         (days, rules): (Bounds, Rules),
@@ -127,14 +125,14 @@ impl<'a> Import<'a> {
         })
     }
 
-    /// Looks at the source as well. It may be gone for good: that does not keep the old documents from the ledger.
+    /// Also checks the source. It may be gone for good, which does not prevent the import.
     pub fn look_at(&mut self, source: Result<Source, Error>) {
         self.source = source
             .map_err(|error| self.summary.source_not_looked_at = Some(error.message()))
             .ok();
     }
 
-    /// Reads all documents and posts each day that may be, or says what it would do.
+    /// Reads all documents, and posts each day that is not refused or reports what it would post.
     pub async fn import(mut self, origin: Origin) -> Result<Summary, Error> {
         self.read(origin).await?;
         if let Some(source) = self.source {
@@ -143,7 +141,7 @@ impl<'a> Import<'a> {
         Ok(self.summary)
     }
 
-    /// Reads all documents and compares each day with the ledger, then looks for those that the ledger alone has.
+    /// Reads all documents and compares each day with the ledger, then finds the days that only the ledger has.
     pub async fn compare(mut self, origin: Origin) -> Result<Comparison, Error> {
         self.read(origin).await?;
         let mut comparison = self.comparison;
@@ -154,7 +152,7 @@ impl<'a> Import<'a> {
         Ok(comparison)
     }
 
-    /// Reads all documents, and deals with each day as soon as it is complete.
+    /// Reads all documents, and handles each day as soon as it is complete.
     async fn read(&mut self, origin: Origin) -> Result<(), Error> {
         match origin {
             Origin::Files { paths, day } => {
@@ -187,7 +185,7 @@ impl<'a> Import<'a> {
     /// Reads a file on a thread of its own.
     async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Error> {
         const BATCHES_IN_FLIGHT: usize = 2;
-        let broken_off = |error| Error::failed("reading a file was broken off").caused_by(error);
+        let broken_off = |error| Error::failed("reading a file was aborted").caused_by(error);
         let digesting = path.clone();
         let digest = tokio::task::spawn_blocking(move || file::digest(&digesting))
             .await
@@ -204,7 +202,7 @@ impl<'a> Import<'a> {
         reading.await.map_err(broken_off)?
     }
 
-    /// Puts documents where they wait, and tells of those that cannot be read.
+    /// Stages documents, and reports those that cannot be read.
     async fn take(&mut self, batch: Vec<FoundAt>) -> Result<(), Error> {
         let input = i32::try_from(self.inputs.len().saturating_sub(1)).unwrap_or(i32::MAX);
         for FoundAt { place, found } in batch {
@@ -241,18 +239,18 @@ impl<'a> Import<'a> {
         self.days.contains(day)
     }
 
-    /// An index that does not keep the order of days would have days posted that are not complete.
+    /// Refuses an index that does not return days in order: incomplete days would be posted.
     fn check_order(&self, day: Day, place: &str) -> Result<(), Error> {
         if self.settled.is_none_or(|settled| settled < day) {
             return Ok(());
         }
         Err(Error::failed(format!(
-            "{place} is of {day}, but comes after days that are later: the index is out of order"
+            "{place} is of {day}, but comes after later days: the index is out of order"
         ))
-        .hint("its harvest_date must be mapped as a date; write its documents to a file, one a line, and import that"))
+        .hint("its harvest_date must be mapped as a date; write its documents to a file, one per line, and import that file"))
     }
 
-    /// Does with each day before another what is to be done with it. One that is refused does not stop the others.
+    /// Handles each staged day before `before`. A refused day does not stop the others.
     async fn settle(&mut self, before: Option<Day>) -> Result<(), Error> {
         self.staging.flush().await?;
         let mut days = BTreeSet::from_iter(self.staging.days(self.settled, before).await?);
@@ -306,7 +304,7 @@ impl<'a> Import<'a> {
         if let Some((what, remedy)) = verdict::unusable(candidate, self.rules) {
             return Err(Error::failed(format!("{day} is refused: {what}")).hint(remedy));
         }
-        // All that is decided below is decided as of this entry: the posting is refused if another came in between.
+        // All decisions below are based on this entry: posting fails if another one was added meanwhile.
         let head = self.reader.head().await?;
         let entries = self.reader.entries_of(day).await?;
         let standing = Standing {
@@ -415,7 +413,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What the entry says of where it comes from.
+/// The reason of the entry: where it comes from.
 fn reason(inputs: &[String], staged: &StagedDay) -> String {
     let inputs = staged
         .inputs
@@ -427,7 +425,7 @@ fn reason(inputs: &[String], staged: &StagedDay) -> String {
     )
 }
 
-/// Sends what a file holds, in batches.
+/// Sends the content of a file, in batches.
 fn send_found(
     path: &std::path::Path,
     day: Option<Day>,
@@ -445,7 +443,7 @@ fn send_found(
             return true;
         }
         terms = 0;
-        // Whoever does not listen any more has a failure of its own to tell.
+        // If the receiver is gone, it reports its own error.
         sender.blocking_send(std::mem::take(&mut batch)).is_ok()
     };
     let read = file::read(path, day, &mut take);

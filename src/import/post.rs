@@ -1,4 +1,4 @@
-//! Posting a day's documents: one entry of the kind import.
+//! Posts a day's documents as one entry of kind `import`.
 
 use super::difference::Parts;
 use super::staging::{StagedDay, Staging};
@@ -11,21 +11,20 @@ use crate::ledger::post::{Header, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader};
 use crate::memory::Memory;
 
-/// A day that is to be posted.
+/// A day to post.
 #[derive(Debug)]
 pub(super) struct ToPost<'a> {
     pub(super) day: Day,
     pub(super) staged: &'a StagedDay,
     pub(super) rule: Option<OnConflict>,
-    /// The newest entry of the ledger, as of which it was decided.
+    /// The newest entry of the ledger when the decision was made.
     pub(super) head: EntryId,
-    /// What the ledger has of the day.
+    /// The day's entries in the ledger.
     pub(super) entries: &'a [Entry],
     pub(super) reason: String,
     pub(super) memory: Memory,
 }
 
-/// What was posted.
 #[derive(Debug)]
 pub(super) struct Posted {
     pub(super) entry_id: EntryId,
@@ -33,7 +32,7 @@ pub(super) struct Posted {
     pub(super) cells: u64,
 }
 
-/// Posts what the documents have more or less than the ledger; nothing comes back where that is nothing.
+/// Posts the difference between the documents and the ledger; `None` if there is none.
 pub(super) async fn post_day(
     ledger: &Ledger,
     reader: &mut Reader,
@@ -64,7 +63,7 @@ pub(super) async fn post_day(
     }
     let mut posting = match posting {
         Some(posting) => posting,
-        // The ledger has the day to the term, from elsewhere.
+        // The ledger already has exactly this day, from elsewhere.
         None if parts.replaces() => return Ok(None),
         None => begin(ledger, run, head, day, staged, entries).await?,
     };

@@ -1,6 +1,7 @@
-//! Where documents wait until it is known which of them count: a temporary table in the ledger's database.
+//! Keeps documents until it is known which of them count, in a temporary table of the ledger's database.
 //!
-//! They come in any order, from years, doubled: memory would not hold them. The table is gone with its connection.
+//! They come in any order, over years, with duplicates, and would not fit in memory. The table ends with its
+//! connection.
 
 use std::collections::HashMap;
 
@@ -18,39 +19,39 @@ use crate::error::Error;
 use crate::ledger::Ledger;
 use crate::postgres::{Connection, Context as _, query_error};
 
-/// The documents that were read.
+/// The staged documents.
 #[derive(Debug)]
 pub(super) struct Staging {
     connection: Connection,
     /// The number of the newest document.
     seq: i64,
-    /// Documents on their way, as COPY wants them.
+    /// Documents to send, in the format of COPY.
     rows: String,
 }
 
-/// So much is collected before it is sent.
+/// Bytes to collect before sending.
 const CHUNK_BYTES: usize = 4 << 20;
 
-/// What is staged of a day.
+/// The staged documents of a day.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StagedDay {
     pub documents: i64,
     pub recordsets: i64,
-    /// Documents that say the same as another.
+    /// Documents with the same content as another one.
     pub doubled: i64,
-    /// Recordsets of which documents say different things.
+    /// Recordsets whose documents conflict.
     pub contradicting: i64,
-    /// Of the documents that count, those whose terms do not sum to their totals.
+    /// Of the documents that count, those whose terms do not add up to their totals.
     pub incomplete: i64,
     /// Sums over the documents that count.
     pub sums: Sums,
-    /// Identifies what they say.
+    /// Identifies their content.
     pub fingerprint: String,
-    /// Where they come from, by number.
+    /// The inputs that they come from, by index.
     pub inputs: Vec<i32>,
 }
 
-/// A recordset of which the documents of a day say different things.
+/// A recordset whose documents of a day conflict.
 #[derive(Debug, Serialize)]
 pub struct Conflict {
     pub day: Day,
@@ -58,19 +59,19 @@ pub struct Conflict {
     pub versions: Vec<Version>,
 }
 
-/// One of the things that documents say.
+/// One version of a recordset and day.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Version {
-    /// Of the first that says so.
+    /// The location of the first document with this content.
     pub place: String,
     pub count: i64,
     pub total: i64,
-    /// How many say so.
+    /// The number of documents with this content.
     pub documents: i64,
 }
 
 impl Staging {
-    /// Opens the connection and makes the table.
+    /// Opens the connection and creates the table.
     pub(super) async fn open(ledger: &Ledger) -> Result<Self, Error> {
         let mut connection = ledger.database.connect("daybook importing").await?;
         sqlx::raw_sql(
@@ -82,7 +83,7 @@ impl Staging {
         )
         .execute(&mut connection)
         .await
-        .context("making a temporary table for the documents")?;
+        .context("creating a temporary table for the documents")?;
         Ok(Self {
             connection,
             seq: 0,
@@ -90,7 +91,6 @@ impl Staging {
         })
     }
 
-    /// Adds a document.
     pub(super) async fn add(
         &mut self,
         input: i32,
@@ -123,9 +123,9 @@ impl Staging {
         }
     }
 
-    /// Sends what was collected.
+    /// Sends the collected documents.
     pub(super) async fn flush(&mut self) -> Result<(), Error> {
-        const WHAT: &str = "putting documents into the temporary table";
+        const WHAT: &str = "writing documents to the temporary table";
         if self.rows.is_empty() {
             return Ok(());
         }
@@ -141,13 +141,13 @@ impl Staging {
         copy.finish().await.map(drop).context(WHAT)
     }
 
-    /// The days after one and before another of which there are documents, earliest first.
+    /// The days of staged documents after one day and before another, earliest first.
     pub(super) async fn days(
         &mut self,
         after: Option<Day>,
         before: Option<Day>,
     ) -> Result<Vec<Day>, Error> {
-        const WHAT: &str = "looking for the days of the documents";
+        const WHAT: &str = "finding the days of the documents";
         sqlx::raw_sql("ANALYZE pg_temp.import_document")
             .execute(&mut self.connection)
             .await
@@ -163,7 +163,7 @@ impl Staging {
         .context(WHAT)
     }
 
-    /// What there is of a day.
+    /// The figures of a day.
     pub(super) async fn day(
         &mut self,
         day: Day,
@@ -226,13 +226,13 @@ impl Staging {
         })
     }
 
-    /// Hands each recordset of a day on which documents contradict each other to `take`, with all versions.
+    /// Passes each recordset whose documents of a day conflict to `take`, with all versions.
     pub(super) async fn conflicts(
         &mut self,
         day: Day,
         mut take: impl FnMut(&Conflict),
     ) -> Result<(), Error> {
-        let what = format!("looking for contradicting documents of {day}");
+        let what = format!("finding conflicting documents of {day}");
         let mut rows = sqlx::query(
             "SELECT recordset_id, json_agg(json_build_object('place', place, 'count', count, 'total', total,
                         'documents', documents) ORDER BY first)::text AS versions
@@ -256,7 +256,7 @@ impl Staging {
         Ok(())
     }
 
-    /// What the documents of a day that count add up to, of some recordsets.
+    /// Sums over the documents of a day that count, for some recordsets.
     pub(super) async fn sums_of(
         &mut self,
         day: Day,
@@ -288,7 +288,7 @@ impl Staging {
         Ok(rows.into_iter().map(sums).collect())
     }
 
-    /// Hands the bodies of the documents of a day that count to `take`, from a recordset on, by recordset.
+    /// Passes the bodies of the documents of a day that count to `take`, in the order of recordsets, starting at one.
     pub(super) async fn bodies(
         &mut self,
         day: Day,
@@ -296,7 +296,7 @@ impl Staging {
         from: Uuid,
         mut take: impl FnMut(Uuid, &str) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let what = format!("reading the documents of {day} back");
+        let what = format!("reading the staged documents of {day}");
         let sql = format!(
             "WITH chosen AS ({})
              SELECT d.recordset_id, d.body FROM chosen JOIN pg_temp.import_document d USING (seq)
@@ -320,7 +320,7 @@ impl Staging {
 /// The documents of a day that count: one for each recordset.
 fn chosen(rule: Option<OnConflict>) -> String {
     let order = match rule {
-        // Without a rule a day whose documents contradict each other is refused.
+        // Without a rule, a day with conflicting documents is refused.
         None | Some(OnConflict::First) => "seq",
         Some(OnConflict::Last) => "seq DESC",
         Some(OnConflict::Max) => "total DESC, count DESC, seq DESC",
@@ -330,7 +330,7 @@ fn chosen(rule: Option<OnConflict>) -> String {
     )
 }
 
-/// Appends a text as COPY wants it; Postgres stores no NUL.
+/// Appends a text in the format of COPY. Replaces NUL, which Postgres cannot store.
 fn append_escaped(row: &mut String, text: &str) {
     for character in text.chars() {
         match character {

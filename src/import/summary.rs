@@ -1,4 +1,4 @@
-//! What an import or a comparison comes to: the outcome of each day, what was read, and the sums of it all.
+//! The results of an import or a comparison: the outcome of each day, what was read, and the sums.
 
 use serde::Serialize;
 
@@ -12,9 +12,8 @@ use crate::ledger::EntryId;
 use crate::printable::one_line;
 use crate::text::{Grouped, counted};
 
-/// Hears of what an import or a comparison finds, as it finds it.
+/// Receives what an import or a comparison finds, as it finds it.
 pub trait Listener {
-    /// Something was found.
     fn hear(&mut self, event: Event<'_>);
 }
 
@@ -30,15 +29,15 @@ pub enum Event<'a> {
     },
     /// Documents of one recordset and day conflict.
     Conflict(&'a Conflict),
-    /// All conflicts of the day were heard of.
+    /// All conflicts of the day were reported.
     ConflictsEnd(Day),
-    /// What differs on a day that is refused, or would be replaced.
+    /// The difference of a day that is refused or would be replaced.
     Difference(Day, &'a Difference),
     /// The outcome of a day.
     Day(Day, &'a StagedDay, &'a Outcome),
     /// A day is refused.
     Refused(Day, &'a StagedDay, &'a Error),
-    /// A day was compared with the ledger, which has these sums of it.
+    /// A day was compared with the ledger, which has these sums.
     Compared(Day, &'a StagedDay, Sums, &'a DayComparison),
     /// The ledger has a day, with these sums, that the documents lack.
     NotInDocuments(Day, Sums),
@@ -46,7 +45,7 @@ pub enum Event<'a> {
     AllRead,
 }
 
-/// What was done with a day.
+/// The outcome of a day.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
@@ -56,15 +55,15 @@ pub enum Outcome {
         entry_hash: String,
         cells: u64,
     },
-    /// An entry would be posted: so many cells, and so much more than the ledger has.
+    /// An entry would be posted, with this many cells and this difference from the ledger.
     WouldPost {
         cells: u64,
         count_difference: i128,
         total_difference: i128,
     },
-    /// An entry of the same content is there.
+    /// An entry with the same content exists.
     AlreadyImported { entry_id: EntryId },
-    /// The ledger has the same of the day, from elsewhere.
+    /// The ledger already has exactly this day, from elsewhere.
     Equal,
 }
 
@@ -72,14 +71,15 @@ pub enum Outcome {
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum DayComparison {
-    /// The ledger has the same, to the term.
+    /// The ledger has exactly the same terms.
     Same,
-    /// Something differs.
     Different(Difference),
-    /// The ledger has no entry of it.
+    /// The ledger has no entry of the day.
     NotInLedger,
-    /// The documents contradict each other, or cannot all be read.
-    Unusable { message: String },
+    /// The documents conflict, or some cannot be read.
+    Unusable {
+        message: String,
+    },
 }
 
 /// What was read.
@@ -96,15 +96,15 @@ pub struct Read {
     pub terms_incomplete: i64,
     /// Documents of kinds that are not imported.
     pub of_other_kinds: u64,
-    /// Documents of days that were not asked for.
+    /// Documents of days outside the requested range.
     pub left_out: u64,
     pub days_missing: Vec<DateRange>,
-    /// What was read, in words.
+    /// The names of what was read.
     #[serde(skip)]
     pub inputs: Vec<String>,
 }
 
-/// The verdict on all that was read.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 pub struct Summary {
     #[serde(flatten)]
@@ -112,28 +112,26 @@ pub struct Summary {
     /// Days that were posted or, in a dry run, would be.
     pub days_posted: u64,
     pub days_already_imported: u64,
-    /// Days that the ledger has to the term from elsewhere.
+    /// Days that the ledger already has, from elsewhere.
     pub days_equal: u64,
     pub days_refused: Vec<Day>,
     /// Interactions of the days that are not refused.
     pub count: i128,
     /// Records of the days that are not refused.
     pub total: i128,
-    /// Why, if it was not.
+    /// Why the source was not checked, if it was not.
     pub source_not_looked_at: Option<String>,
 }
 
-/// Days without a document, one after the other.
+/// Consecutive days, for example without documents.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DateRange {
-    /// The first.
     pub from: Day,
-    /// The last.
     pub to: Day,
 }
 
 impl DateRange {
-    /// Days in their order, those that follow each other put together.
+    /// Joins sorted days into ranges of consecutive days.
     pub fn of_days(days: &[Day]) -> Vec<Self> {
         let runs = days.chunk_by(|day, next| day.next() == *next);
         runs.map(|run| Self {
@@ -143,7 +141,7 @@ impl DateRange {
         .collect()
     }
 
-    /// The first of some, in words.
+    /// The first of the ranges, as text.
     pub fn list(stretches: &[Self]) -> String {
         const SHOWN: usize = 20;
         let shown = stretches.iter().take(SHOWN).map(|Self { from, to }| {
@@ -176,7 +174,7 @@ impl Read {
         self.terms_incomplete += staged.incomplete;
     }
 
-    /// Whether there was nothing of the kind that was looked for, which is what a wrong file or a wrong name looks like.
+    /// The error if there was nothing to import, as with a wrong file or a wrong name.
     pub fn nothing_found(&self) -> Option<Error> {
         if self.documents > 0 || self.unreadable > 0 {
             return None;
@@ -187,12 +185,12 @@ impl Read {
         }
         if self.left_out > 0 {
             what += &format!(
-                "; {} of days that were not asked for",
+                "; {} of days outside the requested range",
                 Grouped(self.left_out)
             );
         }
         Some(Error::failed(what).hint(
-            "looked for were daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
+            "expected daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
         ))
     }
 
@@ -206,18 +204,19 @@ impl Read {
 
     pub fn line_of_documents(&self) -> String {
         let mut line = format!(
-            "{}: {} doubled, {} contradicting, {} unreadable, {} without all terms",
+            "{}: {} duplicate, {}, {} unreadable, {} without all terms",
             counted(self.documents, "document", "documents"),
             Grouped(self.doubled),
-            counted(self.contradicting, "recordset", "recordsets"),
+            counted(
+                self.contradicting,
+                "conflicting recordset",
+                "conflicting recordsets"
+            ),
             Grouped(self.unreadable),
             Grouped(self.terms_incomplete),
         );
         if self.of_other_kinds > 0 {
-            line += &format!(
-                "; {} of other kinds passed over",
-                Grouped(self.of_other_kinds)
-            );
+            line += &format!("; {} of other kinds skipped", Grouped(self.of_other_kinds));
         }
         if self.left_out > 0 {
             line += &format!("; {} of other days left out", Grouped(self.left_out));
@@ -237,7 +236,7 @@ impl Summary {
         }
     }
 
-    /// The failure of an import of which something was refused.
+    /// The error if something was refused or could not be read.
     pub fn refusal(&self) -> Option<Error> {
         let refused = &self.days_refused;
         if !refused.is_empty() {
@@ -245,22 +244,22 @@ impl Summary {
             let names = DateRange::list(&DateRange::of_days(refused));
             let what = format!("{} of {days} refused: {names}", Grouped(refused.len()));
             return Some(Error::failed(what).hint(
-                "the other days are done with; each refused day's message above says the way out",
+                "the other days are done; the message of each refused day above says what to do",
             ));
         }
         let unreadable = counted(self.read.unreadable, "document", "documents");
         if self.read.unreadable > 0 {
             return Some(
                 Error::failed(format!(
-                    "{unreadable} cannot be read, of days that are not known; all days that are known are done with"
+                    "{unreadable} cannot be read (day unknown); all known days are done"
                 ))
-                .hint("put right or take out what is listed above by its place, then run the command again"),
+                .hint("correct or remove the documents listed above, then run the command again"),
             );
         }
         self.read.nothing_found()
     }
 
-    /// In words.
+    /// The result as text.
     pub fn text(&self, dry_run: bool) -> String {
         let mut lines = vec![self.read.line_of_documents()];
         let mut days = self.read.period();
@@ -287,13 +286,13 @@ impl Summary {
             records(self.total)
         ));
         if let Some(why) = &self.source_not_looked_at {
-            lines.push(format!("the source was not looked at: {}", one_line(why)));
+            lines.push(format!("the source was not checked: {}", one_line(why)));
         }
         lines.join("\n")
     }
 }
 
-/// A number of interactions, in words.
+/// A number of interactions, as text.
 pub fn interactions(n: i128) -> String {
     counted(
         i64::try_from(n).unwrap_or(i64::MAX),
@@ -302,7 +301,7 @@ pub fn interactions(n: i128) -> String {
     )
 }
 
-/// A number of records, in words.
+/// A number of records, as text.
 pub fn records(n: i128) -> String {
     counted(i64::try_from(n).unwrap_or(i64::MAX), "record", "records")
 }

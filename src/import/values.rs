@@ -1,32 +1,33 @@
-//! Splits a text into its JSON documents, as a stream: one a line, pretty-printed, in an array, or in a saved search answer.
+//! Splits a text into its JSON documents, as a stream: one per line, pretty-printed, in an array, or in a saved search
+//! response.
 //!
-//! What is in memory is one document of at most [`LONGEST`] bytes. The documents themselves are not judged here, only
-//! where each ends. Where that cannot be told, the text is passed over up to the next line that starts with an object: a
-//! line that was cut short spoils no other, and a file that is no JSON at all makes one message.
+//! Only one document of at most [`LONGEST`] bytes is in memory. Documents are not validated here; only their ends are
+//! found. If an end cannot be found, the text is skipped up to the next line that starts with an object. So a truncated
+//! line does not affect the others, and a file that is not JSON gives one message.
 
 use std::io::{self, Read};
 
 use serde::Deserialize;
 
-/// The longest document in bytes: as much as the old index took in one request.
+/// The longest document in bytes: as much as the old index accepted in one request.
 pub(super) const LONGEST: usize = 100 << 20;
 
-/// The deepest nesting that is followed.
+/// The deepest nesting allowed.
 const DEEPEST: usize = 1 << 20;
 
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 1 << 16;
 
-/// What a text holds.
+/// What a text contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// Documents.
     Documents,
-    /// One object whose members are wanted.
+    /// One object, whose members are returned.
     Members,
 }
 
-/// A document, or what stands in its place.
+/// A document or member, or why there is none.
 #[derive(Debug)]
 pub(super) struct Piece<'a> {
     /// Where it starts; from 1.
@@ -43,16 +44,16 @@ pub(super) enum Content<'a> {
     Whole(&'a [u8]),
     /// Longer than [`LONGEST`].
     TooLong,
-    /// What it starts with and where it is broken.
+    /// How it starts, and what is wrong.
     Broken {
         start: &'a [u8],
         why: String,
     },
-    /// A search answer holds fewer documents than there were.
+    /// A search response contains fewer documents than it found.
     Incomplete(String),
 }
 
-/// A text while it is split.
+/// A text that is being split.
 pub(super) struct Values<R> {
     text: R,
     buffer: Box<[u8]>,
@@ -67,26 +68,26 @@ pub(super) struct Values<R> {
     kept: Kept,
 }
 
-/// What becomes of the bytes that are read.
+/// Whether the bytes that are read are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
     All,
-    /// They were too many.
+    /// There were too many.
     TooMany,
     Nothing,
 }
 
-/// What the next value stands in.
+/// What contains the next value.
 #[derive(Debug)]
 enum Within {
     Text,
-    /// An array, or the object whose members are wanted.
+    /// An array, or the object whose members are returned.
     List {
         end: u8,
     },
-    /// The hits of a search answer that started at a line.
+    /// The hits of a search response that starts at this location.
     Hits {
-        /// The answer up to its hits.
+        /// The response up to its hits.
         envelope: Vec<u8>,
         line: u64,
         column: u64,
@@ -94,7 +95,7 @@ enum Within {
     },
 }
 
-/// What stands in a search answer beside its hits.
+/// The parts of a search response other than its hits.
 #[derive(Debug, Default, Deserialize)]
 struct SearchAnswer {
     #[serde(default)]
@@ -117,7 +118,7 @@ struct Hits {
     total: Option<Total>,
 }
 
-/// How many documents there were: a number, since version 7 an object.
+/// The number of documents found: a number; since version 7 an object.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Total {
@@ -150,12 +151,12 @@ enum Expected {
 }
 
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
-const OUT_OF_PLACE: &str = "a character out of place";
+const OUT_OF_PLACE: &str = "an unexpected character";
 const STRING_CUT: &str = "a string does not end on its line";
 const CUT_SHORT: &str = "the file ends in the middle of it";
 
 impl<R: Read> Values<R> {
-    /// A text of this shape. One that is not UTF-8 by its first bytes is refused.
+    /// Fails if the first bytes show that the text is not UTF-8.
     pub(super) fn new(text: R, shape: Shape) -> io::Result<Self> {
         let buffer = vec![0; BUFFER_BYTES].into_boxed_slice();
         let mut values = Self {
@@ -180,7 +181,7 @@ impl<R: Read> Values<R> {
         Ok(values)
     }
 
-    /// The next document; none at the end.
+    /// The next document; `None` at the end.
     pub(super) fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
         loop {
             let byte = self.skip_blanks()?;
@@ -246,7 +247,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// A value of a list; a member comes with its key.
+    /// Reads a value of a list, and its key if it is a member.
     fn value(&mut self, line: u64, column: u64) -> io::Result<Piece<'_>> {
         let mut key = String::new();
         if matches!(self.within, Within::List { end: b'}' }) {
@@ -263,7 +264,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// The key of a member up to its value.
+    /// Reads the key of a member, up to its value.
     fn key(&mut self) -> io::Result<Option<String>> {
         if self.peek()? != Some(b'"') || !self.string()? {
             return Ok(None);
@@ -294,7 +295,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Passes over what comes after a broken place, up to the next line that starts with an object.
+    /// Skips from a broken place to the next line that starts with an object or ends the list.
     fn resume(&mut self, line: u64, column: u64, why: &str) -> io::Result<Piece<'_>> {
         while let Some(byte) = self.peek()? {
             let is_start = match byte {
@@ -317,7 +318,7 @@ impl<R: Read> Values<R> {
             return Ok(self.broken(
                 line,
                 column,
-                &format!("{why}; passed over up to line {through}"),
+                &format!("{why}; skipped up to line {through}"),
             ));
         }
         Ok(self.broken(line, column, why))
@@ -336,7 +337,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Ends a search answer; what is missing in it, if something is.
+    /// Ends a search response. Returns what is missing, if anything.
     fn end_hits(&mut self) -> io::Result<Option<(u64, u64, String)>> {
         let Within::Hits {
             mut envelope,
@@ -355,11 +356,11 @@ impl<R: Read> Values<R> {
             return Ok(Some((
                 line,
                 column,
-                "the search answer is broken after its hits".to_owned(),
+                "the search response is broken after its hits".to_owned(),
             )));
         }
         envelope.extend_from_slice(&self.value);
-        // What cannot be read of it is not known: its documents are there all the same.
+        // If the rest of the response cannot be parsed, its documents count anyway.
         let answer: SearchAnswer = serde_json::from_slice(&envelope).unwrap_or_default();
         let total = match answer.hits.total {
             Some(Total::Number(total) | Total::Object { value: total }) => total,
@@ -370,11 +371,13 @@ impl<R: Read> Values<R> {
             Some((
                 line,
                 column,
-                format!("the search answer is incomplete: {failed} shards failed or it timed out"),
+                format!(
+                    "the search response is incomplete: {failed} shards failed or it timed out"
+                ),
             ))
         } else if seen < total {
             let what = format!(
-                "the search answer holds {seen} of {total} documents: save the others as well, or use --from-index"
+                "the search response holds {seen} of {total} documents: save the others as well, or use --from-index"
             );
             Some((line, column, what))
         } else {
@@ -382,7 +385,7 @@ impl<R: Read> Values<R> {
         })
     }
 
-    /// Reads on to the end of a value, or of what `open` has begun.
+    /// Reads to the end of a value, or of the containers in `open`.
     fn scan(
         &mut self,
         mut open: Vec<Container>,
@@ -391,7 +394,8 @@ impl<R: Read> Values<R> {
     ) -> io::Result<Scanned> {
         use Container::{Array, Object};
         use Expected::{Colon, CommaOrEnd, Key, KeyOrEnd, Value, ValueOrEnd};
-        // How many containers were open at the newest key if that was "hits", and whether the value is within the first such.
+        // How many containers were open at the latest key if that was "hits", and whether the value is inside the first
+        // "hits".
         let (mut hits_key_at, mut is_in_hits) = (0, false);
         loop {
             let Some(byte) = self.peek()? else {
@@ -458,7 +462,9 @@ impl<R: Read> Values<R> {
                     self.bump();
                     open.pop();
                 }
-                (b'{' | b'[', Value | ValueOrEnd) => return Ok(Scanned::Broken("nested too deep")),
+                (b'{' | b'[', Value | ValueOrEnd) => {
+                    return Ok(Scanned::Broken("nested too deeply"));
+                }
                 (
                     b'-' | b'+' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z',
                     Value | ValueOrEnd,
@@ -479,7 +485,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Reads a string; false if its line or the text ends before it does.
+    /// Reads a string; false if its line or the text ends first.
     fn string(&mut self) -> io::Result<bool> {
         self.bump();
         loop {
@@ -507,14 +513,14 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Passes over blanks, between values also over commas, and gives the byte behind them.
+    /// Skips whitespace, and commas between values. Returns the next byte.
     fn skip_blanks(&mut self) -> io::Result<Option<u8>> {
         self.kept = Kept::Nothing;
         loop {
             match self.peek()? {
                 Some(b' ' | b'\t' | b'\r' | b'\n') => self.bump(),
                 Some(b',') if !matches!(self.within, Within::Text) => self.bump(),
-                // At the start of a file, also of one that others were appended to.
+                // At the start of a file, or between concatenated files.
                 Some(byte)
                     if BYTE_ORDER_MARK.contains(&byte) && matches!(self.within, Within::Text) =>
                 {
@@ -525,7 +531,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Passes over the rest of a line, of which the start is kept.
+    /// Skips the rest of a line, but keeps its start.
     fn skip_line(&mut self) -> io::Result<()> {
         const SHOWN: usize = 200;
         loop {
@@ -555,7 +561,7 @@ impl<R: Read> Values<R> {
 
     fn fill(&mut self) -> io::Result<()> {
         (self.at, self.end) = (0, 0);
-        // A stream may give less than was asked for without being at its end.
+        // A stream may return fewer bytes than requested before its end.
         while self.end < 2 {
             match self.text.read(&mut self.buffer[self.end..]) {
                 Ok(0) => break,
@@ -575,7 +581,7 @@ impl<R: Read> Values<R> {
         Ok(self.buffer[..self.end].get(self.at).copied())
     }
 
-    /// Goes on by a byte that was peeked at.
+    /// Consumes a peeked byte.
     #[inline]
     fn bump(&mut self) {
         let byte = self.buffer[self.at];
@@ -592,7 +598,7 @@ impl<R: Read> Values<R> {
         }
     }
 
-    /// Goes on by so many bytes of the buffer, none of them the end of a line.
+    /// Consumes bytes of the buffer that contain no line feed.
     fn take(&mut self, bytes: usize) {
         if self.kept == Kept::All {
             self.value

@@ -1,4 +1,4 @@
-//! What there is to do for an imported day. Pure.
+//! Decides what to do with an imported day. No IO.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::ledger::{Entry, EntryId, EntryKind};
 use crate::text::counted;
 
-/// Which of contradicting documents counts.
+/// Which of conflicting documents counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum OnConflict {
@@ -20,13 +20,13 @@ pub enum OnConflict {
     Max,
 }
 
-/// What the documents of a day are.
+/// The documents of a day.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate<'a> {
     pub day: Day,
     pub fingerprint: &'a str,
     pub sums: Sums,
-    /// Recordsets whose documents contradict each other.
+    /// Recordsets whose documents conflict.
     pub contradicting: i64,
     /// Documents of the day that cannot be read.
     pub(super) unreadable: u64,
@@ -38,7 +38,7 @@ pub(super) struct Standing<'a> {
     /// Oldest first.
     pub(super) entries: &'a [Entry],
     pub(super) net: Sums,
-    /// None if the source was not looked at.
+    /// `None` if the source was not checked.
     pub(super) source_events: Option<i64>,
     /// The first day that is not over yet.
     pub(super) today: Day,
@@ -47,33 +47,32 @@ pub(super) struct Standing<'a> {
 /// How a day may be imported.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
-    /// Which of contradicting documents counts; none refuses the day.
+    /// Which of conflicting documents counts; `None` refuses the day.
     pub on_conflict: Option<OnConflict>,
-    /// Whether the difference to what the ledger has is posted, instead of refusing.
+    /// Whether to post the difference from the ledger, instead of refusing.
     pub replace: bool,
 }
 
-/// What is to be done with a day that is not refused.
+/// What to do with a day that is not refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nobody has anything of it: its documents are posted.
+    /// Neither the ledger nor the source has the day: post its documents.
     Post,
-    /// The ledger has it from documents that say the same.
+    /// The ledger has it from documents with the same content.
     AlreadyImported { entry_id: EntryId },
-    /// Somebody has it: that may be the same.
+    /// The ledger or the source has it, possibly the same.
     Compare(Holders),
 }
 
-/// Who has a day, in words.
+/// What the ledger and the source have of a day, as text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Holders {
-    /// What the ledger has of it, if it has it.
     pub ledger: Option<String>,
     source: Option<String>,
 }
 
 impl Holders {
-    /// Why the documents are not posted, with the figures of all.
+    /// The error that refuses the documents, with all figures.
     pub(super) fn refusal(self, day: Day, sums: Sums) -> Error {
         let has: Vec<String> = self.ledger.into_iter().chain(self.source).collect();
         Error::failed(format!(
@@ -81,11 +80,11 @@ impl Holders {
             has.join(", "),
             figures(sums)
         ))
-        .hint("the day stays as it is; if the documents are right, --replace posts the difference")
+        .hint("the day is unchanged; if the documents are right, --replace posts the difference")
     }
 }
 
-/// Why the documents of a day cannot be taken as one, with the way out.
+/// Why the documents of a day cannot be imported, and the hint.
 pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String, &'static str)> {
     if candidate.unreadable > 0 {
         let documents = counted(candidate.unreadable, "document", "documents");
@@ -95,21 +94,21 @@ pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String
         );
         return Some((
             what,
-            "put right or take out what is listed above by its place, then run the command again",
+            "correct or remove the documents listed above, then run the command again",
         ));
     }
     if candidate.contradicting > 0 && rules.on_conflict.is_none() {
         let recordsets = counted(candidate.contradicting, "recordset", "recordsets");
-        let what = format!("its documents contradict each other on {recordsets}");
+        let what = format!("its documents conflict on {recordsets}");
         return Some((
             what,
-            "look at both versions above; --on-conflict first, last or max says which of them counts",
+            "compare the versions above, then choose with --on-conflict first, last or max",
         ));
     }
     None
 }
 
-/// Decides what there is to do, or refuses.
+/// Decides what to do, or refuses.
 pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<Verdict, Error> {
     let Candidate { day, sums, .. } = candidate;
     if day >= standing.today {
@@ -156,7 +155,7 @@ pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<
     }))
 }
 
-/// Sums in words.
+/// Sums as text.
 pub fn figures(sums: Sums) -> String {
     format!(
         "{}, {}",
@@ -173,7 +172,7 @@ pub fn figures(sums: Sums) -> String {
     )
 }
 
-/// The entries that no reversal has taken back, which one may have been taken back itself. Oldest first.
+/// The entries that are not reversed; a reversal may itself be reversed. Oldest first.
 fn in_effect(entries: &[Entry]) -> Vec<&Entry> {
     let mut taken_back = Vec::new();
     let mut in_effect = Vec::new();
@@ -187,8 +186,8 @@ fn in_effect(entries: &[Entry]) -> Vec<&Entry> {
     in_effect
 }
 
-/// The import with this fingerprint whose content the ledger still has: nothing was posted on top, nothing beneath was
-/// taken away.
+/// The import with this fingerprint, if the ledger still has exactly its content: nothing was posted on top, and
+/// nothing beneath was reversed.
 fn imported_as(fingerprint: &str, in_effect: &[&Entry]) -> Option<EntryId> {
     let newest = in_effect
         .iter()

@@ -207,7 +207,7 @@ async fn a_copy_is_exact_and_is_a_ledger_like_any_other() {
         .run(&["import", &folder.file("ledger.ndjson")])
         .await
         .assert_exit(1);
-    refused.says(&["has 9 entries already", "a database of its own"]);
+    refused.says(&["has 9 entries already", "a separate database"]);
     world.end().await;
     copy.end().await;
 }
@@ -294,7 +294,7 @@ async fn the_format_is_as_it_is_documented() {
     std::fs::write(&file, day).unwrap();
     let refused = copy.run(&["import", &file]).await.assert_exit(1);
     refused.says(&[
-        "it has only some of ledger",
+        "it contains only some days of ledger",
         "export without --day, --from and --to",
     ]);
     world.end().await;
@@ -349,16 +349,16 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         // Not whole.
         (
             export[..export.len() - 1].into(),
-            "has no end: the file is not whole",
+            "is cut off: the file is incomplete",
         ),
-        (export[..export.len() / 2].into(), "the file is not whole"),
+        (export[..export.len() / 2].into(), "the file is incomplete"),
         (
             changed(export, "{\"end\"", 1, none),
-            "without its last line: it is not whole",
+            "without its last line: it is incomplete",
         ),
         (
             format!("{export}{{}}\n").into(),
-            "something comes after its last line",
+            "it continues after its last line",
         ),
         (changed(export, delta, 3, none), "rows, but its header says"),
         (
@@ -371,7 +371,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         ),
         (
             changed(export, "{\"run\"", 1, none),
-            "which the file does not have",
+            "which is not in the file",
         ),
         // Out of order.
         (
@@ -469,7 +469,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
                 1,
                 replaced("\"UTC\"", "\"Europe/Vienna\""),
             ),
-            "it is of another ledger",
+            "it belongs to another ledger",
         ),
         // Not to be read.
         (
@@ -479,7 +479,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
                 1,
                 replaced("\"daybook_export\":2", "\"daybook_export\":3"),
             ),
-            "its format is of version 3, this program reads 2",
+            "its format version is 3, but this program reads 2",
         ),
         (
             changed(
@@ -488,7 +488,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
                 1,
                 replaced("\"schema_version\":", "\"schema_version\":9"),
             ),
-            "exported from a ledger whose schema is of version 93",
+            "exported from a ledger with schema version 93",
         ),
         (
             changed(
@@ -545,7 +545,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
         ([export.as_bytes(), b"\xff\n"].concat(), "valid UTF-8"),
         (
             b"{\"daybook_export\": {}}\n".to_vec(),
-            "does not start as an export",
+            "does not start like an export",
         ),
     ]
 }
@@ -683,10 +683,7 @@ async fn who_may_not_and_what_cannot_be_written_is_told() {
         .run(&["export", "--output", &folder.file("none/ledger.ndjson")])
         .await
         .assert_exit(1);
-    refused.says(&[
-        "nothing of that name was written",
-        "check that the folder is there",
-    ]);
+    refused.says(&["the file was not written", "check that the folder exists"]);
     world
         .run(&["export", "--output", folder.0.to_str().unwrap()])
         .await
@@ -736,7 +733,7 @@ async fn who_may_not_and_what_cannot_be_written_is_told() {
     copy.run(&["import", &file])
         .await
         .assert_exit(1)
-        .says(&["has 1 entry already", "a database of its own"]);
+        .says(&["has 1 entry already", "a separate database"]);
     login.end(copy).await;
     world.end().await;
 }

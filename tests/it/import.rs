@@ -156,11 +156,11 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
     let ended = ended.tells(&[
         &format!("2020-02-16  recordset {RECORDSET} has conflicting documents:\n  {contradicting}:1: 2 interactions, 30 records\n  {contradicting}:3: 3 interactions, 20 records\n"),
         "2020-02-15  entry 1 (import), 1 cell: 1 document → 1 interaction, 4 records",
-        "5 documents: 1 doubled, 1 recordset contradicting",
+        "5 documents: 1 duplicate, 1 conflicting recordset",
         "2 days, 2020-02-15 to 2020-02-16: 1 posted, 0 already imported, 1 refused",
     ]);
     ended.says(&[
-        "2020-02-16 is refused: its documents contradict each other on 1 recordset",
+        "2020-02-16 is refused: its documents conflict on 1 recordset",
         "--on-conflict first, last or max",
         "1 of 2 days refused: 2020-02-16",
     ]);
@@ -304,7 +304,7 @@ async fn a_ledger_whose_source_is_gone_takes_the_old_documents_all_the_same() {
         .assert_exit(0);
     ended.tells(&[
         "entry 1 (import)",
-        "the source was not looked at: the source (database ",
+        "the source was not checked: the source (database ",
     ]);
     login.end(world).await;
 }
@@ -345,7 +345,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
     let expected = [
         at(
             2,
-            "it is not JSON (a character out of place): it starts 'not JSON'",
+            "it is not JSON (an unexpected character): it starts 'not JSON'",
         ),
         at(3, "recordset id 'nobody' is not a UUID"),
         at(4, "harvest_date: '2020-02-30' is not a date"),
@@ -358,7 +358,7 @@ async fn what_cannot_be_read_is_named_by_its_place_and_refuses_its_day() {
         at(8, "records.search: queries: a term holds the character NUL"),
         at(9, "records.liked is not a stat type"),
         at(10, "records.search: duplicate field `count`"),
-        at(11, "records: the key 'search' stands twice"),
+        at(11, "records: the key 'search' occurs twice"),
         at(12, "records: invalid type"),
         at(13, "it has no harvest_date"),
         format!("{old}:14:2  cannot be read: it cannot be read: an array instead of an object"),
@@ -555,14 +555,14 @@ async fn a_backup_whose_members_are_damaged_or_misnamed_says_which() {
         format!("{path}:stats_backup/search/{RECORDSET}/{name}.json.gz  cannot be read: {message}")
     };
     let misnamed = format!(
-        "its name does not fit what it holds: recordset {RECORDSET}, harvest_date {HARVESTED}"
+        "its name does not match its content: recordset {RECORDSET}, harvest_date {HARVESTED}"
     );
     let ended = ended.tells(&[
         &member("2020-02-18", &misnamed),
         &member("2020-02-19", "it cannot be unpacked: "),
         &member("2020-02-22", "it cannot be read: EOF"),
         "2020-02-19  entry 1 (import)",
-        "1 of other kinds passed over",
+        "1 of other kinds skipped",
     ]);
     ended.says(&["3 of 4 days refused: 2020-02-16, 2020-02-18, 2020-02-21"]);
     let none = folder.write("none.zip", "no zip at all");

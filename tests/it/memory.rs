@@ -197,7 +197,7 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
 async fn a_size_of_memory_that_is_none_or_too_little_is_a_mistake_that_names_it() {
     let world = World::new().await;
     for (size, told) in [
-        ("lots", "'lots' is no size of memory"),
+        ("lots", "'lots' is not a memory size"),
         ("64M", "at least 128M"),
         ("99999999999G", "no size"),
     ] {

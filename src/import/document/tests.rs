@@ -23,7 +23,7 @@ fn documents_that_say_the_same_have_the_same_body() {
     );
     assert!(plain.terms_are_complete());
     let otherwise = [
-        // The order of lists and members, the spelling of numbers, blanks, terms of 0.
+        // The order of lists and members, the spelling of numbers, whitespace, terms with 0.
         r#"{"geocodes":[{"count":2.0,"geo":{"city":"Ottawa", "country":"Canada"}}],"total":2e0,"count":2.0,
             "queries":[{"term":null,"count":2},{"term":"q","count":0}],"items":[{"term":"b","count":1},{"term":"a","count":1}]}"#,
         // An aggregation object.
@@ -92,7 +92,7 @@ fn of_a_document_without_counts_what_is_missing_is_zero_and_it_is_not_complete()
         assert_eq!((document.count, document.total), sums, "{cell}");
         assert!(!document.terms_are_complete(), "{cell}");
     }
-    // A stat type of which nothing was counted.
+    // A stat type without counts.
     let nothing = document("{}").unwrap();
     assert!(nothing.terms_are_complete() && nothing.body() == "[]");
 }
@@ -145,7 +145,7 @@ fn what_a_document_cannot_say_is_a_defect_of_its_day() {
         ),
         (
             r#"{"count":1,"total":1,"items":{"a":1,"a":1}}"#,
-            "items: the key 'a' stands twice",
+            "items: the key 'a' occurs twice",
         ),
         (
             r#"{"count":1,"total":1,"geocodes":{"nowhere":1}}"#,
@@ -172,7 +172,7 @@ fn what_a_document_cannot_say_is_a_defect_of_its_day() {
         read(too_much.as_bytes())
             .unwrap_err()
             .message
-            .contains("exceed what a bigint holds")
+            .contains("exceed the range of bigint")
     );
 }
 

@@ -2,7 +2,7 @@ use std::io::{self, Read};
 
 use super::*;
 
-/// Gives a byte at a time, so that every place is the edge of a buffer.
+/// Returns one byte at a time, so that every position is the edge of a buffer.
 struct Drops<'a>(&'a [u8]);
 
 impl Read for Drops<'_> {
@@ -90,7 +90,7 @@ fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers
         &[
             "1:114 {\"_source\":{}}",
             "1:129 {\"_id\":\"x\"}",
-            "1:1 ?the search answer holds 2 of 3 documents: save the others as well, or use --from-index",
+            "1:1 ?the search response holds 2 of 3 documents: save the others as well, or use --from-index",
             "2:1 {}",
         ],
     );
@@ -101,18 +101,18 @@ fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers
         &[
             "1:88 {\"_source\":{}}",
             "1:103 {\"_id\":\"x\"}",
-            "1:1 ?the search answer is incomplete: 1 shards failed or it timed out",
+            "1:1 ?the search response is incomplete: 1 shards failed or it timed out",
         ],
     );
-    // In whatever order.
+    // In any order.
     splits(
         r#"{"hits":{"hits":[{}],"total":2},"timed_out":false}"#,
         &[
             "1:18 {}",
-            "1:1 ?the search answer holds 1 of 2 documents: save the others as well, or use --from-index",
+            "1:1 ?the search response holds 1 of 2 documents: save the others as well, or use --from-index",
         ],
     );
-    // Hits that are not those of an answer.
+    // Hits that are not those of a search response.
     splits(
         r#"{"x":{"hits":{"hits":[{}]}}}"#,
         &[r#"1:1 {"x":{"hits":{"hits":[{}]}}}"#],
@@ -131,11 +131,11 @@ fn documents_are_found_one_a_line_pretty_printed_in_arrays_and_in_search_answers
 fn what_is_broken_spoils_no_other_line() {
     splits(
         "not JSON\n{}",
-        &["1:1 !a character out of place: not JSON", "2:1 {}"],
+        &["1:1 !an unexpected character: not JSON", "2:1 {}"],
     );
     splits(
         "a,b\n1,2\n3,4",
-        &["1:1 !a character out of place; passed over up to line 3: a,b"],
+        &["1:1 !an unexpected character; skipped up to line 3: a,b"],
     );
     splits(
         "{\"a\":\"b\n{}",
@@ -147,14 +147,14 @@ fn what_is_broken_spoils_no_other_line() {
     splits(
         "{\"a\":1,\n{}\n{}",
         &[
-            "1:1 !a character out of place: {\"a\":1, ",
+            "1:1 !an unexpected character: {\"a\":1, ",
             "2:1 {}",
             "3:1 {}",
         ],
     );
     splits(
         "{} x\n{}",
-        &["1:1 {}", "1:4 !a character out of place: x", "2:1 {}"],
+        &["1:1 {}", "1:4 !an unexpected character: x", "2:1 {}"],
     );
     splits(
         "{\"a\":1",
@@ -171,12 +171,12 @@ fn what_is_broken_spoils_no_other_line() {
     splits(
         "[\n{\"a\":}\n{}\n]\n{\"b\":1}",
         &[
-            "2:1 !a character out of place: {\"a\":}",
+            "2:1 !an unexpected character: {\"a\":}",
             "3:1 {}",
             "5:1 {\"b\":1}",
         ],
     );
-    splits("]", &["1:1 !a character out of place: ]"]);
+    splits("]", &["1:1 !an unexpected character: ]"]);
     let deep = format!("{}\n{{}}", "{\"a\":[".repeat(DEEPEST));
     let told = told(&mut Values::new(deep.as_bytes(), Shape::Documents).unwrap());
     assert!(
@@ -190,7 +190,7 @@ fn what_is_broken_spoils_no_other_line() {
 fn members_come_with_their_keys() {
     let object = "{\n \"a\": {\"x\": 1},\n \"\\u0062\" : 7 }";
     splits_as(Shape::Members, object, &["2:2 a{\"x\": 1}", "3:2 b7"]);
-    splits_as(Shape::Members, "[]", &["1:1 !a character out of place: []"]);
+    splits_as(Shape::Members, "[]", &["1:1 !an unexpected character: []"]);
     splits_as(
         Shape::Members,
         "{\"a\":1",

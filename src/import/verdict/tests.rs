@@ -68,7 +68,7 @@ fn what_was_imported_is_there_until_something_else_is_posted_or_it_is_taken_back
     assert_eq!(already(&[a(1), back(2, 1), back(3, 2)]), Some(1));
     assert_eq!(already(&[a(1), b(2)]), None);
     assert_eq!(already(&[a(1), b(2), back(3, 2)]), Some(1));
-    // What it was the difference to is gone.
+    // The second import was the difference from the first, which is then reversed.
     assert_eq!(already(&[b(1), a(2)]), Some(2));
     assert_eq!(already(&[b(1), a(2), back(3, 1)]), None);
 }
@@ -99,10 +99,10 @@ fn a_day_that_somebody_has_is_compared_and_may_be_refused_with_both_figures() {
         error.message(),
         format!("2020-02-16 is refused: the source has 7 events of it, {ours}")
     );
-    // A quiet day, and one that was taken back, are free.
+    // Quiet days and reversed days are free.
     let post = |entries: &[Entry]| judged(entries, Sums::default(), Some(0));
     assert_eq!(post(std::slice::from_ref(&apply)), Verdict::Post);
-    // Documents that say that it was quiet may be the same.
+    // Documents without counts may be the same.
     let quiet = judged_with(
         Sums::default(),
         std::slice::from_ref(&apply),

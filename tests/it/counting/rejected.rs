@@ -94,7 +94,7 @@ async fn a_payload_that_is_not_an_object_is_rejected() {
                 Some("12"),
                 "payload is a number, not an object: it starts '12'",
             ),
-            (Some("true"), "payload is a truth value"),
+            (Some("true"), "payload is a boolean"),
         ] {
             defective.push((with_payload(0, stat_type, payload), reason, said));
         }

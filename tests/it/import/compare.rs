@@ -121,10 +121,10 @@ async fn what_differs_is_named_with_both_figures() {
         "2020-02-10  differs: 1 document → 1 interaction, 6 records; the ledger has 2 interactions, 12 records; 2 recordsets differ:\n",
         &format!("  recordset {RECORDSET}: 1 interaction, 6 records in the documents; 1 interaction, 5 records in the ledger\n"),
         &format!("  recordset {OTHER}: 0 interactions, 0 records in the documents; 1 interaction, 7 records in the ledger\n"),
-        "2020-02-12  cannot be compared, the ledger has 2 interactions, 12 records: its documents contradict each other on 1 recordset\n",
+        "2020-02-12  cannot be compared, the ledger has 2 interactions, 12 records: its documents conflict on 1 recordset\n",
         "2020-02-14  not in the ledger: 1 document → 1 interaction, 5 records\n",
         "2020-02-11  not in the documents: the ledger has 2 interactions, 12 records\n",
-        "different: 2020-02-10\nnot in the ledger: 2020-02-14\nnot in the documents: 2020-02-11\nnot to be compared: 2020-02-12\n",
+        "different: 2020-02-10\nnot in the ledger: 2020-02-14\nnot in the documents: 2020-02-11\nnot comparable: 2020-02-12\n",
         "not compared: 1 day of the ledger before or after\n",
         "the documents and the ledger differ",
     ]);

@@ -100,7 +100,7 @@ async fn a_file_is_read_in_whatever_form_it_was_saved() {
         .import(&["--dry-run", &some])
         .await
         .assert_exit(1)
-        .tells(&["some.json:1  cannot be read: the search answer holds 2 of 1615 documents"]);
+        .tells(&["some.json:1  cannot be read: the search response holds 2 of 1615 documents"]);
     let wide: Vec<u8> = format!("\u{feff}{lines}")
         .encode_utf16()
         .flat_map(u16::to_le_bytes)
@@ -178,7 +178,7 @@ async fn a_packed_aggregation_object_wants_its_day() {
         .await
         .assert_exit(1);
     ended.tells(&[
-        "it is no aggregation object but a document",
+        "it is a daily document, not an aggregation object",
         "import it without --day",
     ]);
     let broken = folder.write("broken.json", &text[..text.len() - 10]);
@@ -218,7 +218,7 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
     let table = folder.write("table.csv", "id,date\n".repeat(5000));
     let ended = world.import(&[&table]).await.assert_exit(1);
     ended.tells(&[
-        "table.csv:1  cannot be read: it is not JSON (a character out of place; passed over up to line 5000)",
+        "table.csv:1  cannot be read: it is not JSON (an unexpected character; skipped up to line 5000)",
         "1 unreadable",
     ]);
     // So are recordsets with conflicting documents.
@@ -261,7 +261,7 @@ async fn a_file_in_which_nothing_is_found_is_no_success() {
         ended.says(&[
             "nothing to import was found in",
             name,
-            "looked for were daily documents",
+            "expected daily documents",
         ]);
         world
             .run(&["compare", &file])
@@ -274,6 +274,6 @@ async fn a_file_in_which_nothing_is_found_is_no_success() {
         .import(&["--from", "2020-03-01", &other_days])
         .await
         .assert_exit(1)
-        .says(&["1 of days that were not asked for"]);
+        .says(&["1 of days outside the requested range"]);
     world.end().await;
 }

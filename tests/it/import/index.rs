@@ -109,7 +109,7 @@ async fn nothing_is_sent_to_an_old_cluster_that_it_could_take_for_a_document() {
         .import(&["--from-index", &at(&format!("{misspelt}*"))])
         .await
         .assert_exit(1)
-        .says(&["no index of that name is there"]);
+        .says(&["the index does not exist"]);
     world
         .import(&["--from-index", &at(&index)])
         .await
@@ -251,9 +251,10 @@ async fn an_index_is_posted_day_by_day_while_it_is_read() {
         .import(&["--from-index", &address])
         .await
         .assert_exit(1);
-    ended
-        .tells(&["2020-02-09  entry 1 (import)"])
-        .says(&["the point in time is gone", "imported days are skipped"]);
+    ended.tells(&["2020-02-09  entry 1 (import)"]).says(&[
+        "the point in time is gone",
+        "days already imported are skipped",
+    ]);
     assert_eq!(world.entries().await, 1);
     world
         .import(&["--from-index", &address])

@@ -1,10 +1,11 @@
-//! Questions to the ledger, in SQL, as an auditor would ask them.
+//! Queries on the ledger, as an auditor would run them.
 
 use serde_json::Value;
 
 use super::World;
 
-/// Switches all triggers of the ledger, those of its foreign keys included; back on, its own fire always.
+/// Disables or enables all triggers of the ledger, including those of its foreign keys. Enabled again, its own fire
+/// always.
 fn triggers(switch: &str) -> String {
     format!(
         "DO $$
@@ -32,7 +33,7 @@ impl World {
         serde_json::from_str(&self.value(sql).await).expect("JSON")
     }
 
-    /// What became of the source's rows, as the newest entry has it.
+    /// How the newest entry accounts for the rows of the source.
     pub async fn accounts(&self) -> String {
         self.value(
             "SELECT format('%s events: %s counted, %s ignored, %s rejected', source_events, source_counted, source_ignored,
@@ -41,7 +42,7 @@ impl World {
         .await
     }
 
-    /// Changes the ledger behind its triggers, as only its owner can. Afterwards they are as they were.
+    /// Changes the ledger with its triggers disabled, as only its owner can, and enables them again.
     pub async fn tamper(&self, sql: &str) {
         self.execute(&format!(
             "BEGIN; {}; {sql}; {}; COMMIT",
@@ -51,7 +52,7 @@ impl World {
         .await;
     }
 
-    /// The same, and makes all hashes anew, so that the ledger is right in itself.
+    /// The same, and recomputes all hashes, so that the ledger is consistent.
     pub async fn tamper_and_rehash(&self, sql: &str) {
         self.tamper(&format!(
             "{sql};
@@ -71,13 +72,13 @@ impl World {
         .await;
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub async fn entries(&self) -> i64 {
         let entries = self.value("SELECT count(*) FROM daybook.entry").await;
         entries.parse().expect("a number")
     }
 
-    /// Panics unless the ledger is sound in itself: control sums, hashes, chain, balances.
+    /// Panics unless the ledger is consistent: control sums, hashes, chain, balances.
     #[track_caller]
     pub fn assert_sound(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();

@@ -1,4 +1,4 @@
-//! Everything that a world holds, to be compared with another world's.
+//! The contents of a world, for comparison with another world.
 
 use std::fmt::Debug;
 
@@ -7,7 +7,8 @@ use sqlx::AssertSqlSafe;
 
 use super::World;
 
-/// Ledger and documents, without what differs from run to run: who posted, when, in which run, and the hashes over that.
+/// Ledger and documents, without what differs from run to run: who posted, when, in which run, and the hashes that
+/// cover those.
 pub struct Contents {
     entries: Vec<String>,
     rows: Vec<String>,
@@ -18,7 +19,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Of a world whose projections are there.
+    /// Of a world with projections.
     pub async fn of(world: &World) -> Self {
         Self {
             daily: world.documents("").await,
@@ -28,7 +29,7 @@ impl Contents {
         }
     }
 
-    /// Of a world's ledger alone.
+    /// Of a world's ledger only.
     pub async fn of_ledger(world: &World) -> Self {
         Self {
             entries: lines(
@@ -57,12 +58,12 @@ impl Contents {
         }
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub fn entries(&self) -> usize {
         self.entries.len()
     }
 
-    /// Panics with the first difference, unless both are the same.
+    /// Panics with the first difference, if there is one.
     #[track_caller]
     pub fn assert_same_as(&self, expected: &Self, when: &str) {
         assert_same("entry", &self.entries, &expected.entries, when);

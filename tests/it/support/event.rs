@@ -1,4 +1,4 @@
-//! Events as a test writes them.
+//! Events for tests.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ impl Event {
 }
 
 impl Event {
-    /// The statement that puts it into the source.
+    /// The INSERT statement.
     pub fn insert(&self) -> String {
         let text = |value: &Option<String>| {
             value.as_ref().map_or("NULL".to_owned(), |text| {
@@ -71,7 +71,7 @@ pub fn example_lines(file: &str) -> Vec<String> {
     example(file).lines().map(str::to_owned).collect()
 }
 
-/// A file of the published day, unpacked.
+/// A file of the published day, decompressed.
 pub fn example(file: &str) -> String {
     use std::io::Read as _;
 

@@ -1,34 +1,34 @@
-//! A ledger with a past: days whose terms repeat, an empty one, events that came late, others that were taken back.
+//! A ledger with a history: days with repeated terms, a quiet day, late events, and events that were removed.
 
 use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::{Event, RECORDSET, World};
 
-/// Recordsets beside [`RECORDSET`].
+/// Other recordsets than [`RECORDSET`].
 pub const SECOND: &str = "0e162e0a-bf3e-4710-9357-44258ca12abb";
 pub const THIRD: &str = "f9f1b2c4-0000-4000-8000-00000000abcd";
 
-/// The days of the past.
+/// The days of the history.
 pub const FIRST_DAY: &str = "2020-02-10";
 const QUIET_DAY_THEN: &str = "2020-02-12";
 pub const DECREASED_DAY: &str = "2020-02-13";
 pub const LAST_DAY: &str = "2020-02-14";
 
-/// How many entries the past has.
+/// The number of entries in the history.
 pub const ENTRIES: i64 = 7;
 
-/// A record of [`THIRD`] whose views were all taken back.
+/// A record of [`THIRD`] whose views are all removed again.
 pub const TAKEN_BACK: &str = "record-x";
 
-/// What happens in the source, and how it is applied then.
+/// A change to the source, and how it is applied.
 pub struct Step {
     events: Vec<Event>,
     deleted: &'static [i64],
     apply: &'static [&'static str],
 }
 
-/// The past, step by step.
+/// The history, step by step.
 pub fn steps() -> [Step; 5] {
     let of_canada = |event: Event| Event {
         ip_geocode: Some(
@@ -78,7 +78,7 @@ pub fn steps() -> [Step; 5] {
             ],
             &["--from", FIRST_DAY, "--to", QUIET_DAY_THEN],
         ),
-        // What comes late is posted as a correction.
+        // Late events are posted as a correction.
         step(
             vec![
                 Event::view(9, FIRST_DAY, "record-3", RECORDSET),
@@ -95,7 +95,7 @@ pub fn steps() -> [Step; 5] {
             ],
             &["--day", DECREASED_DAY],
         ),
-        // What is gone is taken back: the third recordset's net of the day is nothing.
+        // Removed events are subtracted: the third recordset's net of the day is zero.
         Step {
             events: Vec::new(),
             deleted: &[11, 12],
@@ -114,11 +114,11 @@ pub fn steps() -> [Step; 5] {
     ]
 }
 
-/// A database to clone from: made once per run of the tests.
+/// A database to clone from; created once for each run of the tests.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 impl World {
-    /// With the past in its source and its ledger, and no index yet.
+    /// With the history in its source and its ledger, and no indices yet.
     pub async fn with_history() -> Self {
         let template = TEMPLATE.get_or_init(|| async {
             let world = Self::before_history().await;
@@ -130,14 +130,14 @@ impl World {
         Self::clone_of(Some(template.await)).await
     }
 
-    /// With the past in its source, its ledger and its projections.
+    /// With the history in its source, its ledger and its projections.
     pub async fn with_projections() -> Self {
         let world = Self::with_history().await;
         world.run(&["project"]).await.assert_exit(0);
         world
     }
 
-    /// With an empty ledger, but with the queries that the past's events come from.
+    /// With an empty ledger, but with the queries of the history.
     pub async fn before_history() -> Self {
         let world = Self::new().await;
         world.log_query(1, "hash-1").await;
@@ -145,7 +145,7 @@ impl World {
         world
     }
 
-    /// Lives through a step of the past; options are given to apply in addition.
+    /// Performs a step of the history. Passes `options` to apply.
     pub async fn live(&self, step: &Step, options: &[&str]) {
         self.log(&step.events).await;
         for id in step.deleted {

@@ -1,4 +1,4 @@
-//! Holds the program at a place, so that a test can act while it waits there: a lock that it needs is taken away.
+//! Holds the program at a place, by taking a lock that it needs, so that a test can act while it waits there.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use super::World;
 
-/// Where the program is held.
+/// Where to hold the program.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
     /// Before it reads the first delta row.
@@ -16,13 +16,13 @@ pub enum Place {
     Projecting,
 }
 
-/// A lock that the program waits for; given back when this is dropped.
+/// A lock that the program waits for; released when this is dropped.
 pub struct Hold {
     _connection: PgConnection,
 }
 
 impl World {
-    /// Holds whatever gets to this place from now on.
+    /// Holds every run that reaches this place from now on.
     pub async fn hold_at(&self, place: Place) -> Hold {
         let lock = match place {
             Place::Reading => {
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// Waits until somebody is held: in the server, or asking again and again for the lock after the run was recorded.
+    /// Waits until a run is held: blocked in the server, or retrying the lock after the run was recorded.
     pub async fn until_held(&self) {
         self.until(
             "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted
@@ -51,7 +51,7 @@ impl World {
         .await;
     }
 
-    /// Waits until the server has noticed that the program is gone, whose locks it then gives back.
+    /// Waits until the server has noticed that the program is gone, and has released its locks.
     pub async fn until_gone(&self) {
         self.until(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
@@ -60,7 +60,7 @@ impl World {
         .await;
     }
 
-    /// Waits until a query says yes.
+    /// Waits until a query returns true.
     pub async fn until(&self, sql: &str) {
         let waiting = async {
             while self.value(sql).await != "true" {

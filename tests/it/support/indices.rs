@@ -1,4 +1,4 @@
-//! What stands in Elasticsearch: documents to the byte, the indices behind the aliases, their checkpoints.
+//! The contents of Elasticsearch: exact documents, the indices behind the aliases, their checkpoints.
 
 use std::panic::Location;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::World;
 
-/// The aliases of a world, behind its prefix.
+/// The aliases of a world, without its prefix.
 pub const ALIASES: [&str; 3] = ["", "-totals", "-terms"];
 
-/// A document as the index keeps it, its source to the byte.
+/// A document as the index stores it, with the exact bytes of its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
     pub id: String,
@@ -41,7 +41,7 @@ struct Hit {
 }
 
 impl World {
-    /// The documents behind an alias of this world, sorted by id. For the few of a small world.
+    /// The documents behind an alias of this world, sorted by id. Only for small worlds.
     pub async fn stored(&self, suffix: &str) -> Vec<Stored> {
         const MOST: usize = 10_000;
         let alias = format!("{}{suffix}", self.prefix);
@@ -80,14 +80,14 @@ impl World {
         ]
     }
 
-    /// Panics with the first document that differs, unless all three projections are these.
+    /// Panics with the first document that differs from the expected projections.
     #[track_caller]
     pub fn assert_documents(&self, expected: &[Vec<Stored>; 3]) -> impl Future<Output = ()> {
         let caller = Location::caller();
         async move { assert_same(&self.projections().await, expected, caller) }
     }
 
-    /// The same, whatever the versions are: they grow when somebody edits a document by hand and it is put right.
+    /// The same, but ignores versions: they increase when a document is edited by hand and repaired.
     #[track_caller]
     pub fn assert_sources(&self, expected: &[Vec<Stored>; 3]) -> impl Future<Output = ()> {
         let caller = Location::caller();
@@ -111,7 +111,7 @@ impl World {
 
     /// The indices behind an alias.
     pub async fn behind(&self, suffix: &str) -> Vec<String> {
-        // Asked of all indices, it would be missing while another test deletes one of its own.
+        // If it asked for all indices, it could fail while another test deletes one of its own.
         let path = format!("{0}{suffix}/_alias/{0}{suffix}", self.prefix);
         let answer = self.elastic(Method::GET, &path, None).await;
         if answer["status"] == 404 {
@@ -121,7 +121,7 @@ impl World {
         }
     }
 
-    /// The one index behind an alias, by its generation.
+    /// The generation of the only index behind an alias.
     pub async fn generation(&self, suffix: &str) -> String {
         let behind = self.behind(suffix).await;
         let [index] = &behind[..] else {
@@ -147,7 +147,7 @@ impl World {
             .collect()
     }
 
-    /// What an index says of itself in `_meta.daybook`.
+    /// The `_meta.daybook` of an index.
     pub async fn checkpoint(&self, index: &str) -> Value {
         let answer = self
             .elastic(Method::GET, &format!("{index}/_mapping"), None)

@@ -1,9 +1,9 @@
-//! A login of its own for a test. Roles belong to the whole server, so its name is unique and it is dropped at the end.
+//! A login for one test. Roles belong to the whole server, so its name is unique and it is dropped at the end.
 
 use super::Servers;
 use super::World;
 
-/// A role that can log in and may do nothing else.
+/// A role that can log in and has no other privileges.
 pub struct Login {
     pub role: String,
     pub password: String,
@@ -16,7 +16,7 @@ impl Login {
         Self::named(world, "login").await
     }
 
-    /// One of several of a world.
+    /// One of several roles of a world.
     pub async fn named(world: &World, name: &str) -> Self {
         let role = format!("{}_{name}", world.prefix);
         let password = format!("secret-of-{}", world.prefix);
@@ -34,7 +34,7 @@ impl Login {
         }
     }
 
-    /// Ends the world, then drops the role, which by then owns and may nothing any more.
+    /// Ends the world, then drops the role, which by then owns nothing and has no privileges.
     pub async fn end(self, world: World) {
         let servers = world.servers.clone();
         world.end().await;

@@ -1,6 +1,5 @@
-//! What the tests share: a world of their own each (a database cloned from a migrated template, an index prefix), the
-//! program to run in it, events to put into its source, the questions that they ask its ledger, and a proxy for the
-//! accidents that befall its servers.
+//! Shared by the tests: a world for each (a database cloned from a migrated template, an index prefix), the program to
+//! run in it, events for its source, queries on its ledger, and a proxy that simulates failures of its servers.
 
 pub mod audit;
 pub mod contents;
@@ -21,5 +20,5 @@ pub use proxy::Proxy;
 pub use servers::Servers;
 pub use world::World;
 
-/// The recordset that tests use when one is as good as another.
+/// The recordset of tests that need only one.
 pub const RECORDSET: &str = "00038086-3303-4b89-b2d6-1b84e7598f0e";

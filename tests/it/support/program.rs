@@ -30,7 +30,7 @@ impl Ended {
             .collect()
     }
 
-    /// Panics with all that the program said unless it ended with this code.
+    /// Panics with the program's output unless it ended with this code.
     #[track_caller]
     pub fn assert_exit(self, code: i32) -> Self {
         assert_eq!(
@@ -43,7 +43,7 @@ impl Ended {
         self
     }
 
-    /// Panics unless each of the texts is in what the program told on stdout.
+    /// Panics unless stdout contains each of the texts.
     #[track_caller]
     pub fn tells(self, texts: &[&str]) -> Self {
         for text in texts {
@@ -56,7 +56,7 @@ impl Ended {
         self
     }
 
-    /// Panics unless each of the texts is in what the program said on stderr.
+    /// Panics unless stderr contains each of the texts.
     #[track_caller]
     pub fn says(self, texts: &[&str]) -> Self {
         for text in texts {
@@ -81,14 +81,13 @@ impl From<Output> for Ended {
     }
 }
 
-/// The program with no setting but these, so that nothing of the machine's environment leaks in.
+/// The program with only these settings: it gets no other environment variables.
 pub fn command(settings: &[(&str, &str)], arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_daybook"));
     command
         .env_clear()
         .envs(settings.iter().copied())
         .args(arguments);
-    // The coverage of a run and the panics in it must come through.
     command
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null())

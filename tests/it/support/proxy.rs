@@ -1,5 +1,5 @@
-//! A TCP proxy that accidents happen to: it passes on what it is sent until it is cut, stalled after so many bytes, or
-//! told to answer HTTP requests itself. It can be healed.
+//! A TCP proxy that simulates failures: it passes everything on until it is cut, stalls after a number of bytes, or
+//! answers HTTP requests itself. It can be healed.
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -22,20 +22,20 @@ pub struct Proxy {
     supervisor: JoinHandle<()>,
 }
 
-/// What happens when the bytes that may pass have passed.
+/// What happens once the allowed bytes have passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The present connections are dropped, new ones are refused: the server has died.
+    /// Present connections are dropped and new ones are refused, as if the server had died.
     Cut,
-    /// The connections stay open and nothing more passes: the one who waits can be caught in the act.
+    /// Connections stay open, but nothing more passes, so a test can act while the program waits.
     Stall,
-    /// The same for the present connections; new ones work.
+    /// The same for present connections; new ones work.
     StallPresent,
     /// One byte a second passes.
     Trickle,
 }
 
-/// A request as the proxy met it.
+/// A request as the proxy received it.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Method and path.
@@ -43,11 +43,11 @@ pub struct Request {
     /// The other lines of its head, in lower case.
     pub headers: String,
     pub body_bytes: usize,
-    /// The status that the proxy answered itself; none if it passed the request on.
+    /// The status that the proxy answered itself; `None` if it passed the request on.
     pub answered: Option<u16>,
 }
 
-/// An answer that the proxy gives itself.
+/// A response that the proxy gives itself.
 pub struct Reply {
     status: u16,
     headers: String,
@@ -55,10 +55,10 @@ pub struct Reply {
     manner: Manner,
 }
 
-/// How the proxy gives an answer itself.
+/// How the proxy gives a response itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// Whole and at once.
+    /// Completely and at once.
     AtOnce,
     /// Not at all, and the connection stays open.
     Never,
@@ -66,9 +66,9 @@ pub enum Manner {
     Half,
     /// One byte after the other, with a pause before each.
     ByteByByte,
-    /// Its body again and again, for as long as anybody reads it.
+    /// Its body repeated for as long as the client reads it.
     WithoutEnd,
-    /// The server carries the request out, and its answer is lost: the connection breaks.
+    /// The server executes the request, but its response is lost: the connection breaks.
     Lost,
 }
 
@@ -142,7 +142,7 @@ impl Reply {
     }
 }
 
-/// Sees a request and its body.
+/// Decides about a request and its body.
 type Rule = Box<dyn FnMut(&Request, &str) -> Option<Reply> + Send>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,11 +159,11 @@ struct Shared {
     limit_reached: watch::Sender<Option<Fate>>,
     rule: Mutex<Option<Rule>>,
     requests: Mutex<Vec<Request>>,
-    /// What the server is told in place of what the client says, if the client says the right thing.
+    /// Replaces the valid credentials of the client by those of the server.
     credentials: Option<Credentials>,
 }
 
-/// A header that only the proxy takes, and that the server takes for it.
+/// The header that the proxy expects, and the server's header that replaces it.
 struct Credentials {
     of_client: String,
     of_server: String,
@@ -180,13 +180,13 @@ impl Proxy {
         Self::new(url, Protocol::Tcp, None).await
     }
 
-    /// In front of the HTTP server that a URL names, looking at each request.
+    /// In front of the HTTP server that a URL names. Reads each request.
     pub async fn http(url: &str) -> Self {
         Self::new(url, Protocol::Http, None).await
     }
 
-    /// In front of the HTTP server that a URL names, with its user and password: it takes requests with this
-    /// `authorization` only, which it has the server's in place of. Its own URL names no user.
+    /// In front of the HTTP server that a URL names with user and password. Accepts only requests with this
+    /// `authorization`, and replaces it by the server's. Its own URL names no user.
     pub async fn authenticating(url: &str, authorization: &str) -> Self {
         let mut url: Url = url.parse().expect("a URL");
         let login = format!("{}:{}", url.username(), url.password().expect("a password"));
@@ -245,22 +245,22 @@ impl Proxy {
         self.url.as_str()
     }
 
-    /// The bytes that have passed so far, in both directions.
+    /// The number of bytes that have passed so far, in both directions.
     pub fn passed(&self) -> u64 {
         self.shared.passed.load(Ordering::SeqCst)
     }
 
-    /// Drops the present connections and refuses new ones.
+    /// Drops present connections and refuses new ones.
     pub async fn cut(&self) {
         self.report(Command::Cut).await;
     }
 
-    /// From now on so many bytes pass, in both directions and over all connections taken together; then fate strikes.
+    /// Lets this many more bytes pass, in both directions and over all connections together; then applies `fate`.
     pub fn after_bytes(&self, bytes: u64, fate: Fate) {
         *self.shared.limit.lock().unwrap() = Some((self.passed() + bytes, fate));
     }
 
-    /// Waits until fate has struck.
+    /// Waits until the limit is reached.
     pub async fn limit_reached(&self) {
         let mut reached = self.shared.limit_reached.subscribe();
         reached
@@ -269,19 +269,19 @@ impl Proxy {
             .expect("the proxy runs");
     }
 
-    /// Whether fate has struck.
+    /// Whether the limit is reached.
     pub fn is_limit_reached(&self) -> bool {
         self.shared.limit_reached.borrow().is_some()
     }
 
-    /// Passes everything on again, over new connections: what was stalled or scripted before is dropped.
+    /// Passes everything on again, over new connections. Drops stalled connections and the rule for responses.
     pub async fn heal(&self) {
         *self.shared.limit.lock().unwrap() = None;
         *self.shared.rule.lock().unwrap() = None;
         self.report(Command::Heal).await;
     }
 
-    /// Answers the requests that the rule has an answer to.
+    /// Answers the requests for which the rule returns a reply.
     pub fn answer(&self, rule: impl FnMut(&Request, &str) -> Option<Reply> + Send + 'static) {
         assert!(
             self.shared.protocol == Protocol::Http,
@@ -309,7 +309,7 @@ impl Drop for Proxy {
     }
 }
 
-/// The port: listening, or held so that connections are refused and nobody else takes it.
+/// The port: listening, or held so that connections are refused and no other process takes it.
 enum Door {
     Open(TcpListener),
     Closed(TcpSocket),
@@ -367,7 +367,7 @@ async fn supervise(
             }
             command => {
                 if matches!(door, Door::Open(_)) {
-                    // The listener must be gone before the port can be held in another way.
+                    // The listener must be closed before the port can be held in another way.
                     drop(door);
                     door = Door::closed(address);
                 }
@@ -428,7 +428,7 @@ impl Shared {
         server
     }
 
-    /// How many of these bytes may pass.
+    /// The number of these bytes that may pass.
     fn take(&self, bytes: usize) -> usize {
         let limit = self.limit.lock().unwrap();
         let passed = self.passed.load(Ordering::SeqCst);
@@ -438,7 +438,7 @@ impl Shared {
         may_pass
     }
 
-    /// For what may not pass: never, or a second.
+    /// Waits before the next byte may pass: forever, or a second.
     async fn until_next_byte(&self) {
         if *self.limit_reached.borrow() != Some(Fate::Trickle) {
             std::future::pending::<()>().await;
@@ -451,7 +451,7 @@ impl Shared {
         self.limit_reached.send_replace(fate);
     }
 
-    /// The headers, with the server's credentials in place of the right ones of the client, and without wrong ones.
+    /// The headers, with the client's valid credentials replaced by the server's, and without invalid ones.
     fn with_credentials(&self, headers: &str) -> String {
         let Some(Credentials {
             of_client,
@@ -476,7 +476,7 @@ impl Shared {
     }
 
     fn decide(&self, request: &mut Request, body: &[u8]) -> Option<Reply> {
-        // Of a compressed body no rule can say anything.
+        // A rule cannot read a compressed body.
         let compressed = request
             .headers
             .lines()
@@ -494,7 +494,7 @@ impl Shared {
     }
 }
 
-/// Serves one request of a connection; nothing if there are no more.
+/// Serves one request of a connection; `None` if there are no more.
 async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     let (head, body) = read_request(client).await?;
     let (line, headers) = head.split_once("\r\n").expect("a request has headers");
@@ -511,7 +511,7 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     if let Some(reply) = reply.as_ref().filter(|_| !is_passed_on) {
         return reply.send(client).await;
     }
-    // A client that takes this for a proxy of its own names the server in each request.
+    // A client that uses this as its HTTP proxy names the server in each request.
     let line = match line.split_once(" http://") {
         Some((method, address)) => {
             format!("{method} /{}", address.split_once('/').expect("a path").1)
@@ -519,7 +519,7 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
         None => line.to_owned(),
     };
     let headers = shared.with_credentials(headers);
-    // The server is asked to close: then its answer, which tells its own length to the client, has an end for us.
+    // Ask the server to close the connection, so that the end of its response is known without parsing it.
     let head = format!("{line}\r\nconnection: close\r\n{headers}\r\n\r\n");
     let mut server = shared.connect().await;
     server.write_all(head.as_bytes()).await.ok()?;
@@ -533,7 +533,7 @@ async fn serve_request(client: &mut TcpStream, shared: &Shared) -> Option<()> {
     tokio::io::copy(&mut server, client).await.ok().map(drop)
 }
 
-/// Head, without the empty line, and body.
+/// The head, without the empty line, and the body.
 async fn read_request(client: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     const END: &[u8] = b"\r\n\r\n";
     let mut bytes = Vec::new();

@@ -7,12 +7,12 @@ use url::Url;
 
 use super::world;
 
-/// A Postgres and an Elasticsearch, as a superuser of both.
+/// A Postgres and an Elasticsearch, with superusers of both.
 #[derive(Clone)]
 pub struct Servers {
     pub postgres_url: String,
     pub elasticsearch_url: String,
-    /// The certificate of the authority that vouches for both; none if connections are not encrypted.
+    /// The certificate of the authority that signed both certificates; `None` if connections are not encrypted.
     pub authority: Option<PathBuf>,
 }
 
@@ -43,7 +43,7 @@ impl Servers {
         url.into()
     }
 
-    /// Runs SQL outside of any world, for what belongs to the whole server.
+    /// Runs SQL outside of any world, for objects of the whole server.
     pub async fn execute(&self, sql: &str) {
         let mut server = world::connect(&self.postgres_url).await;
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))

@@ -1,4 +1,4 @@
-//! A database and an index prefix of its own for each test.
+//! A database and an index prefix for each test.
 
 use std::str::FromStr as _;
 
@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::program::{self, Ended};
 use super::{Event, Servers};
 
-/// What a test works in. Gone, with its database and indices, when the test calls [`World::end`]; left for a look if it
-/// fails.
+/// The environment of a test. [`World::end`] removes its database and indices; a failed test leaves them for
+/// inspection.
 pub struct World {
     pub ledger_url: String,
     pub elasticsearch_url: String,
@@ -22,7 +22,7 @@ pub struct World {
     http: reqwest::Client,
 }
 
-/// Databases to clone from: made once per run of the tests, on each Postgres.
+/// Databases to clone from; created once for each run of the tests, on each Postgres.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static SECURE_TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
@@ -32,7 +32,7 @@ impl World {
         Self::migrated(&TEMPLATE, Servers::plain()).await
     }
 
-    /// The same on the servers that take encrypted connections only, as a superuser of both.
+    /// The same on the servers that accept only encrypted connections, as a superuser of both.
     pub async fn secure() -> Self {
         Self::migrated(&SECURE_TEMPLATE, Servers::secure()).await
     }
@@ -48,7 +48,7 @@ impl World {
         Self::clone_on(servers, Some(template)).await
     }
 
-    /// Another one with the same database, and no indices.
+    /// Another world with the same database, and no indices.
     pub async fn copy(&self) -> Self {
         Self::clone_on(self.servers.clone(), Some(&self.database)).await
     }
@@ -67,7 +67,7 @@ impl World {
         let database = format!("daybook_test_{}_{}", std::process::id(), &id[..12]);
         let template = template.unwrap_or("template0");
         let mut server = connect(&servers.postgres_url).await;
-        // Cloning needs the template to itself, so tests that start at the same moment queue up.
+        // Cloning needs exclusive access to the template, so tests that start at the same moment queue up.
         sqlx::raw_sql("SELECT pg_advisory_lock(1)")
             .execute(&mut server)
             .await
@@ -110,7 +110,7 @@ impl World {
         ]
     }
 
-    /// The program, not started yet.
+    /// The program, not yet started.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
         command.envs(
@@ -141,7 +141,7 @@ impl World {
             .into()
     }
 
-    /// Runs the program, again as long as the lock is held: the server needs a moment to notice that a holder has died.
+    /// Runs the program until the lock is free: the server needs a moment to notice that its holder has died.
     pub async fn run_when_unlocked(&self, arguments: &[&str]) -> Ended {
         loop {
             let ended = self.run(arguments).await;
@@ -175,12 +175,12 @@ impl World {
         value.unwrap_or_default()
     }
 
-    /// Creates the source tables as example-objects/source-tables.sql has them.
+    /// Creates the source tables of example-objects/source-tables.sql.
     pub async fn create_source(&self) {
         self.create_source_of("timestamptz", "jsonb").await;
     }
 
-    /// Creates the source tables with these types of `date`, and of `payload` and `ip_geocode`.
+    /// Creates the source tables with these types for `date`, and for `payload` and `ip_geocode`.
     pub async fn create_source_of(&self, date: &str, json: &str) {
         let tables = include_str!("../../../example-objects/source-tables.sql");
         let tables = tables.replace("timestamptz", date).replace("jsonb", json);
@@ -189,7 +189,7 @@ impl World {
             .await;
     }
 
-    /// Puts events into the source.
+    /// Inserts events into the source.
     pub async fn log(&self, events: &[Event]) {
         let mut connection = self.sql().await;
         let mut transaction = connection.begin().await.expect("begin");
@@ -202,7 +202,7 @@ impl World {
         transaction.commit().await.expect("commit");
     }
 
-    /// Puts a query into the source.
+    /// Inserts a query into the source.
     pub async fn log_query(&self, id: i64, hash: &str) {
         self.execute(&format!("INSERT INTO queries VALUES ({id}, '{hash}')"))
             .await;
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    /// A request to Elasticsearch; the body of its answer.
+    /// Sends a request to Elasticsearch. Returns the body of its response, or null if it is not JSON.
     pub async fn elastic(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
         serde_json::from_str(
             &self
@@ -237,7 +237,7 @@ impl World {
         .unwrap_or(Value::Null)
     }
 
-    /// A request to Elasticsearch; the body of its answer as it came.
+    /// Sends a request to Elasticsearch. Returns the body of its response unchanged.
     pub async fn elastic_text(
         &self,
         method: reqwest::Method,
@@ -268,7 +268,7 @@ impl World {
         let mut after: Option<Value> = None;
         loop {
             let mut body = serde_json::json!({ "size": 1000, "version": true, "sort": ["_doc"] });
-            // A scroll keeps one state of the index while it is read.
+            // A scroll reads one snapshot of the index.
             let page = match &after {
                 None => {
                     let path = format!("{}{suffix}/_search?scroll=1m", self.prefix);
