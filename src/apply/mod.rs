@@ -268,7 +268,7 @@ fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint) -> String {
     let before = newest.map_or(0, |entry| entry.source_events);
     if before == now.rows {
         return format!(
-            "the source's {} of the day are not what they were when it was last posted: their ids, queries, geocodes, types or payloads differ",
+            "the source's {} of the day have changed since it was last posted: their ids, queries, geocodes, types or payloads differ",
             counted(before, "event", "events")
         );
     }

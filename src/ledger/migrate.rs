@@ -86,7 +86,7 @@ async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(Error::failed(format!("the ledger's database is in {encoding}: the ledger needs UTF8")).hint(
+    Err(Error::failed(format!("the ledger's database has the encoding {encoding}: the ledger needs UTF8")).hint(
         "create another database for it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LOCALE 'C.UTF-8'; nothing was created in this one",
     ))
 }

@@ -40,7 +40,7 @@ pub(super) struct Header {
 /// What can be wrong with an entry, in the order in which it is reported.
 const OF_ENTRIES: [&str; 7] = [
     "its rows do not give its content_hash",
-    "it has another number of rows than its header says",
+    "its number of rows is not the one in its header",
     "its rejected events do not give its rejected_hash",
     "its header does not give its entry_hash",
     "its previous_hash is not the hash of the entry before",
@@ -61,13 +61,13 @@ enum OfRow {
 }
 
 const OF_ROWS: [&str; 7] = [
-    "it cannot be computed with: one of its fields is NULL",
+    "it cannot be checked: one of its fields is NULL",
     "its control sums cannot be checked: its items are not a map of integers",
     "its control sums cannot be checked: its queries are not a map of integers",
     "its control sums cannot be checked: its geocodes are not a map of integers",
     "its maps do not sum to its total",
     "its balance is not the sum of the cell's rows up to it",
-    "it is of another day than its entry, or of no entry",
+    "its day is not that of its entry, or its entry is missing",
 ];
 
 /// The findings of one kind: the first of them, and their number.
@@ -178,7 +178,7 @@ impl Audit {
         }
     }
 
-    /// Adds a row that cannot be computed with, because one of its fields is NULL.
+    /// Adds a row that cannot be checked, because one of its fields is NULL.
     pub(super) fn add_incomplete(&mut self, entry_id: Option<i64>) {
         let Some(entry_id) = entry_id else {
             return self.note(OfRow::Incomplete, "a row of no entry");

@@ -99,8 +99,13 @@ pub fn read_file(path: &Path) -> Result<BTreeSet<Witnessed>, Error> {
         })?);
     }
     if found.is_empty() {
-        return Err(Error::usage(format!("{} names no entry with its hash", path.display()))
-            .hint("give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed"));
+        return Err(Error::usage(format!(
+            "{} contains no entry with its hash",
+            path.display()
+        ))
+        .hint(
+            "give lines ENTRY=HASH, or what `daybook log --json` or `daybook apply --json` printed",
+        ));
     }
     Ok(found)
 }

@@ -586,10 +586,10 @@ async fn a_ledger_that_was_cut_or_exchanged_is_told_by_what_was_witnessed_of_it(
     )]);
     // What cannot be taken for a witness is refused by its line, before anything is looked at.
     for (content, says) in [
-        ("", "names no entry with its hash"),
+        ("", "contains no entry with its hash"),
         (
             "{\"message_type\":\"nothing_to_do\"}\n",
-            "names no entry with its hash",
+            "contains no entry with its hash",
         ),
         ("2=abc\n", "line 1: 'abc' is not an entry_hash"),
         (

@@ -800,7 +800,7 @@ async fn a_database_that_cannot_hold_every_text_is_refused_before_anything_is_ma
             .await
             .assert_exit(1);
         refused.says(&[
-            &format!("the ledger's database is in {encoding}: the ledger needs UTF8"),
+            &format!("the ledger's database has the encoding {encoding}: the ledger needs UTF8"),
             "ENCODING 'UTF8'",
         ]);
         let mut connection = crate::support::world::connect(&url).await;

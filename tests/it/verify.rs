@@ -90,7 +90,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
     ];
     let [chain, number] = [
         "its previous_hash is not the hash of the entry before",
-        "it has another number of rows",
+        "its number of rows is not the one in its header",
     ];
     let [sums, balance] = [
         "its maps do not sum to its total",
@@ -115,7 +115,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         ),
         (update("total_balance = 0"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
         (update("first_day = '2020-01-01'"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
-        (update("day = '2020-02-11'"), &[("entry 3 of", content), ("entry 3, recordset", "of another day than its entry")]),
+        (update("day = '2020-02-11'"), &[("entry 3 of", content), ("entry 3, recordset", "its day is not that of its entry")]),
         (format!("DELETE FROM daybook.interaction_delta WHERE {row}"), &[("entry 3 of", content), ("entry 3 of", number)]),
         (
             format!(
@@ -234,11 +234,11 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
         ),
         (
             "entry -1, recordset",
-            "it is of another day than its entry, or of no entry",
+            "its day is not that of its entry, or its entry is missing",
         ),
         (
             "entry 99, recordset",
-            "it is of another day than its entry, or of no entry",
+            "its day is not that of its entry, or its entry is missing",
         ),
         ("entry 1 of 2020-02-10", content),
         ("records, stare", "its maps do not sum to its total"),
@@ -249,7 +249,7 @@ async fn rows_that_no_posting_makes_are_found_and_the_others_are_verified_all_th
         ("entry 4 of 2020-02-10", content),
         (
             "a row of entry 4",
-            "it cannot be computed with: one of its fields is NULL",
+            "it cannot be checked: one of its fields is NULL",
         ),
     ] {
         let is_it = |[at, is]: &[String; 2]| at.contains(place) && is.contains(what);
@@ -287,7 +287,7 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
     let balance = "its balance is not the sum of the cell's rows up to it";
     let [sums, day] = [
         "its maps do not sum to its total",
-        "it is of another day than its entry, or of no entry",
+        "its day is not that of its entry, or its entry is missing",
     ];
     let cell = format!("recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     // What is wrong on the first day shows in the balances of the later ones.
