@@ -11,7 +11,7 @@ use crate::command::{
     status, totals, verify,
 };
 use crate::config::{Settings, SettingsArgs};
-use crate::error::{Error, ErrorKind, Exit};
+use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::output::Output;
 

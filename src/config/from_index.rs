@@ -12,24 +12,24 @@ use crate::error::Error;
 /// The settings of an old index as they are given.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct FromIndexArgs {
-    /// Read from a running old index: http://USER:PASSWORD@HOST:9200/INDEX. Without a value the address is that of the
-    /// variable DAYBOOK_FROM_INDEX, or of the credential from-index, so that no secret stands on the command line
+    /// Read a running index of the old system: http://USER:PASSWORD@HOST:9200/INDEX. Without a value, the address comes from
+    /// DAYBOOK_FROM_INDEX or the credential from-index, which keeps the password off the command line
     #[arg(long, value_name = "URL/INDEX", conflicts_with_all = ["files", "day"], num_args = 0..=1, default_missing_value = "")]
     pub from_index: Option<SecretString>,
 
-    /// User to log in to the old index's cluster as, unless the address names one
+    /// User on the old index's cluster, unless the URL names one
     #[arg(long, value_name = "NAME", env = "DAYBOOK_FROM_INDEX_USER")]
     from_index_user: Option<String>,
 
-    /// File with that user's password
+    /// File with the user's password
     #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_PASSWORD_FILE")]
     from_index_password_file: Option<PathBuf>,
 
-    /// File with an API key to log in to the old index's cluster with: encoded, or ID:KEY
+    /// File with an API key for the old index's cluster: encoded, or ID:KEY
     #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_API_KEY_FILE")]
     from_index_api_key_file: Option<PathBuf>,
 
-    /// File with a bearer token to log in to the old index's cluster with
+    /// File with a bearer token for the old index's cluster
     #[arg(
         long,
         value_name = "FILE",
@@ -37,11 +37,11 @@ pub struct FromIndexArgs {
     )]
     from_index_bearer_token_file: Option<PathBuf>,
 
-    /// File with a client certificate (PEM) to log in to the old index's cluster with
+    /// File with a client certificate for the old index's cluster (PEM)
     #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_CLIENT_CERT")]
     from_index_client_cert: Option<PathBuf>,
 
-    /// File with the key of that certificate (PEM, not encrypted)
+    /// File with the client certificate's private key (PEM, unencrypted)
     #[arg(long, value_name = "FILE", env = "DAYBOOK_FROM_INDEX_CLIENT_KEY")]
     from_index_client_key: Option<PathBuf>,
 }

@@ -61,7 +61,7 @@ impl NoAnswer {
                 "; {variable} is set, but not used: set DAYBOOK_ELASTICSEARCH_PROXY to use a proxy"
             );
         }
-        Error::new(remedy.exit(), what).caused_by(self).hint(hint)
+        Error::new(remedy.kind(), what).caused_by(self).hint(hint)
     }
 
     /// Whether it may pass within seconds.

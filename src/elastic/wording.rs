@@ -31,7 +31,7 @@ impl Wording {
         options: "--from-index",
         variables: "DAYBOOK_FROM_INDEX",
         privileges: "read and view_index_metadata on the index",
-        afterwards: "run the command again: imported days are skipped",
+        afterwards: "run the command again: days already imported are skipped",
     };
 
     /// Replaces the names in braces in a hint.

@@ -198,8 +198,8 @@ async fn a_size_of_memory_that_is_none_or_too_little_is_a_mistake_that_names_it(
     let world = World::new().await;
     for (size, told) in [
         ("lots", "'lots' is not a memory size"),
-        ("64M", "at least 128M"),
-        ("99999999999G", "no size"),
+        ("64M", "the minimum is 128M"),
+        ("99999999999G", "not a memory size"),
     ] {
         let ended = world.run(&["apply", "--memory", size]).await.assert_exit(2);
         assert!(ended.stderr.contains(told), "{size}: {}", ended.stderr);
