@@ -4,6 +4,9 @@
 
 mod support;
 
+// Tests start in the order of their names, and this one takes longest.
+#[path = "year.rs"]
+mod a_year; // a year of late events, purges, imports and reversals, against an independent recount
 mod accidents; // servers that die, answer nonsense or are busy, runs that are killed: repeating repairs
 mod auditing; // every query of docs/auditing.md: its answer on a known ledger, its plan on one of ten years
 mod bulk; // documents that are refused, changed, deleted; compressed requests
@@ -47,5 +50,4 @@ mod terminals; // text from outside cannot steer a terminal; a file is written t
 mod terms; // all-time counts of each term, and the setting that says which terms
 mod verify; // what a verification finds, where it looks, and what it repairs
 mod versions; // what versions of Elasticsearch are taken
-mod year; // a year of late events, purges, imports and reversals, against an independent recount
 mod zones; // days in time zones: of 23 and 25 hours, and where the clocks change at midnight
