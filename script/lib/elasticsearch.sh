@@ -3,9 +3,6 @@
 # shellcheck shell=bash
 
 readonly ES_PASSWORD=daybook-local ES_VERSIONS=(9.2.0 8.19.0 7.17.29) ES_DEFAULT=8.19.0
-# In the name of a server that is for tests alone: figures are never measured on one.
-readonly ES_FOR_TESTS=-quick
-readonly LEAST_FREE_MEMORY_MIB=4096
 ES_NAME=''
 ES_VERSION=''
 ES_DIST=''
@@ -20,15 +17,13 @@ choose_elasticsearch() {
   esac
   [[ " ${ES_VERSIONS[*]} " == *" $ES_VERSION "* ]] ||
     die "STACK_ES_VERSION is '$ES_VERSION'; it can be one of: ${ES_VERSIONS[*]} newest oldest"
-  ES_NAME=elasticsearch-$ES_VERSION
-  if [[ ${STACK_FSYNC:-on} == off ]]; then ES_NAME+=$ES_FOR_TESTS; fi
-  ES_NAME+=$SECURE
+  ES_NAME=elasticsearch-$ES_VERSION$FOR_TESTS$SECURE
   ES_DIST=$STACK_DIR/dist/elasticsearch-$ES_VERSION
   ES_HEAP=${STACK_ES_HEAP:-1g}
   if [[ $SECURE ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
   ES_JAVA_FLAGS=("-Xms$ES_HEAP" "-Xmx$ES_HEAP")
   # For the few minutes that tests last, compiling well costs more than it gains.
-  if [[ $ES_NAME == *$ES_FOR_TESTS* ]]; then ES_JAVA_FLAGS+=(-XX:TieredStopAtLevel=1); fi
+  if [[ $FOR_TESTS ]]; then ES_JAVA_FLAGS+=(-XX:TieredStopAtLevel=1); fi
 }
 
 newest_elasticsearch() {
@@ -98,7 +93,7 @@ start_elasticsearch() {
 launch_elasticsearch() {
   local dir=$1 port data
   make_server_dir "$ES_NAME" config data logs tmp
-  data=$(choose_elasticsearch_data "$dir")
+  data=$(choose_data_folder "$ES_NAME")
   port=$(choose_port "$dir")
   write_elasticsearch_settings "$dir" "$port" "$data"
   if [[ $SECURE ]]; then secure_elasticsearch "$dir"; fi
@@ -106,28 +101,6 @@ launch_elasticsearch() {
   with_elasticsearch_environment "$dir" ES_JAVA_OPTS="${ES_JAVA_FLAGS[*]}" \
     setsid --wait "$ES_DIST/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
     </dev/null >"$dir/log" 2>&1 9>&- || elasticsearch_failed "$dir"
-}
-
-# Of a server for tests in memory, if there is room: each change of the cluster's state waits for the disk several times.
-choose_elasticsearch_data() {
-  local dir=$1 memory
-  memory=$(elasticsearch_memory "$ES_NAME")
-  if [[ $ES_NAME == *$ES_FOR_TESTS* ]] && memory_has_room; then
-    mkdir -p "$memory"
-    if is_root; then chown "$SERVER_USER" "$memory"; fi
-    printf '%s' "$memory"
-  else
-    printf '%s' "$dir/data"
-  fi
-}
-
-elasticsearch_memory() { printf '/dev/shm/daybook-%s' "$(printf '%s' "$STACK_DIR/$1" | sha256sum | cut -c1-12)"; }
-
-memory_has_room() {
-  local room available
-  room=$(df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
-  available=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
-  ((${room:-0} >= LEAST_FREE_MEMORY_MIB && ${available:-0} >= LEAST_FREE_MEMORY_MIB))
 }
 
 with_elasticsearch_environment() {
@@ -209,13 +182,7 @@ elasticsearch_failed() {
     "Run this again; if its data are beyond repair: script/stack reset."
 }
 
-# What a server had in memory goes with it.
-stop_elasticsearch() {
-  local memory
-  stop_server "$1" TERM
-  memory=$(elasticsearch_memory "$1")
-  rm -rf "$memory"
-}
+stop_elasticsearch() { stop_server "$1" TERM; }
 
 elasticsearch_url() {
   local server=http://elastic:$ES_PASSWORD@127.0.0.1

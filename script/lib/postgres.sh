@@ -20,7 +20,7 @@ choose_postgres() {
   if [[ $wanted == installed ]]; then
     [[ $installed ]] || die "STACK_PG=installed, but there is no PostgreSQL $PG_OLDEST or newer" \
       "Looked in /usr/lib/postgresql/*/bin and at pg_config. Install one, or use STACK_PG=maven."
-    PG_NAME=postgres-installed-$major$SECURE
+    PG_NAME=postgres-installed-$major$FOR_TESTS$SECURE
     return
   fi
   version=$wanted
@@ -28,7 +28,7 @@ choose_postgres() {
   [[ " ${PG_MAVEN_VERSIONS[*]} " == *" $version "* ]] ||
     die "STACK_PG is '$wanted'; it can be one of: installed maven ${PG_MAVEN_VERSIONS[*]} newest oldest"
   PG_BIN=$STACK_DIR/dist/postgres-maven-$version/bin
-  PG_NAME=postgres-maven-$version$SECURE
+  PG_NAME=postgres-maven-$version$FOR_TESTS$SECURE
 }
 
 # The newest, or with STACK_PG=oldest the oldest, that is installed and new enough. Prints "MAJOR BINDIR".
@@ -79,7 +79,8 @@ need_postgres() {
 # The postmaster's. A pid from a file proves nothing, as the number may be somebody else's by now; but every
 # process of a Postgres has the data folder as its working directory.
 postgres_pids() {
-  local data=$STACK_DIR/$1/data pid
+  local data pid
+  data=$(readlink -m "$STACK_DIR/$1/data")
   pid=$(head -n 1 "$data/postmaster.pid" 2>/dev/null) || return 0
   if works_in "$pid" "$data"; then printf '%s' "$pid"; fi
 }
@@ -132,9 +133,12 @@ postgres_failed() {
 }
 
 init_postgres() {
-  local dir=$1
+  local dir=$1 data
   rm -rf "$dir/data"
+  forget_memory "$PG_NAME"
   touch "$dir/unfinished"
+  data=$(choose_data_folder "$PG_NAME")
+  [[ $data == "$dir/data" ]] || ln -s "$data" "$dir/data"
   printf '%s\n' "$PG_PASSWORD" >"$dir/password"
   if ! {
     as_server "$PG_BIN/initdb" -D "$dir/data" --username="$PG_USER" --pwfile="$dir/password" \
@@ -145,7 +149,7 @@ init_postgres() {
     show_log "$dir/initdb.log"
     die "initdb failed for $PG_NAME"
   fi
-  printf "\ninclude '%s'\n" ../settings.conf >>"$dir/data/postgresql.conf"
+  printf "\ninclude '%s'\n" "$dir/settings.conf" >>"$dir/data/postgresql.conf"
   rm "$dir/password" "$dir/unfinished"
 }
 
@@ -159,7 +163,7 @@ port = $port
 unix_socket_directories = ''
 max_connections = 300
 shared_buffers = 256MB
-max_wal_size = 4GB
+max_wal_size = $([[ $FOR_TESTS ]] && echo 1GB || echo 4GB)
 fsync = ${STACK_FSYNC:-on}
 full_page_writes = ${STACK_FSYNC:-on}
 jit = ${STACK_FSYNC:-on}
@@ -194,7 +198,8 @@ reload_postgres() {
 # After kill -9 of the postmaster its children take a moment to notice; and Postgres refuses to start when the
 # number in its pid file has meanwhile gone to another process of the same user.
 clear_after_crash() {
-  local data=$1/data tenths
+  local data tenths
+  data=$(readlink -m "$1/data")
   for ((tenths = 0; tenths < 100; tenths++)); do
     if ! any_process_works_in "$data"; then
       rm -f "$data/postmaster.pid"

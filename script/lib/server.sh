@@ -3,6 +3,7 @@
 # shellcheck shell=bash
 
 STACK_DIR='' # set by choose_stack_dir
+readonly LEAST_FREE_MEMORY_MIB=4096
 SERVER_USER=$(id -un)
 
 # Both servers refuse to run as root. `nobody` is in every base image, and needs no user to be created.
@@ -55,20 +56,52 @@ make_server_dir() {
   done
 }
 
+# choose_data_folder NAME: prints where the server's data go. Those of a server for tests go to memory if there is room:
+# there nothing waits for the disk, and making a database of 300 files costs little.
+choose_data_folder() {
+  local memory
+  memory=$(memory_folder "$1")
+  if [[ $FOR_TESTS ]] && memory_has_room; then
+    mkdir -p "$memory"
+    if is_root; then chown "$SERVER_USER" "$memory"; fi
+    printf '%s' "$memory"
+  else
+    printf '%s' "$STACK_DIR/$1/data"
+  fi
+}
+
+forget_memory() {
+  local memory
+  memory=$(memory_folder "$1")
+  rm -rf "$memory"
+}
+
+memory_folder() { printf '/dev/shm/daybook-%s' "$(printf '%s' "$STACK_DIR/$1" | sha256sum | cut -c1-12)"; }
+
+memory_has_room() {
+  local room available
+  room=$(df -Pm /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+  available=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+  ((${room:-0} >= LEAST_FREE_MEMORY_MIB && ${available:-0} >= LEAST_FREE_MEMORY_MIB))
+}
+
 # stop_server NAME SIGNAL: by the pids that postgres_pids or elasticsearch_pids finds to be this checkout's.
 stop_server() {
   local name=$1 signal=$2 find_pids=${1%%-*}_pids pids tenths
   pids=$("$find_pids" "$name")
   for ((tenths = 0; tenths < 600; tenths++)); do
-    [[ -n $pids ]] || return 0
+    [[ -n $pids ]] || break
     # shellcheck disable=SC2086 # several pids
     if ((tenths == 0)); then kill -s "$signal" $pids 2>/dev/null || true; fi
     sleep 0.1
     pids=$("$find_pids" "$name")
   done
-  say "$name did not stop within a minute; killing it"
-  # shellcheck disable=SC2086
-  kill -s KILL $pids 2>/dev/null || true
+  if [[ $pids ]]; then
+    say "$name did not stop within a minute; killing it"
+    # shellcheck disable=SC2086
+    kill -s KILL $pids 2>/dev/null || true
+  fi
+  forget_memory "$name"
 }
 
 port_in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }

@@ -12,6 +12,9 @@
 
 mod support;
 
+// Tests start in the order of their names, and this one takes longest.
+#[path = "year.rs"]
+mod a_year; // a year of late events, purges, imports and reversals, against an independent recount
 mod accidents; // servers that die, return nonsense or are busy, killed runs: running again repairs everything
 mod auditing; // every query of docs/auditing.md: its result on a known ledger, its plan on a ledger of ten years
 mod bulk; // documents that are refused, changed or deleted; compressed requests
@@ -58,5 +61,4 @@ mod terminals; // text from outside cannot control a terminal; how output files 
 mod terms; // all-time counts of each term, and the setting that selects the dimensions
 mod verify; // what a verification finds, where it checks, and what it repairs
 mod versions; // which versions of Elasticsearch are accepted
-mod year; // a year of late events, purges, imports and reversals, against an independent recount
 mod zones; // days in time zones: days of 23 and 25 hours, and clock changes at midnight
