@@ -607,7 +607,7 @@ async fn a_file_that_is_not_as_it_was_written_is_refused_and_nothing_is_left() {
     copy.run(&["import", &folder.file("none")])
         .await
         .assert_exit(2)
-        .says(&["check the name of the file"]);
+        .says(&["check the name and the permissions of the file"]);
     copy.run(&["import", &folder.file("")])
         .await
         .assert_exit(2)
