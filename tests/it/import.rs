@@ -494,7 +494,7 @@ async fn a_day_that_takes_more_memory_than_there_may_be_is_the_same_entry() {
         .import(&["--memory", "128M", "-vv", &large])
         .await
         .assert_exit(0);
-    ended.says(&["the recordsets from here on are left for another part"]);
+    ended.says(&["the recordsets from here on go to another part"]);
     assert_eq!(content(&parts).await, content(&whole).await);
     // And what it is replaced by is compared part by part.
     let small = folder.lines("small.log", &[search(&recordset(299), HARVESTED, 1, 3)]);
