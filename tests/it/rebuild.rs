@@ -250,7 +250,7 @@ async fn a_rollback_serves_the_kept_generation_which_the_next_run_brings_up_to_d
     nothing_kept.says(&[
         "there is no generation of",
         "before the one that serves",
-        "`daybook rebuild` keeps one",
+        "`daybook rebuild` keeps the previous generation",
     ]);
 
     world.run(&["rebuild"]).await.assert_exit(0);

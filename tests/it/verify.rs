@@ -106,12 +106,12 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         (update(r#"geocodes = '{"null": 10}'"#), &[("entry 3 of", content), ("entry 3, recordset", sums)]),
         (
             update(r#"geocodes = '{"null": "eleven"}'"#),
-            &[("entry 3 of", content), ("entry 3, recordset", "it cannot be told whether its maps do not sum to its total")],
+            &[("entry 3 of", content), ("entry 3, recordset", "its geocodes are not a map of integers")],
         ),
         // A row that cannot be computed with is not the end.
         (
             format!("{}; {}", update("queries = '{\"hash-1\": 0.5}'"), update("total_balance = 0").replace("= 3", "= 1")),
-            &[("entry 3, recordset", "its queries are no map of whole numbers"), ("entry 1, recordset", balance)],
+            &[("entry 3, recordset", "its queries are not a map of integers"), ("entry 1, recordset", balance)],
         ),
         (update("total_balance = 0"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
         (update("first_day = '2020-01-01'"), &[("entry 3 of", content), ("entry 3, recordset", balance)]),
