@@ -33,7 +33,9 @@ fn settle(world: &World, key: &str, value: &mut Value) {
                     .replace(&world.database, "<database>")
             };
         }
-        Value::Number(_) if key.ends_with("seconds") || key.ends_with("_behind") => {
+        Value::Number(_)
+            if key.ends_with("seconds") || matches!(key, "days_behind" | "retries") =>
+        {
             *value = json!(format!("<{key}>"));
         }
         _ => {}
@@ -50,7 +52,7 @@ async fn the_messages_of_a_ledgers_first_day_are_as_they_were_read_last() {
         &["apply", "--day", DAY, "--dry-run"],
         &["apply", "--day", DAY],
         &["apply", "--day", DAY],
-        &["apply", "--day", "2999-01-01"],
+        &["show", "99"],
         &["project"],
         &["status"],
         &["log"],

@@ -310,7 +310,10 @@ async fn what_cannot_be_reversed_is_refused() {
     ]);
     for (arguments, says) in [
         (&["reverse", "3"][..], "--reason"),
-        (&["reverse", "3", "--reason", "  "], "the reason must not be empty"),
+        (
+            &["reverse", "3", "--reason", "  "],
+            "the reason must not be empty",
+        ),
         (&["reverse", "0", "--reason", "x"], "not an entry id"),
         (&["reverse", "--reason", "x"], "ENTRY"),
     ] {

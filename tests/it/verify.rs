@@ -136,7 +136,7 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         ),
         (
             "DELETE FROM daybook.entry WHERE entry_id = 3".to_owned(),
-            &[("entry 4 of", "the entry before is missing"), ("entry 4 of", chain), ("entry 3, recordset", "of no entry")],
+            &[("entry 4 of", "the entry before is missing"), ("entry 4 of", chain), ("entry 3, recordset", "or its entry is missing")],
         ),
         (
             "DELETE FROM daybook.entry WHERE entry_id = 2".to_owned(),
