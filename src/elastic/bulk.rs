@@ -527,12 +527,8 @@ impl Target {
             if stored.found && as_of.is_some_and(|entry_id| entry_id >= item.version) {
                 total.already_newer += 1;
             } else {
-                let version = if stored.found {
-                    stored.version
-                } else {
-                    self.forget_deletions(item.version).await?
-                };
-                self.overwrite(body, item, version).await?;
+                let version = stored.found.then_some(stored.version);
+                self.repair(body, item, version).await?;
                 total.overwritten += 1;
             }
             total.documents += 1;
@@ -540,46 +536,80 @@ impl Target {
         Ok(())
     }
 
-    /// A conflicting document that does not exist was deleted by somebody. The index forgets a deletion at its next
-    /// refresh (`gc_deletes`), and then accepts the document at its proper version.
-    async fn forget_deletions(&self, version: i64) -> Result<i64, Error> {
-        let what = format!("refreshing {} after somebody deleted a document", self.name);
-        self.client
-            .request(
-                Method::Post,
-                &format!("/{}/_refresh", self.name),
-                None,
-                &what,
-            )
-            .await?;
-        Ok(version)
-    }
-
-    async fn overwrite(&self, body: &Bytes, item: &BatchItem, version: i64) -> Result<(), Error> {
-        let Document { id, source, .. } = item.document(body);
+    /// Overwrites a document at the version that it is stored with.
+    ///
+    /// A conflicting document that is not stored was deleted by somebody. The index forgets a deletion at a refresh
+    /// (`gc_deletes`), and then accepts the document at its proper version. But it tells the age of a deletion by a clock
+    /// that advances only every 200 ms, so a deletion of just now may outlive a refresh.
+    async fn repair(
+        &self,
+        body: &Bytes,
+        item: &BatchItem,
+        stored: Option<i64>,
+    ) -> Result<(), Error> {
+        const REFRESHES: u32 = 10;
+        const BETWEEN: Duration = Duration::from_millis(100);
+        let id = item.document(body).id;
         let what = format!("repairing document {id} of {}", self.name);
+        let version = stored.unwrap_or(item.version);
         tracing::warn!(
             document = id,
             index = self.name,
             version,
             "somebody else changed a document: overwritten"
         );
+        let attempts = if stored.is_some() { 1 } else { REFRESHES };
+        for attempt in 1..=attempts {
+            if attempt > 1 {
+                tokio::time::sleep(BETWEEN).await;
+            }
+            if stored.is_none() {
+                self.forget_deletions().await?;
+            }
+            if self.overwrite(body, item, version, &what).await? {
+                return Ok(());
+            }
+        }
+        Err(
+            Error::failed(format!("{what} failed: the index holds a higher version")).hint(
+                "somebody else is writing to the index: stop them, then run `daybook project`",
+            ),
+        )
+    }
+
+    async fn forget_deletions(&self) -> Result<(), Error> {
+        let what = format!("refreshing {} after somebody deleted a document", self.name);
+        let path = format!("/{}/_refresh", self.name);
+        let refreshing = self.client.request(Method::Post, &path, None, &what);
+        refreshing.await.map(drop)
+    }
+
+    /// Writes a document at a version. Returns whether the index took it, or holds a higher version.
+    async fn overwrite(
+        &self,
+        body: &Bytes,
+        item: &BatchItem,
+        version: i64,
+        what: &str,
+    ) -> Result<bool, Error> {
+        let Document { id, source, .. } = item.document(body);
         let mut batch = Batch::default();
         batch.push(id, version, |out| out.extend_from_slice(source));
         let path = self.bulk_path();
         let sending = self.client.send_lines(&path, batch.body.into());
-        let answer = sending.await.map_err(|error| error.during(&what))?;
+        let answer = sending.await.map_err(|error| error.during(what))?;
         if !answer.is_success() {
-            return Err(answer.error(&what));
+            return Err(answer.error(what));
         }
-        match answer.read::<BulkAnswer>(&what)?.outcomes().next() {
-            Some(Outcome::Written) => Ok(()),
+        match answer.read::<BulkAnswer>(what)?.outcomes().next() {
+            Some(Outcome::Written) => Ok(true),
+            Some(Outcome::Conflict) => Ok(false),
             Some(Outcome::Retry(cause)) => Err(Error::new(
                 ErrorKind::Unavailable,
                 format!("{what}: {cause}"),
             )
             .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
-            Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, &what)),
+            Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, what)),
             outcome => Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(
                 "somebody else is writing to the index: stop them, then run `daybook project`",
             )),
