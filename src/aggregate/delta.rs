@@ -161,14 +161,9 @@ impl DayDeltas {
         })
     }
 
-    /// Whether every dimension that the stat type counts adds up to the total.
     fn control_sums_hold(&self, row: &DeltaRow) -> bool {
-        let total = i128::from(row.total);
+        let sums = self.maps(row).map(|map| map.sum());
         let stat_type = row.cell.stat_type;
-        let [items, queries, geocodes] = self.maps(row).map(|map| map.sum());
-        geocodes == total
-            && items == if stat_type.counts_items() { total } else { 0 }
-            && queries == if stat_type.counts_queries() { total } else { 0 }
-            && (!stat_type.counts_items() || row.total == row.count)
+        stat_type.control_sums_hold(row.count, row.total, sums)
     }
 }

@@ -100,6 +100,17 @@ impl StatType {
     pub fn counts_queries(self) -> bool {
         self != Self::View
     }
+
+    /// Whether the maps of a cell, by their sums (items, queries, geocodes), agree with its count and total: every
+    /// dimension that is counted adds up to the total, and each item is one record.
+    pub fn control_sums_hold(self, count: i64, total: i64, sums: [i128; 3]) -> bool {
+        let if_counted = |is_counted: bool| if is_counted { i128::from(total) } else { 0 };
+        let [items, queries, geocodes] = sums;
+        geocodes == i128::from(total)
+            && items == if_counted(self.counts_items())
+            && queries == if_counted(self.counts_queries())
+            && (!self.counts_items() || total == count)
+    }
 }
 
 /// One row of the source table, its JSON as text.

@@ -196,21 +196,12 @@ impl CellCounts {
 
     /// Whether the control sums of a delta row hold.
     fn control_sums_hold(&self) -> bool {
-        let [items, queries, geocodes] = self
+        let sums = self
             .maps
             .each_ref()
             .map(|map| map.values().map(|n| i128::from(*n)).sum::<i128>());
-        let total = i128::from(self.total);
-        let counts_items = self.stat_type.counts_items();
-        geocodes == total
-            && items == if counts_items { total } else { 0 }
-            && queries
-                == if self.stat_type.counts_queries() {
-                    total
-                } else {
-                    0
-                }
-            && (!counts_items || self.total == self.count)
+        self.stat_type
+            .control_sums_hold(self.count, self.total, sums)
     }
 }
 
