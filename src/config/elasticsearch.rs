@@ -15,10 +15,6 @@ use crate::memory::Memory;
 /// The settings of Elasticsearch as given on the command line or as keys of the configuration file; all are optional.
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "fields are named as options and keys of the configuration file"
-)]
 pub struct ElasticsearchArgs {
     /// URL of Elasticsearch; separate several nodes with commas
     #[arg(

@@ -26,6 +26,9 @@ use elasticsearch::http::Method;
 const BATCH_BYTES: usize = 6 << 20;
 const BATCHES_IN_FLIGHT: usize = 3;
 
+const WRITTEN_BY_OTHERS: &str =
+    "somebody else is writing to the index: stop them, then run `daybook project`";
+
 /// Attempts to send a batch, and the waits between them: they double from the first to the longest, with jitter.
 const ATTEMPTS: u32 = 9;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -571,9 +574,8 @@ impl Target {
             }
         }
         Err(
-            Error::failed(format!("{what} failed: the index holds a higher version")).hint(
-                "somebody else is writing to the index: stop them, then run `daybook project`",
-            ),
+            Error::failed(format!("{what} failed: the index holds a higher version"))
+                .hint(WRITTEN_BY_OTHERS),
         )
     }
 
@@ -610,9 +612,9 @@ impl Target {
             )
             .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
             Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, what)),
-            outcome => Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(
-                "somebody else is writing to the index: stop them, then run `daybook project`",
-            )),
+            outcome => {
+                Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(WRITTEN_BY_OTHERS))
+            }
         }
     }
 }

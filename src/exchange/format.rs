@@ -65,7 +65,6 @@ pub(super) enum Line<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::struct_field_names, reason = "the names of the columns")]
 pub(super) struct Run<'a> {
     pub(super) run_id: Uuid,
     pub(super) command: Cow<'a, str>,

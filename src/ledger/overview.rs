@@ -12,10 +12,6 @@ use crate::postgres::Context as _;
 
 /// Numbers of days that were not simply applied once.
 #[derive(Serialize, sqlx::FromRow)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "they are the names of the message's fields"
-)]
 pub struct Past {
     pub days_corrected: i64,
     pub days_imported: i64,
