@@ -12,7 +12,8 @@ use crate::ledger::lock::{LockKind, Run};
 use crate::ledger::{Ledger, Reader};
 use crate::output::Output;
 use crate::projection::Projection;
-use crate::projection::rebuild::{self, Rebuild, Rebuilt};
+use crate::projection::aliases;
+use crate::projection::rebuild::{Rebuild, RebuildOptions, Rebuilt};
 use crate::text::counted;
 
 /// The command's arguments.
@@ -104,11 +105,11 @@ async fn build(
         resume,
         ..
     } = options;
-    let options = rebuild::RebuildOptions {
+    let options = RebuildOptions {
         shards,
         keep,
         resume,
-        ..rebuild::RebuildOptions::of(kinds)
+        ..RebuildOptions::of(kinds)
     };
     let rebuilt = build_all(options, settings, ledger, client, run, output).await?;
     Ok(json!({ "rebuilt": rebuilt }))
@@ -116,7 +117,7 @@ async fn build(
 
 /// Rebuilds projections and reports each.
 pub(super) async fn build_all(
-    options: rebuild::RebuildOptions,
+    options: RebuildOptions,
     settings: &Settings,
     ledger: &Ledger,
     client: &Client,
@@ -155,7 +156,7 @@ async fn roll_back(
     run: &mut Run,
     output: Output,
 ) -> Result<serde_json::Value, Error> {
-    let previous = rebuild::roll_back(&settings.plan, ledger, client, kinds, run).await?;
+    let previous = aliases::roll_back(&settings.plan, ledger, client, kinds, run).await?;
     for index in &previous {
         let (alias, physical, through) = (
             &index.alias,

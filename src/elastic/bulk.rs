@@ -1,5 +1,4 @@
-//! Bulk writing: collects documents into batches of a few megabytes, sends several at a time, and accounts for each
-//! document.
+//! Bulk writing: sends batches of documents, several at a time, and accounts for each document.
 //!
 //! Every write is absolute and carries its version, so sending a document twice changes nothing, for example after a
 //! time-out. Only documents that were not accepted are sent again.
@@ -14,6 +13,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::answer::Answer;
+use super::batch::{Batch, BatchItem, Document};
 use super::client::Client;
 use super::multi_get::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
@@ -22,8 +22,6 @@ use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use elasticsearch::http::Method;
 
-/// A batch of this size is sent; larger ones are not faster.
-const BATCH_BYTES: usize = 6 << 20;
 const BATCHES_IN_FLIGHT: usize = 3;
 
 const WRITTEN_BY_OTHERS: &str =
@@ -35,16 +33,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// A cluster that cannot be reached is given up sooner than one that is busy.
 const ATTEMPTS_WITHOUT_ANSWER: u32 = 4;
-
-/// A document as the index should hold it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Document<'a> {
-    pub id: &'a str,
-    /// The last entry that it contains.
-    pub version: i64,
-    /// Its source, on one line.
-    pub source: &'a [u8],
-}
 
 /// What a writer did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -154,7 +142,7 @@ impl BulkWriter {
 
     /// Sends the batch if it is full. Waits while enough batches are in flight.
     pub async fn send_if_full(&mut self) -> Result<(), Error> {
-        if self.batch.bytes() >= BATCH_BYTES {
+        if self.batch.is_full() {
             self.send_off().await
         } else {
             Ok(())
@@ -163,7 +151,7 @@ impl BulkWriter {
 
     /// Waits until every document so far is in the index.
     pub async fn flush(&mut self) -> Result<Written, Error> {
-        if !self.batch.items.is_empty() {
+        if self.batch.documents().len() > 0 {
             self.send_off().await?;
         }
         while !self.in_flight.is_empty() {
@@ -195,138 +183,6 @@ impl BulkWriter {
     }
 }
 
-/// Documents as a bulk request sends them: an action line and a source each.
-#[derive(Debug, Default)]
-pub struct Batch {
-    body: Vec<u8>,
-    items: Vec<BatchItem>,
-}
-
-/// Where a document's action line, source and end are in the body.
-#[derive(Clone, Copy, Debug)]
-struct BatchItem {
-    action: usize,
-    id_length: usize,
-    source: usize,
-    end: usize,
-    version: i64,
-}
-
-const BEFORE_ID: &[u8] = br#"{"index":{"_id":""#;
-
-impl Batch {
-    /// An empty batch that grows to its usual size without being moved. Its unused part takes no memory.
-    fn with_room() -> Self {
-        Self {
-            body: Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 8),
-            items: Vec::new(),
-        }
-    }
-
-    /// Appends a document. `write_source` appends its source, on one line.
-    pub fn push(&mut self, id: &str, version: i64, write_source: impl FnOnce(&mut Vec<u8>)) {
-        let source = self.push_action(id, version);
-        write_source(&mut self.body);
-        self.close(source);
-    }
-
-    /// The same, for a source that may fail: then nothing is appended.
-    pub fn try_push<E>(
-        &mut self,
-        id: &str,
-        version: i64,
-        write_source: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let item = self.push_action(id, version);
-        let made = write_source(&mut self.body);
-        match made {
-            Ok(()) => self.close(item),
-            Err(_) => self.body.truncate(item.action),
-        }
-        made
-    }
-
-    /// The id is not escaped: the ids of daybook contain nothing that JSON would have to escape.
-    fn push_action(&mut self, id: &str, version: i64) -> BatchItem {
-        debug_assert!(
-            id.bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')),
-            "{id}"
-        );
-        let body = &mut self.body;
-        let action = body.len();
-        body.extend_from_slice(BEFORE_ID);
-        body.extend_from_slice(id.as_bytes());
-        body.extend_from_slice(br#"","version":"#);
-        body.extend_from_slice(itoa::Buffer::new().format(version).as_bytes());
-        body.extend_from_slice(b",\"version_type\":\"external_gte\"}}\n");
-        BatchItem {
-            action,
-            id_length: id.len(),
-            source: body.len(),
-            end: body.len(),
-            version,
-        }
-    }
-
-    fn close(&mut self, item: BatchItem) {
-        self.body.push(b'\n');
-        self.items.push(BatchItem {
-            end: self.body.len(),
-            ..item
-        });
-    }
-
-    /// Removes the last document.
-    pub fn pop(&mut self) {
-        if let Some(item) = self.items.pop() {
-            self.body.truncate(item.action);
-        }
-    }
-
-    /// The last document.
-    pub fn last(&self) -> Option<Document<'_>> {
-        self.items.last().map(|item| item.document(&self.body))
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.body.len()
-    }
-
-    /// The documents, in the order in which they were appended.
-    pub fn documents(&self) -> impl ExactSizeIterator<Item = Document<'_>> {
-        self.items.iter().map(|item| item.document(&self.body))
-    }
-
-    /// A batch of some of the documents in a body.
-    fn of<'i>(body: &[u8], items: impl IntoIterator<Item = &'i BatchItem>) -> Self {
-        let mut batch = Self::default();
-        for item in items {
-            let action = batch.body.len();
-            batch.body.extend_from_slice(&body[item.action..item.end]);
-            let source = action + (item.source - item.action);
-            batch.items.push(BatchItem {
-                action,
-                source,
-                end: batch.body.len(),
-                ..*item
-            });
-        }
-        batch
-    }
-}
-
-impl BatchItem {
-    fn document(self, body: &[u8]) -> Document<'_> {
-        let id = self.action + BEFORE_ID.len();
-        Document {
-            id: str::from_utf8(&body[id..id + self.id_length]).expect("it was appended as a str"),
-            version: self.version,
-            source: &body[self.source..self.end - 1],
-        }
-    }
-}
-
 /// What remains to be done after a request.
 #[derive(Default)]
 struct Remainder {
@@ -354,8 +210,7 @@ impl Target {
         batch: Batch,
         total: &mut Written,
     ) -> Result<Vec<Batch>, Error> {
-        let Batch { body, mut items } = batch;
-        let mut body = Bytes::from(body);
+        let (mut body, mut items) = batch.into_parts();
         let what = format!("writing {} documents to {}", items.len(), self.name);
         let mut attempt = 1;
         loop {
@@ -375,8 +230,7 @@ impl Target {
                     if remainder.again.is_empty() {
                         return Ok(Vec::new());
                     }
-                    let again = Batch::of(&body, &remainder.again);
-                    (body, items) = (Bytes::from(again.body), again.items);
+                    (body, items) = Batch::of(&body, &remainder.again).into_parts();
                     Error::new(
                         ErrorKind::Unavailable,
                         format!("{what}: {}", remainder.last_cause),
@@ -598,7 +452,7 @@ impl Target {
         let mut batch = Batch::default();
         batch.push(id, version, |out| out.extend_from_slice(source));
         let path = self.bulk_path();
-        let sending = self.client.send_lines(&path, batch.body.into());
+        let sending = self.client.send_lines(&path, batch.into_parts().0);
         let answer = sending.await.map_err(|error| error.during(what))?;
         if !answer.is_success() {
             return Err(answer.error(what));
@@ -630,37 +484,7 @@ fn wait_after(attempt: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
-
-    #[test]
-    fn part_of_a_batch_is_the_same_documents_again() {
-        let mut batch = Batch::default();
-        for n in 0..3 {
-            batch.push(&format!("d{n}"), n, |out| put(out, n));
-        }
-        batch.pop();
-        batch.push("d2", 2, |out| put(out, 2));
-        let part = Batch::of(&batch.body, &batch.items[1..]);
-        let text = str::from_utf8(&part.body).unwrap();
-        let action = r#"{"index":{"_id":"d1","version":1,"version_type":"external_gte"}}"#;
-        assert!(
-            text.starts_with(&format!("{action}\n{{\"n\":1}}\n")) && text.ends_with("{\"n\":2}\n"),
-            "{text}"
-        );
-        let source = |n: i64| format!("{{\"n\":{n}}}").into_bytes();
-        let expected = [("d1", 1, source(1)), ("d2", 2, source(2))];
-        let documents: Vec<_> = part
-            .documents()
-            .map(|document| (document.id, document.version, document.source.to_vec()))
-            .collect();
-        assert_eq!(documents, expected);
-    }
-
-    fn put(out: &mut Vec<u8>, n: i64) {
-        write!(out, "{{\"n\":{n}}}").unwrap();
-    }
 
     #[test]
     fn waits_grow_and_are_bounded() {

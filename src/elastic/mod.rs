@@ -3,6 +3,7 @@
 //! The official client lacks retries, a default time limit and a bulk helper.
 
 mod answer;
+pub mod batch;
 pub mod bulk;
 mod client;
 mod credentials;

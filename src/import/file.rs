@@ -11,8 +11,8 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 use zip::ZipArchive;
 
-use super::document::{self, Defect, Document};
-use super::document::{Found, FoundAt};
+use super::document::{Defect, Document, Found, FoundAt};
+use super::legacy_format;
 use super::values::{Content, LONGEST, Piece, Shape, Values};
 use crate::day::Day;
 use crate::error::Error;
@@ -79,8 +79,8 @@ fn read_text(
         let unreadable = |message| Found::Unreadable(Defect { day, message });
         let found = match content {
             Content::Whole(text) => of_document(match day {
-                Some(day) => document::read_member(day, &key, text).map(Some),
-                None => document::read(text),
+                Some(day) => legacy_format::read_member(day, &key, text).map(Some),
+                None => legacy_format::read(text),
             }),
             Content::TooLong => unreadable(too_long(day)),
             Content::Broken { start, why } => {
@@ -148,10 +148,10 @@ fn read_archive(
         let place = format!("{}:{name}", path.display());
         let found = match MemberName::of(&name) {
             _ if name.contains('\0') => Found::OtherKind,
-            Some(MemberName { kind, .. }) if document::is_other_kind(kind) => Found::OtherKind,
+            Some(MemberName { kind, .. }) if legacy_format::is_other_kind(kind) => Found::OtherKind,
             Some(named) if named.kind == "search" && day.is_none() => {
                 named.checked(match member(&mut archive, index) {
-                    Ok(Some(text)) => of_document(document::read(&text)),
+                    Ok(Some(text)) => of_document(legacy_format::read(&text)),
                     Ok(None) => Found::Unreadable(Defect {
                         day: None,
                         message: too_long(None),

@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::document::{self, Defect};
-use super::document::{Found, FoundAt};
+use super::document::{Defect, Found, FoundAt};
+use super::legacy_format;
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};
@@ -389,8 +389,14 @@ fn fields_of(mapping: &Value) -> Vec<&str> {
 fn found_at(hit: &Hit, reached: &mut Option<Day>) -> FoundAt {
     let place = format!("document {}", hit.id);
     let read = match &hit.source {
-        _ if hit.kind.as_deref().is_some_and(document::is_other_kind) => Ok(None),
-        Some(source) => document::read(source.get().as_bytes()),
+        _ if hit
+            .kind
+            .as_deref()
+            .is_some_and(legacy_format::is_other_kind) =>
+        {
+            Ok(None)
+        }
+        Some(source) => legacy_format::read(source.get().as_bytes()),
         None => Err(Defect {
             day: None,
             message: "the index does not store its _source".to_owned(),

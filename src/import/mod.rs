@@ -10,6 +10,7 @@ mod difference;
 pub mod document;
 mod file;
 mod index;
+mod legacy_format;
 mod post;
 mod staging;
 mod summary;

@@ -10,7 +10,7 @@ use super::terms::Dimension;
 use super::totals::{CELLS, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
-use crate::elastic::bulk::Batch;
+use crate::elastic::batch::Batch;
 use crate::error::Error;
 use crate::ledger::map::TermMap;
 use crate::ledger::{EntryId, StoredRow, StoredTerms};

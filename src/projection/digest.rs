@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
 use crate::elastic::Client;
-use crate::elastic::bulk::Document;
+use crate::elastic::batch::Document;
 use crate::elastic::scroll::{Hit, Scroll};
 use crate::error::Error;
 use crate::projection::index::Index;

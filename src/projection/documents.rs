@@ -9,7 +9,7 @@ use super::terms::{Dimension, Key, Scope};
 use super::{Projection, daily, totals};
 use crate::aggregate::Cell;
 use crate::day::Day;
-use crate::elastic::bulk::Batch;
+use crate::elastic::batch::Batch;
 use crate::error::Error;
 use crate::ledger::{CellTotal, DayTouched, EntryId, Reader, StoredRow, TermTotal};
 

@@ -5,6 +5,7 @@
 //! on what it describes, and its version is the last entry that touches it.
 
 pub mod advance;
+pub mod aliases;
 mod cell_terms;
 pub mod checkpoint;
 pub mod compare;

@@ -17,7 +17,8 @@ use super::json::{put, put_name};
 use super::terms::Dimension;
 use super::totals::{CELLS, put_sums};
 use crate::day::Day;
-use crate::elastic::bulk::{Document, Shorten};
+use crate::elastic::batch::Document;
+use crate::elastic::bulk::Shorten;
 use crate::ledger::EntryId;
 
 /// The daily document with empty lists, and marked; `None` for any other document.

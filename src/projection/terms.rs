@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::json::{put, put_name, put_number, put_string, put_uuid};
 use crate::aggregate::Cell;
-use crate::elastic::bulk::Batch;
+use crate::elastic::batch::Batch;
 use crate::error::Error;
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::json::{put, put_name, put_number, put_uuid};
-use crate::elastic::bulk::Batch;
+use crate::elastic::batch::Batch;
 use crate::event::{RecordType, StatType};
 use crate::ledger::{CellTotal, EntryId};
 

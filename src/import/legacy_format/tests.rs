@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::document::for_each_cell;
 use super::*;
 
 const RECORDSET: &str = "00038086-3303-4b89-b2d6-1b84e7598f0e";
