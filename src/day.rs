@@ -9,13 +9,14 @@ use std::str::FromStr;
 use chrono::{DateTime, Days, Duration, LocalResult, NaiveDate, NaiveTime, TimeZone as _, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::columns::stored_as;
+
 /// A civil date in the ledger's time zone.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, sqlx::Type,
-)]
-#[sqlx(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Day(NaiveDate);
+
+stored_as!(Day, NaiveDate);
 
 /// Why a text does not name a day.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

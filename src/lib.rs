@@ -36,6 +36,7 @@ mod event;
 
 // Foundations.
 pub mod clock;
+mod columns;
 pub mod day;
 mod destination;
 mod error;

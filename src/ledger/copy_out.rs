@@ -11,6 +11,7 @@ use super::entry::{Entry, select_entries};
 use super::handle::Ledger;
 use super::row::jsonb_text;
 use super::row_hash::RowFields;
+use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _};
@@ -22,15 +23,21 @@ pub struct Snapshot {
     period: Option<Period>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub ledger_id: Uuid,
     pub time_zone: String,
     pub created_at: DateTime<Utc>,
 }
 
+from_row!(Identity {
+    ledger_id,
+    time_zone,
+    created_at
+});
+
 /// What is to be copied.
-#[derive(Clone, Debug, Default, sqlx::FromRow)]
+#[derive(Clone, Debug, Default)]
 pub struct Extent {
     pub entries: i64,
     pub first_entry: Option<EntryId>,
@@ -40,6 +47,14 @@ pub struct Extent {
     /// The hash of the last entry.
     pub last_hash: Option<String>,
 }
+
+from_row!(Extent {
+    entries,
+    first_entry,
+    last_entry,
+    previous_hash,
+    last_hash
+});
 
 /// A run of the program that posted, and how it ended.
 #[derive(Clone, Debug)]
@@ -76,7 +91,7 @@ pub struct CopiedRow {
 }
 
 /// A rejected event.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct RejectedRow {
     pub source_id: i64,
     pub reason: String,
@@ -84,6 +99,13 @@ pub struct RejectedRow {
     /// The source's row, unchanged.
     pub event: String,
 }
+
+from_row!(RejectedRow {
+    source_id,
+    reason,
+    message,
+    event
+});
 
 /// The condition for the entries to copy.
 const OF_PERIOD: &str = "($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)";

@@ -4,28 +4,19 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::columns::{from_row, stored_as};
 use crate::day::Day;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    serde::Deserialize,
-    sqlx::Type,
-)]
-#[sqlx(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EntryId(i64);
+
+stored_as!(EntryId, i64);
 
 impl EntryId {
     /// Before the first entry: the head of an empty ledger, the checkpoint of an empty projection.
@@ -63,8 +54,7 @@ impl FromStr for EntryId {
 }
 
 /// Why an entry was posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, sqlx::Type)]
-#[sqlx(type_name = "text", rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     /// The first posting of a day.
@@ -95,8 +85,23 @@ impl EntryKind {
     }
 }
 
+/// Stored as its name.
+impl sqlx::Type<sqlx::Postgres> for EntryKind {
+    fn type_info() -> sqlx::postgres::PgTypeInfo {
+        <str as sqlx::Type<sqlx::Postgres>>::type_info()
+    }
+}
+
+impl sqlx::Decode<'_, sqlx::Postgres> for EntryKind {
+    fn decode(value: sqlx::postgres::PgValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
+        Ok(Self::deserialize(StrDeserializer::<ValueError>::new(
+            value.as_str()?,
+        ))?)
+    }
+}
+
 /// The header of an entry.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Entry {
     pub entry_id: EntryId,
     pub day: Day,
@@ -122,6 +127,31 @@ pub struct Entry {
     pub posted_by: String,
     pub posted_at: DateTime<Utc>,
 }
+
+from_row!(Entry {
+    entry_id,
+    day,
+    kind,
+    reverses,
+    reversed_by,
+    run_id,
+    rule_version,
+    tool_version,
+    source_events,
+    source_counted,
+    source_ignored,
+    source_rejected,
+    source_fingerprint,
+    delta_rows,
+    terms_complete,
+    content_hash,
+    rejected_hash,
+    previous_hash,
+    entry_hash,
+    reason,
+    posted_by,
+    posted_at
+});
 
 const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \

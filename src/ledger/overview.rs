@@ -6,20 +6,27 @@ use uuid::Uuid;
 
 use super::entry::EntryId;
 use super::reader::Reader;
+use crate::columns::from_row;
 use crate::day::Day;
 use crate::error::Error;
 use crate::postgres::Context as _;
 
 /// Numbers of days that were not simply applied once.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 pub struct Past {
     pub days_corrected: i64,
     pub days_imported: i64,
     pub days_taken_back: i64,
 }
 
+from_row!(Past {
+    days_corrected,
+    days_imported,
+    days_taken_back
+});
+
 /// A recorded run.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 pub struct RunStatus {
     pub run_id: Uuid,
     pub command: String,
@@ -29,8 +36,17 @@ pub struct RunStatus {
     pub outcome: Option<String>,
 }
 
+from_row!(RunStatus {
+    run_id,
+    command,
+    started_at,
+    finished_at,
+    exit_code,
+    outcome
+});
+
 /// What an entry adds, by record type and stat type.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 pub struct EntrySum {
     pub record_type: String,
     pub stat_type: String,
@@ -39,13 +55,27 @@ pub struct EntrySum {
     pub total: i64,
 }
 
+from_row!(EntrySum {
+    record_type,
+    stat_type,
+    recordsets,
+    count,
+    total
+});
+
 /// A rejected event.
-#[derive(Serialize, sqlx::FromRow)]
+#[derive(Serialize)]
 pub struct RejectedEvent {
     pub source_id: i64,
     pub reason: String,
     pub message: String,
 }
+
+from_row!(RejectedEvent {
+    source_id,
+    reason,
+    message
+});
 
 impl Reader {
     /// The days between the first and the last that have no entry.

@@ -9,6 +9,7 @@ use sqlx::postgres::{PgRow, PgValueFormat};
 use super::entry::EntryId;
 use super::map::{self, TermMap};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, TermCounts};
+use crate::columns::from_row;
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::{RecordType, StatType};
@@ -135,13 +136,19 @@ pub struct CellTotal {
 }
 
 /// The total of a term of a cell as of an entry.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct TermTotal {
     pub term: String,
     pub count: i64,
     /// The last entry that lists the term.
     pub entry_id: EntryId,
 }
+
+from_row!(TermTotal {
+    term,
+    count,
+    entry_id
+});
 
 /// The term that a document claims to describe.
 #[derive(Clone, Debug)]
@@ -163,12 +170,14 @@ pub struct DeltaRows {
 }
 
 /// A day that has new entries.
-#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug)]
 pub struct DayTouched {
     pub day: Day,
     /// Whether older entries are about it, too.
     pub posted_before: bool,
 }
+
+from_row!(DayTouched { day, posted_before });
 
 pub(super) fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use sqlx::AssertSqlSafe;
 
 use super::finding::Finding;
+use crate::columns::from_row;
 use crate::error::Error;
 use crate::ledger::definitions::{Definition, DefinitionKind, definitions};
 use crate::ledger::{Ledger, migrate};
@@ -63,7 +64,7 @@ pub(super) async fn check(ledger: &Ledger) -> Result<SchemaCheck, Error> {
 }
 
 /// A trigger as found in the schema.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 struct Trigger {
     table: String,
     name: String,
@@ -71,6 +72,13 @@ struct Trigger {
     /// When it fires: `A` always, `O` not on a replica, `R` only on a replica, `D` never.
     enabled: String,
 }
+
+from_row!(Trigger {
+    table,
+    name,
+    sql,
+    enabled
+});
 
 /// Each trigger must exist as defined, and must fire always.
 async fn check_triggers(connection: &mut Connection) -> Result<Vec<Finding>, Error> {

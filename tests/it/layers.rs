@@ -28,11 +28,13 @@ const LAYERS: &[&[&str]] = &[
         "unpack",
     ],
     &["day", "error", "failpoint", "printable"],
-    &["clock"],
+    &["clock", "columns"],
 ];
 
 /// Where SQL may be: these modules know the ledger's or the source's tables.
-const WITH_SQL: &[&str] = &["day", "import", "ledger", "postgres", "source", "verify"];
+const WITH_SQL: &[&str] = &[
+    "columns", "day", "import", "ledger", "postgres", "source", "verify",
+];
 
 /// The program's modules by their path, `ledger::post` for example, with their code: no comments, no unit tests.
 fn modules() -> BTreeMap<String, String> {
