@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rand::Rng as _;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -479,7 +478,7 @@ fn wait_after(attempt: u32) -> Duration {
     let whole = FIRST_WAIT
         .saturating_mul(1 << attempt.min(16))
         .min(LONGEST_WAIT);
-    whole.mul_f64(rand::rng().random_range(0.5..1.0))
+    whole.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 #[cfg(test)]
