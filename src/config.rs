@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::memory::Memory;
 use crate::postgres::Database;
 use crate::projection::Plan;
-use crate::projection::terms::Scope;
+use crate::projection::scope::Scope;
 
 pub use self::from_index::FromIndexArgs;
 
@@ -67,23 +67,10 @@ pub struct SettingsArgs {
     #[arg(long, global = true, value_name = "NAME", env = "DAYBOOK_INDEX_PREFIX")]
     pub index_prefix: Option<String>,
 
-    /// Dimensions of stats-terms: items, geocodes, queries, or none [default: items,geocodes]
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAMES",
-        env = "DAYBOOK_TERMS_DIMENSIONS"
-    )]
-    pub terms_dimensions: Option<String>,
-
-    /// Stat types in stats-terms: search, mapping, download, seen, view, or none [default: all]
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAMES",
-        env = "DAYBOOK_TERMS_STAT_TYPES"
-    )]
-    pub terms_stat_types: Option<String>,
+    /// Terms in stats-terms: some of countries, geocodes, items, queries, each with all stat types or with some, as in
+    /// items:seen+view; or none [default: countries,items:view]
+    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS")]
+    pub terms: Option<String>,
 
     /// Memory limit, for example 512M or 2G (at least 128M). A day that needs more is counted in parts, each of which reads
     /// the day again [default: 512M]
@@ -113,8 +100,7 @@ struct File {
     source_url: Option<SecretString>,
     postgres_timeout: Option<Timeout>,
     index_prefix: Option<String>,
-    terms_dimensions: Option<String>,
-    terms_stat_types: Option<String>,
+    terms: Option<String>,
     memory: Option<Memory>,
     max_clock_skew: Option<ClockSkew>,
 }
@@ -162,12 +148,15 @@ impl Settings {
             .or(file.index_prefix)
             .unwrap_or_else(|| "stats".to_owned());
         check_prefix(&index_prefix)?;
-        let dimensions = given.terms_dimensions.or(file.terms_dimensions);
-        let stat_types = given.terms_stat_types.or(file.terms_stat_types);
-        let terms =
-            Scope::parse(dimensions.as_deref(), stat_types.as_deref()).map_err(|error| {
+        let terms = given
+            .terms
+            .or(file.terms)
+            .map(|terms| terms.parse::<Scope>())
+            .transpose()
+            .map_err(|error| {
                 Error::usage("the setting of stats-terms cannot be read").caused_by(error)
-            })?;
+            })?
+            .unwrap_or_default();
         Ok(Self {
             ledger: Database::new("ledger", ledger_url.as_ref(), silence)?,
             source: Database::new("source", source_url.as_ref(), silence)?,

@@ -26,7 +26,7 @@ pub async fn facts(setting: &Setting) -> Result<Map<String, Value>, Error> {
         return Err("the facts are no object".into());
     };
     // Settings that affect the figures.
-    for name in ["DAYBOOK_MEMORY", "DAYBOOK_TERMS_DIMENSIONS", "BENCH_APART"] {
+    for name in ["DAYBOOK_MEMORY", "DAYBOOK_TERMS", "BENCH_APART"] {
         if let Some(value) = std::env::var(name).ok().filter(|value| !value.is_empty()) {
             facts.insert(name.to_lowercase(), value.into());
         }

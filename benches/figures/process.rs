@@ -59,8 +59,8 @@ impl Daybook {
             .env("DAYBOOK_ELASTICSEARCH_URL", &self.elasticsearch_url)
             .env("DAYBOOK_INDEX_PREFIX", &self.prefix);
         match self.terms {
-            Terms::Default => command.env_remove("DAYBOOK_TERMS_DIMENSIONS"),
-            Terms::None => command.env("DAYBOOK_TERMS_DIMENSIONS", "none"),
+            Terms::Default => command.env_remove("DAYBOOK_TERMS"),
+            Terms::None => command.env("DAYBOOK_TERMS", "none"),
             Terms::OfCaller => &mut command,
         };
         run(&mut command)

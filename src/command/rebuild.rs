@@ -212,7 +212,7 @@ fn chosen(only: &[Projection], settings: &Settings) -> Result<Vec<Projection>, E
             .collect());
     };
     Err(Error::usage(format!(
-        "{} is turned off by DAYBOOK_TERMS_DIMENSIONS or DAYBOOK_TERMS_STAT_TYPES",
+        "{} is turned off by DAYBOOK_TERMS",
         settings.plan.alias(*not_kept)
     ))
     .hint("leave it out of --only, or change the setting"))

@@ -113,6 +113,31 @@ impl StatType {
     }
 }
 
+/// What a total is broken down by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// By record.
+    Items,
+    /// By query.
+    Queries,
+    /// By geocode.
+    Geocodes,
+}
+
+impl Dimension {
+    /// All dimensions, in the order of a row's maps.
+    pub const ALL: [Self; 3] = [Self::Items, Self::Queries, Self::Geocodes];
+
+    /// The name in the ledger and in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Items => "items",
+            Self::Queries => "queries",
+            Self::Geocodes => "geocodes",
+        }
+    }
+}
+
 /// One row of the source table, its JSON as text.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceRow<'a> {

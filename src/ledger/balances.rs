@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::entry::EntryId;
 use super::reader::Reader;
-use super::row::{CellTotal, NamedTerm, StoredRow, TermTotal, cell_total};
+use super::row::{
+    CellTermTotal, CellTotal, NamedTerm, StoredRow, TermMaps, cell_term_total, cell_total,
+};
 use super::rows::for_each_row;
-use crate::aggregate::Cell;
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::{RecordType, StatType};
@@ -50,61 +51,78 @@ impl Reader {
         Ok(())
     }
 
-    /// Calls `take` with the rows of some stat types up to entry `through`, cell by cell. Only the maps of the `wanted`
-    /// dimensions (items, queries, geocodes) are read; the others are empty.
-    pub async fn rows_by_cell(
+    /// Calls `take` with the rows of the entries after `after` and up to `through`, recordset by recordset, those of a
+    /// cell in the order of their entries. Only the maps that are wanted are read; the others may be empty.
+    pub async fn rows_by_recordset(
         &mut self,
-        wanted: [bool; 3],
-        stat_types: &[String],
+        maps: &TermMaps,
+        after: EntryId,
         through: EntryId,
         take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let [items, queries, geocodes] = wanted;
-        let query = sqlx::query(
+        let is_one_entry = after.next() == through;
+        if is_one_entry
+            && let Some(posted_rows) = &self.posted_rows
+            && posted_rows.is_entry(through)
+        {
+            return posted_rows.rows(take).await;
+        }
+        let entries = if is_one_entry {
+            "entry_id = $4"
+        } else {
+            "entry_id > $5 AND entry_id <= $4"
+        };
+        let statement = format!(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total,
-                    CASE WHEN $1 THEN items ELSE '{}' END AS items, CASE WHEN $2 THEN queries ELSE '{}' END AS queries,
-                    CASE WHEN $3 THEN geocodes ELSE '{}' END AS geocodes
-             FROM daybook.interaction_delta WHERE stat_type = ANY ($4) AND entry_id <= $5
-             ORDER BY recordset_id, record_type, stat_type",
-        )
-        .bind(items)
-        .bind(queries)
-        .bind(geocodes)
-        .bind(stat_types)
-        .bind(through);
+                    CASE WHEN stat_type = ANY ($1) THEN items ELSE '{{}}' END AS items,
+                    CASE WHEN stat_type = ANY ($2) THEN queries ELSE '{{}}' END AS queries,
+                    CASE WHEN stat_type = ANY ($3) THEN geocodes ELSE '{{}}' END AS geocodes
+             FROM daybook.interaction_delta WHERE stat_type = ANY ($1 || $2 || $3) AND {entries}
+             ORDER BY recordset_id, record_type, stat_type, entry_id"
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(names(&maps.items))
+            .bind(names(&maps.queries))
+            .bind(names(&maps.geocodes))
+            .bind(through);
+        if !is_one_entry {
+            query = query.bind(after);
+        }
         for_each_row(
             &mut self.connection,
             query,
-            "reading the rows of all cells".to_owned(),
+            "reading the rows of all recordsets".to_owned(),
             take,
         )
         .await
     }
 
-    /// Calls `take` with the all-time count of each term of a cell and a dimension, in no particular order. The server
-    /// computes the sums, on disk if necessary.
+    /// Calls `take` with what the entries after `after` and up to `through` add to each term of a recordset and a
+    /// dimension, ordered by term. The server computes the sums, on disk if necessary.
     pub async fn term_totals(
         &mut self,
-        cell: Cell,
+        recordset_id: Uuid,
         dimension: &str,
+        stat_types: &[StatType],
+        after: EntryId,
         through: EntryId,
-        mut take: impl AsyncFnMut(TermTotal) -> Result<(), Error>,
+        mut take: impl AsyncFnMut(CellTermTotal) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let what = format!("reading the all-time counts of {dimension} of {cell}");
-        let mut rows = sqlx::query_as(
-            "SELECT term, sum(n)::bigint AS count, max(entry_id) AS entry_id
+        let what = format!("adding up {dimension} of recordset {recordset_id}");
+        let mut rows = sqlx::query(
+            "SELECT term COLLATE \"C\" AS term, record_type, stat_type, sum(n)::bigint AS n, max(entry_id) AS entry_id
              FROM daybook.interaction_term_delta
-             WHERE recordset_id = $1 AND record_type = $2 AND stat_type = $3 AND dimension = $4 AND entry_id <= $5
-             GROUP BY term",
+             WHERE recordset_id = $1 AND dimension = $2 AND stat_type = ANY ($3) AND entry_id > $4 AND entry_id <= $5
+             GROUP BY 1, 2, 3 ORDER BY 1",
         )
-        .bind(cell.recordset_id)
-        .bind(cell.record_type.name())
-        .bind(cell.stat_type.name())
+        .bind(recordset_id)
         .bind(dimension)
+        .bind(names(stat_types))
+        .bind(after)
         .bind(through)
         .fetch(&mut self.connection);
-        while let Some(total) = rows.try_next().await.context(what.as_str())? {
-            take(total).await?;
+        while let Some(row) = rows.try_next().await.context(what.as_str())? {
+            take(cell_term_total(&row).context(what.as_str())?).await?;
         }
         Ok(())
     }
@@ -155,32 +173,42 @@ impl Reader {
         Ok(ids.into_iter().collect())
     }
 
-    /// The ids of those terms that the ledger contains.
+    /// The ids of those terms that the ledger contains. The country of a geocode is what documents have as its country.
     pub async fn existing_terms(
         &mut self,
         named: &[NamedTerm],
         through: EntryId,
     ) -> Result<HashSet<String>, Error> {
-        let cells = || named.iter().map(|named| named.cell);
+        let stat_types = named.iter().map(|named| names(&named.stat_types).join(","));
         let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT k.id FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[])
-                 AS k (id, recordset_id, record_type, stat_type, dimension, term)
+            "SELECT k.id FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[])
+                 AS k (id, recordset_id, dimension, term, stat_types)
              WHERE EXISTS (
                  SELECT FROM daybook.interaction_delta d
-                 WHERE d.recordset_id = k.recordset_id AND d.record_type = k.record_type AND d.stat_type = k.stat_type
-                   AND d.entry_id <= $7
-                   AND CASE k.dimension WHEN 'items' THEN d.items WHEN 'queries' THEN d.queries ELSE d.geocodes END ? k.term)",
+                 WHERE d.recordset_id = k.recordset_id AND d.stat_type = ANY (string_to_array(k.stat_types, ',')) AND d.entry_id <= $6
+                   AND CASE k.dimension
+                       WHEN 'items' THEN d.items ? k.term WHEN 'queries' THEN d.queries ? k.term WHEN 'geocodes' THEN d.geocodes ? k.term
+                       ELSE EXISTS (
+                           SELECT FROM jsonb_object_keys(d.geocodes) AS g (geocode)
+                           WHERE k.term = CASE WHEN g.geocode LIKE '{%' AND jsonb_typeof(g.geocode::jsonb -> 'country') = 'string'
+                                               THEN g.geocode::jsonb ->> 'country' ELSE '' END) END)",
         )
         .bind(named.iter().map(|named| named.id.as_str()).collect::<Vec<_>>())
-        .bind(cells().map(|cell| cell.recordset_id).collect::<Vec<_>>())
-        .bind(cells().map(|cell| cell.record_type.name()).collect::<Vec<_>>())
-        .bind(cells().map(|cell| cell.stat_type.name()).collect::<Vec<_>>())
+        .bind(named.iter().map(|named| named.recordset_id).collect::<Vec<_>>())
         .bind(named.iter().map(|named| named.dimension).collect::<Vec<_>>())
         .bind(named.iter().map(|named| named.term.as_str()).collect::<Vec<_>>())
+        .bind(stat_types.collect::<Vec<_>>())
         .bind(through)
         .fetch_all(&mut self.connection)
         .await
         .context("looking for terms of documents in the ledger")?;
         Ok(ids.into_iter().collect())
     }
+}
+
+fn names(stat_types: &[StatType]) -> Vec<&'static str> {
+    stat_types
+        .iter()
+        .map(|stat_type| stat_type.name())
+        .collect()
 }

@@ -28,6 +28,12 @@ impl EntryId {
         Self(self.0.saturating_add(1))
     }
 
+    /// The entry before this one.
+    #[must_use]
+    pub fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+
     /// The number. It is also the version of the documents that the entry touches.
     pub fn number(self) -> i64 {
         self.0

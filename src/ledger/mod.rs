@@ -32,4 +32,4 @@ pub use handle::Ledger;
 pub use overview::{EntrySum, Past, RejectedEvent, RunStatus};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;
-pub use row::{CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms, TermTotal};
+pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms, TermMaps};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use sqlx::Row as _;
 use sqlx::postgres::{PgRow, PgValueFormat};
+use uuid::Uuid;
 
 use super::entry::EntryId;
 use super::map::{self, TermMap};
@@ -12,7 +13,7 @@ use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedR
 use crate::columns::from_row;
 use crate::day::Day;
 use crate::error::Error;
-use crate::event::{RecordType, StatType};
+use crate::event::{Dimension, RecordType, StatType};
 
 /// A delta row of the ledger.
 #[derive(Debug)]
@@ -116,6 +117,29 @@ impl StoredRow {
         }
     }
 
+    /// Calls `take` with each term of a dimension and its number, in the order of jsonb.
+    pub fn for_each_term(
+        &self,
+        dimension: Dimension,
+        mut take: impl FnMut(&str, i64),
+    ) -> Result<(), Error> {
+        let [items, queries, geocodes] = self.terms()?;
+        let terms = match dimension {
+            Dimension::Items => items,
+            Dimension::Queries => queries,
+            Dimension::Geocodes => geocodes,
+        };
+        match terms {
+            StoredTerms::Counted(counts) => counts.for_each(take),
+            StoredTerms::Text(_) => {
+                for (term, n) in self.read(terms)?.0 {
+                    take(&term, n);
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn unreadable(&self) -> Error {
         Error::failed(format!(
             "a term map of entry {} ({}) cannot be read",
@@ -135,29 +159,36 @@ pub struct CellTotal {
     pub entry_id: EntryId,
 }
 
-/// The total of a term of a cell as of an entry.
+/// What entries add to a term of a cell.
 #[derive(Clone, Debug)]
-pub struct TermTotal {
+pub struct CellTermTotal {
     pub term: String,
-    pub count: i64,
-    /// The last entry that lists the term.
+    pub record_type: RecordType,
+    pub stat_type: StatType,
+    pub n: i64,
+    /// The last of the entries that lists the term.
     pub entry_id: EntryId,
 }
 
-from_row!(TermTotal {
-    term,
-    count,
-    entry_id
-});
+/// The stat types of which the terms of each dimension are wanted.
+#[derive(Clone, Debug)]
+pub struct TermMaps {
+    pub items: Vec<StatType>,
+    pub queries: Vec<StatType>,
+    pub geocodes: Vec<StatType>,
+}
 
 /// The term that a document claims to describe.
 #[derive(Clone, Debug)]
 pub struct NamedTerm {
     /// The document's id.
     pub id: String,
-    pub cell: Cell,
+    pub recordset_id: Uuid,
+    /// A dimension of the ledger, or `countries`.
     pub dimension: &'static str,
     pub term: String,
+    /// The stat types to which the term may belong.
+    pub stat_types: Vec<StatType>,
 }
 
 /// Numbers of rows.
@@ -178,6 +209,17 @@ pub struct DayTouched {
 }
 
 from_row!(DayTouched { day, posted_before });
+
+pub(super) fn cell_term_total(row: &PgRow) -> Result<CellTermTotal, sqlx::Error> {
+    let (record_type, stat_type) = cell_types(row)?;
+    Ok(CellTermTotal {
+        term: row.try_get("term")?,
+        record_type,
+        stat_type,
+        n: row.try_get("n")?,
+        entry_id: row.try_get("entry_id")?,
+    })
+}
 
 pub(super) fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {
@@ -201,16 +243,23 @@ pub(super) fn cell_total(row: &PgRow) -> Result<CellTotal, sqlx::Error> {
 }
 
 fn cell(row: &PgRow) -> Result<Cell, sqlx::Error> {
+    let (record_type, stat_type) = cell_types(row)?;
+    Ok(Cell {
+        recordset_id: row.try_get("recordset_id")?,
+        record_type,
+        stat_type,
+    })
+}
+
+fn cell_types(row: &PgRow) -> Result<(RecordType, StatType), sqlx::Error> {
     let unknown =
         |what: &str, name: &str| sqlx::Error::Decode(format!("{what} '{name}' is unknown").into());
     let (record_type, stat_type): (&str, &str) =
         (row.try_get("record_type")?, row.try_get("stat_type")?);
-    Ok(Cell {
-        recordset_id: row.try_get("recordset_id")?,
-        record_type: RecordType::of(record_type)
-            .ok_or_else(|| unknown("record type", record_type))?,
-        stat_type: StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
-    })
+    Ok((
+        RecordType::of(record_type).ok_or_else(|| unknown("record type", record_type))?,
+        StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
+    ))
 }
 
 /// A jsonb column's text, without parsing or copying it.

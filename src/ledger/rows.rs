@@ -98,6 +98,17 @@ impl Reader {
         .await
     }
 
+    /// Whether the ledger's first rows are those of this entry.
+    pub async fn has_the_first_rows(&mut self, entry_id: EntryId) -> Result<bool, Error> {
+        sqlx::query_scalar(
+            "SELECT NOT EXISTS (SELECT FROM daybook.entry WHERE entry_id < $1 AND delta_rows > 0)",
+        )
+        .bind(entry_id)
+        .fetch_one(&mut self.connection)
+        .await
+        .context("looking for older entries with rows")
+    }
+
     /// The entries after `after` and up to `through` that have rows.
     pub async fn entries_with_rows(
         &mut self,

@@ -352,13 +352,7 @@ impl Comparer<'_> {
     ) -> Result<(), Error> {
         let physical = self.index.physical.clone();
         // The fields that identify a document.
-        let fields = json!([
-            "recordset_id",
-            "record_type",
-            "stat_type",
-            "dimension",
-            "term"
-        ]);
+        let fields = json!(["recordset_id", "dimension", "term"]);
         let (mut scroll, mut page) = Scroll::begin(self.client, &physical, 2000, fields).await?;
         loop {
             let hits = page.documents::<Value>()?;
@@ -438,18 +432,19 @@ async fn expected_among(
         Projection::Terms => {
             let keys = hits.iter().filter_map(|hit| {
                 let key = Key::of_source(&hit.source)?;
-                let ours =
-                    key.id() == hit.id && plan.terms.covers(key.dimension, key.cell.stat_type);
+                let stat_types = plan.terms.stat_types(key.breakdown);
+                let ours = key.id() == hit.id && !stat_types.is_empty();
                 let Key {
-                    cell,
-                    dimension,
+                    recordset_id,
+                    breakdown,
                     term,
                 } = key;
                 ours.then(|| NamedTerm {
                     id: hit.id.to_string(),
-                    cell,
-                    dimension: dimension.name(),
+                    recordset_id,
+                    dimension: breakdown.name(),
                     term,
+                    stat_types: stat_types.to_vec(),
                 })
             });
             reader

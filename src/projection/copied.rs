@@ -6,7 +6,7 @@
 
 use memchr::memchr2;
 
-use super::terms::Dimension;
+use crate::event::Dimension;
 
 /// Appends the list of a map's terms. Returns `None` if the map's text is not in the form in which jsonb is printed;
 /// the caller must then truncate what was appended.

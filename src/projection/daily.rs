@@ -6,12 +6,12 @@ use uuid::Uuid;
 
 use super::copied::put_list;
 use super::json::{put, put_name, put_number, put_string, put_uuid};
-use super::terms::Dimension;
 use super::totals::{CELLS, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
+use crate::event::Dimension;
 use crate::ledger::map::TermMap;
 use crate::ledger::{EntryId, StoredRow, StoredTerms};
 

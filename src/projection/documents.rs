@@ -1,17 +1,20 @@
 //! Streams the documents of a projection from the ledger, as of an entry.
 //!
-//! However long the ledger is, only one row, the rows of one recordset and day, or the terms of one cell are in memory.
+//! However long the ledger is, only one row, the rows of one recordset and day, or the terms of one recordset are in
+//! memory.
 
 use uuid::Uuid;
 
-use super::cell_terms::CellTerms;
-use super::terms::{Dimension, Key, Scope};
+use super::place::Places;
+use super::recordset_terms::{RecordsetTerms, TermSum};
+use super::scope::{Breakdown, Scope};
+use super::terms::{Figures, Key};
 use super::{Projection, daily, totals};
-use crate::aggregate::Cell;
 use crate::day::Day;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
-use crate::ledger::{CellTotal, DayTouched, EntryId, Reader, StoredRow, TermTotal};
+use crate::event::Dimension;
+use crate::ledger::{CellTermTotal, CellTotal, DayTouched, EntryId, Reader, StoredRow, TermMaps};
 
 /// Takes documents that are written directly into its batch.
 pub trait Sink {
@@ -120,70 +123,133 @@ async fn stream_terms(
     through: EntryId,
     sink: &mut impl Sink,
 ) -> Result<(), Error> {
-    let covered = Dimension::ALL.map(|dimension| scope.dimensions.contains(&dimension));
-    let mut current: Option<CellTerms> = None;
+    let entries = Entries {
+        after: EntryId::NONE,
+        through,
+    };
+    let mut places = Places::default();
+    sum_terms(
+        reader,
+        scope,
+        entries,
+        async |TermSum {
+                   key,
+                   figures,
+                   entry_id,
+               }| {
+            key.write(&key.id(), sink.batch(), &figures, entry_id, &mut places);
+            sink.take().await
+        },
+    )
+    .await
+}
+
+/// Calls `take` with what the entries add to each term that they list, recordset by recordset.
+pub(super) async fn sum_terms(
+    reader: &mut Reader,
+    scope: &Scope,
+    entries: Entries,
+    mut take: impl AsyncFnMut(TermSum) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let maps = TermMaps {
+        items: scope.stat_types_of(Dimension::Items),
+        queries: scope.stat_types_of(Dimension::Queries),
+        geocodes: scope.stat_types_of(Dimension::Geocodes),
+    };
+    let mut places = Places::default();
+    let mut current: Option<RecordsetTerms> = None;
     let mut too_large = Vec::new();
+    let Entries { after, through } = entries;
     reader
-        .rows_by_cell(
-            covered,
-            &scope.stat_types,
-            through,
-            async |row: StoredRow| {
-                if current
-                    .as_ref()
-                    .is_none_or(|terms| terms.cell() != row.cell)
-                {
-                    let done = current.replace(CellTerms::new(row.cell));
-                    too_large.extend(take_terms(sink, done).await?);
-                }
-                current.as_mut().map_or(Ok(()), |terms| terms.add(&row))
-            },
-        )
+        .rows_by_recordset(&maps, after, through, async |row: StoredRow| {
+            let recordset_id = row.cell.recordset_id;
+            if current
+                .as_ref()
+                .is_none_or(|terms| terms.recordset_id() != recordset_id)
+                && let Some(done) = current.replace(RecordsetTerms::new(recordset_id))
+            {
+                too_large.extend(take_sums(done, &mut take).await?);
+            }
+            current
+                .as_mut()
+                .map_or(Ok(()), |terms| terms.add(&row, scope, &mut places))
+        })
         .await?;
-    too_large.extend(take_terms(sink, current).await?);
-    for (cell, dimension) in too_large
-        .into_iter()
-        .flat_map(|cell| Dimension::ALL.map(|dimension| (cell, dimension)))
-    {
-        if scope.covers(dimension, cell.stat_type) {
-            reader
-                .term_totals(
-                    cell,
-                    dimension.name(),
-                    through,
-                    async |TermTotal {
-                               term,
-                               count,
-                               entry_id,
-                           }| {
-                        Key {
-                            cell,
-                            dimension,
-                            term,
-                        }
-                        .write(sink.batch(), count, entry_id);
-                        sink.take().await
-                    },
-                )
-                .await?;
-        }
+    if let Some(done) = current {
+        too_large.extend(take_sums(done, &mut take).await?);
+    }
+    for (recordset_id, breakdown) in too_large {
+        take_sums_of_server(reader, scope, entries, recordset_id, breakdown, &mut take).await?;
     }
     Ok(())
 }
 
-/// Writes the documents of a cell's terms. Returns the cell if it has too many terms.
-async fn take_terms(sink: &mut impl Sink, terms: Option<CellTerms>) -> Result<Option<Cell>, Error> {
-    let Some(terms) = terms else { return Ok(None) };
-    let cell = terms.cell();
-    let Some(totals) = terms.totals() else {
-        return Ok(Some(cell));
-    };
-    for total in totals {
-        let (key, count, entry_id) = total?;
-        key.write(sink.batch(), count, entry_id);
-        sink.take().await?;
+/// Takes the terms of a recordset. Returns what has too many terms for memory.
+async fn take_sums(
+    terms: RecordsetTerms,
+    take: &mut impl AsyncFnMut(TermSum) -> Result<(), Error>,
+) -> Result<Vec<(Uuid, Breakdown)>, Error> {
+    let recordset_id = terms.recordset_id();
+    let too_large = terms
+        .too_large()
+        .map(|breakdown| (recordset_id, breakdown))
+        .collect();
+    for sum in terms.into_sums() {
+        take(sum).await?;
     }
-    Ok(None)
+    Ok(too_large)
+}
+
+/// Takes the terms of a recordset and breakdown, added up by the server.
+async fn take_sums_of_server(
+    reader: &mut Reader,
+    scope: &Scope,
+    Entries { after, through }: Entries,
+    recordset_id: Uuid,
+    breakdown: Breakdown,
+    take: &mut impl AsyncFnMut(TermSum) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut current: Option<TermSum> = None;
+    let (dimension, stat_types) = (breakdown.dimension().name(), scope.stat_types(breakdown));
+    reader
+        .term_totals(
+            recordset_id,
+            dimension,
+            stat_types,
+            after,
+            through,
+            async |total: CellTermTotal| {
+                if current
+                    .as_ref()
+                    .is_none_or(|sum| sum.key.term != total.term)
+                {
+                    let next = TermSum {
+                        key: Key {
+                            recordset_id,
+                            breakdown,
+                            term: total.term,
+                        },
+                        figures: Figures::default(),
+                        entry_id: total.entry_id,
+                    };
+                    if let Some(done) = current.replace(next) {
+                        take(done).await?;
+                    }
+                }
+                let Some(sum) = &mut current else {
+                    return Ok(());
+                };
+                sum.entry_id = sum.entry_id.max(total.entry_id);
+                sum.figures
+                    .add(total.record_type, total.stat_type, total.n)
+                    .map_err(|_| sum.key.exceeds_a_bigint())
+            },
+        )
+        .await?;
+    match current {
+        Some(last) => take(last).await,
+        None => Ok(()),
+    }
 }
 
 /// Groups rows that arrive in the order of their recordsets.

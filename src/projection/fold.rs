@@ -3,22 +3,27 @@
 //! Entries are added one at a time, in order. A document that is as of the entry or a later one already contains it and
 //! is skipped, so a crash at any point repeats safely.
 //!
-//! The ledger's first entry is written without look-ups: what it adds is all that its terms have. A document that
-//! exists nevertheless already contains that entry, and its version protects it.
+//! The ledger's first entry with rows is written without look-ups: what it adds is all that its terms have. A document
+//! that exists nevertheless already contains that entry, and its version protects it.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use super::terms::{Dimension, Key, Scope};
+use super::documents::{Entries, sum_terms};
+use super::place::Places;
+use super::recordset_terms::TermSum;
+use super::scope::Scope;
+use super::terms::{Figures, Key, StoredTerm};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
 use crate::error::Error;
 use crate::failpoint;
-use crate::ledger::{EntryId, Reader, StoredRow};
+use crate::ledger::{EntryId, Reader};
 
 /// Documents per look-up.
 const LOOKED_UP_AT_ONCE: usize = 5000;
@@ -48,37 +53,25 @@ pub(super) struct Fold<'a> {
 }
 
 impl Fold<'_> {
-    /// Adds an entry. All of it is in the index when this returns.
+    /// Adds the entry that follows `after`. All of it is in the index when this returns.
     pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Error> {
         let scope = self.scope;
+        let entries = Entries {
+            after: entry_id.previous(),
+            through: entry_id,
+        };
         let mut adding = Adding {
+            is_first: reader.has_the_first_rows(entry_id).await?,
             fold: self,
             entry_id,
             added: Vec::new(),
             looking: JoinSet::new(),
+            places: Places::default(),
         };
-        reader
-            .rows_of_entry(entry_id, async |row: StoredRow| {
-                for (dimension, terms) in Dimension::ALL.into_iter().zip(row.terms()?) {
-                    if !scope.covers(dimension, row.cell.stat_type) {
-                        continue;
-                    }
-                    for (term, n) in row.read(terms)?.0 {
-                        adding
-                            .add(
-                                Key {
-                                    cell: row.cell,
-                                    dimension,
-                                    term: term.into_owned(),
-                                },
-                                n,
-                            )
-                            .await?;
-                    }
-                }
-                Ok(())
-            })
-            .await?;
+        sum_terms(reader, scope, entries, async |sum: TermSum| {
+            adding.add(sum.key, sum.figures).await
+        })
+        .await?;
         adding.finish().await
     }
 }
@@ -87,36 +80,35 @@ impl Fold<'_> {
 struct Added {
     id: String,
     key: Key,
-    n: i64,
+    figures: Figures,
 }
 
-/// An entry that is being added. It lists each term of a cell once, so no document is changed twice.
+/// An entry that is being added. Each term comes once, so no document is changed twice.
 struct Adding<'f, 'a> {
     fold: &'f mut Fold<'a>,
     entry_id: EntryId,
+    /// Whether no older entry has rows.
+    is_first: bool,
     added: Vec<Added>,
     /// Look-ups in progress.
     looking: JoinSet<Result<Vec<Standing>, Error>>,
+    places: Places,
 }
 
 /// What to add, and the stored document; `None` if there is none.
-type Standing = (Added, Option<StoredSource>);
-
-/// The fields of a document that the fold needs.
-#[derive(Clone, Copy, Deserialize)]
-struct StoredSource {
-    count: Option<i64>,
-    entry_id: Option<EntryId>,
-}
+type Standing = (Added, Option<StoredTerm>);
 
 impl Adding<'_, '_> {
-    async fn add(&mut self, key: Key, n: i64) -> Result<(), Error> {
-        let id = key.id();
-        if self.entry_id == EntryId::NONE.next() {
-            key.write_as(&id, self.fold.writer.batch(), n, self.entry_id);
-            return self.fold.writer.send_if_full().await;
+    async fn add(&mut self, key: Key, figures: Figures) -> Result<(), Error> {
+        let added = Added {
+            id: key.id(),
+            key,
+            figures,
+        };
+        if self.is_first {
+            return self.write(&added).await;
         }
-        self.added.push(Added { id, key, n });
+        self.added.push(added);
         if self.added.len() >= LOOKED_UP_AT_ONCE {
             self.send_off().await
         } else {
@@ -159,44 +151,53 @@ impl Adding<'_, '_> {
         self.fold.looked_up.waited += stopwatch.elapsed();
         self.fold.looked_up.documents += looked_up.len() as u64;
         failpoint::reach("fold.looked_up");
-        for (Added { id, key, n }, stored) in looked_up {
-            let count = match stored {
-                Some(StoredSource {
-                    entry_id: Some(as_of),
-                    ..
-                }) if as_of >= self.entry_id => continue,
-                Some(StoredSource {
-                    count: Some(count),
-                    entry_id: Some(_),
-                }) => count,
-                Some(_) => return Err(incomplete(&id, self.fold.index)),
-                None => 0,
-            };
-            let count = count.checked_add(n).ok_or_else(|| key.exceeds_a_bigint())?;
-            key.write_as(&id, self.fold.writer.batch(), count, self.entry_id);
-            self.fold.writer.send_if_full().await?;
+        for (mut added, stored) in looked_up {
+            if let Some(StoredTerm { figures, entry_id }) = stored {
+                match entry_id {
+                    Some(as_of) if as_of >= self.entry_id => continue,
+                    Some(_) => {}
+                    None => return Err(unreadable(&added.id, self.fold.index)),
+                }
+                added
+                    .figures
+                    .add_all(&figures)
+                    .map_err(|_| added.key.exceeds_a_bigint())?;
+            }
+            self.write(&added).await?;
         }
         Ok(())
     }
+
+    async fn write(&mut self, Added { id, key, figures }: &Added) -> Result<(), Error> {
+        let batch = self.fold.writer.batch();
+        key.write(id, batch, figures, self.entry_id, &mut self.places);
+        self.fold.writer.send_if_full().await
+    }
 }
 
-/// Nothing can be added to a document that lacks its count or its entry.
-fn incomplete(id: &str, index: &str) -> Error {
-    Error::failed(format!("document {id} of {index} lacks its count or its entry_id")).hint(
+/// Nothing can be added to a document that lacks its entry, or whose figures are something else.
+fn unreadable(id: &str, index: &str) -> Error {
+    Error::failed(format!("document {id} of {index} lacks its entry_id or has unreadable figures")).hint(
         "somebody has edited it: `daybook verify --projections --repair` repairs it, then run `daybook project`",
     )
 }
 
 async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Error> {
-    const OPTIONS: &str =
-        "_source_includes=count,entry_id&filter_path=docs.found,docs.error,docs._source";
+    const OPTIONS: &str = "_source_includes=entry_id,records,mediarecords&filter_path=docs.found,docs.error,docs._source";
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let documents = multi_get(client, index, &ids, OPTIONS, what)
-        .await?
-        .documents()?;
-    Ok(added
+    let looked_up = multi_get(client, index, &ids, OPTIONS, what).await?;
+    let documents = looked_up.documents::<&RawValue>()?;
+    added
         .into_iter()
-        .zip(documents.into_iter().map(|stored| stored.source))
-        .collect())
+        .zip(documents)
+        .map(|(added, stored)| {
+            let stored = stored
+                .source
+                .map(|source| serde_json::from_str(source.get()))
+                .transpose()
+                .map_err(|error| unreadable(&added.id, index).caused_by(error))?;
+            Ok((added, stored))
+        })
+        .collect()
 }

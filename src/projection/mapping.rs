@@ -9,6 +9,7 @@
 
 use serde_json::{Value, json};
 
+use super::terms::figure_name;
 use crate::event::{RecordType, StatType};
 
 /// A date in Elasticsearch's default format, set explicitly because an index template could change it.
@@ -63,17 +64,30 @@ pub(super) fn totals() -> Value {
     mapping
 }
 
+/// Readers filter by recordset, dimension and term, sort by figures, and group by place. Figures are not searched, and
+/// terms are not grouped by, which would cost much with millions of them.
 pub(super) fn terms() -> Value {
-    json!({ "dynamic": "strict", "properties": {
+    let mut mapping = json!({ "dynamic": "strict", "properties": {
         "recordset_id": { "type": "keyword" },
-        "record_type": { "type": "keyword" },
-        "stat_type": { "type": "keyword" },
         "dimension": { "type": "keyword" },
-        "term": { "type": "keyword" },
+        "term": { "type": "keyword", "doc_values": false },
         "country": { "type": "keyword" },
         "region": { "type": "keyword" },
         "city": { "type": "keyword" },
-        "count": { "type": "long" },
         "entry_id": { "type": "long" },
-    } })
+    } });
+    for record_type in RecordType::ALL {
+        for stat_type in StatType::ALL {
+            let figure = figure_name(stat_type);
+            let cell = &mut mapping["properties"][record_type.name()]["properties"]
+                [stat_type.name()]["properties"];
+            *cell = json!({ figure: { "type": "long", "index": false } });
+            if figure == "count" {
+                // They are the same, and the totals have both names.
+                let path = format!("{}.{}.{figure}", record_type.name(), stat_type.name());
+                cell["total"] = json!({ "type": "alias", "path": path });
+            }
+        }
+    }
+    mapping
 }

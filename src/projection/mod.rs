@@ -6,7 +6,6 @@
 
 pub mod advance;
 pub mod aliases;
-mod cell_terms;
 pub mod checkpoint;
 pub mod compare;
 mod copied;
@@ -18,15 +17,18 @@ pub mod index;
 mod json;
 mod mapping;
 mod oversize;
+mod place;
 pub mod rebuild;
+mod recordset_terms;
+pub mod scope;
 mod shape;
 pub mod template;
 pub mod terms;
 pub mod totals;
 
+use scope::Scope;
 use serde::Serialize;
 use serde_json::{Value, json};
-use terms::Scope;
 
 use crate::projection::template::Design;
 
@@ -39,7 +41,7 @@ pub enum Projection {
     Daily,
     /// One document per recordset, all time.
     Totals,
-    /// One document per cell, dimension and term, all time.
+    /// One document per recordset, dimension and term, all time.
     Terms,
 }
 

@@ -14,11 +14,11 @@ use super::Projection;
 use super::daily::put_head;
 use super::digest::Replaced;
 use super::json::{put, put_name};
-use super::terms::Dimension;
 use super::totals::{CELLS, put_sums};
 use crate::day::Day;
 use crate::elastic::batch::Document;
 use crate::elastic::bulk::Shorten;
+use crate::event::Dimension;
 use crate::ledger::EntryId;
 
 /// The daily document with empty lists, and marked; `None` for any other document.

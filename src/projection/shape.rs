@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::terms::Scope;
+use super::scope::Scope;
 use super::{Plan, Projection};
 use crate::error::Error;
 use crate::projection::index::Index;
@@ -46,9 +46,9 @@ impl Plan {
             && found != wanted
         {
             return Err(Error::failed(format!(
-                "the index {physical} behind {alias} was made for {found}, the settings ask for {wanted}"
+                "the index {physical} behind {alias} was made for the terms '{found}', the settings ask for '{wanted}'"
             ))
-            .hint(format!("{rebuild}, or restore the previous DAYBOOK_TERMS_DIMENSIONS and DAYBOOK_TERMS_STAT_TYPES")));
+            .hint(format!("{rebuild}, or set DAYBOOK_TERMS to '{found}' again")));
         }
         if found != wanted {
             return Err(Error::failed(format!(

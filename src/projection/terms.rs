@@ -1,151 +1,164 @@
-//! The documents of `stats-terms`: one per cell, dimension and term, its all-time count. Pure.
-
-use std::fmt;
-use std::str::FromStr;
+//! The documents of `stats-terms`: one per recordset, breakdown and term, its all-time figures. Pure.
+//!
+//! A document is shaped like that of `stats-totals`, but has only figures that are not zero, and one figure per cell:
+//! `count` where each interaction is about one record, so that count and total are the same, and `total` elsewhere,
+//! because the ledger does not count interactions by term. So the terms of a recordset add up to the field of the same
+//! name in its totals. A document whose terms were all reversed has no figures.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::json::{put, put_name, put_number, put_string, put_uuid};
-use crate::aggregate::Cell;
+use super::place::Places;
+use super::scope::Breakdown;
+use super::totals::CELLS;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
 
-/// What a total is broken down by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dimension {
-    /// By record.
-    Items,
-    /// By query.
-    Queries,
-    /// By geocode.
-    Geocodes,
+/// The field with the figure of a cell.
+pub(super) fn figure_name(stat_type: StatType) -> &'static str {
+    if stat_type.counts_items() {
+        "count"
+    } else {
+        "total"
+    }
 }
 
-impl Dimension {
-    /// All dimensions, in the order of a row's maps.
-    pub const ALL: [Self; 3] = [Self::Items, Self::Queries, Self::Geocodes];
+/// The figures of a term, one for each cell of its recordset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures([[i64; StatType::ALL.len()]; RecordType::ALL.len()]);
 
-    /// The name in the ledger and in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Items => "items",
-            Self::Queries => "queries",
-            Self::Geocodes => "geocodes",
+/// A figure exceeds a bigint.
+#[derive(Debug)]
+pub(super) struct TooLarge;
+
+impl Figures {
+    pub(super) fn get(&self, record_type: RecordType, stat_type: StatType) -> i64 {
+        self.0[record_type as usize][stat_type as usize]
+    }
+
+    pub(super) fn add(
+        &mut self,
+        record_type: RecordType,
+        stat_type: StatType,
+        n: i64,
+    ) -> Result<(), TooLarge> {
+        let figure = &mut self.0[record_type as usize][stat_type as usize];
+        *figure = figure.checked_add(n).ok_or(TooLarge)?;
+        Ok(())
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) -> Result<(), TooLarge> {
+        for (figure, n) in self
+            .0
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(other.0.as_flattened())
+        {
+            *figure = figure.checked_add(*n).ok_or(TooLarge)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the cells that are not zero, as fields after a comma.
+    fn put(&self, out: &mut Vec<u8>) {
+        for (record_type, stat_types) in CELLS {
+            let mut before = "{";
+            for stat_type in stat_types {
+                let figure = self.get(record_type, stat_type);
+                if figure == 0 {
+                    continue;
+                }
+                if before == "{" {
+                    put_name(out, ",", record_type.name());
+                }
+                put_name(out, before, stat_type.name());
+                before = ",";
+                put_name(out, "{", figure_name(stat_type));
+                put_number(out, figure);
+                out.push(b'}');
+            }
+            if before == "," {
+                out.push(b'}');
+            }
         }
     }
 }
 
-/// Which terms have documents. The index records this setting, and must be rebuilt when it changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scope {
-    pub dimensions: Vec<Dimension>,
-    /// Names of stat types.
-    pub stat_types: Vec<String>,
+/// The fields of a stored document that the fold needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StoredTerm {
+    pub entry_id: Option<EntryId>,
+    pub figures: Figures,
 }
 
-impl Default for Scope {
-    fn default() -> Self {
-        Self {
-            dimensions: vec![Dimension::Items, Dimension::Geocodes],
-            stat_types: StatType::ALL
-                .iter()
-                .map(|stat_type| stat_type.name().to_owned())
-                .collect(),
+impl<'de> Deserialize<'de> for StoredTerm {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Source {
+            entry_id: Option<EntryId>,
+            #[serde(default)]
+            records: Cells,
+            #[serde(default)]
+            mediarecords: Cells,
         }
+        let source = Source::deserialize(deserializer)?;
+        let mut figures = Figures::default();
+        figures.0[RecordType::Records as usize] = source.records.0;
+        figures.0[RecordType::Mediarecords as usize] = source.mediarecords.0;
+        Ok(Self {
+            entry_id: source.entry_id,
+            figures,
+        })
     }
 }
 
-impl Scope {
-    /// Whether terms of this dimension and stat type have documents.
-    pub fn covers(&self, dimension: Dimension, stat_type: StatType) -> bool {
-        self.dimensions.contains(&dimension)
-            && self.stat_types.iter().any(|name| name == stat_type.name())
-    }
+/// The figures of a record type by stat type.
+#[derive(Default)]
+struct Cells([i64; StatType::ALL.len()]);
 
-    /// Whether nothing is covered, so that there is no index.
-    pub fn is_empty(&self) -> bool {
-        self.dimensions.is_empty() || self.stat_types.is_empty()
-    }
-
-    /// Parses comma-separated names; `none` selects nothing.
-    pub fn parse(dimensions: Option<&str>, stat_types: Option<&str>) -> Result<Self, UnknownName> {
-        let mut scope = Self::default();
-        if let Some(names) = dimensions {
-            scope.dimensions = sorted(names, Dimension::from_str)?;
+impl<'de> Deserialize<'de> for Cells {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        struct Figure {
+            #[serde(alias = "count", alias = "total")]
+            figure: i64,
         }
-        if let Some(names) = stat_types {
-            let known = |name: &str| StatType::of(name).map(|known| known.name().to_owned());
-            scope.stat_types = sorted(names, |name| {
-                known(name).ok_or_else(|| {
-                    UnknownName(name.to_owned(), "search, mapping, download, seen, view")
-                })
-            })?;
+
+        struct CellsVisitor;
+        impl<'de> Visitor<'de> for CellsVisitor {
+            type Value = Cells;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of stat types and figures")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells, A::Error> {
+                let mut cells = Cells::default();
+                while let Some((name, Figure { figure })) = map.next_entry::<&str, _>()? {
+                    let stat_type = StatType::of(name)
+                        .ok_or_else(|| A::Error::custom("an unknown stat type"))?;
+                    cells.0[stat_type as usize] = figure;
+                }
+                Ok(cells)
+            }
         }
-        Ok(scope)
+        deserializer.deserialize_map(CellsVisitor)
     }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dimensions: Vec<&str> = self
-            .dimensions
-            .iter()
-            .map(|dimension| dimension.name())
-            .collect();
-        write!(
-            f,
-            "{} of {}",
-            dimensions.join(","),
-            self.stat_types.join(",")
-        )
-    }
-}
-
-/// An unknown name in a setting.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is unknown: give some of {1}, separated by commas, or none")]
-pub struct UnknownName(String, &'static str);
-
-impl FromStr for Dimension {
-    type Err = UnknownName;
-
-    fn from_str(name: &str) -> Result<Self, UnknownName> {
-        let known = Self::ALL
-            .into_iter()
-            .find(|dimension| dimension.name() == name);
-        known.ok_or_else(|| UnknownName(name.to_owned(), "items, geocodes, queries"))
-    }
-}
-
-fn sorted<T: Ord>(
-    names: &str,
-    parse: impl Fn(&str) -> Result<T, UnknownName>,
-) -> Result<Vec<T>, UnknownName> {
-    if names.trim() == "none" {
-        return Ok(Vec::new());
-    }
-    let mut parsed = names
-        .split(',')
-        .map(|name| parse(name.trim()))
-        .collect::<Result<Vec<T>, _>>()?;
-    parsed.sort();
-    parsed.dedup();
-    Ok(parsed)
 }
 
 /// What identifies a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    pub cell: Cell,
-    pub dimension: Dimension,
-    /// As in the ledger.
+    pub recordset_id: Uuid,
+    pub breakdown: Breakdown,
+    /// As in the ledger. Empty if there is no query, or if the geocode names no country.
     pub term: String,
 }
 
@@ -153,134 +166,141 @@ impl Key {
     /// The key of a document with this source; `None` if the source does not contain a valid one.
     pub fn of_source(source: &Value) -> Option<Self> {
         let text = |name: &str| source.get(name).and_then(Value::as_str);
-        let cell = Cell {
-            recordset_id: text("recordset_id")?.parse().ok()?,
-            record_type: RecordType::of(text("record_type")?)?,
-            stat_type: StatType::of(text("stat_type")?)?,
-        };
-        let dimension: Dimension = text("dimension")?.parse().ok()?;
+        let breakdown = Breakdown::of(text("dimension")?)?;
         let term = match source.get("term") {
-            Some(Value::Null) if dimension == Dimension::Queries => String::new(),
+            Some(Value::Null) if is_null_if_empty(breakdown) => String::new(),
             term => term?.as_str()?.to_owned(),
         };
         Some(Self {
-            cell,
-            dimension,
+            recordset_id: text("recordset_id")?.parse().ok()?,
+            breakdown,
             term,
         })
     }
 
-    /// The id of the document: 128 bits of a hash of the key, as 22 characters. The probability that two of 10^9
-    /// documents share an id is less than 10^-20.
+    /// The id of the document, as 22 characters: three bytes of the recordset's id, the breakdown, and 96 bits of a hash
+    /// of the key. It begins with what the documents of an entry have in common, so that looking them up in their order
+    /// reads neighbouring parts of the index. The probability that two of 10^9 documents of a recordset share an id is
+    /// less than 10^-11.
     pub fn id(&self) -> String {
         let Self {
-            cell,
-            dimension,
+            recordset_id,
+            breakdown,
             term,
         } = self;
         let mut hash = Sha256::new();
-        hash.update(cell.recordset_id.as_bytes());
-        let names = [
-            cell.record_type.name(),
-            cell.stat_type.name(),
-            dimension.name(),
-        ];
-        for part in names.into_iter().chain([term.as_str()]) {
-            // The parts before the term contain no line feed, so it is clear where each ends.
-            hash.update(b"\n");
-            hash.update(part);
-        }
-        URL_SAFE_NO_PAD.encode(&hash.finalize()[..16])
+        hash.update(recordset_id.as_bytes());
+        hash.update(breakdown.name());
+        // The name contains no line feed, so it is clear where the term begins.
+        hash.update(b"\n");
+        hash.update(term);
+        let mut id = [0; 16];
+        id[..3].copy_from_slice(&recordset_id.as_bytes()[..3]);
+        id[3] = breakdown.name().as_bytes()[0];
+        id[4..].copy_from_slice(&hash.finalize()[..12]);
+        URL_SAFE_NO_PAD.encode(id)
     }
 
-    /// The error for a count that exceeds a bigint.
+    /// The error for a figure that exceeds a bigint.
     pub(super) fn exceeds_a_bigint(&self) -> Error {
         Error::failed(format!(
-            "the count of term '{}' of {} exceeds a bigint",
-            self.term, self.cell
+            "a figure of the term '{}' of recordset {} exceeds a bigint",
+            self.term, self.recordset_id
         ))
     }
 
-    /// Writes the document, with the count as of an entry.
-    pub fn write(&self, batch: &mut Batch, count: i64, entry_id: EntryId) {
-        self.write_as(&self.id(), batch, count, entry_id);
-    }
-
-    /// The same, with an id that is already known.
-    pub(super) fn write_as(&self, id: &str, batch: &mut Batch, count: i64, entry_id: EntryId) {
+    /// Writes the document with this id, with the figures as of an entry.
+    pub(super) fn write(
+        &self,
+        id: &str,
+        batch: &mut Batch,
+        figures: &Figures,
+        entry_id: EntryId,
+        places: &mut Places,
+    ) {
         let Self {
-            cell,
-            dimension,
+            recordset_id,
+            breakdown,
             term,
         } = self;
         batch.push(id, entry_id.number(), |out| {
             put(out, r#"{"recordset_id":""#);
-            put_uuid(out, cell.recordset_id);
-            put(out, r#"","record_type":""#);
-            put(out, cell.record_type.name());
-            put(out, r#"","stat_type":""#);
-            put(out, cell.stat_type.name());
+            put_uuid(out, *recordset_id);
             put(out, r#"","dimension":""#);
-            put(out, dimension.name());
+            put(out, breakdown.name());
             put(out, r#"","term":"#);
-            match (dimension, term.as_str()) {
-                (Dimension::Queries, "") => put(out, "null"),
-                _ => put_string(out, term),
+            if term.is_empty() && is_null_if_empty(*breakdown) {
+                put(out, "null");
+            } else {
+                put_string(out, term);
             }
-            if *dimension == Dimension::Geocodes {
-                put_place(out, term);
+            match breakdown {
+                Breakdown::Countries if !term.is_empty() => {
+                    put_name(out, ",", "country");
+                    put_string(out, term);
+                }
+                Breakdown::Geocodes => out.extend_from_slice(&places.of(term).fields),
+                _ => {}
             }
-            put(out, r#","count":"#);
-            put_number(out, count);
-            put(out, r#","entry_id":"#);
+            put_name(out, ",", "entry_id");
             put_number(out, entry_id.number());
+            figures.put(out);
             out.push(b'}');
         });
     }
 }
 
-/// Writes country, region and city of a geocode as separate fields, if it has them, for grouping.
-fn put_place(out: &mut Vec<u8>, geocode: &str) {
-    let Ok(Value::Object(geocode)) = serde_json::from_str(geocode) else {
-        return;
-    };
-    for field in ["country", "region", "city"] {
-        if let Some(Value::String(place)) = geocode.get(field) {
-            put_name(out, ",", field);
-            put_string(out, place);
-        }
-    }
+/// Whether the empty term means that there is none. A record may have an empty id.
+fn is_null_if_empty(breakdown: Breakdown) -> bool {
+    matches!(breakdown, Breakdown::Countries | Breakdown::Queries)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn key(dimension: Dimension, term: &str) -> Key {
-        let cell = Cell {
-            recordset_id: "00038086-3303-4b89-b2d6-1b84e7598f0e".parse().unwrap(),
-            record_type: RecordType::Records,
-            stat_type: StatType::Seen,
-        };
+    fn key(breakdown: Breakdown, term: &str) -> Key {
         Key {
-            cell,
-            dimension,
+            recordset_id: "00038086-3303-4b89-b2d6-1b84e7598f0e".parse().unwrap(),
+            breakdown,
             term: term.to_owned(),
         }
+    }
+
+    fn figures(of: &[(RecordType, StatType, i64)]) -> Figures {
+        let mut figures = Figures::default();
+        for (record_type, stat_type, n) in of {
+            figures.add(*record_type, *stat_type, *n).unwrap();
+        }
+        figures
+    }
+
+    /// The source of the document.
+    fn source(key: &Key, figures: &Figures) -> String {
+        let mut batch = Batch::default();
+        let entry_id = "7".parse().unwrap();
+        key.write(
+            &key.id(),
+            &mut batch,
+            figures,
+            entry_id,
+            &mut Places::default(),
+        );
+        let document = batch.documents().next().unwrap();
+        assert_eq!((document.id, document.version), (&*key.id(), 7));
+        String::from_utf8(document.source.to_vec()).unwrap()
     }
 
     #[test]
     fn ids_are_short_and_differ_with_every_part() {
         let keys = [
-            key(Dimension::Items, "a"),
-            key(Dimension::Items, "b"),
-            key(Dimension::Queries, "a"),
+            key(Breakdown::Items, "a"),
+            key(Breakdown::Items, "b"),
+            key(Breakdown::Queries, "a"),
+            key(Breakdown::Countries, "a"),
             Key {
-                cell: Cell {
-                    stat_type: StatType::View,
-                    ..key(Dimension::Items, "a").cell
-                },
-                ..key(Dimension::Items, "a")
+                recordset_id: Uuid::nil(),
+                ..key(Breakdown::Items, "a")
             },
         ];
         let ids: std::collections::HashSet<String> = keys.iter().map(Key::id).collect();
@@ -289,52 +309,74 @@ mod tests {
     }
 
     #[test]
-    fn a_geocode_also_has_its_places_as_fields() {
-        let entry_id = "7".parse().unwrap();
-        let geocode = r#"{"city":"Ocala","country":"US","lat":29.2,"region":null}"#;
-        let (source, version) = written(&key(Dimension::Geocodes, geocode), 3, entry_id);
-        assert_eq!(
-            (&source["country"], &source["city"], &source["region"]),
-            (&"US".into(), &"Ocala".into(), &Value::Null)
-        );
-        assert_eq!(
-            (&source["term"], &source["count"], version),
-            (&geocode.into(), &3.into(), 7)
-        );
-        for odd in ["null", "\"text\"", "[1]", "{}"] {
-            assert_eq!(
-                written(&key(Dimension::Geocodes, odd), 1, entry_id).0["term"],
-                odd
-            );
+    fn a_document_has_the_figures_that_are_not_zero_and_reads_back() {
+        use RecordType::{Mediarecords, Records};
+        use StatType::{Search, Seen, View};
+        const HEAD: &str = r#"{"recordset_id":"00038086-3303-4b89-b2d6-1b84e7598f0e","#;
+        let nothing = Figures::default();
+        let some = figures(&[
+            (Records, View, 3),
+            (Records, Search, 17),
+            (Mediarecords, Seen, -1),
+        ]);
+        for (key, figures, expected) in [
+            (
+                key(Breakdown::Countries, "US"),
+                some,
+                r#""dimension":"countries","term":"US","country":"US","entry_id":7,"records":{"search":{"total":17},"view":{"count":3}},"mediarecords":{"seen":{"count":-1}}}"#,
+            ),
+            (
+                key(Breakdown::Countries, ""),
+                nothing,
+                r#""dimension":"countries","term":null,"entry_id":7}"#,
+            ),
+            (
+                key(Breakdown::Geocodes, r#"{"city":"Ocala","country":"US"}"#),
+                nothing,
+                r#""dimension":"geocodes","term":"{\"city\":\"Ocala\",\"country\":\"US\"}","country":"US","city":"Ocala","entry_id":7}"#,
+            ),
+            (
+                key(Breakdown::Geocodes, "null"),
+                nothing,
+                r#""dimension":"geocodes","term":"null","entry_id":7}"#,
+            ),
+            (
+                key(Breakdown::Queries, ""),
+                nothing,
+                r#""dimension":"queries","term":null,"entry_id":7}"#,
+            ),
+            (
+                key(Breakdown::Items, ""),
+                figures(&[(Mediarecords, View, 1)]),
+                r#""dimension":"items","term":"","entry_id":7,"mediarecords":{"view":{"count":1}}}"#,
+            ),
+        ] {
+            let written = source(&key, &figures);
+            assert_eq!(written, format!("{HEAD}{expected}"));
+            let stored: StoredTerm = serde_json::from_str(&written).unwrap();
+            assert_eq!(stored.figures, figures);
+            assert_eq!(stored.entry_id, Some("7".parse().unwrap()));
+            let value = serde_json::from_str(&written).unwrap();
+            assert_eq!(Key::of_source(&value), Some(key));
         }
-        let no_query = written(&key(Dimension::Queries, ""), 1, entry_id).0;
-        assert_eq!(no_query["term"], Value::Null);
-    }
-
-    /// The source and the version of the document.
-    fn written(key: &Key, count: i64, entry_id: EntryId) -> (Value, i64) {
-        let mut batch = Batch::default();
-        key.write(&mut batch, count, entry_id);
-        let document = batch.documents().next().unwrap();
-        assert_eq!(document.id, key.id());
-        (
-            serde_json::from_slice(document.source).unwrap(),
-            document.version,
-        )
     }
 
     #[test]
-    fn the_setting_takes_names_in_any_order_and_nothing_else() {
-        let scope = Scope::parse(Some("geocodes, items"), Some("view,seen")).unwrap();
-        assert_eq!(scope.dimensions, [Dimension::Items, Dimension::Geocodes]);
-        assert_eq!(scope.stat_types, ["seen", "view"]);
-        assert!(Scope::parse(Some("none"), None).unwrap().is_empty());
-        assert!(
-            Scope::parse(Some("item"), None)
-                .unwrap_err()
-                .to_string()
-                .contains("'item' is unknown")
-        );
-        assert!(Scope::parse(None, Some("views")).is_err());
+    fn nothing_is_added_to_figures_that_cannot_be_read() {
+        for odd in [
+            r#"{"records":{"view":{"count":"3"}}}"#,
+            r#"{"records":{"view":{"count":1.5}}}"#,
+            r#"{"records":{"view":{}}}"#,
+            r#"{"records":{"view":3}}"#,
+            r#"{"records":{"views":{"count":3}}}"#,
+            r#"{"records":[]}"#,
+            r#"{"entry_id":"x"}"#,
+            "[]",
+        ] {
+            assert!(serde_json::from_str::<StoredTerm>(odd).is_err(), "{odd}");
+        }
+        let mut most = figures(&[(RecordType::Records, StatType::View, i64::MAX)]);
+        let one = figures(&[(RecordType::Records, StatType::View, 1)]);
+        assert!(most.add_all(&one).is_err());
     }
 }

@@ -61,5 +61,17 @@ async fn the_example_event_becomes_the_example_row_and_documents() {
     };
     assert_eq!((id.as_str(), *version), (RECORDSET, 1));
     assert_eq!(document, &example("totals-document.json"));
+    let terms = world.documents("-terms").await;
+    for (dimension, name) in [
+        ("countries", "country-document.json"),
+        ("items", "item-document.json"),
+    ] {
+        let mut of_dimension = terms
+            .iter()
+            .filter(|(.., document)| document["dimension"] == dimension);
+        let (_, version, document) = of_dimension.next().expect("a document");
+        assert_eq!((*version, document), (1, &example(name)));
+        assert!(of_dimension.next().is_none());
+    }
     world.end().await;
 }

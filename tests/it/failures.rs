@@ -86,7 +86,7 @@ const CASES: &[(&str, Case)] = &[
         Box::pin(unknown_key(world))
     }),
     ("an unknown dimension of `stats-terms`", |world| {
-        with(world, "DAYBOOK_TERMS_DIMENSIONS", "colours", &APPLY)
+        with(world, "DAYBOOK_TERMS", "colours", &APPLY)
     }),
     ("the memory limit is too low", |world| {
         with(world, "DAYBOOK_MEMORY", "1M", &APPLY)
@@ -290,7 +290,7 @@ const CASES: &[(&str, Case)] = &[
         Box::pin(async {
             world.run(&APPLY).await.assert_exit(0);
             world
-                .run_with(&[("DAYBOOK_TERMS_DIMENSIONS", "queries")], &APPLY)
+                .run_with(&[("DAYBOOK_TERMS", "queries")], &APPLY)
                 .await
         })
     }),

@@ -244,14 +244,14 @@ async fn documents_that_were_dropped_are_written_again() {
     found.tells(&[
         "5 missing, 0 different, 0 extra; --repair corrects them",
         "2 missing",
-        "9 missing",
+        "11 missing",
         &dropped[0],
     ]);
     world
         .run(&["verify", "--projections", "--repair"])
         .await
         .assert_exit(0)
-        .tells(&["9 repaired"]);
+        .tells(&["11 repaired"]);
     world.assert_documents(&before).await;
     world.end().await;
 }
@@ -531,16 +531,11 @@ async fn a_document_that_somebody_has_emptied_is_no_document_that_is_not_there()
         )
         .await;
     let document = serde_json::from_str::<Value>(&seen.source).unwrap();
-    let stat_type = document["stat_type"].as_str().unwrap().to_owned();
-    let event = Event::new(
-        100,
-        LAST_DAY,
-        &stat_type,
-        &json!({ "record-1": document["recordset_id"] }),
-    );
+    let recordset_id = document["recordset_id"].as_str().unwrap();
+    let event = Event::view(100, LAST_DAY, "record-1", recordset_id);
     world.log(&[event]).await;
     let damage = format!(
-        "document {} of {index} lacks its count or its entry_id",
+        "document {} of {index} lacks its entry_id or has unreadable figures",
         seen.id
     );
     let recommended = "`daybook verify --projections --repair` repairs it";

@@ -157,10 +157,7 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
     // Daily documents are made of them, and those of terms.
     for (world, memory, kept) in [(&whole, "512M", 2), (&parts, LEAST[1], 0)] {
         log_long_geocodes(world, 1, 25_000).await;
-        let settings = [
-            ("DAYBOOK_TERMS_DIMENSIONS", "items,queries,geocodes"),
-            ("DAYBOOK_MEMORY", memory),
-        ];
+        let settings = [("DAYBOOK_MEMORY", memory)];
         // To the first entry's terms nothing is added.
         world
             .run_with(&settings, &["apply", "--day", DAY_BEFORE])

@@ -519,12 +519,22 @@ async fn try_the_readers_requests(reader: &mut Reader) {
         }
     }
     assert_eq!(in_parts, world_has);
-    // No event of this world has a place.
+    // All events of this world are from one country, and it is another.
     let of_germany = reader.next("POST stats-terms/_search").await.sent();
-    assert_eq!(
-        of_germany["aggregations"]["recordsets"]["buckets"],
-        json!([])
-    );
+    assert_eq!(of_germany["hits"]["hits"], json!([]));
+    let viewed = reader.next("POST stats-terms/_search").await.sent();
+    let viewed: i64 = viewed["hits"]["hits"]
+        .as_array()
+        .expect("hits")
+        .iter()
+        .map(|hit| hit["sort"][0].as_i64().expect("a figure"))
+        .sum();
+    let countries = reader.next("POST stats-terms/_search").await.sent();
+    let [country] = buckets(&countries["aggregations"]["countries"]) else {
+        panic!("one bucket: {countries}")
+    };
+    assert_eq!(country["key"], "United States");
+    assert!(viewed > 0 && country["viewed"]["value"].as_f64() > Some(0.0));
     assert!(reader.blocks.next().is_none(), "blocks that nobody runs");
     reader.blocks = of_moving;
 }

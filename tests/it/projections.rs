@@ -103,9 +103,9 @@ async fn a_document_that_is_too_large_for_the_cluster_is_published_without_its_l
     let narrow = narrow(&world).await;
     let through_narrow = [
         ("DAYBOOK_ELASTICSEARCH_URL", narrow.url()),
-        ("DAYBOOK_TERMS_DIMENSIONS", "geocodes"),
+        ("DAYBOOK_TERMS", "geocodes"),
     ];
-    let wide = [("DAYBOOK_TERMS_DIMENSIONS", "geocodes")];
+    let wide = [("DAYBOOK_TERMS", "geocodes")];
     let applied = world
         .run_with(&through_narrow, &["apply", "--from", small, "--to", later])
         .await
@@ -258,7 +258,7 @@ async fn a_document_that_alone_takes_more_memory_than_the_cluster_grants_is_too_
     });
     let settings = [
         ("DAYBOOK_ELASTICSEARCH_URL", proxy.url()),
-        ("DAYBOOK_TERMS_DIMENSIONS", "none"),
+        ("DAYBOOK_TERMS", "none"),
     ];
     world
         .run_with(&settings, &["apply", "--day", "2020-02-10"])

@@ -43,7 +43,10 @@ async fn world() -> World {
             country("Germany", Event::search(9003, after, THIRD, 11)),
             country("Germany", Event::search(9004, after, RECORDSET, 13)),
             country("Germany", Event::search(9005, after, RECORDSET, 2)),
-            Event::new(9006, after, "download", &json!({ SECOND: 3 })),
+            Event {
+                ip_geocode: None,
+                ..Event::new(9006, after, "download", &json!({ SECOND: 3 }))
+            },
             Event::new(
                 9007,
                 after,
@@ -239,6 +242,7 @@ async fn every_reader_is_answered_what_the_source_says() {
     months_and_recordsets_are_added_up(&world).await;
     several_questions_at_once_and_pages_of_buckets_are_answered_in_full(&world).await;
     a_copy_page_by_page_has_every_document_once(&world).await;
+    terms_are_sorted_by_figure_and_added_up_by_place(&world).await;
     world.end().await;
 }
 
@@ -621,6 +625,94 @@ async fn a_copy_page_by_page_has_every_document_once(world: &World) {
             expected.len()
         );
     }
+}
+
+async fn terms_are_sorted_by_figure_and_added_up_by_place(world: &World) {
+    let of = |dimension: &str, filters: Value| {
+        let mut filter = vec![json!({ "term": { "dimension": dimension } })];
+        filter.extend(filters.as_array().expect("filters").iter().cloned());
+        json!({ "bool": { "filter": filter } })
+    };
+    let ranked = |field: &str, query: Value| json!({ "size": 10_000, "query": query, "sort": [{ field: "desc" }, "recordset_id"] });
+    let sum = |field: &str| json!({ "figure": { "sum": { "field": field } } });
+    let of_germany = of("countries", json!([{ "term": { "country": "Germany" } }]));
+    let of_medium = of("items", json!([{ "term": { "term": "medium-1" } }]));
+    let of_nowhere = json!({ "bool": {
+        "must_not": { "exists": { "field": "term" } }, "filter": { "term": { "dimension": "countries" } },
+    } });
+    let mut asked = vec![
+        search(
+            ranked("records.search.total", of_germany),
+            |answer| {
+                let rank = |hit: &Value| json!([hit["_source"]["recordset_id"], hit["sort"][0]]);
+                hits_of(answer).iter().map(rank).collect()
+            },
+            "SELECT jsonb_agg(jsonb_build_array(recordset_id, n) ORDER BY n DESC, recordset_id) FROM (
+                 SELECT recordset_id, sum(n)::bigint AS n FROM interaction
+                 WHERE record_type = 'records' AND stat_type = 'search' AND country = 'Germany' GROUP BY 1) t",
+        ),
+        search(
+            json!({ "size": 0, "query": of("countries", json!([])), "aggs": sum("records.search.total") }),
+            value,
+            "SELECT sum(n)::bigint FROM interaction WHERE record_type = 'records' AND stat_type = 'search'",
+        ),
+        search(
+            json!({ "size": 0, "query": of_medium, "aggs": sum("mediarecords.view.count") }),
+            value,
+            "SELECT count(*) FROM interaction WHERE record_type = 'mediarecords' AND item = 'medium-1'",
+        ),
+        search(
+            json!({ "size": 0, "query": of_nowhere, "aggs": sum("records.download.total") }),
+            value,
+            "SELECT sum(n)::bigint FROM interaction WHERE record_type = 'records' AND stat_type = 'download' AND country IS NULL",
+        ),
+    ];
+    // Count and total of a view are the same, and readers may use either.
+    for field in ["records.view.count", "records.view.total"] {
+        let viewed = of("items", json!([{ "exists": { "field": field } }]));
+        asked.push(search(
+            ranked(field, viewed),
+            // Records with the same figure come in any order.
+            |answer| {
+                hits_of(answer)
+                    .iter()
+                    .map(|hit| hit["sort"][0].clone())
+                    .collect()
+            },
+            "SELECT jsonb_agg(n ORDER BY n DESC) FROM (
+                 SELECT count(*) AS n FROM interaction WHERE record_type = 'records' AND stat_type = 'view'
+                 GROUP BY recordset_id, item) t",
+        ));
+        let countries = json!({ "countries": {
+            "terms": { "field": "country", "missing": "", "size": 1000 }, "aggs": sum(field),
+        } });
+        asked.push(search(
+            json!({ "size": 0, "query": of("countries", json!([])), "aggs": countries }),
+            |answer| {
+                let of_country = |bucket: &Value| {
+                    let country = bucket["key"].as_str().expect("text").to_owned();
+                    (country, whole(&bucket["figure"]["value"]))
+                };
+                buckets(answer, "countries")
+                    .iter()
+                    .map(of_country)
+                    .filter(|(_, figure)| *figure != 0)
+                    .collect::<serde_json::Map<_, _>>()
+                    .into()
+            },
+            "SELECT jsonb_object_agg(country, n) FROM (
+                 SELECT coalesce(country, '') AS country, count(*) AS n FROM interaction
+                 WHERE record_type = 'records' AND stat_type = 'view' GROUP BY 1) t",
+        ));
+    }
+    let alias = format!("{}-terms", world.prefix);
+    for asked in asked {
+        world.assert_answered(&alias, &asked).await;
+    }
+}
+
+fn hits_of(answer: &Value) -> &Vec<Value> {
+    answer["hits"]["hits"].as_array().expect("hits")
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ async fn advancing_and_rebuilding_give_the_same_documents_to_the_byte() {
     rebuilt.tells(&[
         "10 documents through entry 7",
         "3 documents through entry 7",
-        "18 documents through entry 7",
+        "21 documents through entry 7",
     ]);
     world.assert_documents(&advanced).await;
 

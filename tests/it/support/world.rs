@@ -26,6 +26,9 @@ pub struct World {
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static SECURE_TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
+/// The widest setting of `stats-terms`.
+pub const EVERY_TERM: &str = "countries,geocodes,items,queries";
+
 impl World {
     /// With a migrated ledger in UTC and empty source tables.
     pub async fn new() -> Self {
@@ -110,9 +113,10 @@ impl World {
         ]
     }
 
-    /// The program, not yet started.
+    /// The program, not yet started. Its `stats-terms` has every term, so that tests meet all of them.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
+        command.env("DAYBOOK_TERMS", EVERY_TERM);
         command.envs(
             self.servers
                 .authority
