@@ -89,14 +89,14 @@ COMMENT ON COLUMN daybook.entry.source_events IS 'Rows that the source table hel
 COMMENT ON COLUMN daybook.entry.source_counted IS 'Of those, events that were counted.';
 COMMENT ON COLUMN daybook.entry.source_ignored IS 'Of those, events of a record type that is not counted.';
 COMMENT ON COLUMN daybook.entry.source_rejected IS 'Of those, events that no rule could count; kept in rejected_event by the first entry of the day that met them.';
-COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s source rows: number, highest id, order-free sums over the ids and over hashes of the short columns and the queries'' hashes. The same fingerprint is taken for the same rows.';
+COMMENT ON COLUMN daybook.entry.source_fingerprint IS 'Fingerprint of the day''s source rows: number, highest id, order-free sums over the ids and over hashes of the short columns and the queries'' hashes. The same fingerprint is taken for the same rows. Where daybook fold counted the events, the last part starts with fold- and covers all columns.';
 COMMENT ON COLUMN daybook.entry.delta_rows IS 'Number of interaction_delta rows of the entry; 0 for a quiet day.';
 COMMENT ON COLUMN daybook.entry.terms_complete IS 'Whether the maps of every delta row sum to its total. False where documents of the old system without all their terms were imported, and for what corrects or reverses those.';
 COMMENT ON COLUMN daybook.entry.content_hash IS 'SHA-256 over the entry''s delta rows; daybook.content_hash_of(entry_id) computes it again.';
 COMMENT ON COLUMN daybook.entry.rejected_hash IS 'SHA-256 over the rejected events that the entry keeps, set on insert by daybook.rejected_hash_of(entry_id), which also computes it again.';
 COMMENT ON COLUMN daybook.entry.previous_hash IS 'entry_hash of the entry before; for the first entry daybook.genesis_hash().';
 COMMENT ON COLUMN daybook.entry.entry_hash IS 'SHA-256 over the header, set on insert by daybook.entry_hash_of(entry), which also computes it again.';
-COMMENT ON COLUMN daybook.entry.reason IS 'Why, in words; for corrections, imports and reversals.';
+COMMENT ON COLUMN daybook.entry.reason IS 'Why, in words; for corrections, imports and reversals. Where daybook fold counted the events, this says so.';
 COMMENT ON COLUMN daybook.entry.posted_by IS 'Login that posted it, set by the database.';
 COMMENT ON COLUMN daybook.entry.posted_at IS 'When it was posted, by the clock of the database.';
 

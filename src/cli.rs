@@ -7,8 +7,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::command::{
-    apply, collect_stats, compare, export, import, log, migrate, project, rebuild, reverse, show,
-    status, totals, verify,
+    apply, collect_stats, compare, export, fold, import, log, migrate, project, rebuild, reverse,
+    show, status, totals, verify,
 };
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, Exit};
@@ -47,6 +47,8 @@ pub enum Command {
     Migrate(migrate::MigrateArgs),
     /// Apply days: post their deltas, then advance the projections
     Apply(apply::ApplyArgs),
+    /// Count a day's events in files, without any server
+    Fold(fold::FoldArgs),
     /// Drop-in replacement for `idb collect-stats`: apply the day before a date
     CollectStats(collect_stats::CollectStatsArgs),
     /// Advance the projections to the ledger's newest entry
@@ -109,38 +111,42 @@ fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
         Command::CollectStats(_) => cli.of_idb.ignore(&mut cli.settings),
         _ => cli.of_idb.refuse()?,
     }
-    let settings = Settings::new(&cli.settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
-    let exit = runtime.block_on(dispatch(cli.command, &settings, output));
+    let exit = runtime.block_on(dispatch(cli.command, &cli.settings, output));
     // Do not wait for encoders that are still running.
     runtime.shutdown_background();
     exit
 }
 
-async fn dispatch(command: Command, settings: &Settings, output: Output) -> Result<Exit, Error> {
+async fn dispatch(command: Command, given: &SettingsArgs, output: Output) -> Result<Exit, Error> {
+    // `fold` runs where nothing is configured.
+    let settings = || Settings::new(given);
     match command {
         Command::Migrate(options) => {
-            unless_interrupted(migrate::run(options, settings, output)).await
+            unless_interrupted(migrate::run(options, &settings()?, output)).await
         }
-        Command::Apply(options) => apply::run(options, settings, output).await,
-        Command::CollectStats(options) => collect_stats::run(options, settings, output).await,
-        Command::Project(options) => project::run(options, settings, output).await,
-        Command::Rebuild(options) => rebuild::run(options, settings, output).await,
-        Command::Export(options) => export::run(options, settings, output).await,
-        Command::Compare(options) => compare::run(options, settings, output).await,
-        Command::Import(options) => Box::pin(import::run(options, settings, output)).await,
-        Command::Reverse(options) => reverse::run(options, settings, output).await,
-        Command::Verify(options) => verify::run(options, settings, output).await,
+        Command::Apply(options) => apply::run(options, &settings()?, output).await,
+        Command::CollectStats(options) => collect_stats::run(options, &settings()?, output).await,
+        Command::Project(options) => project::run(options, &settings()?, output).await,
+        Command::Rebuild(options) => rebuild::run(options, &settings()?, output).await,
+        Command::Export(options) => export::run(options, &settings()?, output).await,
+        Command::Compare(options) => compare::run(options, &settings()?, output).await,
+        Command::Import(options) => Box::pin(import::run(options, &settings()?, output)).await,
+        Command::Reverse(options) => reverse::run(options, &settings()?, output).await,
+        Command::Verify(options) => verify::run(options, &settings()?, output).await,
         Command::Status(options) => {
-            unless_interrupted(status::run(options, settings, output)).await
+            unless_interrupted(status::run(options, &settings()?, output)).await
         }
-        Command::Log(options) => unless_interrupted(log::run(options, settings, output)).await,
-        Command::Show(options) => unless_interrupted(show::run(options, settings, output)).await,
+        Command::Log(options) => unless_interrupted(log::run(options, &settings()?, output)).await,
+        Command::Show(options) => {
+            unless_interrupted(show::run(options, &settings()?, output)).await
+        }
+        Command::Fold(options) => fold::run(options, given, output).await,
         Command::Totals(options) => {
-            unless_interrupted(totals::run(options, settings, output)).await
+            unless_interrupted(totals::run(options, &settings()?, output)).await
         }
     }
 }

@@ -224,6 +224,13 @@ impl Settings {
     }
 }
 
+/// The memory limit, for commands that need no other setting.
+pub fn memory(given: &SettingsArgs) -> Result<Memory, Error> {
+    let file = given.config.as_deref().map(read_file).transpose()?;
+    let of_file = file.and_then(|(file, _)| file.memory);
+    Ok(given.memory.or(of_file).unwrap_or_default())
+}
+
 fn read_file(path: &Path) -> Result<(File, ElasticsearchArgs), Error> {
     let unreadable = || {
         Error::usage(format!(

@@ -17,6 +17,7 @@ mod output;
 // Operations.
 mod apply;
 mod exchange;
+mod fold;
 mod import;
 mod reverse;
 mod verify;

@@ -30,6 +30,14 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// Adds the figures of other events.
+    pub fn join(&mut self, other: Self) {
+        self.counted += other.counted;
+        self.ignored += other.ignored;
+        self.rejected += other.rejected;
+        self.interactions += other.interactions;
+    }
+
     /// All source rows.
     pub fn events(&self) -> i64 {
         self.counted + self.ignored + self.rejected
@@ -81,13 +89,15 @@ impl Aggregation {
     pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
         match read(row) {
             Reading::Counted(mut event) => {
-                self.figures.interactions +=
-                    i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
+                let interactions = i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
                 event
                     .interactions
                     .retain(|interaction| self.part.contains(interaction.recordset_id));
                 match self.geocode_term(event.geocode, !event.interactions.is_empty()) {
-                    Ok(geocode) => self.count(event, geocode)?,
+                    Ok(geocode) => {
+                        self.figures.interactions += interactions;
+                        self.count(event, geocode)?;
+                    }
                     Err(defect) => self.reject(defect.reject(row.id)),
                 }
             }
@@ -142,6 +152,16 @@ impl Aggregation {
 
     pub fn figures(&self) -> Figures {
         self.figures
+    }
+
+    /// Sets the figures of events that were counted elsewhere.
+    pub fn account(&mut self, figures: Figures) {
+        self.figures = figures;
+    }
+
+    /// The rejections since they were last taken.
+    pub fn take_rejections(&mut self) -> Vec<Rejection> {
+        std::mem::take(&mut self.rejections)
     }
 
     /// Records a source row that cannot be counted.

@@ -93,10 +93,26 @@ impl Aggregation {
         })
     }
 
+    /// Whether the counts need more than `memory` bytes. For a caller who stores them and continues with an empty
+    /// aggregation; it must have been made without a limit.
+    pub fn outgrows(&mut self, memory: usize) -> Result<bool, Overflow> {
+        if self.part.since_look < BETWEEN_LOOKS {
+            return Ok(false);
+        }
+        self.part.since_look = 0;
+        if self.memory() <= memory {
+            return Ok(false);
+        }
+        for (cell, sums) in &mut self.cells {
+            sums.shrink().ok_or(Overflow(*cell))?;
+        }
+        Ok(self.memory() > memory / 4 * 3)
+    }
+
     /// Checks the memory from time to time, and drops recordsets if it exceeds the limit. `None` if a sum overflows.
     pub(super) fn keep_within_memory(&mut self, interactions: usize) -> Option<()> {
         self.part.since_look += interactions;
-        if self.part.since_look < BETWEEN_LOOKS {
+        if self.part.since_look < BETWEEN_LOOKS || self.part.memory == usize::MAX {
             return Some(());
         }
         self.part.since_look = 0;

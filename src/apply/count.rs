@@ -2,6 +2,8 @@
 //!
 //! One thread receives the rows and another counts them. Each part reads the day once more, in the same snapshot.
 
+use std::sync::Arc;
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -12,7 +14,9 @@ use crate::error::Error;
 use crate::event::Rejection;
 use crate::ledger::{EntryId, Reader, StoredRow};
 use crate::memory::Memory;
-use crate::source::{Batch, DaySnapshot, Fingerprint, Rows};
+use crate::source::{Batch, Fingerprint, Rows};
+
+use super::events::Events;
 
 /// Maximum number of batches that wait to be counted.
 const BATCHES_IN_FLIGHT: usize = 8;
@@ -61,18 +65,18 @@ impl<'a> Counting<'a> {
     /// Counts as much as fits in memory; none if everything is counted.
     pub(super) async fn next_part(
         &mut self,
-        snapshot: &mut DaySnapshot<'_>,
+        events: &mut Events<'_>,
         reader: &mut Reader,
     ) -> Result<Option<Part>, Error> {
         let Some(from) = self.next else {
             return Ok(None);
         };
-        let day = snapshot.day();
+        let day = events.day();
         let aggregation = Aggregation::of_part(from, self.memory.for_counting());
         let (rows, mut aggregation) = match self.fingerprint.rows {
             // The fingerprint is of the same snapshot, so a quiet day need not be read.
             0 => (0, aggregation),
-            _ => self.read(snapshot, aggregation).await?,
+            _ => self.read(events, aggregation).await?,
         };
         self.check(day, rows, aggregation.figures())?;
         if let Some(through) = self.posted_through {
@@ -89,12 +93,24 @@ impl<'a> Counting<'a> {
     /// Adds the day's rows to an aggregation, and returns how many there were.
     async fn read(
         &self,
-        snapshot: &mut DaySnapshot<'_>,
-        aggregation: Aggregation,
+        events: &mut Events<'_>,
+        mut aggregation: Aggregation,
     ) -> Result<(i64, Aggregation), Error> {
-        let day = snapshot.day();
-        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let day = events.day();
         let (answer, counting) = oneshot::channel();
+        let snapshot = match events {
+            Events::Source(snapshot) => snapshot,
+            Events::Counted(sets) => {
+                let sets = Arc::clone(sets);
+                self.thread.spawn(move || {
+                    let added = sets.add_to(&mut aggregation);
+                    let rows = aggregation.figures().events();
+                    drop(answer.send(added.map(|()| (rows, aggregation))));
+                });
+                return joined(day, counting.await)?;
+            }
+        };
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         self.thread
             .spawn(move || drop(answer.send(count(day, aggregation, batches))));
         let sent = snapshot.send_rows(sender).await;

@@ -1,5 +1,6 @@
 //! Decides what to do with a day. No IO.
 
+use super::events::Origin;
 use crate::day::Day;
 use crate::error::Error;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
@@ -59,6 +60,7 @@ pub fn compare(
     day: Day,
     entries: &[Entry],
     source: &Fingerprint,
+    origin: Origin,
     rules: Rules,
 ) -> Result<Decision, Refused> {
     let Some(newest) = current_entry(entries) else {
@@ -80,19 +82,25 @@ pub fn compare(
         return Ok(Decision::Unchanged { entry_id });
     }
     if source.rows < newest.source_events && !rules.accept_decrease {
-        if source.rows == 0 {
+        // Tables are purged. Deltas of no events are those of a job that did not find its input.
+        if source.rows == 0 && origin == Origin::Source {
             return Ok(Decision::Sealed {
                 entry_id,
                 posted_events: newest.source_events,
             });
         }
         let error = Error::failed(format!(
-            "the source has {} of {day}, but had {} when entry {entry_id} was posted",
+            "{} {} {} of {day}, but {} {} when entry {entry_id} was posted",
+            origin.subject(),
+            origin.has(),
             counted(source.rows, "event", "events"),
+            origin.had(),
             counted(newest.source_events, "event", "events"),
         ))
         .hint(format!(
-            "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+            "the day stays as posted; if {} right, run `daybook apply {} --accept-decrease`",
+            origin.is(),
+            origin.options(day)
         ));
         return Err(Refused(error));
     }
@@ -126,6 +134,7 @@ mod tests {
                     rows,
                     text: text.to_owned(),
                 },
+                Origin::Source,
                 Rules {
                     accept_decrease,
                     ..Rules::default()
@@ -180,6 +189,7 @@ mod tests {
                 day,
                 std::slice::from_ref(&imported),
                 &source,
+                Origin::Source,
                 Rules {
                     replace,
                     ..Rules::default()
@@ -215,6 +225,7 @@ mod tests {
                     rows,
                     text: text.to_owned(),
                 },
+                Origin::Source,
                 rules,
             )
             .unwrap()

@@ -6,6 +6,7 @@
 mod count;
 pub mod date_ranges;
 mod decision;
+mod events;
 mod rejected;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use count::Counting;
 pub(crate) use count::subtract_posted;
 pub use decision::{Decision, Refused, Rules, compare};
+pub use events::{Events, Origin};
 
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::{Stopwatch, timed};
@@ -72,6 +74,9 @@ pub struct PostedReport {
     pub counted: i64,
     pub ignored: i64,
     pub rejected: i64,
+    /// By what the events were counted, if not by this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counted_by: Option<String>,
     #[serde(flatten)]
     pub sums: PartSums,
     #[serde(rename = "read_seconds", serialize_with = "crate::text::as_seconds")]
@@ -100,26 +105,25 @@ impl Applied {
 /// Applies a day, or returns why that needs a person's decision. Without a run, it only reports what it would post.
 pub async fn apply_day(
     ledger: &Ledger,
-    source: &mut Source,
+    mut events: Events<'_>,
     reader: &mut Reader,
     mut run: Option<&mut Run>,
-    day: Day,
     rules: Rules,
 ) -> Result<Result<Applied, Refused>, Error> {
     let stopwatch = Stopwatch::start();
-    let mut snapshot = source.day(day).await?;
-    let fingerprint = snapshot.fingerprint().await?;
+    let (day, origin) = (events.day(), events.origin());
+    let fingerprint = events.fingerprint().await?;
     // All decisions below refer to this entry: the posting is refused if another one came in between.
     let head = reader.head().await?;
     let entries = reader.entries_of(day).await?;
     tracing::info!(%day, source_events = fingerprint.rows, entries = entries.len(), "comparing the day with its source");
     let found = |outcome| Ok(Ok(Applied::new(day, outcome, None)));
-    let decision = match compare(day, &entries, &fingerprint, rules) {
+    let decision = match compare(day, &entries, &fingerprint, origin, rules) {
         Ok(decision) => decision,
         Err(refused) => return Ok(Err(refused)),
     };
     if let Decision::ImportedAndInSource { entry_id } = decision {
-        return Err(refuse_imported(reader, day, entry_id, fingerprint.rows).await?);
+        return Err(refuse_imported(reader, day, entry_id, &fingerprint, origin).await?);
     }
     if let Some(outcome) = outcome_without_entry(&decision) {
         return found(outcome);
@@ -132,22 +136,20 @@ pub async fn apply_day(
     let posted_through = (kind == EntryKind::Correction).then_some(head);
     let mut counting = Counting::new(&fingerprint, posted_through, rules.memory)?;
     let mut report = PostedReport::new(kind);
+    report.counted_by = events.counted_by();
     report.reading = stopwatch.elapsed();
     let newest = current_entry(&entries);
     let replaces_import = newest.is_some_and(is_import);
     let terms_complete = entries.iter().all(|entry| entry.terms_complete);
     let mut posting = None;
-    while let Some(part) = timed(
-        &mut report.reading,
-        counting.next_part(&mut snapshot, reader),
-    )
-    .await?
+    while let Some(part) =
+        timed(&mut report.reading, counting.next_part(&mut events, reader)).await?
     {
         // Imported counts may differ in either direction, and --replace accepts that.
         if kind == EntryKind::Correction
             && !rules.accept_decrease
             && !replaces_import
-            && let Err(refused) = refuse_decrease(day, &part.deltas)
+            && let Err(refused) = refuse_decrease(day, &part.deltas, origin)
         {
             return Ok(Err(refused));
         }
@@ -176,15 +178,16 @@ pub async fn apply_day(
             timed(&mut report.posting, work).await?;
         }
     }
-    if let Some(same) = newest.filter(|newest| newest.source_fingerprint == fingerprint.text)
-        && report.sums.cells == 0
-    {
-        return found(Outcome::AlreadyApplied {
-            entry_id: same.entry_id,
-        });
-    }
     let (figures, rejections) = counting.finish();
     report.set_figures(figures);
+    if let Some(newest) = newest
+        && report.sums.cells == 0
+        && is_from_the_same_events(newest, &fingerprint, figures)
+    {
+        return found(Outcome::AlreadyApplied {
+            entry_id: newest.entry_id,
+        });
+    }
     let mut posted_rows = None;
     if let Some(run) = run {
         let stopwatch = Stopwatch::start();
@@ -192,7 +195,8 @@ pub async fn apply_day(
             Some(posting) => posting,
             None => Posting::begin(ledger, run, head, day).await?,
         };
-        let reason = (kind == EntryKind::Correction).then(|| changed_from_to(newest, &fingerprint));
+        let counted_by = report.counted_by.as_deref();
+        let reason = reason(kind, newest, &fingerprint, origin, counted_by);
         let header = Header {
             kind,
             reverses: None,
@@ -200,7 +204,7 @@ pub async fn apply_day(
             fingerprint: fingerprint.text,
             reason,
         };
-        rejected::keep(&mut snapshot, reader, &mut posting, rejections).await?;
+        rejected::keep(&mut events, reader, &mut posting, rejections).await?;
         posting.write_header(run, header).await?;
         let posted = posting.commit(run).await?;
         (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
@@ -208,6 +212,18 @@ pub async fn apply_day(
         posted_rows = posted.posted_rows;
     }
     Ok(Ok(Applied::new(day, Outcome::Posted(report), posted_rows)))
+}
+
+/// Whether an entry was posted from the same events, as far as two fingerprints can tell: those of tables and those of
+/// deltas have only a part in common.
+fn is_from_the_same_events(entry: &Entry, now: &Fingerprint, figures: Figures) -> bool {
+    let posted = [
+        entry.source_counted,
+        entry.source_ignored,
+        entry.source_rejected,
+    ];
+    now.may_equal(&entry.source_fingerprint)
+        && posted == [figures.counted, figures.ignored, figures.rejected]
 }
 
 /// The outcome of a day that needs no entry; none if it needs one.
@@ -229,18 +245,24 @@ fn outcome_without_entry(decision: &Decision) -> Option<Outcome> {
     }
 }
 
-fn refuse_decrease(day: Day, deltas: &DayDeltas) -> Result<(), Refused> {
+fn refuse_decrease(day: Day, deltas: &DayDeltas, origin: Origin) -> Result<(), Refused> {
     let Some(row) = deltas.decrease() else {
         return Ok(());
     };
+    let what = match origin {
+        Origin::Source => format!("the source's events of {day} now count less than was posted"),
+        Origin::Deltas => format!("the deltas of {day} are less than was posted"),
+    };
     let error = Error::failed(format!(
-        "the source's events of {day} now count less than was posted: {}, count {}, total {}",
+        "{what}: {}, count {}, total {}",
         row.cell,
         Grouped(row.count),
         Grouped(row.total)
     ))
     .hint(format!(
-        "the day stays as posted; if the source is right, run `daybook apply --day {day} --accept-decrease`"
+        "the day stays as posted; if {} right, run `daybook apply {} --accept-decrease`",
+        origin.is(),
+        origin.options(day)
     ));
     Err(Refused(error))
 }
@@ -250,22 +272,50 @@ async fn refuse_imported(
     reader: &mut Reader,
     day: Day,
     entry_id: EntryId,
-    events: i64,
+    now: &Fingerprint,
+    origin: Origin,
 ) -> Result<Error, Error> {
     let net = reader.net_of_day(day).await?;
     Ok(Error::failed(format!(
-        "{day} was imported as entry {entry_id} ({}, {}), and the source has {} of it",
+        "{day} was imported as entry {entry_id} ({}, {}), and {} {} {} of it",
         counted(net.count, "interaction", "interactions"),
         counted(net.total, "record", "records"),
-        counted(events, "event", "events"),
+        origin.subject(),
+        origin.has(),
+        counted(now.rows, "event", "events"),
     ))
     .hint(format!(
-        "the day stays as imported; if the source is right and whole, `daybook apply --day {day} --replace` posts the difference"
+        "the day stays as imported; if {} right and whole, `daybook apply {} --replace` posts the difference",
+        origin.is(),
+        origin.options(day)
     )))
 }
 
-fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint) -> String {
+/// The reason of an entry, as text for people; none if there is nothing to say.
+fn reason(
+    kind: EntryKind,
+    newest: Option<&Entry>,
+    now: &Fingerprint,
+    origin: Origin,
+    counted_by: Option<&str>,
+) -> Option<String> {
+    let changed = (kind == EntryKind::Correction).then(|| changed_from_to(newest, now, origin));
+    let counted_by = counted_by.map(|by| format!("counted by {by}"));
+    match (changed, counted_by) {
+        (Some(changed), Some(counted_by)) => Some(format!("{changed}; {counted_by}")),
+        (changed, counted_by) => changed.or(counted_by),
+    }
+}
+
+fn changed_from_to(newest: Option<&Entry>, now: &Fingerprint, origin: Origin) -> String {
     let before = newest.map_or(0, |entry| entry.source_events);
+    if origin == Origin::Deltas {
+        return format!(
+            "the day was last posted from {}, and the deltas count {}",
+            counted(before, "event", "events"),
+            now.rows
+        );
+    }
     if before == now.rows {
         return format!(
             "the source's {} of the day have changed since it was last posted: their ids, queries, geocodes, types or payloads differ",
@@ -288,6 +338,7 @@ impl PostedReport {
             counted: 0,
             ignored: 0,
             rejected: 0,
+            counted_by: None,
             sums: PartSums::default(),
             reading: Duration::ZERO,
             posting: Duration::ZERO,
@@ -339,8 +390,8 @@ pub async fn recount(
     day: Day,
     memory: Memory,
 ) -> Result<Recount, Error> {
-    let mut snapshot = source.day(day).await?;
-    let fingerprint = snapshot.fingerprint().await?;
+    let mut events = Events::Source(source.day(day).await?);
+    let fingerprint = events.fingerprint().await?;
     let entries = reader.entries_of(day).await?;
     let newest = current_entry(&entries);
     if newest.is_some_and(|newest| takes_back(newest, &entries)) {
@@ -358,7 +409,7 @@ pub async fn recount(
     let head = reader.head().await?;
     let mut counting = Counting::new(&fingerprint, Some(head), memory)?;
     let (mut cells, mut first) = (0, None);
-    while let Some(part) = counting.next_part(&mut snapshot, reader).await? {
+    while let Some(part) = counting.next_part(&mut events, reader).await? {
         cells += part.deltas.rows().len();
         first = first.or(part.deltas.rows().first().map(|row| row.cell));
     }

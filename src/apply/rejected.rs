@@ -1,7 +1,11 @@
 //! Keeps rejected events whole, with the entry in which they were rejected.
 
+use std::collections::HashSet;
+
+use super::events::Events;
 use crate::error::Error;
 use crate::event::Rejection;
+use crate::fold::{DeltaSets, Rejected};
 use crate::ledger::Reader;
 use crate::ledger::post::{Posting, RejectedEvent};
 use crate::source::{DaySnapshot, KeptRow};
@@ -11,8 +15,68 @@ const IDS_AT_A_TIME: usize = 1000;
 /// Bytes of events in a batch to write. A single event may be larger.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Keeps those that the ledger does not have yet, with their rows.
+/// Keeps those that the ledger does not have yet. `rejections` are those of events that were read from the source.
 pub(super) async fn keep(
+    events: &mut Events<'_>,
+    reader: &mut Reader,
+    posting: &mut Posting,
+    rejections: Vec<Rejection>,
+) -> Result<(), Error> {
+    match events {
+        Events::Source(snapshot) => keep_rows(snapshot, reader, posting, rejections).await,
+        Events::Counted(sets) => keep_counted(sets, reader, posting).await,
+    }
+}
+
+/// Keeps events that something else has rejected and written down whole.
+async fn keep_counted(
+    sets: &DeltaSets,
+    reader: &mut Reader,
+    posting: &mut Posting,
+) -> Result<(), Error> {
+    if sets.figures().rejected == 0 {
+        return Ok(());
+    }
+    let mut known: HashSet<i64> = HashSet::from_iter(reader.rejected_of(sets.day()).await?);
+    let mut own: HashSet<i64> = HashSet::new();
+    let mut rejected = sets.rejected();
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while let Some(event) = rejected.next()? {
+        if !own.insert(event.source_id) {
+            return Err(Error::failed(format!(
+                "event {} of {} was rejected twice: nothing was posted",
+                event.source_id,
+                sets.day()
+            ))
+            .hint("count each event once"));
+        }
+        if !known.insert(event.source_id) {
+            continue;
+        }
+        bytes += event.event.len();
+        batch.push(event);
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            posting.keep_rejected(&borrowed(&mut batch)).await?;
+            batch.clear();
+        }
+    }
+    posting.keep_rejected(&borrowed(&mut batch)).await
+}
+
+/// The events of a batch, without their rows from then on.
+fn borrowed(batch: &mut [Rejected]) -> Vec<RejectedEvent<'_>> {
+    let events = batch.iter_mut().map(|event| RejectedEvent {
+        source_id: event.source_id,
+        reason: event.reason,
+        message: &event.message,
+        row: std::mem::take(&mut event.event),
+    });
+    events.collect()
+}
+
+/// Reads the rows of rejected events again, and keeps them.
+async fn keep_rows(
     snapshot: &mut DaySnapshot<'_>,
     reader: &mut Reader,
     posting: &mut Posting,

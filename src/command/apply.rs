@@ -37,6 +37,7 @@ pub async fn run_as(
     let mut work = unless_interrupted(Work::open(settings, output)).await?;
     let today = work.ledger.zone.day_of(clock::now());
     check_days(&options, today)?;
+    unless_interrupted(work.open_deltas(&options)).await?;
     if options.dry_run {
         let posting = async {
             work.reader

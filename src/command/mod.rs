@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod collect_stats;
 pub mod compare;
 pub mod export;
+pub mod fold;
 pub mod import;
 mod import_report;
 pub mod log;

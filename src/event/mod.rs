@@ -10,7 +10,7 @@ pub(crate) mod payload;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Version of the counting rules in this module; stored on every entry.
@@ -219,7 +219,7 @@ pub struct Rejection {
 }
 
 /// The kinds of defect, each with its code in the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// `type` is not one of the five stat types.

@@ -83,7 +83,7 @@ pub fn read(text: &str) -> Result<TermMap<'_>, serde_json::Error> {
     serde_json::from_str(text)
 }
 
-impl<'de> Deserialize<'de> for TermMap<'de> {
+impl<'de: 'a, 'a> Deserialize<'de> for TermMap<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(serde::Deserialize)]
         struct Term<'a>(#[serde(borrow)] Cow<'a, str>);

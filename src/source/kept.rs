@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 
-use super::characters::{Piece, Pieces};
+use super::characters::{Characters, Piece, Pieces};
 use crate::event::payload::{Member, Members};
 
 /// JSON that is nested deeper could exceed the ledger's `max_stack_depth`. Its default of 2 MB is enough for several
@@ -25,6 +25,11 @@ pub(super) fn row(json: Pieces<'_>) -> String {
         |_| string(&text),
         |Members(columns)| with_flat_columns(&columns),
     )
+}
+
+/// An event that comes from elsewhere, as JSON assumed to be UTF-8, in the form in which it is stored.
+pub fn kept_json(json: &[u8]) -> String {
+    row(Characters::Utf8.pieces(json))
 }
 
 /// The text, with each byte that is not text written as `mark` and two hexadecimal digits.
@@ -118,7 +123,6 @@ fn string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::characters::Characters;
 
     fn row(json: &[u8]) -> String {
         super::row(Characters::Utf8.pieces(json))

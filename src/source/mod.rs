@@ -14,4 +14,6 @@ mod tables;
 
 pub use self::batch::{Batch, Rows};
 pub use self::connection::Source;
-pub use self::snapshot::{DaySnapshot, Fingerprint, KeptRow};
+pub use self::kept::kept_json;
+pub use self::row::Texts;
+pub use self::snapshot::{DaySnapshot, Fingerprint, KeptRow, OUTSIDE_POSTGRES};

@@ -12,7 +12,7 @@ pub(super) const FIELDS: usize = 6;
 
 /// A row's columns as text.
 #[derive(Debug)]
-pub(super) struct Texts<'a> {
+pub struct Texts<'a> {
     id: i64,
     characters: &'a Characters,
     /// Type, record type, payload, geocode and query hash.
@@ -48,8 +48,19 @@ impl<'a> Texts<'a> {
         })
     }
 
+    /// An event that comes from elsewhere: its type, record type, payload, geocode and query hash, assumed to be UTF-8.
+    pub fn of_utf8(id: i64, columns: [Option<&'a [u8]>; FIELDS - 1]) -> Self {
+        static UTF8: Characters = Characters::Utf8;
+        let text = |bytes| UTF8.decode(bytes).map_err(|place| NotText { bytes, place });
+        Self {
+            id,
+            characters: &UTF8,
+            columns: columns.map(|bytes| bytes.map(text)),
+        }
+    }
+
     /// The row, or a rejection if a column that matters is not text.
-    pub(super) fn decode(&self) -> Result<SourceRow<'_>, Rejection> {
+    pub fn decode(&self) -> Result<SourceRow<'_>, Rejection> {
         let [stat_type, record_type, payload, geocode, query_hash] =
             self.columns.each_ref().map(Option::as_ref);
         // A record type that is not text is not one of those that are counted.

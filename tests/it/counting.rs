@@ -1,6 +1,6 @@
 //! The counting rules: each row of their table and each exception, in the ledger and in the documents.
 
-mod odd; // a day of odd events, one behind the other: what becomes of each
+pub(crate) mod odd; // a day of odd events, one behind the other: what becomes of each
 mod overflow; // sums up to what a bigint holds and beyond, and a source that cannot be trusted
 mod rejected; // events that no rule can count: kept whole, counted not at all
 mod terms; // what a term may hold: odd geocodes, unusual characters, the longest there is
@@ -19,7 +19,7 @@ const SECOND: &str = "0e162e0a-bf3e-4710-9357-44258ca12abb";
 const THIRD: &str = "f9f1b2c4-0000-4000-8000-00000000abcd";
 
 /// A world whose source keeps its JSON to the letter, in columns of type json.
-async fn world_of_json() -> World {
+pub(crate) async fn world_of_json() -> World {
     let world = World::new().await;
     world.execute("DROP TABLE stats, queries").await;
     world.create_source_of("timestamptz", "json").await;

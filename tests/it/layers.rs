@@ -13,7 +13,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "output"],
     &["exchange", "import", "reverse", "verify"],
     &["apply"],
-    &["projection"],
+    &["fold", "projection"],
     &["ledger"],
     &["source"],
     &["elastic", "postgres"],

@@ -29,6 +29,7 @@ mod examples; // the files in example-objects are what the program writes
 mod exchange; // exports and their import: an exact copy or nothing, however the file is damaged
 mod failpoints; // the process is ended at each failpoint, then run again
 mod failures; // the table of messages in docs/operating.md: each failure is produced
+mod fold; // events counted in files: the entry that `apply` posts from the table; what is refused
 mod forged; // what a login that may post cannot do, changes to the schema that verify reports, witnesses of the ledger
 mod healing; // damage to the indices: detected, reported, and repaired by the recommended command
 mod help; // the help of every command, word for word

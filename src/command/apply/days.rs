@@ -1,13 +1,14 @@
 //! Which days a run of `daybook apply` takes, and posting them one after the other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::options::ApplyArgs;
 use super::report;
-use crate::apply::{Applied, DayReport, Outcome, Refused, Rules, apply_day, date_ranges};
+use crate::apply::{Applied, DayReport, Events, Outcome, Refused, Rules, apply_day, date_ranges};
 use crate::clock;
 use crate::command::progress::ProgressReporter;
 use crate::command::project;
@@ -15,6 +16,7 @@ use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::error::{Error, ErrorKind};
+use crate::fold::DeltaSets;
 use crate::ledger::lock::Run;
 use crate::ledger::{Ledger, PostedRows, Reader};
 use crate::output::Output;
@@ -44,6 +46,8 @@ impl Figures {
 pub(super) struct Work<'s> {
     pub(super) ledger: Ledger,
     source: Option<Source>,
+    /// What was counted elsewhere, if that is to be posted.
+    deltas: Option<Arc<DeltaSets>>,
     pub(super) reader: Reader,
     settings: &'s Settings,
     output: Output,
@@ -60,12 +64,27 @@ impl<'s> Work<'s> {
         Ok(Self {
             ledger,
             source: None,
+            deltas: None,
             reader,
             settings,
             output,
             posted_rows: None,
             read: BTreeSet::new(),
         })
+    }
+
+    /// Opens what was counted elsewhere. It must be of the day, as the ledger understands days.
+    pub(super) async fn open_deltas(&mut self, options: &ApplyArgs) -> Result<(), Error> {
+        if options.deltas.is_empty() {
+            return Ok(());
+        }
+        let directories = options.deltas.clone();
+        let opening = tokio::task::spawn_blocking(move || DeltaSets::open(&directories)).await;
+        let sets = opening
+            .map_err(|error| Error::failed("reading deltas was aborted").caused_by(error))??;
+        sets.check_expected(options.day, Some(self.ledger.zone))?;
+        self.deltas = Some(Arc::new(sets));
+        Ok(())
     }
 
     /// Posts, then advances the projections.
@@ -135,7 +154,7 @@ impl<'s> Work<'s> {
             progress.begin("applying", Some(days.len() as u64));
         }
         let mut events = 0;
-        if !days.is_empty() {
+        if !days.is_empty() && self.deltas.is_none() {
             // Report a problem of the whole source once, not for each day.
             open_source(&mut self.source, self.settings, &self.ledger).await?;
         }
@@ -188,17 +207,24 @@ impl<'s> Work<'s> {
     ) -> Result<DayReport, Error> {
         // Free the memory for this day.
         self.posted_rows = None;
-        let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
+        let events = if let Some(deltas) = &self.deltas {
+            Events::Counted(Arc::clone(deltas))
+        } else {
+            let source = open_source(&mut self.source, self.settings, &self.ledger).await?;
+            Events::Source(source.day(day).await?)
+        };
         let applying = Box::pin(apply_day(
             &self.ledger,
-            source,
+            events,
             &mut self.reader,
             run,
-            day,
             rules,
         ));
         let applied = applying.await?;
-        self.read.insert(day);
+        // A day that was counted elsewhere is still to be compared with the source, if there is one.
+        if self.deltas.is_none() {
+            self.read.insert(day);
+        }
         let Applied {
             report,
             posted_rows,

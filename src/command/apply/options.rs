@@ -1,5 +1,7 @@
 //! The options of `daybook apply`.
 
+use std::path::PathBuf;
+
 use crate::command::arguments::DateRangeArgs;
 use crate::day::Day;
 
@@ -38,6 +40,10 @@ pub struct ApplyArgs {
     /// Replace what was imported for the day: post the difference from the source
     #[arg(long, requires = "day")]
     pub replace: bool,
+
+    /// Post what `daybook fold` has counted, from these directories, instead of reading the source
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "day")]
+    pub deltas: Vec<PathBuf>,
 
     /// Days for which late events are awaited: until a day has been compared with its source this long after its end, every catch-up compares it again
     #[arg(long, value_name = "DAYS", default_value_t = 7)]

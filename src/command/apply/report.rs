@@ -119,6 +119,9 @@ fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
     if !dry_run {
         text += &format!(", posted in {:.2} s", posted.posting.as_secs_f64());
     }
+    if let Some(counted_by) = &posted.counted_by {
+        text += &format!("; counted by {counted_by}");
+    }
     if let Some(hash) = &posted.entry_hash {
         text += &format!("; entry_hash {hash}");
     }

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::{DAY, world_of_json};
-use crate::support::Event;
+use crate::support::{Event, World};
 
 /// What an event comes to: its interactions and records, or why it is not counted.
 #[derive(Clone, Copy, Debug)]
@@ -224,12 +224,8 @@ fn types() -> Vec<(Event, Fate)> {
     .collect()
 }
 
-#[tokio::test]
-async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_say() {
-    let world = world_of_json().await;
-    for (id, text, times) in QUERIES {
-        world.log_query(id, &text.repeat(times)).await;
-    }
+/// All of them, with ids.
+fn events() -> Vec<(Event, Fate)> {
     let mut events: Vec<(Event, Fate)> = [searches(), payloads(), views(), origins()]
         .into_iter()
         .flatten()
@@ -270,6 +266,15 @@ async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_sa
     for (id, (event, _)) in (1..).zip(&mut events) {
         event.id = id;
     }
+    events
+}
+
+/// Logs them, their queries, and events of the days before and after.
+pub(crate) async fn log_odd_events(world: &World) {
+    for (id, text, times) in QUERIES {
+        world.log_query(id, &text.repeat(times)).await;
+    }
+    let events = events();
     let logged: Vec<Event> = events.iter().map(|(event, _)| event.clone()).collect();
     world.log(&logged).await;
     for (id, instant) in [
@@ -283,6 +288,13 @@ async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_sa
             }])
             .await;
     }
+}
+
+#[tokio::test]
+async fn every_odd_event_of_a_day_is_counted_ignored_or_rejected_as_the_rules_say() {
+    let world = world_of_json().await;
+    log_odd_events(&world).await;
+    let events = events();
     let ended = world
         .run(&["apply", "--day", DAY, "--json"])
         .await

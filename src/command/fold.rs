@@ -1,0 +1,139 @@
+//! `daybook fold`: counts the events of a day in files, without any server.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::clock::Stopwatch;
+use crate::config::{self, SettingsArgs};
+use crate::day::{Day, TimeZone};
+use crate::error::{Error, Exit};
+use crate::fold::{Counting, Expected, Manifest, fold, merge};
+use crate::interrupt::unless_interrupted;
+use crate::output::Output;
+use crate::printable::one_line;
+use crate::text::{Grouped, counted};
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Events are NDJSON, plain or compressed with gzip or zstd: one object a line with id, date, type,
+record_type, payload, ip_geocode and query_hash. Events of other days are skipped and counted. The
+output is a directory: delta rows, rejected events and, written last, a manifest.
+
+Needs no server. Any number of processes can each count some of the events.
+
+Examples:
+  daybook fold --day 2020-02-16 events-*.ndjson.gz --output part-1
+  daybook fold --merge part-1 part-2 --output whole
+  daybook apply --day 2020-02-16 --deltas whole")]
+pub struct FoldArgs {
+    /// Files with events, or - for stdin; with --merge, directories that fold has written
+    #[arg(value_name = "FILE", required = true)]
+    inputs: Vec<PathBuf>,
+
+    /// The day to count, YYYY-MM-DD
+    #[arg(long, value_name = "DAY", required_unless_present = "merge")]
+    day: Option<Day>,
+
+    /// The time zone of days, an IANA name; it must be the ledger's [default: UTC]
+    #[arg(long, value_name = "ZONE")]
+    time_zone: Option<TimeZone>,
+
+    /// Add up what several processes have counted
+    #[arg(long)]
+    merge: bool,
+
+    /// Directory to write; must be empty or not exist
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+}
+
+/// Runs the command. It needs no settings except the memory limit.
+pub async fn run(
+    options: FoldArgs,
+    settings: &SettingsArgs,
+    output: Output,
+) -> Result<Exit, Error> {
+    let memory = config::memory(settings)?;
+    let stopwatch = Stopwatch::start();
+    let to = options.output.display().to_string();
+    let work = tokio::task::spawn_blocking(move || {
+        let FoldArgs {
+            inputs,
+            day,
+            time_zone: zone,
+            output,
+            ..
+        } = &options;
+        match day {
+            Some(day) if !options.merge => {
+                let counting = Counting {
+                    day: *day,
+                    zone: zone.unwrap_or(TimeZone::UTC),
+                    memory,
+                };
+                let folded = fold(&counting, inputs, output)?;
+                Ok((folded.manifest, Some(folded.outside)))
+            }
+            _ => {
+                let expected = Expected {
+                    day: *day,
+                    zone: *zone,
+                };
+                Ok((merge(inputs, expected, output)?, None))
+            }
+        }
+    });
+    let (manifest, outside) = unless_interrupted(async {
+        work.await
+            .map_err(|error| Error::failed("counting was aborted").caused_by(error))?
+    })
+    .await?;
+    let seconds = stopwatch.elapsed().as_secs_f64();
+    let text = text(&to, &manifest, outside);
+    let fields = json!({
+        "output": to,
+        "day": manifest.day,
+        "time_zone": manifest.time_zone,
+        "parts": manifest.parts,
+        "events": manifest.events,
+        "counted": manifest.counted,
+        "ignored": manifest.ignored,
+        "rejected": manifest.rejected,
+        "outside": outside,
+        "interactions": manifest.interactions,
+        "records": manifest.records,
+        "cells": manifest.deltas.rows,
+        "fingerprint": manifest.fingerprint,
+        "seconds": (seconds * 1000.0).round() / 1000.0,
+    });
+    output.report("folded", fields, text);
+    Ok(Exit::Done)
+}
+
+fn text(to: &str, manifest: &Manifest, outside: Option<i64>) -> String {
+    let mut text = format!(
+        "{}: {} of {} ({} counted, {} ignored, {} rejected) → {}, {}, {}",
+        one_line(to),
+        counted(manifest.events, "event", "events"),
+        manifest.day,
+        Grouped(manifest.counted),
+        Grouped(manifest.ignored),
+        Grouped(manifest.rejected),
+        counted(manifest.interactions, "interaction", "interactions"),
+        counted(manifest.records, "record", "records"),
+        counted(manifest.deltas.rows, "cell", "cells"),
+    );
+    match outside {
+        Some(0) => {}
+        Some(outside) => {
+            text += &format!(
+                "; skipped {} of other days",
+                counted(outside, "event", "events")
+            );
+        }
+        None => text += &format!("; merged from {}", counted(manifest.parts, "part", "parts")),
+    }
+    text
+}

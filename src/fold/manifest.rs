@@ -1,0 +1,190 @@
+//! The manifest of a delta set: what was counted, and the digest of each file. It is written last.
+
+use serde::{Deserialize, Serialize};
+
+use super::fingerprint::EventSums;
+use crate::aggregate::Figures;
+use crate::day::{Day, TimeZone};
+use crate::event::RULE_VERSION;
+use crate::ledger::lock::TOOL_VERSION;
+
+/// The version of the format of delta sets.
+const VERSION: u32 = 1;
+
+pub(super) const FILE: &str = "manifest.json";
+pub(super) const DELTAS: &str = "deltas.ndjson.zst";
+pub(super) const REJECTED: &str = "rejected.ndjson.zst";
+
+/// The manifest of a delta set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    pub(super) daybook_deltas: u32,
+    pub day: Day,
+    pub time_zone: String,
+    pub rule_version: i32,
+    /// The version of the daybook that wrote it.
+    pub tool_version: String,
+    /// The number of delta sets, each counted by one process, that were merged into it.
+    pub parts: u64,
+    /// Events of the day.
+    pub events: i64,
+    pub counted: i64,
+    pub ignored: i64,
+    pub rejected: i64,
+    pub interactions: i64,
+    pub records: i64,
+    pub fingerprint: String,
+    pub deltas: FileDigest,
+    pub rejects: FileDigest,
+}
+
+/// A file of a delta set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDigest {
+    pub(super) name: String,
+    pub rows: u64,
+    /// Its size and hash as it is on disk, compressed.
+    pub(super) bytes: u64,
+    pub(super) sha256: String,
+}
+
+/// Sums over delta rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct RowSums {
+    pub(super) interactions: i128,
+    pub(super) records: i128,
+}
+
+impl RowSums {
+    pub(super) fn add(&mut self, count: i64, total: i64) {
+        self.interactions += i128::from(count);
+        self.records += i128::from(total);
+    }
+}
+
+impl Manifest {
+    /// A manifest of this program; the error says what is wrong with the figures.
+    pub(super) fn new(
+        day: Day,
+        zone: TimeZone,
+        parts: u64,
+        figures: Figures,
+        sums: RowSums,
+        events: &EventSums,
+        [deltas, rejects]: [FileDigest; 2],
+    ) -> Result<Self, String> {
+        let records = i64::try_from(sums.records)
+            .map_err(|_| format!("{} records exceed the range of bigint", sums.records))?;
+        let manifest = Self {
+            daybook_deltas: VERSION,
+            day,
+            time_zone: zone.to_string(),
+            rule_version: RULE_VERSION,
+            tool_version: TOOL_VERSION.to_owned(),
+            parts,
+            events: figures.events(),
+            counted: figures.counted,
+            ignored: figures.ignored,
+            rejected: figures.rejected,
+            interactions: figures.interactions,
+            records,
+            fingerprint: events.to_string(),
+            deltas,
+            rejects,
+        };
+        manifest.check()?;
+        manifest.check_sums(sums)?;
+        Ok(manifest)
+    }
+
+    /// Reads a manifest; the error says what is wrong with it.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Version {
+            daybook_deltas: u32,
+        }
+        let Version { daybook_deltas } = serde_json::from_slice(text)
+            .map_err(|error| format!("its {FILE} is not a manifest of deltas: {error}"))?;
+        if daybook_deltas != VERSION {
+            return Err(format!(
+                "its format version is {daybook_deltas}, but this program reads {VERSION}: use the daybook that wrote it, or a later one"
+            ));
+        }
+        let manifest: Self = serde_json::from_slice(text)
+            .map_err(|error| format!("its {FILE} cannot be read: {error}"))?;
+        if (
+            manifest.deltas.name.as_str(),
+            manifest.rejects.name.as_str(),
+        ) != (DELTAS, REJECTED)
+        {
+            return Err(format!(
+                "its {FILE} names other files than {DELTAS} and {REJECTED}"
+            ));
+        }
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Whether the figures agree with each other.
+    fn check(&self) -> Result<(), String> {
+        let events = self.sums_of_events()?.rows();
+        let Self {
+            counted,
+            ignored,
+            rejected,
+            ..
+        } = *self;
+        let accounted = i128::from(counted) + i128::from(ignored) + i128::from(rejected);
+        if accounted != i128::from(self.events)
+            || [counted, ignored, rejected].iter().any(|n| *n < 0)
+        {
+            return Err(format!(
+                "{} events, but {counted} counted, {ignored} ignored and {rejected} rejected",
+                self.events
+            ));
+        }
+        if events != self.events {
+            return Err(format!(
+                "{} events, but {events} in the fingerprint",
+                self.events
+            ));
+        }
+        if u64::try_from(rejected) != Ok(self.rejects.rows) {
+            return Err(format!(
+                "{rejected} events rejected, but {} in {REJECTED}",
+                self.rejects.rows
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether the figures agree with the sums of the rows.
+    pub(super) fn check_sums(&self, sums: RowSums) -> Result<(), String> {
+        let said = RowSums {
+            interactions: self.interactions.into(),
+            records: self.records.into(),
+        };
+        if sums == said {
+            return Ok(());
+        }
+        Err(format!(
+            "its rows add up to {} interactions and {} records, but {FILE} says {} and {}",
+            sums.interactions, sums.records, said.interactions, said.records
+        ))
+    }
+
+    pub(super) fn sums_of_events(&self) -> Result<EventSums, String> {
+        self.fingerprint.parse()
+    }
+
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            counted: self.counted,
+            ignored: self.ignored,
+            rejected: self.rejected,
+            interactions: self.interactions,
+        }
+    }
+}

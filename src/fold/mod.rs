@@ -1,0 +1,62 @@
+//! The counting rules as a filter: events from files become a *delta set*, a directory with the deltas of some events of
+//! a day, without any server.
+//!
+//! A delta set has a file of delta rows in the order of the ledger, one row a cell (`row.rs`), a file of the rejected
+//! events by id, and a manifest, written last, with figures and the digest of each file (`manifest.rs`). A directory
+//! without a manifest is not a delta set. Delta sets of different events add up: [`merge`] makes one of many, reading all
+//! of them line by line. `apply` posts them.
+//!
+//! Memory is bounded: what outgrows it is written out as a sorted run, and the runs are merged at the end.
+
+mod count;
+mod date;
+mod directory;
+mod event;
+mod fingerprint;
+mod input;
+mod lines;
+mod manifest;
+mod merge;
+mod ndjson;
+mod row;
+mod set;
+
+use std::path::{Path, PathBuf};
+
+pub use manifest::Manifest;
+pub use merge::{Expected, merge};
+pub use set::{DeltaSets, Rejected};
+
+use crate::day::{Day, TimeZone};
+use crate::error::Error;
+use crate::memory::Memory;
+
+/// What to count.
+#[derive(Clone, Debug)]
+pub struct Counting {
+    pub day: Day,
+    pub zone: TimeZone,
+    pub memory: Memory,
+}
+
+/// What was counted.
+#[derive(Debug)]
+pub struct Folded {
+    pub manifest: Manifest,
+    /// Events that were read, but are not of the day.
+    pub outside: i64,
+}
+
+/// Counts the events of a day in files, and writes them as a delta set.
+pub fn fold(counting: &Counting, files: &[PathBuf], output: &Path) -> Result<Folded, Error> {
+    let directory = directory::Directory::create(output)?;
+    let mut counter = count::Counter::new(counting, &directory);
+    let mut outside = 0;
+    let day = date::DayInZone::new(counting.day, counting.zone);
+    for file in files {
+        outside += input::read(file, day, &mut |event| counter.add(event))?;
+    }
+    let manifest = counter.finish()?;
+    directory.complete(&manifest)?;
+    Ok(Folded { manifest, outside })
+}

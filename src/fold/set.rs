@@ -1,0 +1,315 @@
+//! Complete delta sets, opened for reading.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::lines::{Lines, Source, refused, unreadable};
+use super::manifest::{FILE, FileDigest, Manifest, RowSums};
+use super::row::{RejectedRow, Row, SourceId};
+use crate::aggregate::{Aggregation, Cell, Figures};
+use crate::day::{Day, TimeZone};
+use crate::error::Error;
+use crate::event::{RULE_VERSION, Reason};
+use crate::source::Fingerprint;
+
+/// Delta sets of different events of one day.
+#[derive(Debug)]
+pub struct DeltaSets {
+    day: Day,
+    zone: TimeZone,
+    sets: Vec<DeltaSet>,
+}
+
+#[derive(Debug)]
+struct DeltaSet {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+/// A rejected event.
+#[derive(Debug)]
+pub struct Rejected {
+    pub source_id: i64,
+    pub reason: Reason,
+    pub message: String,
+    /// The event as JSON.
+    pub event: String,
+}
+
+impl DeltaSets {
+    /// Opens directories, and checks their digests and that they belong together.
+    pub fn open(directories: &[PathBuf]) -> Result<Self, Error> {
+        let mut sets: Vec<DeltaSet> = Vec::new();
+        let mut of_events: HashMap<String, PathBuf> = HashMap::new();
+        for path in directories {
+            let set = DeltaSet::open(path)?;
+            if let Some(first) = sets.first() {
+                first.check_belongs_to(&set)?;
+            }
+            let Manifest {
+                events,
+                fingerprint,
+                ..
+            } = &set.manifest;
+            if let Some(other) = of_events.insert(fingerprint.clone(), path.clone())
+                && *events > 0
+            {
+                return Err(Error::failed(format!(
+                    "{} has the same events as {}",
+                    path.display(),
+                    other.display()
+                ))
+                .hint("give each directory once, and only one of a job that ran twice"));
+            }
+            sets.push(set);
+        }
+        let Some(DeltaSet { manifest, path }) = sets.first() else {
+            return Err(Error::usage("no directory with deltas was given"));
+        };
+        let zone = manifest.time_zone.parse().map_err(|error| {
+            refused(path, "its time zone is unknown to this program").caused_by(error)
+        });
+        Ok(Self {
+            day: manifest.day,
+            zone: zone?,
+            sets,
+        })
+    }
+
+    /// Fails if they are of another day or zone.
+    pub fn check_expected(&self, day: Option<Day>, zone: Option<TimeZone>) -> Result<(), Error> {
+        let first = self.sets.first().map_or(Path::new(""), |set| &set.path);
+        if let Some(day) = day.filter(|day| *day != self.day) {
+            let found = self.day;
+            return Err(refused(first, &format!("it is of {found}, not of {day}"))
+                .hint("give the directories of one day, and that day"));
+        }
+        if let Some(zone) = zone.filter(|zone| *zone != self.zone) {
+            let what = format!(
+                "its day is one of the time zone {}, not of {zone}",
+                self.zone
+            );
+            return Err(
+                refused(first, &what).hint(format!("count the events with --time-zone {zone}"))
+            );
+        }
+        Ok(())
+    }
+
+    pub fn day(&self) -> Day {
+        self.day
+    }
+
+    pub(super) fn zone(&self) -> TimeZone {
+        self.zone
+    }
+
+    pub(super) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+        self.sets.iter().map(|set| &set.manifest)
+    }
+
+    pub(super) fn deltas(&self) -> Vec<Source> {
+        let source = |set: &DeltaSet| set.source(&set.manifest.deltas);
+        self.sets.iter().map(source).collect()
+    }
+
+    pub(super) fn rejects(&self) -> Vec<Source> {
+        let source = |set: &DeltaSet| set.source(&set.manifest.rejects);
+        self.sets.iter().map(source).collect()
+    }
+
+    /// How many events were counted, ignored and rejected.
+    pub fn figures(&self) -> Figures {
+        let mut figures = Figures::default();
+        for manifest in self.manifests() {
+            figures.join(manifest.figures());
+        }
+        figures
+    }
+
+    /// The fingerprint of all events.
+    pub fn fingerprint(&self) -> Result<Fingerprint, Error> {
+        let mut events = super::fingerprint::EventSums::default();
+        for set in &self.sets {
+            let sums = set.manifest.sums_of_events();
+            events.join(&sums.map_err(|wrong| refused(&set.path, &wrong))?);
+        }
+        Ok(events.fingerprint())
+    }
+
+    /// By what they were counted, for people.
+    pub fn counted_by(&self) -> String {
+        let mut versions: Vec<&str> = self
+            .manifests()
+            .map(|manifest| manifest.tool_version.as_str())
+            .collect();
+        versions.sort_unstable();
+        versions.dedup();
+        let parts: u64 = self.manifests().map(|manifest| manifest.parts).sum();
+        let parts = crate::text::counted(parts, "part", "parts");
+        format!("daybook fold {} in {parts}", versions.join(", "))
+    }
+
+    /// Adds all rows to an aggregation.
+    pub fn add_to(&self, aggregation: &mut Aggregation) -> Result<(), Error> {
+        for set in &self.sets {
+            let mut lines = Lines::<Cell>::open(&set.source(&set.manifest.deltas))?;
+            let mut sums = RowSums::default();
+            while lines.head().is_some() {
+                let row = Row::parse(lines.line()?).map(|row| {
+                    sums.add(row.count, row.total);
+                    aggregation.add_counted(row.counted())
+                });
+                match row {
+                    Ok(Ok(())) => lines.advance()?,
+                    Ok(Err(overflow)) => {
+                        return Err(lines.refused("overflows a sum").caused_by(overflow));
+                    }
+                    Err(wrong) => return Err(lines.refused(&wrong)),
+                }
+            }
+            set.manifest
+                .check_sums(sums)
+                .map_err(|wrong| refused(&set.path, &wrong))?;
+        }
+        aggregation.account(self.figures());
+        Ok(())
+    }
+
+    /// Opens the rejected events of all sets, one set after the other.
+    pub fn rejected(&self) -> RejectedEvents<'_> {
+        RejectedEvents {
+            sets: self.sets.iter(),
+            lines: None,
+        }
+    }
+}
+
+/// Rejected events, read one at a time.
+pub struct RejectedEvents<'a> {
+    sets: std::slice::Iter<'a, DeltaSet>,
+    lines: Option<Lines<SourceId>>,
+}
+
+impl RejectedEvents<'_> {
+    /// The next event; none at the end.
+    pub fn next(&mut self) -> Result<Option<Rejected>, Error> {
+        loop {
+            if let Some(lines) = &mut self.lines
+                && lines.head().is_some()
+            {
+                let rejected = RejectedRow::parse(lines.line()?).map(|row| Rejected {
+                    source_id: row.source_id,
+                    reason: row.reason,
+                    message: row.message.into_owned(),
+                    event: row.event.into_owned(),
+                });
+                let rejected = match rejected {
+                    Ok(rejected) => rejected,
+                    Err(wrong) => return Err(lines.refused(&wrong)),
+                };
+                lines.advance()?;
+                return Ok(Some(rejected));
+            }
+            let Some(set) = self.sets.next() else {
+                return Ok(None);
+            };
+            self.lines = Some(Lines::open(&set.source(&set.manifest.rejects))?);
+        }
+    }
+}
+
+impl DeltaSet {
+    fn open(path: &Path) -> Result<Self, Error> {
+        let text = match std::fs::read(path.join(FILE)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_dir() => {
+                return Err(refused(
+                    path,
+                    &format!("it has no {FILE}: it is not complete, or not made by `daybook fold`"),
+                ));
+            }
+            Err(error) => {
+                let what = format!("{} cannot be read", path.display());
+                return Err(Error::usage(what)
+                    .caused_by(error)
+                    .hint("give directories that `daybook fold` has written"));
+            }
+        };
+        let manifest = Manifest::parse(&text).map_err(|wrong| refused(path, &wrong))?;
+        if manifest.rule_version != RULE_VERSION {
+            let what = format!(
+                "its events were counted by version {} of the counting rules, but this program has version {RULE_VERSION}",
+                manifest.rule_version
+            );
+            return Err(
+                refused(path, &what).hint("use the same version of daybook to count and to post")
+            );
+        }
+        let set = Self {
+            path: path.to_owned(),
+            manifest,
+        };
+        set.check_digest(&set.manifest.deltas)?;
+        set.check_digest(&set.manifest.rejects)?;
+        Ok(set)
+    }
+
+    fn source(&self, file: &FileDigest) -> Source {
+        Source {
+            path: self.path.join(&file.name),
+            rows: file.rows,
+        }
+    }
+
+    fn check_digest(&self, said: &FileDigest) -> Result<(), Error> {
+        let path = self.path.join(&said.name);
+        let digest = || -> io::Result<(u64, String)> {
+            let (mut file, mut digest) = (File::open(&path)?, Sha256::new());
+            let (mut buffer, mut bytes) = (vec![0; 1 << 18], 0);
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => return Ok((bytes, format!("{:x}", digest.finalize()))),
+                    read => {
+                        digest.update(&buffer[..read]);
+                        bytes += read as u64;
+                    }
+                }
+            }
+        };
+        let (bytes, sha256) = digest().map_err(|error| unreadable(&path, error))?;
+        if bytes != said.bytes {
+            let what = format!("it has {bytes} bytes, but the manifest says {}", said.bytes);
+            return Err(refused(&path, &what));
+        }
+        if sha256 != said.sha256 {
+            let what = format!(
+                "its SHA-256 is {sha256}, but the manifest says {}",
+                said.sha256
+            );
+            return Err(refused(&path, &what));
+        }
+        Ok(())
+    }
+
+    /// Fails if the other set is of another day or zone.
+    fn check_belongs_to(&self, other: &Self) -> Result<(), Error> {
+        let (one, two) = (&self.manifest, &other.manifest);
+        let first = self.path.display();
+        let what = if one.day != two.day {
+            format!("it is of {}, but {first} of {}", two.day, one.day)
+        } else if one.time_zone != two.time_zone {
+            format!(
+                "its day is one of the time zone {}, but that of {first} one of {}",
+                two.time_zone, one.time_zone
+            )
+        } else {
+            return Ok(());
+        };
+        Err(refused(&other.path, &what).hint("give directories of one day and one time zone"))
+    }
+}
