@@ -29,7 +29,7 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
         .and_then(|file| file.take(PARQUET.len() as u64).read_to_end(&mut start))
         .map_err(|error| unreadable(&name, error))?;
     if start == PARQUET {
-        return parquet(&name);
+        return read_parquet(path, day, take);
     }
     let unpacked = unpack::open(path).map_err(|error| unreadable(&name, error))?;
     read_unpacked(&name, unpacked, day, take)
@@ -53,8 +53,11 @@ fn read_unpacked(
     ndjson::read(name, file, day, take)
 }
 
-fn parquet(name: &str) -> Result<i64, Error> {
-    Err(Error::usage(format!(
-        "{name} is Parquet, which this daybook cannot read"
-    )))
+#[cfg(feature = "parquet")]
+use super::parquet::read as read_parquet;
+
+#[cfg(not(feature = "parquet"))]
+fn read_parquet(path: &Path, _day: DayInZone, _take: &mut Take<'_>) -> Result<i64, Error> {
+    Err(Error::usage(format!("{} is Parquet", path.display()))
+        .hint("this daybook was built without the feature parquet: build it with, or give NDJSON"))
 }

@@ -18,6 +18,8 @@ mod lines;
 mod manifest;
 mod merge;
 mod ndjson;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod row;
 mod set;
 

@@ -18,6 +18,10 @@ const DAY: &str = "2020-02-16";
 /// Comes before [`RECORDSET`] in the order of the ledger.
 const OTHER: &str = "00000000-0000-4000-8000-000000000001";
 
+/// Comes after it.
+#[cfg(feature = "parquet")]
+const SECOND: &str = "0e162e0a-bf3e-4710-9357-44258ca12abb";
+
 /// A folder that is gone when the test ends.
 struct Folder(PathBuf);
 
@@ -822,4 +826,93 @@ async fn the_page_on_scaling_counts_and_posts_a_day_in_several_processes() {
         ledger.end().await;
     }
     table.end().await;
+}
+
+/// Files that Arrow (Snappy, dates as INT96) and DuckDB (zstd, dates without zone) have written of the same four events.
+#[cfg(feature = "parquet")]
+#[tokio::test]
+async fn parquet_is_read_as_others_write_it() {
+    let folder = Folder::new();
+    let event =
+        |id, date: &str, rest: &str| format!(r#"{{"id":{id},"date":"{date}+00:00",{rest}}}"#);
+    let view = format!(
+        r#""type":"view","record_type":"records","payload":{{"rec": "{SECOND}"}},"ip_geocode":null,"query_hash":null"#
+    );
+    let lines = [
+        event(
+            1,
+            "2020-02-16T12:00:00",
+            &format!(
+                r#""type":"search","record_type":"records","payload":{{"{SECOND}": 5}},"ip_geocode":{{"city": "São"}},"query_hash":"q1""#
+            ),
+        ),
+        event(2, "2020-02-16T23:59:59.999999", &view),
+        event(3, "2020-02-17T00:00:00", &view),
+        event(
+            4,
+            "2020-02-16T01:00:00",
+            r#""type":"teleport","record_type":"records","payload":{},"ip_geocode":null,"query_hash":"a\"b""#,
+        ),
+    ];
+    let file = folder.write("events.ndjson", &lines);
+    let expected = folder.path("expected");
+    fold(&["--day", DAY, &file, "--output", &expected])
+        .await
+        .assert_exit(0);
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/fold");
+    for name in ["arrow", "duckdb"] {
+        let file = files.join(format!("{name}.parquet"));
+        let file = file.to_str().unwrap();
+        let set = folder.path(name);
+        fold(&["--day", DAY, file, "--output", &set])
+            .await
+            .assert_exit(0)
+            .tells(&[
+                "3 events of 2020-02-16 (2 counted, 0 ignored, 1 rejected)",
+                "skipped 1 event of other days",
+            ]);
+        let deltas = |set: &str| folder.lines(&format!("{set}/deltas.ndjson.zst"));
+        assert_eq!(deltas(name), deltas("expected"));
+        assert_eq!(
+            folder.manifest(name)["fingerprint"],
+            folder.manifest("expected")["fingerprint"]
+        );
+        // DuckDB's dates have no zone, and so has what is kept of them.
+        let rejected = |set: &str| {
+            folder
+                .lines(&format!("{set}/rejected.ndjson.zst"))
+                .replace("+00:00", "")
+        };
+        assert_eq!(rejected(name), rejected("expected"));
+
+        // In a zone, an instant and a time without zone are not the same.
+        let set = folder.path(&format!("{name}-berlin"));
+        let outside = if name == "arrow" {
+            "skipped 2 events"
+        } else {
+            "skipped 1 event"
+        };
+        fold(&[
+            "--day",
+            DAY,
+            "--time-zone",
+            "Europe/Berlin",
+            file,
+            "--output",
+            &set,
+        ])
+        .await
+        .assert_exit(0)
+        .tells(&[outside]);
+
+        // A file that is cut off, and one in a stream.
+        let bytes = std::fs::read(file).unwrap();
+        let cut = folder.path(&format!("{name}-cut.parquet"));
+        std::fs::write(&cut, &bytes[..bytes.len() / 2]).unwrap();
+        let nothing = folder.path("nothing");
+        fold(&["--day", DAY, &cut, "--output", &nothing])
+            .await
+            .assert_exit(1)
+            .says(&["cut.parquet cannot be read as Parquet"]);
+    }
 }
