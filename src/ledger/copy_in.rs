@@ -69,6 +69,7 @@ impl CopyIn {
             .execute(&mut connection)
             .await
             .context("starting to copy")?;
+        let what = format!("making this ledger the copy of ledger {}", other.ledger_id);
         let updated = sqlx::query(
             "UPDATE daybook.ledger SET ledger_id = $1, time_zone = $2, created_at = $3",
         )
@@ -76,14 +77,19 @@ impl CopyIn {
         .bind(&other.time_zone)
         .bind(other.created_at)
         .execute(&mut connection)
-        .await;
-        let what = format!("making this ledger the copy of ledger {}", other.ledger_id);
-        let updated = updated.map_err(|error| match error.as_database_error().and_then(DatabaseError::code) {
-            Some(code) if code == "42501" => query_error(error, what)
+        .await
+        .map_err(|error| match error.as_database_error().and_then(DatabaseError::code) {
+            Some(code) if code == "42501" => query_error(error, what.as_str())
                 .hint("only the owner of the ledger may do that: import as the login that ran `daybook migrate`"),
-            _ => query_error(error, what),
+            _ => query_error(error, what.as_str()),
         })?;
-        debug_assert_eq!(updated.rows_affected(), 1);
+        let rows = updated.rows_affected();
+        if rows != 1 {
+            return Err(Error::failed(format!(
+                "{what}: {rows} rows of daybook.ledger were updated instead of one; nothing was imported"
+            ))
+            .hint("somebody has changed the ledger's schema: `daybook verify --ledger` reports what is wrong"));
+        }
         failpoint::reach("copy.begun");
         Ok(Self { connection })
     }

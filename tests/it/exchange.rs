@@ -709,6 +709,22 @@ async fn who_may_not_and_what_cannot_be_written_is_told() {
         "the login that ran `daybook migrate`",
     ]);
     copy.run_with(&as_login, &["export"]).await.assert_exit(0);
+    // A trigger of somebody else's skips the row of the ledger, without an error.
+    copy.execute(
+        "CREATE FUNCTION public.skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER a_skip BEFORE UPDATE ON daybook.ledger FOR EACH ROW EXECUTE FUNCTION public.skip()",
+    )
+    .await;
+    copy.run(&["import", &file]).await.assert_exit(1).says(&[
+        "0 rows of daybook.ledger were updated instead of one; nothing was imported",
+        "`daybook verify --ledger` reports what is wrong",
+    ]);
+    copy.run(&["verify", "--ledger"])
+        .await
+        .assert_exit(4)
+        .tells(&["a_skip"]);
+    copy.execute("DROP TRIGGER a_skip ON daybook.ledger; DROP FUNCTION public.skip()")
+        .await;
     // A ledger without entries has a copy as well.
     copy.run(&["export", "--output", &folder.file("empty.ndjson")])
         .await
