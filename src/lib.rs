@@ -42,6 +42,7 @@ pub mod day;
 mod destination;
 mod error;
 mod failpoint;
+mod hash;
 mod interrupt;
 mod memory;
 mod printable;

@@ -11,6 +11,7 @@ use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
 use crate::day::Day;
 use crate::error::Error;
 use crate::failpoint;
+use crate::hash::Hash;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader, StoredRow};
@@ -21,7 +22,7 @@ use crate::memory::Memory;
 pub struct Report {
     /// None in a dry run.
     pub entry_id: Option<EntryId>,
-    pub entry_hash: Option<String>,
+    pub entry_hash: Option<Hash>,
     pub day: Day,
     pub reverses: EntryId,
     /// The kind of the entry that is reversed.
@@ -64,7 +65,7 @@ pub async fn reverse(
             posting.add_rows(part.deltas).await?;
         }
     }
-    if let (Some(run), Some(mut posting)) = (run, posting) {
+    if let (Some(run), Some(posting)) = (run, posting) {
         let header = Header {
             kind: EntryKind::Reversal,
             reverses: Some(entry_id),
@@ -72,8 +73,7 @@ pub async fn reverse(
             fingerprint: String::new(),
             reason: Some(reason.to_owned()),
         };
-        posting.write_header(run, header).await?;
-        let posted = posting.commit(run).await?;
+        let posted = posting.commit(run, header).await?;
         (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
     }
     Ok(report)

@@ -23,6 +23,7 @@ use crate::clock::{Stopwatch, timed};
 use crate::day::Day;
 use crate::error::Error;
 use crate::failpoint;
+use crate::hash::Hash;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
@@ -68,7 +69,7 @@ pub struct PostedReport {
     /// None in a dry run.
     pub entry_id: Option<EntryId>,
     /// Kept outside the database, it is a witness.
-    pub entry_hash: Option<String>,
+    pub entry_hash: Option<Hash>,
     pub kind: EntryKind,
     pub events: i64,
     pub counted: i64,
@@ -205,8 +206,7 @@ pub async fn apply_day(
             reason,
         };
         rejected::keep(&mut events, reader, &mut posting, rejections).await?;
-        posting.write_header(run, header).await?;
-        let posted = posting.commit(run).await?;
+        let posted = posting.commit(run, header).await?;
         (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
         report.posting += stopwatch.elapsed();
         posted_rows = posted.posted_rows;

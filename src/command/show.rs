@@ -103,10 +103,10 @@ fn text(shown: &Shown<'_>) -> String {
     if let Some(reason) = &entry.reason {
         line("reason", one_line(reason).into_owned());
     }
-    line("content hash", entry.content_hash.clone());
-    line("rejected hash", entry.rejected_hash.clone());
-    line("previous hash", entry.previous_hash.clone());
-    line("entry hash", entry.entry_hash.clone());
+    line("content hash", entry.content_hash.to_string());
+    line("rejected hash", entry.rejected_hash.to_string());
+    line("previous hash", entry.previous_hash.to_string());
+    line("entry hash", entry.entry_hash.to_string());
     line("adds", format!("{} cells", Grouped(entry.delta_rows)));
     for sum in shown.sums {
         line(

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::hash::Hash;
 use crate::ledger::copy_out::{RejectedRow, RunEnd, RunRow};
 use crate::ledger::row_hash::RowFields;
 use crate::ledger::{Entry, EntryId, EntryKind};
@@ -44,8 +45,8 @@ pub(super) struct Header {
     pub(super) last_entry: Option<EntryId>,
     pub(super) entries: i64,
     /// The `previous_hash` of the first entry.
-    pub(super) previous_hash: Option<String>,
-    pub(super) last_hash: Option<String>,
+    pub(super) previous_hash: Option<Hash>,
+    pub(super) last_hash: Option<Hash>,
 }
 
 /// Any other line: an object whose only key names its kind.
@@ -107,10 +108,10 @@ pub(super) struct EntryColumns {
     pub(super) source_fingerprint: String,
     pub(super) delta_rows: i64,
     pub(super) terms_complete: bool,
-    pub(super) content_hash: String,
-    pub(super) rejected_hash: String,
-    pub(super) previous_hash: String,
-    pub(super) entry_hash: String,
+    pub(super) content_hash: Hash,
+    pub(super) rejected_hash: Hash,
+    pub(super) previous_hash: Hash,
+    pub(super) entry_hash: Hash,
     pub(super) reason: Option<String>,
     pub(super) posted_by: String,
     #[serde(with = "micros")]
@@ -150,14 +151,22 @@ pub(super) struct Rejected<'a> {
 }
 
 /// The last line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct End {
     pub(super) entries: u64,
     pub(super) delta_rows: u64,
     pub(super) rejected_events: u64,
     /// The hash of all bytes before this line.
-    pub(super) sha256: String,
+    pub(super) sha256: Hash,
+}
+
+/// What was written or read so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) entries: u64,
+    pub(super) delta_rows: u64,
+    pub(super) rejected_events: u64,
 }
 
 impl Delta<'_> {

@@ -10,6 +10,7 @@ use super::format::Header;
 use super::read::{Export, Piece};
 use crate::day::TimeZone;
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::ledger::copy_in::CopyIn;
 use crate::ledger::copy_out::{Identity, Snapshot};
 use crate::ledger::lock::Run;
@@ -37,7 +38,7 @@ pub struct Imported {
     pub ledger_id: Uuid,
     pub time_zone: String,
     pub last_entry: Option<EntryId>,
-    pub last_hash: Option<String>,
+    pub last_hash: Option<Hash>,
     pub entries: u64,
     pub delta_rows: i64,
     pub rejected_events: u64,
@@ -179,7 +180,7 @@ async fn copy(
             Piece::Entry(entry) => {
                 match current.take() {
                     Some(before) => copy.end_entry(&before).await?,
-                    None => check_genesis(&mut copy, &entry.previous_hash).await?,
+                    None => check_genesis(&mut copy, entry.previous_hash).await?,
                 }
                 copy.add_entry(&entry).await?;
                 imported.entries += 1;
@@ -202,7 +203,7 @@ async fn copy(
     Ok((None, imported))
 }
 
-async fn check_genesis(copy: &mut CopyIn, previous_hash: &str) -> Result<(), Error> {
+async fn check_genesis(copy: &mut CopyIn, previous_hash: Hash) -> Result<(), Error> {
     let genesis = copy.genesis_hash().await?;
     if genesis == previous_hash {
         return Ok(());

@@ -98,9 +98,7 @@ impl Export {
             let wrong = |what: String| refused(path, &format!("line {number}: {what}"));
             let line: Line<'_> =
                 serde_json::from_str(text).map_err(|error| wrong(unlike_a_line(&error)))?;
-            sequence
-                .take(&line, || format!("{:x}", digest.finalize()))
-                .map_err(wrong)?;
+            sequence.take(&line, || digest.into()).map_err(wrong)?;
             let is_end = matches!(line, Line::End(_));
             if pieces.hand_on(line).is_none() {
                 return Ok(());

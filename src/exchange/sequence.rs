@@ -7,7 +7,8 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::format::{Delta, End, Header, Line, VERSION, Version};
+use super::format::{Delta, End, Header, Line, Sums, VERSION, Version};
+use crate::hash::Hash;
 use crate::ledger::{Entry, EntryId};
 
 /// The position in the file, and what must follow.
@@ -16,14 +17,14 @@ pub(super) struct Sequence {
     header: Header,
     runs: HashSet<Uuid>,
     entry: Option<Current>,
-    sums: End,
+    sums: Sums,
 }
 
 /// The entry whose rows are being read.
 #[derive(Debug)]
 struct Current {
     entry_id: EntryId,
-    entry_hash: String,
+    entry_hash: Hash,
     delta_rows: u64,
     rows: u64,
     /// The sort key of the last row.
@@ -51,15 +52,15 @@ impl Sequence {
             header,
             runs: HashSet::new(),
             entry: None,
-            sums: End::default(),
+            sums: Sums::default(),
         }
     }
 
-    /// Checks the next line; the error says what is wrong with it. `digest` gives the hash of all bytes before it.
+    /// Checks the next line; the error says what is wrong with it. `hash` computes that of all bytes before it.
     pub(super) fn take(
         &mut self,
         line: &Line<'_>,
-        digest: impl FnOnce() -> String,
+        hash: impl FnOnce() -> Hash,
     ) -> Result<(), String> {
         match line {
             Line::Run(run) if self.entry.is_some() => {
@@ -72,7 +73,7 @@ impl Sequence {
             Line::Entry(entry) => self.take_entry(entry),
             Line::Delta(delta) => self.take_delta(delta),
             Line::Rejected(event) => self.take_rejected(event.source_id),
-            Line::End(end) => self.take_end(end, digest()),
+            Line::End(end) => self.take_end(end, hash()),
         }
     }
 
@@ -91,28 +92,12 @@ impl Sequence {
         let of_entry_before = self
             .entry
             .as_ref()
-            .map(|before| &before.entry_hash)
-            .or(self.header.previous_hash.as_ref());
-        if of_entry_before.is_some_and(|hash| *hash != entry.previous_hash) {
+            .map(|before| before.entry_hash)
+            .or(self.header.previous_hash);
+        if of_entry_before.is_some_and(|hash| hash != entry.previous_hash) {
             return Err(format!(
                 "entry {entry_id} does not carry the hash of entry {before}"
             ));
-        }
-        for hash in [
-            &entry.content_hash,
-            &entry.rejected_hash,
-            &entry.previous_hash,
-            &entry.entry_hash,
-        ] {
-            if hash.len() != 64
-                || !hash
-                    .bytes()
-                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-            {
-                return Err(format!(
-                    "entry {entry_id} carries '{hash}', which is not a hash"
-                ));
-            }
         }
         if !self.runs.contains(&entry.run_id) {
             return Err(format!(
@@ -122,10 +107,9 @@ impl Sequence {
         }
         let delta_rows = u64::try_from(entry.delta_rows)
             .map_err(|_| format!("entry {entry_id} has a negative number of rows"))?;
-        let entry_hash = entry.entry_hash.clone();
         self.entry = Some(Current {
             entry_id: *entry_id,
-            entry_hash,
+            entry_hash: entry.entry_hash,
             delta_rows,
             rows: 0,
             row: None,
@@ -178,12 +162,9 @@ impl Sequence {
         Ok(())
     }
 
-    fn take_end(&mut self, end: &End, sha256: String) -> Result<(), String> {
+    fn take_end(&self, end: &End, sha256: Hash) -> Result<(), String> {
         self.end_entry()?;
-        let found = End {
-            sha256,
-            ..self.sums.clone()
-        };
+        let found = self.sums;
         for (what, found, said) in [
             ("entries", found.entries, end.entries),
             ("rows", found.delta_rows, end.delta_rows),
@@ -199,18 +180,18 @@ impl Sequence {
                 ));
             }
         }
-        if found.sha256 != end.sha256 {
+        if sha256 != end.sha256 {
             return Err(format!(
-                "its bytes give the SHA-256 {}, but its last line says {}",
-                found.sha256, end.sha256
+                "its bytes give the SHA-256 {sha256}, but its last line says {}",
+                end.sha256
             ));
         }
         let last = self.entry.as_ref();
         let (last_entry, last_hash) = (
             last.map(|entry| entry.entry_id),
-            last.map(|entry| &entry.entry_hash),
+            last.map(|entry| entry.entry_hash),
         );
-        if self.header.last_entry != last_entry || self.header.last_hash.as_ref() != last_hash {
+        if self.header.last_entry != last_entry || self.header.last_hash != last_hash {
             return Err("its last entry is not the one that its header names".to_owned());
         }
         Ok(())

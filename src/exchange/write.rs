@@ -13,10 +13,11 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use super::file::Unfinished;
-use super::format::{Delta, End, Ended, Header, Line, Run, VERSION};
+use super::format::{Delta, End, Ended, Header, Line, Run, Sums, VERSION};
 use crate::day::Period;
 use crate::error::Error;
 use crate::failpoint;
+use crate::hash::Hash;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::copy_out::{CopiedRow, RejectedRow, RunRow, Snapshot};
 use crate::ledger::lock::TOOL_VERSION;
@@ -43,7 +44,7 @@ pub struct Exported {
     /// Before compression.
     pub bytes: u64,
     /// As in the last line.
-    pub sha256: String,
+    pub sha256: Hash,
 }
 
 /// Chunks of lines that may be queued for writing.
@@ -165,7 +166,7 @@ async fn make(
     };
     lines.put(&header).await?;
     snapshot.runs(async |run| lines.put_run(&run).await).await?;
-    let (mut after, mut sums) = (EntryId::NONE, End::default());
+    let (mut after, mut sums) = (EntryId::NONE, Sums::default());
     while let Some(entry) = snapshot.entry_after(after).await? {
         after = entry.entry_id;
         lines.put(&Line::Entry(entry)).await?;
@@ -187,18 +188,30 @@ async fn make(
         sums.rejected_events += events;
         failpoint::reach("export.entry_written");
     }
-    sums.sha256 = format!("{:x}", lines.digest.clone().finalize());
-    lines.put(&Line::End(sums.clone())).await?;
+    let Sums {
+        entries,
+        delta_rows,
+        rejected_events,
+    } = sums;
+    let sha256 = Hash::from(lines.digest.clone());
+    lines
+        .put(&Line::End(End {
+            entries,
+            delta_rows,
+            rejected_events,
+            sha256,
+        }))
+        .await?;
     let bytes = lines.complete().await?;
     Ok(Exported {
         whole: header.whole,
         first_entry: header.first_entry,
         last_entry: header.last_entry,
-        entries: sums.entries,
-        delta_rows: sums.delta_rows,
-        rejected_events: sums.rejected_events,
+        entries,
+        delta_rows,
+        rejected_events,
         bytes,
-        sha256: sums.sha256,
+        sha256,
     })
 }
 

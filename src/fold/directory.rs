@@ -211,7 +211,7 @@ impl Writing {
                 name,
                 rows,
                 bytes,
-                sha256: format!("{:x}", digest.finalize()),
+                sha256: digest.into(),
             })
         };
         match finish() {

@@ -6,6 +6,7 @@ use super::fingerprint::EventSums;
 use crate::aggregate::Figures;
 use crate::day::{Day, TimeZone};
 use crate::event::RULE_VERSION;
+use crate::hash::Hash;
 use crate::ledger::lock::TOOL_VERSION;
 
 /// The version of the format of delta sets.
@@ -47,7 +48,7 @@ pub struct FileDigest {
     pub rows: u64,
     /// Its size and hash as it is on disk, compressed.
     pub(super) bytes: u64,
-    pub(super) sha256: String,
+    pub(super) sha256: Hash,
 }
 
 /// Sums over delta rows.

@@ -14,6 +14,7 @@ use crate::aggregate::{Aggregation, Cell, Figures};
 use crate::day::{Day, TimeZone};
 use crate::error::Error;
 use crate::event::{RULE_VERSION, Reason};
+use crate::hash::Hash;
 use crate::source::Fingerprint;
 
 /// Delta sets of different events of one day.
@@ -268,12 +269,12 @@ impl DeltaSet {
 
     fn check_digest(&self, said: &FileDigest) -> Result<(), Error> {
         let path = self.path.join(&said.name);
-        let digest = || -> io::Result<(u64, String)> {
+        let digest = || -> io::Result<(u64, Hash)> {
             let (mut file, mut digest) = (File::open(&path)?, Sha256::new());
             let (mut buffer, mut bytes) = (vec![0; 1 << 18], 0);
             loop {
                 match file.read(&mut buffer)? {
-                    0 => return Ok((bytes, format!("{:x}", digest.finalize()))),
+                    0 => return Ok((bytes, digest.into())),
                     read => {
                         digest.update(&buffer[..read]);
                         bytes += read as u64;

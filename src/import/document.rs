@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::aggregate::{Cell, PostedRow};
@@ -147,11 +146,6 @@ impl Document {
     pub fn terms_are_complete(&self) -> bool {
         !self.lacks_numbers && self.cells.iter().all(CellCounts::control_sums_hold)
     }
-}
-
-/// Identifies the content of a body: its SHA-256 in hexadecimal.
-pub fn digest(body: &str) -> String {
-    format!("{:x}", Sha256::digest(body))
 }
 
 /// Passes each cell of a body to `take`.

@@ -17,6 +17,7 @@ use super::values::{Content, LONGEST, Piece, Shape, Values};
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::excerpt;
+use crate::hash::Hash;
 use crate::unpack::{self, Packing};
 
 /// Passes the content of a file to `take`, which returns whether to continue. With a day, the file is an aggregation
@@ -37,8 +38,8 @@ pub(super) fn read(
     })
 }
 
-/// The SHA-256 of a file, in hexadecimal. Refuses anything that can be read only once.
-pub(super) fn digest(path: &Path) -> Result<String, Error> {
+/// The hash of a file. Refuses anything that can be read only once.
+pub(super) fn hash(path: &Path) -> Result<Hash, Error> {
     let unreadable = || Error::usage(format!("{} cannot be read", path.display()));
     let mut file = File::open(path).map_err(|error| unreadable().caused_by(error))?;
     let is_file = file
@@ -52,7 +53,7 @@ pub(super) fn digest(path: &Path) -> Result<String, Error> {
     }
     let mut hash = Sha256::new();
     io::copy(&mut file, &mut hash).map_err(|error| unreadable().caused_by(error))?;
-    Ok(format!("{:x}", hash.finalize()))
+    Ok(hash.into())
 }
 
 /// Passes the documents of a text, or with a day the members of an aggregation object, to `take`. Returns whether to

@@ -187,14 +187,14 @@ impl<'a> Import<'a> {
     async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Error> {
         const BATCHES_IN_FLIGHT: usize = 2;
         let broken_off = |error| Error::failed("reading a file was aborted").caused_by(error);
-        let digesting = path.clone();
-        let digest = tokio::task::spawn_blocking(move || file::digest(&digesting))
+        let hashing = path.clone();
+        let hash = tokio::task::spawn_blocking(move || file::hash(&hashing))
             .await
             .map_err(broken_off)??;
         let name = path
             .file_name()
             .map_or_else(|| path.to_string_lossy(), |name| name.to_string_lossy());
-        self.inputs.push(format!("{name} (sha256 {digest})"));
+        self.inputs.push(format!("{name} (sha256 {hash})"));
         let (sender, mut batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let reading = tokio::task::spawn_blocking(move || send_found(&path, day, &sender));
         while let Some(batch) = batches.recv().await {
@@ -375,7 +375,7 @@ impl<'a> Import<'a> {
             Some(posted) => Outcome::Posted {
                 entry_id: posted.entry_id,
                 entry_hash: posted.entry_hash,
-                cells: posted.cells,
+                cells: posted.delta_rows,
             },
             None => Outcome::Equal,
         })

@@ -7,7 +7,7 @@ use crate::aggregate::Figures;
 use crate::day::Day;
 use crate::error::Error;
 use crate::ledger::lock::Run;
-use crate::ledger::post::{Header, Posting};
+use crate::ledger::post::{Header, Posted, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader};
 use crate::memory::Memory;
 
@@ -23,13 +23,6 @@ pub(super) struct ToPost<'a> {
     pub(super) entries: &'a [Entry],
     pub(super) reason: String,
     pub(super) memory: Memory,
-}
-
-#[derive(Debug)]
-pub(super) struct Posted {
-    pub(super) entry_id: EntryId,
-    pub(super) entry_hash: String,
-    pub(super) cells: u64,
 }
 
 /// Posts the difference between the documents and the ledger; `None` if there is none.
@@ -61,7 +54,7 @@ pub(super) async fn post_day(
         };
         posting.add_rows(deltas).await?;
     }
-    let mut posting = match posting {
+    let posting = match posting {
         Some(posting) => posting,
         // The ledger already has exactly this day, from elsewhere.
         None if parts.replaces() => return Ok(None),
@@ -74,13 +67,7 @@ pub(super) async fn post_day(
         fingerprint: staged.fingerprint.clone(),
         reason: Some(reason),
     };
-    posting.write_header(run, header).await?;
-    let posted = posting.commit(run).await?;
-    Ok(Some(Posted {
-        entry_id: posted.entry_id,
-        entry_hash: posted.entry_hash,
-        cells: posted.delta_rows,
-    }))
+    posting.commit(run, header).await.map(Some)
 }
 
 async fn begin(

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use sqlx::{AssertSqlSafe, Row as _};
 use uuid::Uuid;
 
-use super::document::{self, Document};
+use super::document::Document;
 use super::verdict::OnConflict;
 use crate::aggregate::Sums;
 use crate::day::Day;
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::ledger::Ledger;
 use crate::postgres::{Connection, Context as _, query_error};
 
@@ -98,7 +99,7 @@ impl Staging {
         document: &Document,
     ) -> Result<(), Error> {
         let body = document.body();
-        let digest = document::digest(&body);
+        let digest = Hash::sha256(&body);
         let Document {
             day,
             recordset_id,

@@ -8,6 +8,7 @@ use super::staging::{Conflict, StagedDay};
 use crate::aggregate::Sums;
 use crate::day::Day;
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::ledger::EntryId;
 use crate::printable::one_line;
 use crate::text::{Grouped, counted};
@@ -52,7 +53,7 @@ pub enum Outcome {
     /// An entry was posted.
     Posted {
         entry_id: EntryId,
-        entry_hash: String,
+        entry_hash: Hash,
         cells: u64,
     },
     /// An entry would be posted, with this many cells and this difference from the ledger.

@@ -14,6 +14,7 @@ use super::row_bytes;
 use super::row_hash::RowFields;
 use crate::error::Error;
 use crate::failpoint;
+use crate::hash::Hash;
 use crate::postgres::{Connection, Context as _, query_error};
 
 /// A copy in progress. If it is dropped before the commit, nothing is copied.
@@ -95,8 +96,8 @@ impl CopyIn {
     }
 
     /// The hash that the first entry must carry as its previous hash.
-    pub async fn genesis_hash(&mut self) -> Result<String, Error> {
-        sqlx::query_scalar("SELECT encode(daybook.genesis_hash(), 'hex')")
+    pub async fn genesis_hash(&mut self) -> Result<Hash, Error> {
+        sqlx::query_scalar("SELECT daybook.genesis_hash()")
             .fetch_one(&mut self.connection)
             .await
             .context("computing the hash that the first entry carries")
@@ -133,13 +134,12 @@ impl CopyIn {
     /// Adds the header of an entry. Fails if the server computes another hash for it than it carries.
     pub async fn add_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         let entry_id = entry.entry_id;
-        let hash: String = sqlx::query_scalar(
+        let hash: Hash = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete,
                  content_hash, rejected_hash, previous_hash, reason, posted_by, posted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, decode($15, 'hex'), decode($16, 'hex'),
-                 decode($17, 'hex'), $18, $19, $20)
-             RETURNING encode(entry_hash, 'hex')",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             RETURNING entry_hash",
         )
         .bind(entry_id)
         .bind(entry.day)
@@ -155,9 +155,9 @@ impl CopyIn {
         .bind(&entry.source_fingerprint)
         .bind(entry.delta_rows)
         .bind(entry.terms_complete)
-        .bind(&entry.content_hash)
-        .bind(&entry.rejected_hash)
-        .bind(&entry.previous_hash)
+        .bind(entry.content_hash)
+        .bind(entry.rejected_hash)
+        .bind(entry.previous_hash)
         .bind(&entry.reason)
         .bind(&entry.posted_by)
         .bind(entry.posted_at)
@@ -167,8 +167,8 @@ impl CopyIn {
         differs(
             entry_id,
             "header gives the entry_hash",
-            &hash,
-            &entry.entry_hash,
+            hash,
+            entry.entry_hash,
         )
     }
 
@@ -223,25 +223,26 @@ impl CopyIn {
             content_hash,
             rejected_hash,
             ..
-        } = entry;
-        let (content, rejected): (String, String) = sqlx::query_as(
-            "SELECT encode(daybook.content_hash_of($1), 'hex'), encode(daybook.rejected_hash_of($1), 'hex')",
-        )
-        .bind(entry_id)
-        .fetch_one(&mut self.connection)
-        .await
-        .context(format!("recomputing the hash of the rows of entry {entry_id}"))?;
+        } = *entry;
+        let (content, rejected): (Hash, Hash) =
+            sqlx::query_as("SELECT daybook.content_hash_of($1), daybook.rejected_hash_of($1)")
+                .bind(entry_id)
+                .fetch_one(&mut self.connection)
+                .await
+                .context(format!(
+                    "recomputing the hash of the rows of entry {entry_id}"
+                ))?;
         failpoint::reach("copy.entry_written");
         differs(
-            *entry_id,
+            entry_id,
             "rows give the content_hash",
-            &content,
+            content,
             content_hash,
         )?;
         differs(
-            *entry_id,
+            entry_id,
             "rejected events give the rejected_hash",
-            &rejected,
+            rejected,
             rejected_hash,
         )
     }
@@ -262,7 +263,7 @@ impl CopyIn {
 }
 
 /// Fails if a recomputed hash is not the one that the entry carries.
-fn differs(entry_id: EntryId, what: &str, recomputed: &str, said: &str) -> Result<(), Error> {
+fn differs(entry_id: EntryId, what: &str, recomputed: Hash, said: Hash) -> Result<(), Error> {
     if recomputed == said {
         return Ok(());
     }

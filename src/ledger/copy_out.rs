@@ -14,6 +14,7 @@ use super::row_hash::RowFields;
 use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::postgres::{Connection, Context as _};
 
 /// The ledger as it was at one moment.
@@ -43,9 +44,9 @@ pub struct Extent {
     pub first_entry: Option<EntryId>,
     pub last_entry: Option<EntryId>,
     /// The previous hash that the first entry carries.
-    pub previous_hash: Option<String>,
+    pub previous_hash: Option<Hash>,
     /// The hash of the last entry.
-    pub last_hash: Option<String>,
+    pub last_hash: Option<Hash>,
 }
 
 from_row!(Extent {
@@ -131,8 +132,7 @@ impl Snapshot {
     /// What is to be copied.
     pub async fn extent(&mut self) -> Result<Extent, Error> {
         let sql = format!(
-            "SELECT a.entries, a.first_entry, a.last_entry, encode(f.previous_hash, 'hex') AS previous_hash,
-                    encode(l.entry_hash, 'hex') AS last_hash
+            "SELECT a.entries, a.first_entry, a.last_entry, f.previous_hash, l.entry_hash AS last_hash
              FROM (SELECT count(*) AS entries, min(entry_id) AS first_entry, max(entry_id) AS last_entry
                    FROM daybook.entry WHERE {OF_PERIOD}) a
              LEFT JOIN daybook.entry f ON f.entry_id = a.first_entry

@@ -40,6 +40,7 @@ fn is_reversal(entry: &Entry) -> bool {
 /// An arbitrary entry.
 #[cfg(test)]
 pub(crate) fn entry_of_tests(number: i64) -> Entry {
+    let hash = crate::hash::Hash::sha256(number.to_string());
     Entry {
         entry_id: number.to_string().parse().unwrap(),
         day: "2020-02-16".parse().unwrap(),
@@ -56,10 +57,10 @@ pub(crate) fn entry_of_tests(number: i64) -> Entry {
         source_fingerprint: String::new(),
         delta_rows: 0,
         terms_complete: true,
-        content_hash: String::new(),
-        rejected_hash: String::new(),
-        previous_hash: String::new(),
-        entry_hash: String::new(),
+        content_hash: hash,
+        rejected_hash: hash,
+        previous_hash: hash,
+        entry_hash: hash,
         reason: None,
         posted_by: String::new(),
         posted_at: chrono::DateTime::UNIX_EPOCH,

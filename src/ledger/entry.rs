@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::columns::{from_row, stored_as};
 use crate::day::Day;
+use crate::hash::Hash;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -125,10 +126,10 @@ pub struct Entry {
     pub source_fingerprint: String,
     pub delta_rows: i64,
     pub terms_complete: bool,
-    pub content_hash: String,
-    pub rejected_hash: String,
-    pub previous_hash: String,
-    pub entry_hash: String,
+    pub content_hash: Hash,
+    pub rejected_hash: Hash,
+    pub previous_hash: Hash,
+    pub entry_hash: Hash,
     pub reason: Option<String>,
     pub posted_by: String,
     pub posted_at: DateTime<Utc>,
@@ -162,9 +163,7 @@ from_row!(Entry {
 const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \
      source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
-     encode(content_hash, 'hex') AS content_hash, encode(rejected_hash, 'hex') AS rejected_hash, \
-     encode(previous_hash, 'hex') AS previous_hash, \
-     encode(entry_hash, 'hex') AS entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
+     content_hash, rejected_hash, previous_hash, entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
 /// A query for entries; `condition` follows `FROM`.
 pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {

@@ -12,6 +12,7 @@ use super::row::{DayTouched, DeltaRows};
 use crate::aggregate::Sums;
 use crate::day::{Day, Period};
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::postgres::Context as _;
 
 impl Reader {
@@ -32,15 +33,13 @@ impl Reader {
             .context("reading the journal")
     }
 
-    /// The hash of an entry, in hexadecimal; none if there is no such entry.
-    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<String>, Error> {
-        sqlx::query_scalar(
-            "SELECT encode(entry_hash, 'hex') FROM daybook.entry WHERE entry_id = $1",
-        )
-        .bind(entry_id)
-        .fetch_optional(&mut self.connection)
-        .await
-        .context(format!("reading the hash of entry {entry_id}"))
+    /// The hash of an entry, none if there is no such entry.
+    pub async fn entry_hash(&mut self, entry_id: EntryId) -> Result<Option<Hash>, Error> {
+        sqlx::query_scalar("SELECT entry_hash FROM daybook.entry WHERE entry_id = $1")
+            .bind(entry_id)
+            .fetch_optional(&mut self.connection)
+            .await
+            .context(format!("reading the hash of entry {entry_id}"))
     }
 
     /// The entries of a day, oldest first.

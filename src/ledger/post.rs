@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use sqlx::Row as _;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use crate::day::Day;
 use crate::error::Error;
 use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
+use crate::hash::Hash;
 use crate::postgres::{Connection, Context as _, query_error};
 
 /// Maximum number of encoded chunks that wait to be sent.
@@ -39,8 +40,6 @@ pub struct Posting {
     terms: Terms,
     /// All rows, if they were added at once and should stay in memory.
     kept: Option<Arc<DayDeltas>>,
-    /// Set when the header is written.
-    entry_hash: String,
 }
 
 /// Whether the maps of each row sum to its total.
@@ -82,8 +81,8 @@ pub struct RejectedEvent<'a> {
 #[derive(Debug)]
 pub struct Posted {
     pub entry_id: EntryId,
-    /// Hash of its header, in hexadecimal. Kept outside the database, it is a witness that `verify --expect` checks.
-    pub entry_hash: String,
+    /// Hash of its header. Kept outside the database, it is a witness that `verify --expect` checks.
+    pub entry_hash: Hash,
     /// Number of its rows.
     pub delta_rows: u64,
     /// The entry with its rows, if they were kept.
@@ -113,7 +112,7 @@ impl Posting {
             .hint("run the command again: it will take that entry into account"));
         }
         failpoint::reach("post.begun");
-        let (entry_id, content) = (head.next(), Sha256::new());
+        let (entry_id, content) = (head.next(), Sha256::default());
         Ok(Self {
             connection,
             entry_id,
@@ -123,7 +122,6 @@ impl Posting {
             last: None,
             terms: Terms::MustBeComplete,
             kept: None,
-            entry_hash: String::new(),
         })
     }
 
@@ -195,17 +193,16 @@ impl Posting {
         Ok(())
     }
 
-    /// Writes the header. All rows and rejected events must have been added. The database sets who posts, when, and the
-    /// remaining hashes.
-    pub async fn write_header(&mut self, run: &Run, header: Header) -> Result<(), Error> {
+    /// Writes the header, and returns its hash. The database sets who posts, when, and the remaining hashes.
+    async fn write_header(&mut self, run: &Run, header: Header) -> Result<Hash, Error> {
         let Self { entry_id, day, .. } = *self;
-        let content_hash: [u8; 32] = std::mem::take(&mut self.content).finalize().into();
-        self.entry_hash = sqlx::query_scalar(
+        let content_hash = Hash::from(std::mem::take(&mut self.content));
+        let entry_hash = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows,
                  terms_complete, content_hash, reason)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-             RETURNING encode(entry_hash, 'hex')",
+             RETURNING entry_hash",
         )
         .bind(entry_id)
         .bind(day)
@@ -221,16 +218,16 @@ impl Posting {
         .bind(&header.fingerprint)
         .bind(i64::try_from(self.delta_rows).unwrap_or(i64::MAX))
         .bind(self.terms != Terms::Incomplete)
-        .bind(content_hash.as_slice())
+        .bind(content_hash)
         .bind(&header.reason)
         .fetch_one(&mut self.connection)
         .await
         .context(format!("posting {day}: writing the header of entry {entry_id}"))?;
         failpoint::reach("post.header_written");
-        Ok(())
+        Ok(entry_hash)
     }
 
-    /// Stores rejected events. This must precede the header, which contains their hash.
+    /// Stores rejected events.
     pub async fn keep_rejected(&mut self, events: &[RejectedEvent<'_>]) -> Result<(), Error> {
         sqlx::query(
             "INSERT INTO daybook.rejected_event (entry_id, source_id, reason, message, event)
@@ -248,8 +245,10 @@ impl Posting {
         .context(format!("posting {}: keeping rejected events", self.day))
     }
 
-    /// Commits the entry, provided that the run still holds its lock.
-    pub async fn commit(mut self, run: &mut Run) -> Result<Posted, Error> {
+    /// Writes the header and commits the entry, provided that the run still holds its lock. All rows and rejected events
+    /// must have been added: the header contains their hashes.
+    pub async fn commit(mut self, run: &mut Run, header: Header) -> Result<Posted, Error> {
+        let entry_hash = self.write_header(run, header).await?;
         // The last check of the lock. From here on, only the primary key of entries stops a second writer.
         run.check_lock().await?;
         failpoint::reach("post.before_commit");
@@ -262,7 +261,6 @@ impl Posting {
             day,
             delta_rows,
             kept,
-            entry_hash,
             ..
         } = self;
         run.keep_posting_connection(connection);

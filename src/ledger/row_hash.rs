@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::hash::Hash;
 
 /// The fields that the hash covers.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +27,7 @@ pub struct RowFields<'a> {
 
 impl RowFields<'_> {
     /// The hash of the fields, one a line. `line` is a buffer that is reused for each row.
-    pub fn hash(&self, line: &mut Vec<u8>) -> [u8; 32] {
+    pub fn hash(&self, line: &mut Vec<u8>) -> Hash {
         const FAILS_NEVER: &str = "writing to memory does not fail";
         let mut hash = Sha256::new();
         line.clear();
@@ -62,6 +63,6 @@ impl RowFields<'_> {
         )
         .expect(FAILS_NEVER);
         hash.update(&line);
-        hash.finalize().into()
+        hash.into()
     }
 }

@@ -261,7 +261,7 @@ async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> 
     const HINT: &str = "the ledger was restored to an older state: restore the newer one, or rebuild the index from this one with `daybook rebuild`";
     let Checkpoint {
         applied_through,
-        ref entry_hash,
+        entry_hash,
         ..
     } = index.checkpoint;
     let head = reader.head().await?;
@@ -272,7 +272,7 @@ async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> 
         );
         return Err(Error::failed(what).hint(HINT));
     }
-    if entry_hash.is_some() && *entry_hash != reader.entry_hash(applied_through).await? {
+    if entry_hash.is_some() && entry_hash != reader.entry_hash(applied_through).await? {
         let what = format!(
             "the index {physical} behind {alias} contains an entry {applied_through} that differs from the ledger's"
         );

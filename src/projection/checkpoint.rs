@@ -8,6 +8,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::hash::Hash;
 use crate::ledger::EntryId;
 
 /// The value of `_meta.daybook` in an index.
@@ -21,7 +22,7 @@ pub struct Checkpoint {
     pub applied_through: EntryId,
     /// The hash of that entry. It reveals a ledger that was restored and then diverged.
     #[serde(default)]
-    pub entry_hash: Option<String>,
+    pub entry_hash: Option<Hash>,
     /// The shape: what the index was made for and cannot be changed in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Value>,

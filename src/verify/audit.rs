@@ -15,6 +15,7 @@ use super::row::{RejectedEvent, Row, StoredDate};
 use super::sum::sum;
 use crate::day::Period;
 use crate::event::StatType;
+use crate::hash::Hash;
 use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
 
@@ -29,10 +30,11 @@ pub(super) struct Header {
     pub(super) delta_rows: i64,
     /// Whether the maps of each of its rows must sum to the row's total.
     pub(super) terms_complete: bool,
-    pub(super) content_hash: Vec<u8>,
-    pub(super) rejected_hash: Vec<u8>,
-    /// As the server computes it from the header, in hexadecimal.
-    pub(super) entry_hash: String,
+    /// None if what is stored is not a hash; likewise the next.
+    pub(super) content_hash: Option<Hash>,
+    pub(super) rejected_hash: Option<Hash>,
+    /// As the server computes it from the header.
+    pub(super) entry_hash: Option<Hash>,
     pub(super) hash_differs: bool,
     pub(super) chain_differs: bool,
     pub(super) gap_before: bool,
@@ -268,13 +270,8 @@ impl Audit {
                         gap_before,
                         ..
                     } = *header;
-                    let rejected = self
-                        .rejected
-                        .get(&entry_id)
-                        .cloned()
-                        .unwrap_or_default()
-                        .finalize();
-                    let rejected = rejected[..] != header.rejected_hash;
+                    let rejected = self.rejected.get(&entry_id).cloned().unwrap_or_default();
+                    let rejected = Some(Hash::from(rejected)) != header.rejected_hash;
                     (
                         entry_id,
                         day,
@@ -404,9 +401,9 @@ fn is_within(period: Option<Period>, date: StoredDate) -> bool {
 
 /// Whether an entry's rows fail to give its hash, and whether their number differs from the header's.
 fn judge(header: &Header, content: &Content) -> [bool; 2] {
-    let hash = content.hash.clone().finalize();
+    let hash = Hash::from(content.hash.clone());
     [
-        content.spoilt || hash[..] != header.content_hash,
+        content.spoilt || Some(hash) != header.content_hash,
         content.rows != header.delta_rows,
     ]
 }

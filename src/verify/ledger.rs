@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use tokio::sync::mpsc;
 
 use super::audit::{Audit, Header};
@@ -17,6 +18,7 @@ use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
 use crate::day::Period;
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::ledger::Ledger;
 use crate::postgres::copy_out::{Decoder, OutOfStep};
 use crate::postgres::{Connection, Context as _};
@@ -120,7 +122,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash, e.rejected_hash,
-                encode(daybook.entry_hash_of(e), 'hex') AS recomputed_hash, e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
+                daybook.entry_hash_of(e) AS recomputed_hash, e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
                 e.previous_hash IS DISTINCT FROM lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
                 e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
          FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id) ORDER BY e.entry_id",
@@ -133,9 +135,9 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
                 .map_err(|error| sqlx::Error::Decode(error.into()))?,
             delta_rows: row.try_get("delta_rows")?,
             terms_complete: row.try_get("terms_complete")?,
-            content_hash: row.try_get("content_hash")?,
-            rejected_hash: row.try_get("rejected_hash")?,
-            entry_hash: row.try_get("recomputed_hash")?,
+            content_hash: stored_hash(&row, "content_hash")?,
+            rejected_hash: stored_hash(&row, "rejected_hash")?,
+            entry_hash: stored_hash(&row, "recomputed_hash")?,
             hash_differs: row.try_get("hash_differs")?,
             chain_differs: row.try_get("chain_differs")?,
             gap_before: row.try_get("gap_before")?,
@@ -143,6 +145,12 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
     })
     .try_collect()
     .await
+}
+
+/// A column's hash; none if something else is stored in it.
+fn stored_hash(row: &PgRow, column: &str) -> Result<Option<Hash>, sqlx::Error> {
+    let bytes: Option<&[u8]> = row.try_get(column)?;
+    Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
 }
 
 /// Conditions that split the rows into chunks of whole entries, in order. Together they cover every row, whatever the
@@ -261,9 +269,9 @@ mod tests {
                 day: StoredDate::decode(&[0; 4]).unwrap(),
                 delta_rows: *delta_rows,
                 terms_complete: true,
-                content_hash: Vec::new(),
-                rejected_hash: Vec::new(),
-                entry_hash: String::new(),
+                content_hash: None,
+                rejected_hash: None,
+                entry_hash: None,
                 hash_differs: false,
                 chain_differs: false,
                 gap_before: false,

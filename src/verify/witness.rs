@@ -13,26 +13,25 @@ use serde::Deserialize;
 use super::audit::Header;
 use super::finding::Finding;
 use crate::error::Error;
+use crate::hash::Hash;
 use crate::ledger::EntryId;
 
 /// An entry with the hash that it had earlier. Written `ENTRY=HASH`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Witnessed {
     entry_id: EntryId,
-    /// In hexadecimal, in lower case.
-    entry_hash: String,
+    entry_hash: Hash,
 }
 
 impl Witnessed {
     fn new(entry_id: EntryId, hash: &str) -> Result<Self, String> {
-        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!(
-                "'{hash}' is not an entry_hash: 64 hexadecimal digits"
-            ));
-        }
+        let entry_hash = hash
+            .to_ascii_lowercase()
+            .parse()
+            .map_err(|_| format!("'{hash}' is not an entry_hash: 64 hexadecimal digits"))?;
         Ok(Self {
             entry_id,
-            entry_hash: hash.to_ascii_lowercase(),
+            entry_hash,
         })
     }
 
@@ -44,11 +43,14 @@ impl Witnessed {
         } = self;
         let number = entry_id.number();
         let place = headers.binary_search_by_key(&number, |header| header.entry_id);
-        let what = match place.ok().map(|place| &headers[place].entry_hash) {
-            Some(hash) if hash == entry_hash => return None,
-            Some(hash) => format!(
-                "it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"
-            ),
+        let what = match place.ok().map(|place| headers[place].entry_hash) {
+            Some(hash) if hash == Some(*entry_hash) => return None,
+            Some(hash) => {
+                let hash = hash.map_or_else(|| "none".to_owned(), |hash| hash.to_string());
+                format!(
+                    "it was witnessed with the entry_hash {entry_hash}, but its header gives {hash}"
+                )
+            }
             None => {
                 let newest = headers.last().map_or(0, |header| header.entry_id);
                 format!(
@@ -134,7 +136,7 @@ mod tests {
         let hash = "0123456789abcdef".repeat(4);
         let seen = Some(Witnessed {
             entry_id: "7".parse().unwrap(),
-            entry_hash: hash.clone(),
+            entry_hash: hash.parse().unwrap(),
         });
         for line in [
             format!("7={hash}"),

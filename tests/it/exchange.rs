@@ -417,7 +417,7 @@ fn damages(export: &str) -> Vec<(Vec<u8>, &'static str)> {
                 1,
                 replaced("\"content_hash\":\"", "\"content_hash\":\"x"),
             ),
-            "which is not a hash",
+            "is not a hash: 64 hexadecimal digits in lower case at column",
         ),
         (
             changed(export, delta, 1, replaced("\"count\":1", "\"count\":2")),

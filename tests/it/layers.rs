@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
         "text",
         "unpack",
     ],
-    &["day", "error", "failpoint", "printable"],
+    &["day", "error", "failpoint", "hash", "printable"],
     &["clock", "columns"],
 ];
 
