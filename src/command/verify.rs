@@ -18,9 +18,9 @@ use crate::ledger::{Ledger, Reader};
 use crate::output::Output;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
-use crate::projection::compare::{Comparison, Part, compare_index};
+use crate::projection::compare::{Comparing, Comparison, Part};
 use crate::projection::rebuild::Progress as _;
-use crate::projection::{Projection, index};
+use crate::projection::{Plan, Projection, index};
 use crate::source::Source;
 use crate::text::{Grouped, counted};
 use crate::verify::{self, witness::Witnessed};
@@ -128,16 +128,16 @@ pub async fn run(options: VerifyArgs, settings: &Settings, output: Output) -> Re
             period,
             every: options.sample,
         };
-        let work = verify_projections(
-            settings,
-            &ledger,
-            &mut reader,
-            &client,
-            &mut run,
+        let verifying = VerifyingProjections {
+            plan: &settings.plan,
+            ledger: &ledger,
+            reader: &mut reader,
+            client: &client,
             part,
-            options.repair,
+            repair: options.repair,
             output,
-        );
+        };
+        let work = verifying.run(&mut run);
         let differences = unless_interrupted(work).await;
         let exit = if wrong == 0 && matches!(differences, Ok(0)) {
             Exit::Done
@@ -267,114 +267,110 @@ fn tell_findings(area: &str, findings: &[verify::Finding], output: Output) {
     }
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what to compare with what, and how"
-)]
-async fn verify_projections(
-    settings: &Settings,
-    ledger: &Ledger,
-    reader: &mut Reader,
-    client: &Client,
-    run: &mut Run,
+/// Compares the projections with the ledger.
+struct VerifyingProjections<'a> {
+    plan: &'a Plan,
+    ledger: &'a Ledger,
+    reader: &'a mut Reader,
+    client: &'a Client,
     part: Part,
     repair: bool,
     output: Output,
-) -> Result<u64, Error> {
-    client.check_version().await?;
-    run.lock_projections().await?;
-    let mut wrong = 0;
-    for kind in settings.plan.kinds() {
-        wrong +=
-            verify_projection(kind, settings, ledger, reader, client, part, repair, output).await?;
-    }
-    run.unlock_projections().await?;
-    Ok(wrong)
 }
 
-/// Compares the index behind an alias. A problem of the whole index is a finding, too.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what to compare with what, and how"
-)]
-async fn verify_projection(
-    kind: Projection,
-    settings: &Settings,
-    ledger: &Ledger,
-    reader: &mut Reader,
-    client: &Client,
-    part: Part,
-    repair: bool,
-    output: Output,
-) -> Result<u64, Error> {
-    let plan = &settings.plan;
-    let alias = plan.alias(kind);
-    // A failed lookup is an error, not a finding.
-    let found = index::look_up(client, &alias).await?;
-    let index = match index::identify(&alias, found) {
-        Ok(Some(index)) => index,
-        Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
-        Ok(None) => {
-            return Ok(tell_index_finding(
-                &alias,
-                "there is no index: run `daybook project`",
-                output,
-            ));
+impl VerifyingProjections<'_> {
+    /// Returns the number of differences.
+    async fn run(mut self, run: &mut Run) -> Result<u64, Error> {
+        self.client.check_version().await?;
+        run.lock_projections().await?;
+        let mut wrong = 0;
+        for kind in self.plan.kinds() {
+            wrong += self.compare(kind).await?;
         }
-        Err(error) => return Ok(tell_index_failure(&alias, &error, output)),
-    };
-    if let Err(error) = check_index(&index, kind, plan, ledger, reader).await {
-        return Ok(tell_index_failure(&alias, &error, output));
+        run.unlock_projections().await?;
+        Ok(wrong)
     }
-    let through = index.checkpoint.applied_through;
-    let mut progress = ProgressReporter::of("document", "documents");
-    progress.begin(&format!("comparing {}", index.physical), None);
-    let mut at = |documents| progress.at(documents, 0);
-    let comparison = compare_index(
-        kind,
-        plan,
-        reader,
-        client,
-        &index,
-        through,
-        Some(part),
-        repair,
-        &mut at,
-    )
-    .await?;
-    progress.end();
-    for finding in
-        comparison
-            .findings
-            .iter()
-            .take(if output.is_json() { usize::MAX } else { SHOWN })
-    {
-        let fields =
-            serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
+
+    /// Compares the index behind an alias. A problem of the whole index is a finding, too.
+    async fn compare(&mut self, kind: Projection) -> Result<u64, Error> {
+        let Self {
+            plan,
+            ledger,
+            reader,
+            client,
+            part,
+            repair,
+            output,
+        } = self;
+        let (output, repair) = (*output, *repair);
+        let alias = plan.alias(kind);
+        // A failed lookup is an error, not a finding.
+        let found = index::look_up(client, &alias).await?;
+        let index = match index::identify(&alias, found) {
+            Ok(Some(index)) => index,
+            Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
+            Ok(None) => {
+                return Ok(tell_index_finding(
+                    &alias,
+                    "there is no index: run `daybook project`",
+                    output,
+                ));
+            }
+            Err(error) => return Ok(tell_index_failure(&alias, &error, output)),
+        };
+        if let Err(error) = check_index(&index, kind, plan, ledger, reader).await {
+            return Ok(tell_index_failure(&alias, &error, output));
+        }
+        let through = index.checkpoint.applied_through;
+        let mut progress = ProgressReporter::of("document", "documents");
+        progress.begin(&format!("comparing {}", index.physical), None);
+        let comparing = Comparing {
+            kind,
+            plan,
+            reader,
+            client,
+            index: &index,
+            through,
+            part: *part,
+            repair,
+        };
+        let comparison = comparing
+            .run(&mut |documents| progress.at(documents, 0))
+            .await?;
+        progress.end();
+        for finding in
+            comparison
+                .findings
+                .iter()
+                .take(if output.is_json() { usize::MAX } else { SHOWN })
+        {
+            let fields =
+                serde_json::json!({ "area": alias, "place": finding.id, "what": finding.defect });
+            output.report(
+                "finding",
+                fields,
+                format!("{alias:<16} {}", one_line(&finding.to_string())),
+            );
+        }
+        let fields = serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
         output.report(
-            "finding",
+            "projection_verified",
             fields,
-            format!("{alias:<16} {}", one_line(&finding.to_string())),
+            comparison_text(&alias, &comparison, repair),
         );
+        let head = reader.head().await?;
+        let behind = if through < head {
+            let what = format!(
+                "{} contains entries up to {through}, the ledger is at {head}: run `daybook project`",
+                index.physical
+            );
+            tell_index_finding(&alias, &what, output)
+        } else {
+            0
+        };
+        // Repaired documents no longer count.
+        Ok(comparison.differences() - comparison.repaired + behind)
     }
-    let fields = serde_json::json!({ "alias": alias, "index": index.physical, "through": through, "comparison": comparison });
-    output.report(
-        "projection_verified",
-        fields,
-        comparison_text(&alias, &comparison, repair),
-    );
-    let head = reader.head().await?;
-    let behind = if through < head {
-        let what = format!(
-            "{} contains entries up to {through}, the ledger is at {head}: run `daybook project`",
-            index.physical
-        );
-        tell_index_finding(&alias, &what, output)
-    } else {
-        0
-    };
-    // Repaired documents no longer count.
-    Ok(comparison.differences() - comparison.repaired + behind)
 }
 
 fn comparison_text(alias: &str, comparison: &Comparison, repair: bool) -> String {

@@ -1,28 +1,26 @@
-//! Compares an index with the ledger, document by document, and finds missing, different and extra documents.
+//! Compares an index with the ledger, document by document: finds missing and different documents, and counts extra ones.
 //!
 //! Comparing sums would not do: Elasticsearch sums in doubles. The expected documents are streamed from the ledger and
 //! looked up by id.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::documents::{Entries, Sink, stream, stream_day};
+use super::extra::{self, Expected, for_each_extra};
 use super::oversize::{Oversize, without_lists};
-use super::terms::Key;
-use super::{Plan, Projection, daily};
-use crate::day::{Day, Period};
+use super::{Plan, Projection};
+use crate::day::Period;
+use crate::elastic::Client;
 use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
-use crate::elastic::scroll::{Hit, Scroll};
-use crate::elastic::{Client, Method};
 use crate::error::Error;
-use crate::ledger::{EntryId, NamedTerm, Reader};
+use crate::ledger::{EntryId, Reader};
 use crate::projection::index::Index;
 
 /// The result of a comparison.
@@ -107,64 +105,78 @@ pub struct Part {
     pub every: Option<u64>,
 }
 
-/// Compares an index with the ledger as of entry `through`, and repairs it if `repair` is set. `at` receives the number
-/// of documents compared so far.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what to compare with what, and how"
-)]
-pub async fn compare_index(
-    kind: Projection,
-    plan: &Plan,
-    reader: &mut Reader,
-    client: &Client,
-    index: &Index,
-    through: EntryId,
-    part: Option<Part>,
-    repair: bool,
-    at: &mut (dyn FnMut(u64) + Send),
-) -> Result<Comparison, Error> {
-    let part = part.unwrap_or_default();
-    let mut comparer = Comparer {
-        client,
-        index,
-        every: part.every.unwrap_or(1).max(1),
-        passed: 0,
-        batch: Batch::default(),
-        looking: JoinSet::new(),
-        found: 0,
-        repairs: repair.then(|| {
-            let oversize = Oversize::of(kind);
-            BulkWriter::to_index(client, &index.physical, 2)
-                .shortening(Oversize::shortening(oversize.as_ref()))
-        }),
-        comparison: Comparison::default(),
-        at,
-    };
-    let entries = Entries {
-        after: EntryId::NONE,
-        through,
-    };
-    match (kind, part.period) {
-        (Projection::Daily, Some(period)) => {
-            for touched in reader.days_touched(entries.after, through).await? {
-                if period.contains(touched.day) {
-                    stream_day(reader, touched, entries, &mut comparer).await?;
+/// What to compare: an index with the ledger as of an entry.
+pub struct Comparing<'a> {
+    pub kind: Projection,
+    pub plan: &'a Plan,
+    pub reader: &'a mut Reader,
+    pub client: &'a Client,
+    pub index: &'a Index,
+    pub through: EntryId,
+    pub part: Part,
+    /// Rewrite documents that are missing or differ, and delete extra ones.
+    pub repair: bool,
+}
+
+impl Comparing<'_> {
+    /// Compares. `at` receives the number of documents compared so far.
+    pub async fn run(self, at: &mut (dyn FnMut(u64) + Send)) -> Result<Comparison, Error> {
+        let Self {
+            kind,
+            plan,
+            reader,
+            client,
+            index,
+            through,
+            part,
+            repair,
+        } = self;
+        let mut comparer = Comparer {
+            client,
+            index,
+            every: part.every.unwrap_or(1).max(1),
+            passed: 0,
+            batch: Batch::default(),
+            looking: JoinSet::new(),
+            found: 0,
+            repairs: repair.then(|| {
+                let oversize = Oversize::of(kind);
+                BulkWriter::to_index(client, &index.physical, 2)
+                    .shortening(Oversize::shortening(oversize.as_ref()))
+            }),
+            comparison: Comparison::default(),
+            at,
+        };
+        let entries = Entries {
+            after: EntryId::NONE,
+            through,
+        };
+        match (kind, part.period) {
+            (Projection::Daily, Some(period)) => {
+                for touched in reader.days_touched(entries.after, through).await? {
+                    if period.contains(touched.day) {
+                        stream_day(reader, touched, entries, &mut comparer).await?;
+                    }
                 }
             }
+            _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
         }
-        _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
+        // Only daily documents belong to a day.
+        let whole = comparer.every == 1 && (kind != Projection::Daily || part.period.is_none());
+        let mut comparison = comparer
+            .finish(whole.then_some(Expected {
+                kind,
+                plan,
+                reader,
+                through,
+            }))
+            .await?;
+        if comparison.repaired > 0 {
+            index.refresh(client).await?;
+        }
+        comparison.findings.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(comparison)
     }
-    // Only daily documents belong to a day.
-    let whole = comparer.every == 1 && (kind != Projection::Daily || part.period.is_none());
-    let mut comparison = comparer
-        .finish(whole.then_some((kind, plan, reader, through)))
-        .await?;
-    if comparison.repaired > 0 {
-        index.refresh(client).await?;
-    }
-    comparison.findings.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(comparison)
 }
 
 /// Concurrent look-ups. Elasticsearch runs each with one thread per shard.
@@ -303,22 +315,19 @@ impl Comparer<'_> {
     }
 
     /// Looks for extra documents, if every expected one was compared.
-    async fn finish(
-        mut self,
-        whole: Option<(Projection, &Plan, &mut Reader, EntryId)>,
-    ) -> Result<Comparison, Error> {
+    async fn finish(mut self, whole: Option<Expected<'_>>) -> Result<Comparison, Error> {
         if self.batch.documents().len() > 0 {
             self.send_off().await?;
         }
         while !self.looking.is_empty() {
             self.note_one().await?;
         }
-        if let Some((kind, plan, reader, through)) = whole {
+        if let Some(expected) = whole {
             self.index.refresh(self.client).await?;
             // The index holds the expected documents that were found, and the extra ones.
             let there = self.index.count(self.client).await?;
             if there > self.found {
-                self.find_extra(kind, plan, reader, through).await?;
+                self.find_extra(expected).await?;
                 let extra = self.comparison.extra;
                 if self.found + extra < there {
                     return Err(Error::failed(format!(
@@ -342,38 +351,24 @@ impl Comparer<'_> {
         Ok(self.comparison)
     }
 
-    /// Checks each id of the index against the ledger.
-    async fn find_extra(
-        &mut self,
-        kind: Projection,
-        plan: &Plan,
-        reader: &mut Reader,
-        through: EntryId,
-    ) -> Result<(), Error> {
-        let physical = self.index.physical.clone();
-        // The fields that identify a document.
-        let fields = json!(["recordset_id", "dimension", "term"]);
-        let (mut scroll, mut page) = Scroll::begin(self.client, &physical, 2000, fields).await?;
-        loop {
-            let hits = page.documents::<Value>()?;
-            if hits.is_empty() {
-                break;
+    async fn find_extra(&mut self, expected: Expected<'_>) -> Result<(), Error> {
+        let Self {
+            client,
+            index,
+            comparison,
+            repairs,
+            ..
+        } = self;
+        let physical = &index.physical;
+        let take = async |id: &str| {
+            comparison.note(Defect::Extra, physical, id);
+            if repairs.is_some() {
+                extra::delete(client, physical, id).await?;
+                comparison.repaired += 1;
             }
-            let expected = expected_among(kind, plan, reader, &hits, through).await?;
-            for hit in hits {
-                if expected.contains(&*hit.id) {
-                    continue;
-                }
-                self.comparison.note(Defect::Extra, &physical, &hit.id);
-                if self.repairs.is_some() {
-                    delete_document(self.client, &physical, &hit.id).await?;
-                    self.comparison.repaired += 1;
-                }
-            }
-            page = scroll.next().await?;
-        }
-        scroll.end().await;
-        Ok(())
+            Ok(())
+        };
+        for_each_extra(client, physical, expected, take).await
     }
 }
 
@@ -392,81 +387,4 @@ fn is_same(expected: &[u8], stored: &RawValue) -> bool {
     let stored: Result<Value, _> = serde_json::from_str(stored.get());
     let expected: Result<Value, _> = serde_json::from_slice(expected);
     matches!((stored, expected), (Ok(stored), Ok(expected)) if stored == expected)
-}
-
-/// Which of these documents the ledger produces.
-async fn expected_among(
-    kind: Projection,
-    plan: &Plan,
-    reader: &mut Reader,
-    hits: &[Hit<'_, Value>],
-    through: EntryId,
-) -> Result<HashSet<String>, Error> {
-    match kind {
-        Projection::Daily => {
-            let named: Vec<(&str, Day, uuid::Uuid)> = hits
-                .iter()
-                .filter_map(|hit| {
-                    let (day, recordset_id) = hit.id.split_once(':')?;
-                    let (day, recordset_id) = (day.parse().ok()?, recordset_id.parse().ok()?);
-                    // Another spelling of the same day and recordset is another document.
-                    (daily::id(recordset_id, day) == hit.id).then_some((
-                        &*hit.id,
-                        day,
-                        recordset_id,
-                    ))
-                })
-                .collect();
-            reader.existing_days(&named, through).await
-        }
-        Projection::Totals => {
-            let named: Vec<(&str, uuid::Uuid)> = hits
-                .iter()
-                .filter_map(|hit| {
-                    let recordset_id: uuid::Uuid = hit.id.parse().ok()?;
-                    (recordset_id.to_string() == hit.id).then_some((&*hit.id, recordset_id))
-                })
-                .collect();
-            reader.existing_recordsets(&named, through).await
-        }
-        Projection::Terms => {
-            let keys = hits.iter().filter_map(|hit| {
-                let key = Key::of_source(&hit.source)?;
-                let stat_types = plan.terms.stat_types(key.breakdown);
-                let ours = key.id() == hit.id && !stat_types.is_empty();
-                let Key {
-                    recordset_id,
-                    breakdown,
-                    term,
-                } = key;
-                ours.then(|| NamedTerm {
-                    id: hit.id.to_string(),
-                    recordset_id,
-                    dimension: breakdown.name(),
-                    term,
-                    stat_types: stat_types.to_vec(),
-                })
-            });
-            reader
-                .existing_terms(&keys.collect::<Vec<_>>(), through)
-                .await
-        }
-    }
-}
-
-async fn delete_document(client: &Client, physical: &str, id: &str) -> Result<(), Error> {
-    let what = format!("deleting the extra document {id} of {physical}");
-    let id: String = url::form_urlencoded::byte_serialize(id.as_bytes())
-        .collect::<String>()
-        .replace('+', "%20");
-    let path = format!("/{physical}/_doc/{id}");
-    let answer = client
-        .send(Method::Delete, &path, None)
-        .await
-        .map_err(|error| error.during(&what))?;
-    if answer.is_success() || answer.status == 404 {
-        Ok(())
-    } else {
-        Err(answer.error(&what))
-    }
 }

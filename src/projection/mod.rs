@@ -12,6 +12,7 @@ mod copied;
 pub mod daily;
 mod digest;
 pub mod documents;
+mod extra;
 pub mod fold;
 pub mod index;
 mod json;

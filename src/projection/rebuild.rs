@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::advance::{advance_index, record};
 use super::aliases::{delete_old, refuse_concrete, switch};
-use super::compare::{Comparison, compare_index};
+use super::compare::{Comparing, Comparison, Part};
 use super::digest::SentDigest;
 use super::documents::{Entries, Sink, stream, stream_day};
 use super::fold::LookupStats;
@@ -325,11 +325,19 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             progress,
             ..
         } = self;
-        let mut at = |documents| progress.at(documents, 0);
-        let comparison = compare_index(
-            kind, plan, reader, client, index, through, None, false, &mut at,
-        )
-        .await?;
+        let comparing = Comparing {
+            kind,
+            plan,
+            reader,
+            client,
+            index,
+            through,
+            part: Part::default(),
+            repair: false,
+        };
+        let comparison = comparing
+            .run(&mut |documents| progress.at(documents, 0))
+            .await?;
         self.progress.end();
         refuse_differences(index, &comparison)
     }
