@@ -74,7 +74,7 @@ pub(super) fn terms() -> Value {
         "country": { "type": "keyword" },
         "region": { "type": "keyword" },
         "city": { "type": "keyword" },
-        "entry_id": { "type": "long" },
+        "entry_id": { "type": "long", "index": false },
     } });
     for record_type in RecordType::ALL {
         for stat_type in StatType::ALL {
