@@ -182,11 +182,17 @@ fn unreadable(id: &str, index: &str) -> Error {
     )
 }
 
-async fn look_up(client: &Client, index: &str, added: Vec<Added>) -> Result<Vec<Standing>, Error> {
-    const OPTIONS: &str = "_source_includes=entry_id,records,mediarecords&filter_path=docs.found,docs.error,docs._source";
+/// Looks up documents in the order of their ids, which is that of the index. It gets them whole: Elasticsearch needs
+/// longer to filter them than to send them.
+async fn look_up(
+    client: &Client,
+    index: &str,
+    mut added: Vec<Added>,
+) -> Result<Vec<Standing>, Error> {
+    added.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let looked_up = multi_get(client, index, &ids, OPTIONS, what).await?;
+    let looked_up = multi_get(client, index, &ids, "", what).await?;
     let documents = looked_up.documents::<&RawValue>()?;
     added
         .into_iter()
