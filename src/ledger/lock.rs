@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::handle::Ledger;
+use super::known_balances::BalancesAsOf;
 use super::server_clock::Clocks;
 use crate::clock::Stopwatch;
 use crate::error::{Error, ErrorKind, Exit};
@@ -95,13 +96,21 @@ impl Lock {
     }
 }
 
+/// The connection of a committed posting, without an open transaction, and the balances after it. Connecting costs more
+/// than posting a quiet day.
+#[derive(Debug)]
+pub(super) struct LastPosting {
+    pub(super) connection: Connection,
+    pub(super) balances: BalancesAsOf,
+}
+
 /// A run of a command: recorded in the ledger, and holding a lock.
 #[derive(Debug)]
 pub struct Run {
     lock: Lock,
     purpose: LockKind,
-    /// The connection of the last posting, kept for the next one.
-    posting: Option<Connection>,
+    /// What the last posting has left for the next one.
+    posting: Option<LastPosting>,
 }
 
 impl Run {
@@ -150,19 +159,19 @@ impl Run {
         self.lock.check().await
     }
 
-    /// The connection of the last posting, without an open transaction. After an error, do not give it back.
-    pub(super) fn take_posting_connection(&mut self) -> Option<Connection> {
+    /// What the last posting has left. After an error, do not give it back.
+    pub(super) fn take_last_posting(&mut self) -> Option<LastPosting> {
         self.posting.take()
     }
 
-    /// Keeps the connection of a committed posting for the next one: connecting costs more than posting a quiet day.
-    pub(super) fn keep_posting_connection(&mut self, connection: Connection) {
-        self.posting = Some(connection);
+    /// Keeps what a committed posting leaves for the next one.
+    pub(super) fn keep_last_posting(&mut self, last: LastPosting) {
+        self.posting = Some(last);
     }
 
     /// Closes the connection of the last posting, if there is one.
     async fn close_posting_connection(&mut self) {
-        if let Some(connection) = self.posting.take() {
+        if let Some(LastPosting { connection, .. }) = self.posting.take() {
             // Everything is committed, so an error while closing does not matter.
             connection.close().await;
         }

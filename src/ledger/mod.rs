@@ -12,6 +12,7 @@ pub mod definitions;
 mod entry;
 mod handle;
 mod journal;
+mod known_balances;
 pub mod lock;
 pub mod map;
 pub mod migrate;

@@ -1,8 +1,8 @@
 //! The only writer of new entries. It only inserts.
 //!
 //! A posting is one transaction: rows with their balances, rejected events, and the header. It has its own connection,
-//! because a failed COPY makes a connection unusable. After a commit, the run keeps the connection for its next
-//! posting; otherwise the connection is closed.
+//! because a failed COPY makes a connection unusable. After a commit, the run keeps the connection and the balances
+//! for its next posting; otherwise the connection is closed.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use uuid::Uuid;
 
 use super::entry::{EntryId, EntryKind};
 use super::handle::Ledger;
-use super::lock::{Run, TOOL_VERSION};
+use super::known_balances::{BalancesAsOf, KnownBalances};
+use super::lock::{LastPosting, Run, TOOL_VERSION};
 use super::posted_rows::PostedRows;
 use super::row_bytes::{self, Balance};
-use crate::aggregate::{Cell, DayDeltas, DeltaRow, Figures, Overflow};
+use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::day::Day;
 use crate::error::Error;
 use crate::event::{RULE_VERSION, Reason};
@@ -33,6 +34,8 @@ pub struct Posting {
     connection: Connection,
     entry_id: EntryId,
     day: Day,
+    /// Balances that need not be looked up, and those of the rows so far.
+    balances: KnownBalances,
     /// Hash of the rows so far.
     content: Sha256,
     delta_rows: u64,
@@ -99,7 +102,7 @@ impl Posting {
         day: Day,
     ) -> Result<Self, Error> {
         let what = format!("starting to post {day}");
-        let mut connection = begin_transaction(ledger, run, &what).await?;
+        let (mut connection, known) = begin_transaction(ledger, run, &what).await?;
         let head: Option<EntryId> = sqlx::query_scalar("SELECT max(entry_id) FROM daybook.entry")
             .fetch_one(&mut connection)
             .await
@@ -113,10 +116,12 @@ impl Posting {
         }
         failpoint::reach("post.begun");
         let (entry_id, content) = (head.next(), Sha256::default());
+        let balances = known.map(|known| known.at(head)).unwrap_or_default();
         Ok(Self {
             connection,
             entry_id,
             day,
+            balances,
             content,
             delta_rows: 0,
             last: None,
@@ -169,19 +174,18 @@ impl Posting {
         self.last = Some(last.cell);
         let delta_rows = deltas.rows().len() as u64;
         tracing::info!(%day, entry_id = entry_id.number(), delta_rows, "posting rows");
-        let balances = balances(&mut self.connection, &deltas)
+        let before = balances(&mut self.connection, &deltas, &self.balances)
             .await
             .context(format!("{what}: looking up balances"))?;
+        for (row, before) in deltas.rows().iter().zip(&before) {
+            // An overflow fails below, and with it the posting.
+            if let Some(balance) = row_bytes::advance(day, row, *before) {
+                self.balances.keep(row.cell, balance);
+            }
+        }
         let content = std::mem::take(&mut self.content);
-        let (copied, content) = copy_rows(
-            &mut self.connection,
-            entry_id,
-            day,
-            deltas,
-            balances,
-            content,
-        )
-        .await?;
+        let (copied, content) =
+            copy_rows(&mut self.connection, entry_id, day, deltas, before, content).await?;
         self.content = content;
         self.delta_rows += delta_rows;
         failpoint::reach("post.rows_written");
@@ -261,9 +265,13 @@ impl Posting {
             day,
             delta_rows,
             kept,
+            balances,
             ..
         } = self;
-        run.keep_posting_connection(connection);
+        run.keep_last_posting(LastPosting {
+            connection,
+            balances: BalancesAsOf { entry_id, balances },
+        });
         let posted_rows = kept.map(|deltas| PostedRows::new(entry_id, day, deltas));
         Ok(Posted {
             entry_id,
@@ -274,19 +282,23 @@ impl Posting {
     }
 }
 
-/// Begins a transaction on the connection of the run's last posting, or else on a new one.
+/// Begins a transaction on the connection of the run's last posting, or else on a new one. Returns also the balances
+/// after the last posting.
 async fn begin_transaction(
     ledger: &Ledger,
     run: &mut Run,
     what: &str,
-) -> Result<Connection, Error> {
-    if let Some(mut connection) = run.take_posting_connection()
-        && sqlx::raw_sql("BEGIN")
-            .execute(&mut connection)
+) -> Result<(Connection, Option<BalancesAsOf>), Error> {
+    let mut known = None;
+    if let Some(mut last) = run.take_last_posting() {
+        known = Some(last.balances);
+        if sqlx::raw_sql("BEGIN")
+            .execute(&mut last.connection)
             .await
             .is_ok()
-    {
-        return Ok(connection);
+        {
+            return Ok((last.connection, known));
+        }
     }
     // There was none, or the server closed it while it was idle. Nothing had been sent over it.
     let mut connection = ledger
@@ -297,29 +309,36 @@ async fn begin_transaction(
         .execute(&mut connection)
         .await
         .context(what)?;
-    Ok(connection)
+    Ok((connection, known))
 }
 
 /// Number of cells in a query for balances: an entry may have a million cells.
 const LOOKED_UP_AT_ONCE: usize = 1 << 14;
 
-/// The balance of each row's cell before the entry.
+/// The balance of each row's cell before the entry. Those that are not known are looked up.
 async fn balances(
     connection: &mut Connection,
     deltas: &DayDeltas,
+    known: &KnownBalances,
 ) -> Result<Vec<Option<Balance>>, sqlx::Error> {
-    let mut balances = Vec::with_capacity(deltas.rows().len());
-    for rows in deltas.rows().chunks(LOOKED_UP_AT_ONCE) {
-        balances.extend(balances_of(connection, rows).await?);
+    let rows = deltas.rows();
+    let mut balances: Vec<_> = rows.iter().map(|row| known.get(row.cell)).collect();
+    let unknown: Vec<usize> = (0..rows.len())
+        .filter(|place| balances[*place].is_none())
+        .collect();
+    for places in unknown.chunks(LOOKED_UP_AT_ONCE) {
+        let cells: Vec<Cell> = places.iter().map(|place| rows[*place].cell).collect();
+        for (place, balance) in places.iter().zip(balances_of(connection, &cells).await?) {
+            balances[*place] = balance;
+        }
     }
     Ok(balances)
 }
 
 async fn balances_of(
     connection: &mut Connection,
-    deltas: &[DeltaRow],
+    cells: &[Cell],
 ) -> Result<Vec<Option<Balance>>, sqlx::Error> {
-    let cells = || deltas.iter().map(|row| row.cell);
     let rows = sqlx::query(
         "SELECT k.place, b.count_balance, b.total_balance, b.first_day, b.last_day
          FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS k (recordset_id, record_type, stat_type, place)
@@ -328,12 +347,12 @@ async fn balances_of(
              WHERE d.recordset_id = k.recordset_id AND d.record_type = k.record_type AND d.stat_type = k.stat_type
              ORDER BY d.entry_id DESC LIMIT 1) b",
     )
-    .bind(cells().map(|cell| cell.recordset_id).collect::<Vec<Uuid>>())
-    .bind(cells().map(|cell| cell.record_type.name()).collect::<Vec<_>>())
-    .bind(cells().map(|cell| cell.stat_type.name()).collect::<Vec<_>>())
+    .bind(cells.iter().map(|cell| cell.recordset_id).collect::<Vec<Uuid>>())
+    .bind(cells.iter().map(|cell| cell.record_type.name()).collect::<Vec<_>>())
+    .bind(cells.iter().map(|cell| cell.stat_type.name()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    let mut balances = vec![None; deltas.len()];
+    let mut balances = vec![None; cells.len()];
     for row in rows {
         let place: i64 = row.try_get("place")?;
         let balance = Balance {

@@ -90,7 +90,7 @@ pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowF
 }
 
 /// The balance after a row; none if it overflows.
-fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance> {
+pub(super) fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Option<Balance> {
     let before = before.unwrap_or(Balance {
         count: 0,
         total: 0,

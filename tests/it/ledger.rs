@@ -95,6 +95,53 @@ async fn refusal(connection: &mut PgConnection, sql: &str) -> (String, String) {
 }
 
 #[tokio::test]
+async fn the_balances_of_days_that_one_run_posts_go_on_from_day_to_day() {
+    let world = World::new().await;
+    world
+        .log(&[
+            Event::search(1, "2020-02-15", RECORDSET, 100),
+            Event::search(2, "2020-02-16", RECORDSET, 5),
+            Event::search(3, "2020-02-16", OTHER_RECORDSET, 7),
+            Event::search(4, "2020-02-17", OTHER_RECORDSET, 11),
+            Event::search(5, "2020-02-18", RECORDSET, 13),
+            Event::search(6, "2020-02-18", OTHER_RECORDSET, 17),
+        ])
+        .await;
+    // Its balances are those of another run, which the next one has to look up.
+    world
+        .run(&["apply", "--day", "2020-02-15", "--no-project"])
+        .await
+        .assert_exit(0);
+    world
+        .run(&[
+            "apply",
+            "--from",
+            "2020-02-16",
+            "--to",
+            "2020-02-18",
+            "--no-project",
+        ])
+        .await
+        .assert_exit(0);
+    let balances = |recordset: &str| {
+        format!(
+            "SELECT string_agg(concat_ws(' ', entry_id, count_balance, total_balance, first_day, last_day), ', ' ORDER BY entry_id)
+             FROM daybook.interaction_delta WHERE recordset_id = '{recordset}'"
+        )
+    };
+    assert_eq!(
+        world.value(&balances(RECORDSET)).await,
+        "1 1 100 2020-02-15 2020-02-15, 2 2 105 2020-02-15 2020-02-16, 4 3 118 2020-02-15 2020-02-18"
+    );
+    assert_eq!(
+        world.value(&balances(OTHER_RECORDSET)).await,
+        "2 1 7 2020-02-16 2020-02-16, 3 2 18 2020-02-16 2020-02-17, 4 3 35 2020-02-16 2020-02-18"
+    );
+    world.run(&["verify", "--ledger"]).await.assert_exit(0);
+    world.end().await;
+}
+
+#[tokio::test]
 async fn no_row_of_any_table_can_be_changed_or_deleted_not_even_by_the_owner_or_a_replica() {
     const RESTRICT_VIOLATION: &str = "23001";
     let world = five_entries().await;
