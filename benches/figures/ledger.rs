@@ -32,8 +32,8 @@ impl Fresh {
         }
     }
 
-    /// A ledger with one entry, for the empty day before, and with empty indices. This is the state after the first
-    /// daily run, so no measurement has to create indices or catch up.
+    /// A ledger with one entry, for the day before, and with indices. This is the state after the first daily run, so no
+    /// measurement has to create indices or catch up.
     pub async fn before(&self, setting: &Setting, day: NaiveDate) -> Result<Daybook, Error> {
         let daybook = Daybook {
             source_url: setting.source(self.size)?,
