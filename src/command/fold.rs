@@ -17,9 +17,9 @@ use crate::text::{Grouped, counted};
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Events are NDJSON, plain or compressed with gzip or zstd: one object a line with id, date, type,
-record_type, payload, ip_geocode and query_hash. Events of other days are skipped and counted. The
-output is a directory: delta rows, rejected events and, written last, a manifest.
+Events are NDJSON, one object a line, plain or compressed with gzip or zstd; or Parquet. They have
+id, date, type, record_type, payload, ip_geocode and query_hash. Events of other days are skipped
+and counted. The output is a directory: delta rows, rejected events and, written last, a manifest.
 
 Needs no server. Any number of processes can each count some of the events.
 

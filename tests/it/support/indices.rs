@@ -22,6 +22,8 @@ pub struct Stored {
 
 #[derive(Deserialize)]
 struct Answer {
+    #[serde(rename = "_scroll_id")]
+    scroll_id: String,
     hits: Hits,
 }
 
@@ -41,34 +43,42 @@ struct Hit {
 }
 
 impl World {
-    /// The documents behind an alias of this world, sorted by id. Only for small worlds.
+    /// The documents behind an alias of this world, sorted by id.
     pub async fn stored(&self, suffix: &str) -> Vec<Stored> {
-        const MOST: usize = 10_000;
+        const PAGE: usize = 10_000;
         let alias = format!("{}{suffix}", self.prefix);
         self.elastic(Method::POST, &format!("{alias}/_refresh"), None)
             .await;
-        let body = json!({ "size": MOST, "version": true });
-        let answer = self
-            .elastic_text(
-                Method::POST,
-                &format!("{alias}/_search"),
-                Some(body.to_string()),
-            )
+        let first = json!({ "size": PAGE, "version": true, "sort": ["_doc"] });
+        let mut page = self
+            .page(&format!("{alias}/_search?scroll=1m"), &first)
             .await;
-        let answer: Answer =
-            serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no documents: {answer}"));
-        assert!(
-            answer.hits.hits.len() < MOST,
-            "{alias} holds more documents than are read at once"
-        );
-        let stored = |hit: Hit| Stored {
-            id: hit.id,
-            version: hit.version,
-            source: hit.source.get().to_owned(),
-        };
-        let mut documents: Vec<Stored> = answer.hits.hits.into_iter().map(stored).collect();
+        let mut documents = Vec::new();
+        loop {
+            let is_last = page.hits.hits.len() < PAGE;
+            documents.extend(page.hits.hits.into_iter().map(|hit| Stored {
+                id: hit.id,
+                version: hit.version,
+                source: hit.source.get().to_owned(),
+            }));
+            if is_last {
+                break;
+            }
+            let next = json!({ "scroll": "1m", "scroll_id": page.scroll_id });
+            page = self.page("_search/scroll", &next).await;
+        }
+        let over = json!({ "scroll_id": page.scroll_id });
+        self.elastic(Method::DELETE, "_search/scroll", Some(over))
+            .await;
         documents.sort_by(|a, b| a.id.cmp(&b.id));
         documents
+    }
+
+    async fn page(&self, path: &str, body: &Value) -> Answer {
+        let answer = self
+            .elastic_text(Method::POST, path, Some(body.to_string()))
+            .await;
+        serde_json::from_str(&answer).unwrap_or_else(|_| panic!("no documents: {answer}"))
     }
 
     /// The documents of all three projections.
