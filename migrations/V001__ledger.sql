@@ -126,7 +126,7 @@ COMMENT ON COLUMN daybook.interaction_delta.record_type IS 'records or mediareco
 COMMENT ON COLUMN daybook.interaction_delta.stat_type IS 'The kind of interaction: search, mapping, download, seen or view.';
 COMMENT ON COLUMN daybook.interaction_delta.entry_id IS 'The entry that the row belongs to.';
 COMMENT ON COLUMN daybook.interaction_delta.day IS 'The day of the entry.';
-COMMENT ON COLUMN daybook.interaction_delta.count IS 'Interactions added; negative where an entry takes back.';
+COMMENT ON COLUMN daybook.interaction_delta.count IS 'Interactions added; negative in a correction or a reversal that subtracts.';
 COMMENT ON COLUMN daybook.interaction_delta.total IS 'Records involved in them.';
 COMMENT ON COLUMN daybook.interaction_delta.items IS 'Of total, by record id; view and seen only. Never lists a zero.';
 COMMENT ON COLUMN daybook.interaction_delta.queries IS 'Of total, by query hash; the empty string stands for no query. Not for view. Never lists a zero.';

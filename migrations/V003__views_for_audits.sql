@@ -93,7 +93,7 @@ COMMENT ON COLUMN daybook.posted_day.first_posted_at IS 'When its first entry wa
 COMMENT ON COLUMN daybook.posted_day.last_posted_at IS 'When its last entry was posted.';
 COMMENT ON COLUMN daybook.posted_day.corrected IS 'Whether one of its entries is a correction.';
 COMMENT ON COLUMN daybook.posted_day.imported IS 'Whether one of its entries is an import.';
-COMMENT ON COLUMN daybook.posted_day.taken_back IS 'Whether its newest entry takes another one back. A reversal of a reversal takes nothing back.';
+COMMENT ON COLUMN daybook.posted_day.taken_back IS 'Whether its newest entry reverses another one. A reversal of a reversal does not count.';
 
 CREATE VIEW daybook.trial_balance AS
     SELECT r.record_type, r.stat_type, sum(r.count)::bigint AS count_sum, sum(b.count)::bigint AS count_balance,

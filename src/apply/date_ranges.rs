@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn few_events_before_a_long_stretch_are_strays_unless_they_are_the_latest() {
+    fn few_events_before_a_long_gap_are_strays_unless_they_are_the_latest() {
         let part = |year: i32, events: i64| {
             (
                 period(&format!("{year}-01-01"), &format!("{year}-01-31")),

@@ -21,8 +21,8 @@ struct DayFields<'a, O> {
     day: Day,
     documents: i64,
     recordsets: i64,
-    doubled: i64,
-    contradicting: i64,
+    duplicates: i64,
+    conflicting: i64,
     terms_incomplete: i64,
     count: i128,
     total: i128,
@@ -36,8 +36,8 @@ impl<'a, O> DayFields<'a, O> {
             day,
             documents: staged.documents,
             recordsets: staged.recordsets,
-            doubled: staged.doubled,
-            contradicting: staged.contradicting,
+            duplicates: staged.duplicates,
+            conflicting: staged.conflicting,
             terms_incomplete: staged.incomplete,
             count: staged.sums.count,
             total: staged.sums.total,
@@ -347,14 +347,17 @@ fn documents_and_sums(staged: &StagedDay) -> String {
         counted(staged.documents, "document", "documents"),
         figures(staged.sums)
     );
-    if staged.doubled > 0 {
-        text += &format!("; {}", counted(staged.doubled, "duplicate", "duplicates"));
+    if staged.duplicates > 0 {
+        text += &format!(
+            "; {}",
+            counted(staged.duplicates, "duplicate", "duplicates")
+        );
     }
-    if staged.contradicting > 0 {
+    if staged.conflicting > 0 {
         text += &format!(
             "; {}",
             counted(
-                staged.contradicting,
+                staged.conflicting,
                 "conflicting recordset",
                 "conflicting recordsets"
             )

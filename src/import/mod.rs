@@ -263,7 +263,7 @@ impl<'a> Import<'a> {
         for day in days {
             let staged = self.staging.day(day, self.rules.on_conflict).await?;
             self.summary.read.add_day(day, &staged);
-            if staged.contradicting > 0 {
+            if staged.conflicting > 0 {
                 let listener = &mut self.listener;
                 self.staging
                     .conflicts(day, |conflict| listener.hear(Event::Conflict(conflict)))
@@ -295,7 +295,7 @@ impl<'a> Import<'a> {
             day,
             fingerprint: &staged.fingerprint,
             sums: staged.sums,
-            contradicting: staged.contradicting,
+            conflicting: staged.conflicting,
             unreadable: self.unreadable.get(&day).copied().unwrap_or(0),
         }
     }

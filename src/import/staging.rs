@@ -39,9 +39,9 @@ pub struct StagedDay {
     pub documents: i64,
     pub recordsets: i64,
     /// Documents with the same content as another one.
-    pub doubled: i64,
+    pub duplicates: i64,
     /// Recordsets whose documents conflict.
-    pub contradicting: i64,
+    pub conflicting: i64,
     /// Of the documents that count, those whose terms do not add up to their totals.
     pub incomplete: i64,
     /// Sums over the documents that count.
@@ -177,8 +177,8 @@ impl Staging {
                               FROM pg_temp.import_document WHERE day = $1 GROUP BY recordset_id)
              SELECT v.*, c.*
              FROM (SELECT sum(documents)::bigint AS documents, count(*) AS recordsets,
-                          sum(documents - versions)::bigint AS doubled,
-                          count(*) FILTER (WHERE versions > 1) AS contradicting FROM version) v
+                          sum(documents - versions)::bigint AS duplicates,
+                          count(*) FILTER (WHERE versions > 1) AS conflicting FROM version) v
              CROSS JOIN (
                  SELECT count(*) FILTER (WHERE NOT d.terms_complete) AS incomplete,
                         sum(d.count)::text AS count_sum, sum(d.total)::text AS total_sum,
@@ -206,11 +206,11 @@ impl Staging {
                 .context(&what)?
                 .unwrap_or(0),
             recordsets: row.try_get("recordsets").context(&what)?,
-            doubled: row
-                .try_get::<Option<i64>, _>("doubled")
+            duplicates: row
+                .try_get::<Option<i64>, _>("duplicates")
                 .context(&what)?
                 .unwrap_or(0),
-            contradicting: row.try_get("contradicting").context(&what)?,
+            conflicting: row.try_get("conflicting").context(&what)?,
             incomplete: row.try_get("incomplete").context(&what)?,
             sums: Sums {
                 count: number("count_sum")?,

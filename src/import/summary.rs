@@ -90,8 +90,8 @@ pub struct Read {
     pub days: u64,
     pub first_day: Option<Day>,
     pub last_day: Option<Day>,
-    pub doubled: i64,
-    pub contradicting: i64,
+    pub duplicates: i64,
+    pub conflicting: i64,
     pub unreadable: u64,
     /// Documents without all terms.
     pub terms_incomplete: i64,
@@ -143,16 +143,16 @@ impl DateRange {
     }
 
     /// The first of the ranges, as text.
-    pub fn list(stretches: &[Self]) -> String {
+    pub fn list(ranges: &[Self]) -> String {
         const SHOWN: usize = 20;
-        let shown = stretches.iter().take(SHOWN).map(|Self { from, to }| {
+        let shown = ranges.iter().take(SHOWN).map(|Self { from, to }| {
             if from == to {
                 from.to_string()
             } else {
                 format!("{from} to {to}")
             }
         });
-        let more = if stretches.len() > SHOWN { ", …" } else { "" };
+        let more = if ranges.len() > SHOWN { ", …" } else { "" };
         format!("{}{more}", shown.collect::<Vec<_>>().join(", "))
     }
 }
@@ -170,8 +170,8 @@ impl Read {
         self.first_day = self.first_day.or(Some(day));
         self.last_day = Some(day);
         self.days += 1;
-        self.doubled += staged.doubled;
-        self.contradicting += staged.contradicting;
+        self.duplicates += staged.duplicates;
+        self.conflicting += staged.conflicting;
         self.terms_incomplete += staged.incomplete;
     }
 
@@ -207,9 +207,9 @@ impl Read {
         let mut line = format!(
             "{}: {} duplicate, {}, {} unreadable, {} without all terms",
             counted(self.documents, "document", "documents"),
-            Grouped(self.doubled),
+            Grouped(self.duplicates),
             counted(
-                self.contradicting,
+                self.conflicting,
                 "conflicting recordset",
                 "conflicting recordsets"
             ),

@@ -27,7 +27,7 @@ pub(super) struct Candidate<'a> {
     pub fingerprint: &'a str,
     pub sums: Sums,
     /// Recordsets whose documents conflict.
-    pub contradicting: i64,
+    pub conflicting: i64,
     /// Documents of the day that cannot be read.
     pub(super) unreadable: u64,
 }
@@ -97,8 +97,8 @@ pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String
             "correct or remove the documents listed above, then run the command again",
         ));
     }
-    if candidate.contradicting > 0 && rules.on_conflict.is_none() {
-        let recordsets = counted(candidate.contradicting, "recordset", "recordsets");
+    if candidate.conflicting > 0 && rules.on_conflict.is_none() {
+        let recordsets = counted(candidate.conflicting, "recordset", "recordsets");
         let what = format!("its documents conflict on {recordsets}");
         return Some((
             what,

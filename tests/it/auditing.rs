@@ -15,7 +15,7 @@ const SECOND: &str = "0e162e0a-bf3e-4710-9357-44258ca12abb";
 const ANSWERS: &str = include_str!("auditing/answers.txt");
 
 /// A ledger with its days in Berlin: days posted in time, with a rejected and an ignored event, quiet, and late; a gap; late
-/// events, and some that were taken out of the source; an imported day, and one that was taken back. An event has come since.
+/// events, and some that were taken out of the source; an imported day, and one that was reversed. An event has come since.
 async fn known_ledger() -> World {
     let world = World::unmigrated().await;
     world

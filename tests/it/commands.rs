@@ -161,7 +161,7 @@ async fn all_of_an_empty_source_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_stretch_of_days_includes_both_ends() {
+async fn a_date_range_includes_both_ends() {
     let world = World::new().await;
     world
         .log(&[
@@ -435,7 +435,7 @@ async fn what_idb_takes_before_its_command_is_ignored_and_told_and_never_taken_b
         .assert_exit(0);
     assert_eq!(quiet.stderr, "");
     for option in options {
-        // Before any other command, and after this one, it is no option.
+        // It is not an option of other commands, nor accepted after this one.
         let refused = world
             .run(&[option, &["status"]].concat())
             .await

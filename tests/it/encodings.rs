@@ -94,7 +94,7 @@ async fn an_event_that_is_not_utf8_is_rejected_and_kept_with_its_bytes_escaped_a
             query_id: Some(7),
             ..Event::search(5, DAY, RECORDSET, 5)
         },
-        // Of a view no query is counted, and what is no record type is none of those that are.
+        // The query of a view is not counted, and an unknown record type is ignored.
         Event {
             query_id: Some(7),
             ..Event::view(6, DAY, "other", RECORDSET)

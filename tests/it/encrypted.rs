@@ -395,7 +395,7 @@ async fn a_user_and_a_password_may_stand_beside_the_address() {
 type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
 
 #[tokio::test]
-async fn settings_that_contradict_each_other_or_are_half_are_refused_by_name() {
+async fn conflicting_or_incomplete_settings_are_refused_by_name() {
     let world = with_an_event().await;
     let authority = Authority::new();
     let (certificate, key) = authority.client();

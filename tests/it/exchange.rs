@@ -194,7 +194,7 @@ async fn a_copy_is_exact_and_is_a_ledger_like_any_other() {
         .assert_exit(0)
         .tells(&["already"]);
     assert_eq!(copy.entries().await, 9);
-    // What goes another way is no copy any more.
+    // A ledger that has diverged is not a copy any more.
     world
         .run(&["reverse", "6", "--reason", "x", "--no-project"])
         .await
@@ -277,13 +277,13 @@ async fn the_format_is_as_it_is_documented() {
             .count(),
         1
     );
-    let stretch = world
+    let from_the_second = world
         .run(&["export", "--from", "2020-02-13", "--to", LAST_DAY])
         .await
         .assert_exit(0)
         .stdout;
     assert_eq!(
-        stretch
+        from_the_second
             .lines()
             .filter(|line| line.starts_with("{\"entry\""))
             .count(),

@@ -72,7 +72,7 @@ async fn digest(world: &World) -> (String, String, Vec<Vec<(String, i64, Value)>
     )
 }
 
-/// What is run: days that are applied, then events that come late, then an entry that is taken back, then a rebuild.
+/// The commands: apply some days, apply late events, reverse an entry, rebuild.
 const STEPS: [&[&str]; 4] = [
     &["apply", "--from", "2020-02-12", "--to", "2020-02-16"],
     &["apply", "--day", "2020-02-12"],

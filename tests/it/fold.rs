@@ -556,7 +556,7 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
         text.replace("\"interactions\": 2", "\"interactions\": 3")
     });
     let unsorted = folder.changed("good", "unsorted", deltas, swapped);
-    let doubled = folder.changed("good", "doubled", deltas, twice);
+    let duplicates = folder.changed("good", "duplicates", deltas, twice);
     let fewer = folder.changed("good", "fewer", deltas, |text| {
         text.split_inclusive('\n').take(1).collect()
     });
@@ -597,7 +597,7 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
         (&sums, "add up to 2 interactions and 10 records, but"),
         (&unsorted, "line 2 is out of order"),
         (
-            &doubled,
+            &duplicates,
             "line 2 repeats recordset 00000000-0000-4000-8000-000000000001, records, search",
         ),
         (&fewer, "it has 1 lines, but the manifest says 2"),
@@ -685,7 +685,7 @@ async fn an_output_directory_must_be_empty_and_holds_nothing_after_a_failure() {
         .says(&["is not empty: it contains notes"]);
     assert_eq!(folder.names("full"), ["notes"]);
 
-    // What an interrupted run has left is no obstacle.
+    // An interrupted run's files are replaced.
     let left = folder.path("left");
     std::fs::create_dir(&left).unwrap();
     for name in [

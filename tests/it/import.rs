@@ -1,5 +1,5 @@
-//! What the old system left, brought in: in each of its forms the same ledger as applying the events; doubled and
-//! contradicting documents, averages without lists, refusals, and that repeating it posts nothing.
+//! What the old system left, brought in: in each of its forms the same ledger as applying the events; duplicates and
+//! conflicting documents, averages without lists, refusals, and that repeating it posts nothing.
 
 mod compare;
 pub mod documents;
@@ -139,9 +139,9 @@ fn write_backup(path: &Path, documents: &[Value]) {
 }
 
 #[tokio::test]
-async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_alone() {
+async fn duplicate_documents_count_once_and_conflicting_ones_refuse_their_day_alone() {
     let folder = Folder::new();
-    let contradicting = folder.lines(
+    let conflicting = folder.lines(
         "old.log",
         &[
             search(RECORDSET, HARVESTED, 2, 30),
@@ -152,9 +152,9 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
         ],
     );
     let world = World::new().await;
-    let ended = world.import(&[&contradicting]).await.assert_exit(1);
+    let ended = world.import(&[&conflicting]).await.assert_exit(1);
     let ended = ended.tells(&[
-        &format!("2020-02-16  recordset {RECORDSET} has conflicting documents:\n  {contradicting}:1: 2 interactions, 30 records\n  {contradicting}:3: 3 interactions, 20 records\n"),
+        &format!("2020-02-16  recordset {RECORDSET} has conflicting documents:\n  {conflicting}:1: 2 interactions, 30 records\n  {conflicting}:3: 3 interactions, 20 records\n"),
         "2020-02-15  entry 1 (import), 1 cell: 1 document → 1 interaction, 4 records",
         "5 documents: 1 duplicate, 1 conflicting recordset",
         "2 days, 2020-02-15 to 2020-02-16: 1 posted, 0 already imported, 1 refused",
@@ -164,7 +164,7 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
         "--on-conflict first, last or max",
         "1 of 2 days refused: 2020-02-16",
     ]);
-    let figures = "SELECT concat_ws(' ', exit_code, outcome, figures->'days_refused', figures->'doubled') FROM daybook.run";
+    let figures = "SELECT concat_ws(' ', exit_code, outcome, figures->'days_refused', figures->'duplicates') FROM daybook.run";
     assert_eq!(
         world.value(figures).await,
         "1 partly refused [\"2020-02-16\"] 1"
@@ -173,7 +173,7 @@ async fn doubled_documents_count_once_and_contradicting_ones_refuse_their_day_al
     for (rule, sums) in [("first", "3 37"), ("last", "4 27"), ("max", "3 37")] {
         let world = World::new().await;
         world
-            .import(&[&contradicting, "--on-conflict", rule])
+            .import(&[&conflicting, "--on-conflict", rule])
             .await
             .assert_exit(0);
         let of_day = format!(
@@ -403,7 +403,7 @@ async fn a_dry_run_gives_the_whole_verdict_and_posts_nothing() {
     let summary = &ended.messages_of("import_summary")[0];
     let expected = json!({
         "message_type": "import_summary", "dry_run": true, "documents": 6, "days": 4, "first_day": "2020-02-10", "last_day": DAY,
-        "doubled": 1, "contradicting": 1, "unreadable": 0, "terms_incomplete": 1, "of_other_kinds": 0, "left_out": 0,
+        "duplicates": 1, "conflicting": 1, "unreadable": 0, "terms_incomplete": 1, "of_other_kinds": 0, "left_out": 0,
         "days_missing": [{ "from": "2020-02-11", "to": "2020-02-12" }, { "from": "2020-02-15", "to": "2020-02-15" }],
         "days_posted": 2, "days_already_imported": 0, "days_equal": 0, "days_refused": ["2020-02-10", "2020-02-13"],
         "count": 3, "total": 12, "source_not_looked_at": null,

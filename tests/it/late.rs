@@ -34,7 +34,7 @@ async fn a_transaction_that_stays_open_across_the_apply_of_its_days_is_picked_up
             .await
             .expect("insert an event");
     }
-    // And one that comes to nothing.
+    // And one that adds nothing.
     let mut failing = world.sql().await;
     let insert = format!("BEGIN; {}", view(7, &newer).insert());
     sqlx::raw_sql(AssertSqlSafe(insert))

@@ -1,4 +1,4 @@
-//! docs/moving.md, followed word by word on an old-style index with doubled documents, and the requests of docs/reading.md:
+//! docs/moving.md, followed word by word on an old-style index with duplicates documents, and the requests of docs/reading.md:
 //! every block of a page is run in its order, and must come to what is said of it here. A block that is new, gone or changed in
 //! its first line fails.
 
@@ -38,7 +38,7 @@ impl Did {
     #[track_caller]
     fn asked(self) -> Vec<String> {
         let Self::Asked(rows) = self else {
-            panic!("{self:?} is no query")
+            panic!("{self:?} is not a query")
         };
         rows
     }
@@ -47,7 +47,7 @@ impl Did {
     #[track_caller]
     fn sent(self) -> Value {
         let Self::Sent(answer) = self else {
-            panic!("{self:?} is no request")
+            panic!("{self:?} is not a request")
         };
         assert_eq!(answer["error"], Value::Null, "{answer}");
         assert_eq!(
@@ -228,7 +228,7 @@ async fn old_documents(days: &[&str]) -> Vec<Value> {
 }
 
 /// The old system as it was found: the source has days from the 15th on, the old index from the 10th on, with the 11th and
-/// the 16th doubled, the 12th lost, and documents of another kind beside.
+/// the 16th duplicates, the 12th lost, and documents of another kind beside.
 async fn old_system() -> Reader {
     let world = World::unmigrated().await;
     world.create_source().await;
@@ -267,12 +267,10 @@ async fn old_system() -> Reader {
         "2020-02-18",
     ];
     let documents = old_documents(&of_days).await;
-    let doubled = [date("2020-02-12"), date("2020-02-17")];
-    let again = documents.iter().filter(|document| {
-        doubled
-            .iter()
-            .any(|date| document["harvest_date"] == **date)
-    });
+    let twice = [date("2020-02-12"), date("2020-02-17")];
+    let again = documents
+        .iter()
+        .filter(|document| twice.iter().any(|date| document["harvest_date"] == **date));
     reader
         .world
         .index_all(&reader.old(), documents.iter().chain(again))
@@ -289,7 +287,7 @@ async fn old_system() -> Reader {
 }
 
 #[tokio::test]
-async fn the_page_is_followed_word_by_word_on_an_old_index_with_doubled_documents() {
+async fn the_page_is_followed_word_by_word_on_an_old_index_with_duplicate_documents() {
     let mut reader = old_system().await;
     look_at_the_old_days(&mut reader).await;
     fill_the_ledger(&mut reader).await;
@@ -381,7 +379,7 @@ async fn fill_the_ledger(reader: &mut Reader) {
         .await
         .assert_exit(0)
         .tells(&["4 already imported"]);
-    // The event at midnight is the one thing that the old system lacks; doubled documents count once.
+    // The event at midnight is the one thing that the old system lacks; duplicates documents count once.
     let compared = reader
         .next("daybook compare --from-index http://old.example.org:9200/stats")
         .await

@@ -94,7 +94,7 @@ async fn a_parameter_or_variable_that_is_not_honoured_is_refused_by_name_and_nev
         let ended = ended.says(&[&format!("{variable} ")]);
         assert!(!format!("{ended:?}").contains(SECRET), "{ended:?}");
     }
-    // Alone, a service is no ledger that is missing.
+    // A service alone does not count as a missing ledger.
     let ended: Ended = program::command(&[("PGSERVICE", "stats")], &["status"])
         .output()
         .await
@@ -178,7 +178,7 @@ async fn of_several_servers_the_first_that_is_what_is_asked_for_is_taken() {
             "failover",
         ]);
     }
-    // A server that was set to read-only is no server to post on; and whom one refuses, nobody else is asked.
+    // A read-only server is skipped. A login that one server refuses is not tried on the others.
     world
         .execute(&format!(
             "ALTER DATABASE {} SET default_transaction_read_only = on",

@@ -1,4 +1,4 @@
-//! Entries that are taken back: to the term, once, and what follows from it for documents, timer and verification.
+//! Reversed entries: every term is negated, once; what this means for documents, the timer and verification.
 
 use serde_json::json;
 
@@ -185,7 +185,7 @@ async fn a_reversal_of_a_reversal_leaves_the_day_as_if_it_had_never_been_taken_b
         .tells(&["entry 10 (correction): 3 events", "4 records"]);
     assert_as_rebuilt(&world).await;
 
-    // Taken back once more, it is taken back.
+    // A reversal can be reversed as well.
     world
         .run(&["reverse", "10", "--reason", "three"])
         .await
@@ -227,7 +227,7 @@ async fn the_timer_leaves_a_day_alone_that_was_taken_back() {
         .assert_exit(0)
         .tells(&["entry 4 (correction)", "13 records"]);
     assert_eq!(world.entries().await, 4);
-    // Restored, late events are late again; taken back a second time, it is left alone again.
+    // Restored, late events are late again; reversed a second time, the day is left alone again.
     world
         .run(&["reverse", "3", "--reason", "no bots"])
         .await
@@ -319,7 +319,7 @@ async fn what_cannot_be_reversed_is_refused() {
     ] {
         world.run(arguments).await.assert_exit(2).says(&[says]);
     }
-    // Of rows that were tampered with there is no opposite to be had.
+    // Rows that were tampered with cannot be negated.
     let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     world
         .execute(&format!(

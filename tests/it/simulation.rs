@@ -73,7 +73,7 @@ const APPLY: [&str; 5] = ["apply", "--from", DAYS[0], "--to", DAYS[4]];
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| {
         text.parse()
-            .unwrap_or_else(|_| panic!("{variable} is no number: {text}"))
+            .unwrap_or_else(|_| panic!("{variable} is not a number: {text}"))
     })
 }
 

@@ -178,7 +178,7 @@ async fn days_that_were_posted_more_than_once_are_numbered_by_what_became_of_the
              FROM daybook.entry WHERE entry_id = 1"
         )
     };
-    // The quiet day is taken back; then that is taken back as well.
+    // The quiet day is reversed; then the reversal is reversed.
     world
         .execute(&decided(6, "2020-10-26", "reversal", "3"))
         .await;

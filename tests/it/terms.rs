@@ -129,7 +129,7 @@ async fn every_document_is_what_the_entries_list_summed_up_and_as_of_the_last_th
         figures(RECORDSET, "countries", Value::Null)["records"],
         json!({ "seen": { "count": 2 } })
     );
-    // Posted, and taken back again: not forgotten, but without figures.
+    // Posted and reversed: the document stays, without figures.
     assert_eq!(
         figures(THIRD, "items", json!(TAKEN_BACK)),
         json!({ "entry_id": 6 })

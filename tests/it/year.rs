@@ -1,5 +1,5 @@
 //! A year of a ledger's life: late events, purges of the source, an import of what the old system counted, days that were
-//! taken back. What it comes to is compared with a recount, in SQL that shares nothing with the program, of the events as
+//! reversed. What it comes to is compared with a recount, in SQL that shares nothing with the program, of the events as
 //! they happened.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use crate::support::World;
 
 /// The first day that the source ever had: the quarter before is in old documents only.
 const FIRST_IN_SOURCE: &str = "2019-04-01";
-/// A day that is taken back for good.
+/// A day that stays reversed.
 const TAKEN_BACK: &str = "2019-07-15";
 
 #[tokio::test]
@@ -193,7 +193,7 @@ async fn import_the_first_quarter(world: &World) {
         .assert_exit(0);
     std::fs::remove_file(&file).expect("remove the old documents");
     let summary = &ended.messages_of("import_summary")[0];
-    assert!(summary["doubled"].as_u64() > Some(40), "{summary}");
+    assert!(summary["duplicates"].as_u64() > Some(40), "{summary}");
 }
 
 /// A document as the old collector wrote it.

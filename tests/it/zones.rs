@@ -30,9 +30,9 @@ async fn world_in(zone: &str, date_type: &str) -> World {
 /// Logs an event at each of the instants, applies all of the days, and checks that each day holds its own.
 ///
 /// Each event views a record that is named for the event's instant: the day's items are its instants.
-async fn assert_days(zone: &str, date_type: &str, stretches: &[Days<'_>]) {
+async fn assert_days(zone: &str, date_type: &str, ranges: &[Days<'_>]) {
     let world = world_in(zone, date_type).await;
-    let days: Vec<_> = stretches.concat();
+    let days: Vec<_> = ranges.concat();
     let instants = days.iter().flat_map(|(_, instants)| instants.iter());
     let events: Vec<Event> = (1..)
         .zip(instants)
@@ -42,8 +42,8 @@ async fn assert_days(zone: &str, date_type: &str, stretches: &[Days<'_>]) {
         })
         .collect();
     world.log(&events).await;
-    for stretch in stretches {
-        let (first, last) = (stretch[0].0, stretch[stretch.len() - 1].0);
+    for range in ranges {
+        let (first, last) = (range[0].0, range[range.len() - 1].0);
         let apply = ["apply", "--from", first, "--to", last, "--no-project"];
         world.run(&apply).await.assert_exit(0);
     }
@@ -448,7 +448,7 @@ async fn a_ledger_keeps_the_zone_it_was_created_with() {
     refused
         .assert_exit(2)
         .says(&["Europe/Berlin", "America/New_York"]);
-    // The same zone again, or none, is no other zone.
+    // The same zone again, or none, changes nothing.
     world
         .run(&["migrate", "--time-zone", "Europe/Berlin"])
         .await

@@ -28,7 +28,7 @@ fn judged_with(sums: Sums, entries: &[Entry], net: Sums, source_events: Option<i
         day,
         fingerprint: "import:a",
         sums,
-        contradicting: 0,
+        conflicting: 0,
         unreadable: 0,
     };
     judge(

@@ -1,4 +1,4 @@
--- Two entries as people decide on them, without delta rows: an imported day, and a quiet day taken back. Each is of a run of
+-- Two entries as people decide on them, without delta rows: an imported day, and a reversed quiet day. Each is of a run of
 -- its own.
 INSERT INTO daybook.run_start (run_id, command, version)
 SELECT gen_random_uuid(), command, '1.0.0' FROM (VALUES ('import'), ('reverse')) r (command);

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{DAY, world_of_json};
 use crate::support::{Event, World};
 
-/// What an event comes to: its interactions and records, or why it is not counted.
+/// The expected result of an event: its interactions and records, or why it is not counted.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Counted(i64, i64),

@@ -264,7 +264,7 @@ async fn a_term_with_nul_is_rejected_and_kept_to_the_letter() {
         ip_geocode: Some(r#"{"a": [{"ci\u0000ty": 5}]}"#.to_owned()),
         ..Event::search(3, DAY, RECORDSET, 5)
     };
-    // What is no NUL, but looks like one.
+    // Text that looks like NUL and is not.
     let backslash = Event::view(4, DAY, r"rec\u0000ord", RECORDSET);
     post(
         &world,
@@ -321,7 +321,7 @@ async fn a_term_with_nul_is_rejected_and_kept_to_the_letter() {
 
 #[tokio::test]
 async fn text_that_is_not_unicode_is_rejected_and_kept_to_the_letter() {
-    // A json column takes half of a surrogate pair, which is no character.
+    // A json column accepts half of a surrogate pair, which is not a character.
     let world = world_of_json().await;
     let payload = format!(r#"{{"rec\ud800": "{RECORDSET}"}}"#);
     let view = with_payload(1, "view", Some(&payload));

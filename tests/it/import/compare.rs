@@ -108,7 +108,7 @@ async fn what_differs_is_named_with_both_figures() {
         as_ledger(OTHER, "2020-02-10", 7),
         // Of the 10th one is other, one missing.
         as_ledger(RECORDSET, "2020-02-11", 6),
-        // The 11th is missing. The 12th contradicts itself.
+        // The 11th is missing. The 12th has conflicting documents.
         as_ledger(RECORDSET, "2020-02-13", 5),
         as_ledger(RECORDSET, "2020-02-13", 6),
         // The 13th was quiet, and the ledger does not have the 14th.

@@ -214,7 +214,7 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
     ]);
     let ended = world.import(&["--json", &many]).await.assert_exit(1);
     assert_eq!(ended.messages_of("import_unreadable").len(), 130);
-    // What is no JSON at all is told once.
+    // Text that is not JSON at all is reported once.
     let table = folder.write("table.csv", "id,date\n".repeat(5000));
     let ended = world.import(&[&table]).await.assert_exit(1);
     ended.tells(&[
@@ -228,8 +228,8 @@ async fn the_same_defect_is_told_a_hundred_times_and_then_counted() {
             search(&recordset(n), HARVESTED, 1, 6),
         ]
     };
-    let contradicting = folder.lines("twice.log", &(0..120).flat_map(twice).collect::<Vec<_>>());
-    let ended = world.import(&[&contradicting]).await.assert_exit(1);
+    let conflicting = folder.lines("twice.log", &(0..120).flat_map(twice).collect::<Vec<_>>());
+    let ended = world.import(&[&conflicting]).await.assert_exit(1);
     assert_eq!(
         ended.stdout.matches(" has conflicting documents:").count(),
         100,

@@ -9,7 +9,7 @@ use crate::support::proxy::Reply;
 use crate::support::{Proxy, RECORDSET, World};
 
 #[tokio::test]
-async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() {
+async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_twice() {
     let applied = applied().await;
     let world = World::new().await;
     let index = format!("{}-old", world.prefix);
@@ -30,7 +30,7 @@ async fn the_real_day_is_the_same_from_a_running_index_with_all_of_it_doubled() 
         reason.starts_with(&format!("imported from index {index} of http://")),
         "{reason}"
     );
-    // Going on where it was left: what is there is passed over.
+    // Resumed: what is posted already is skipped.
     world.import(&["--from-index", &address]).await.assert_exit(0).tells(&[
         "2020-02-16  already imported as entry 1",
         "2020-02-19  entry 2 (import), 1 cell: 2 documents → 1 interaction, 5 records; 1 duplicate",
@@ -104,7 +104,7 @@ async fn nothing_is_sent_to_an_old_cluster_that_it_could_take_for_a_document() {
         "{:?}",
         sent(&old)
     );
-    // A pattern that nothing matches is no index either.
+    // Nor is a pattern that matches nothing.
     world
         .import(&["--from-index", &at(&format!("{misspelt}*"))])
         .await
@@ -229,7 +229,7 @@ impl World {
     }
 }
 
-/// Killed while it reads the index, what was complete by then is posted and passed over.
+/// Killed while it reads the index, it has posted what was complete by then, and the next run skips that.
 #[tokio::test]
 async fn an_index_is_posted_day_by_day_while_it_is_read() {
     let world = World::new().await;
