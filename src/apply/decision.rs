@@ -64,6 +64,13 @@ pub fn compare(
     rules: Rules,
 ) -> Result<Decision, Refused> {
     let Some(newest) = current_entry(entries) else {
+        // Deltas of no events are those of a job that did not find its input.
+        if origin == Origin::Deltas && source.rows == 0 && !rules.accept_decrease {
+            let error = Error::failed(format!("the deltas count no events of {day}")).hint(
+                "check what they were counted from; if the day really has no events, add --accept-decrease",
+            );
+            return Err(Refused(error));
+        }
         return Ok(Decision::New);
     };
     let entry_id = newest.entry_id;
@@ -82,7 +89,7 @@ pub fn compare(
         return Ok(Decision::Unchanged { entry_id });
     }
     if source.rows < newest.source_events && !rules.accept_decrease {
-        // Tables are purged. Deltas of no events are those of a job that did not find its input.
+        // Tables are purged.
         if source.rows == 0 && origin == Origin::Source {
             return Ok(Decision::Sealed {
                 entry_id,

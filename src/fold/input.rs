@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use super::date::DayInZone;
@@ -29,7 +30,14 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
         .and_then(|file| file.take(PARQUET.len() as u64).read_to_end(&mut start))
         .map_err(|error| unreadable(&name, error))?;
     if start == PARQUET {
-        return read_parquet(path, day, take);
+        // The library panics on some damaged files.
+        let reading = AssertUnwindSafe(|| read_parquet(path, day, take));
+        return catch_unwind(reading).unwrap_or_else(|_| {
+            Err(
+                Error::failed(format!("{name} cannot be read as Parquet: it is damaged"))
+                    .hint("get a complete copy of the file"),
+            )
+        });
     }
     let unpacked = unpack::open(path).map_err(|error| unreadable(&name, error))?;
     read_unpacked(&name, unpacked, day, take)

@@ -93,6 +93,13 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
             }
         }
     }
+    let said = file.metadata().file_metadata().num_rows();
+    if u64::try_from(said) != Ok(row) {
+        return Err(Error::failed(format!(
+            "{name} is damaged: it should have {said} rows, but {row} can be read"
+        ))
+        .hint("get a complete copy of the file"));
+    }
     Ok(outside)
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::fingerprint::EventSums;
 use super::lines::{Lines, Source, refused, unreadable};
 use super::manifest::{FILE, FileDigest, Manifest, RowSums};
 use super::row::{RejectedRow, Row, SourceId};
@@ -68,6 +69,7 @@ impl DeltaSets {
             }
             sets.push(set);
         }
+        refuse_a_sum_of_others(&sets)?;
         let Some(DeltaSet { manifest, path }) = sets.first() else {
             return Err(Error::usage("no directory with deltas was given"));
         };
@@ -313,4 +315,29 @@ impl DeltaSet {
         };
         Err(refused(&other.path, &what).hint("give directories of one day and one time zone"))
     }
+}
+/// A directory to which the others were merged, given beside them, would count every event twice.
+fn refuse_a_sum_of_others(sets: &[DeltaSet]) -> Result<(), Error> {
+    let sums_of = |set: &DeltaSet| {
+        let sums = set.manifest.sums_of_events();
+        sums.map_err(|wrong| refused(&set.path, &wrong))
+    };
+    let mut all = EventSums::default();
+    for set in sets {
+        all.join(&sums_of(set)?);
+    }
+    for set in sets {
+        let sums = sums_of(set)?;
+        let mut twice = EventSums::default();
+        twice.join(&sums);
+        twice.join(&sums);
+        if sets.len() > 1 && sums.rows() > 0 && twice == all {
+            return Err(Error::failed(format!(
+                "{} has the events of all the other directories",
+                set.path.display()
+            ))
+            .hint("give either what was merged or its parts"));
+        }
+    }
+    Ok(())
 }

@@ -271,8 +271,16 @@ async fn the_published_day_counted_in_files_is_the_entry_of_the_table() {
     of_parts["parts"] = 1.into();
     assert_eq!(of_parts, of_whole);
 
-    // Posted without merging first.
+    // What was merged and its parts are the same events.
+    let mut both = vec![merged.as_str()];
+    both.extend(parts.iter().map(String::as_str));
     let several = without_source().await;
+    post(&several, &both)
+        .await
+        .assert_exit(1)
+        .says(&["merged has the events of all the other directories"]);
+
+    // Posted without merging first.
     post(
         &several,
         &parts.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -490,6 +498,12 @@ async fn a_day_counted_again_converges_whether_from_deltas_or_from_the_table() {
     fold(&["--day", DAY, &empty, "--output", &none])
         .await
         .assert_exit(0);
+    let new = without_source().await;
+    post(&new, &[&none]).await.assert_exit(1).says(&[
+        "the deltas count no events of 2020-02-16",
+        "add --accept-decrease",
+    ]);
+    new.end().await;
     for (set, said) in [
         (
             &two,
@@ -808,7 +822,7 @@ async fn the_page_on_scaling_counts_and_posts_a_day_in_several_processes() {
             here.write(&format!("events-{number}.ndjson.gz"), events);
         }
         let ledger = without_source().await;
-        let script = format!("set -eu\n{}", commands_of(section));
+        let script = commands_of(section);
         let ended: Ended = tokio::process::Command::new("sh")
             .args(["-c", &script])
             .current_dir(&here.0)
