@@ -824,7 +824,7 @@ async fn the_page_on_scaling_counts_and_posts_a_day_in_several_processes() {
         let ledger = without_source().await;
         let script = commands_of(section);
         let ended: Ended = tokio::process::Command::new("sh")
-            .args(["-c", &script])
+            .args(["-c", script])
             .current_dir(&here.0)
             .env_clear()
             .envs(ledger.settings())
