@@ -3,7 +3,7 @@
 //!
 //! A delta set has a file of delta rows in the order of the ledger, one row a cell (`row.rs`), a file of the rejected
 //! events by id, and a manifest, written last, with figures and the digest of each file (`manifest.rs`). A directory
-//! without a manifest is not a delta set. Delta sets of different events add up: [`merge`] makes one of many, reading all
+//! without a manifest is not a delta set. Delta sets of different events add up: `merge` makes one of many, reading all
 //! of them line by line. `apply` posts them.
 //!
 //! Memory is bounded: what outgrows it is written out as a sorted run, and the runs are merged at the end.

@@ -99,7 +99,7 @@ impl DaySnapshot<'_> {
         })
     }
 
-    /// Sends the day's rows, in no particular order and still encoded, to be read by [`Rows`]. Ends early if the
+    /// Sends the day's rows, in no particular order and still encoded, to be read by [`super::Rows`]. Ends early if the
     /// receiver is gone; the connection is then unusable.
     pub async fn send_rows(&mut self, batches: mpsc::Sender<Batch>) -> Result<(), Error> {
         const BATCH_BYTES: usize = 256 << 10;
