@@ -220,6 +220,19 @@ impl Client {
             .succeeded(what)
     }
 
+    /// Deletes what may be gone already. Errors say `what` was attempted.
+    pub async fn delete(&self, path: &str, what: &str) -> Result<(), Error> {
+        let answer = self
+            .send(Method::Delete, path, None)
+            .await
+            .map_err(|error| error.during(what))?;
+        if answer.is_success() || answer.status == 404 {
+            Ok(())
+        } else {
+            Err(answer.error(what))
+        }
+    }
+
     /// Sends JSON lines, once to each node until one accepts them.
     pub async fn send_lines(&self, path: &str, body: Bytes) -> Result<Answer, NoAnswer> {
         let largest_answer = body

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::terms::Key;
 use super::{Plan, Projection, daily};
 use crate::day::Day;
+use crate::elastic::Client;
 use crate::elastic::scroll::{Hit, Scroll};
-use crate::elastic::{Client, Method};
 use crate::error::Error;
 use crate::ledger::{EntryId, NamedTerm, Reader};
 
@@ -116,14 +116,7 @@ pub(super) async fn delete(client: &Client, physical: &str, id: &str) -> Result<
     let id: String = url::form_urlencoded::byte_serialize(id.as_bytes())
         .collect::<String>()
         .replace('+', "%20");
-    let path = format!("/{physical}/_doc/{id}");
-    let answer = client
-        .send(Method::Delete, &path, None)
+    client
+        .delete(&format!("/{physical}/_doc/{id}"), &what)
         .await
-        .map_err(|error| error.during(&what))?;
-    if answer.is_success() || answer.status == 404 {
-        Ok(())
-    } else {
-        Err(answer.error(&what))
-    }
 }

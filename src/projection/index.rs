@@ -262,15 +262,7 @@ async fn is_as_created(
 
 pub async fn delete(client: &Client, physical: &str) -> Result<(), Error> {
     let what = format!("deleting the index {physical}");
-    let answer = client
-        .send(Method::Delete, &format!("/{physical}"), None)
-        .await
-        .map_err(|error| error.during(&what))?;
-    if answer.is_success() || answer.status == 404 {
-        Ok(())
-    } else {
-        Err(answer.error(&what))
-    }
+    client.delete(&format!("/{physical}"), &what).await
 }
 
 /// Documents that are stored without their lists.
