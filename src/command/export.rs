@@ -68,7 +68,6 @@ pub async fn run(options: ExportArgs, settings: &Settings, output: Output) -> Re
 }
 
 fn text(exported: &Exported) -> String {
-    let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let whole = if exported.whole {
         "the whole ledger"
     } else {
@@ -76,10 +75,10 @@ fn text(exported: &Exported) -> String {
     };
     format!(
         "{whole}, {}, {}, {}; sha256 {}",
-        counted(number(exported.entries), "entry", "entries"),
-        counted(number(exported.delta_rows), "row", "rows"),
+        counted(exported.entries, "entry", "entries"),
+        counted(exported.delta_rows, "row", "rows"),
         counted(
-            number(exported.rejected_events),
+            exported.rejected_events,
             "rejected event",
             "rejected events"
         ),

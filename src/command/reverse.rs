@@ -141,21 +141,9 @@ fn text(report: &Report) -> String {
     };
     let mut text = format!(
         "{day}  {what} of entry {reverses} ({reversed_kind}) → {}, {}, {}",
-        counted(
-            i64::try_from(report.sums.interactions).unwrap_or(i64::MAX),
-            "interaction",
-            "interactions"
-        ),
-        counted(
-            i64::try_from(report.sums.records).unwrap_or(i64::MAX),
-            "record",
-            "records"
-        ),
-        counted(
-            i64::try_from(report.sums.cells).unwrap_or(i64::MAX),
-            "cell",
-            "cells"
-        ),
+        counted(report.sums.interactions, "interaction", "interactions"),
+        counted(report.sums.records, "record", "records"),
+        counted(report.sums.cells, "cell", "cells"),
     );
     if let Some(hash) = &report.entry_hash {
         text += &format!("; entry_hash {hash}");

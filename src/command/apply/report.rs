@@ -99,21 +99,9 @@ fn posted_text(day: Day, posted: &PostedReport, dry_run: bool) -> String {
         Grouped(posted.counted),
         Grouped(posted.ignored),
         Grouped(posted.rejected),
-        counted(
-            i64::try_from(posted.sums.interactions).unwrap_or(i64::MAX),
-            "interaction",
-            "interactions"
-        ),
-        counted(
-            i64::try_from(posted.sums.records).unwrap_or(i64::MAX),
-            "record",
-            "records"
-        ),
-        counted(
-            i64::try_from(posted.sums.cells).unwrap_or(i64::MAX),
-            "cell",
-            "cells"
-        ),
+        counted(posted.sums.interactions, "interaction", "interactions"),
+        counted(posted.sums.records, "record", "records"),
+        counted(posted.sums.cells, "cell", "cells"),
     );
     text += &format!("; read in {:.2} s", posted.reading.as_secs_f64());
     if !dry_run {
