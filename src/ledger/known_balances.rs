@@ -4,7 +4,7 @@
 //! They hold only as long as the ledger's newest entry is the one that the run posted last. After any other entry, and
 //! after a posting that was not committed, they are looked up again.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use super::entry::EntryId;
 use super::row_bytes::Balance;
@@ -16,7 +16,7 @@ const MOST_CELLS: usize = 1 << 16;
 /// Balances of cells as of an entry.
 #[derive(Debug, Default)]
 pub(super) struct KnownBalances {
-    cells: HashMap<Cell, Balance>,
+    cells: FxHashMap<Cell, Balance>,
 }
 
 /// Balances, and the entry that they are as of.
