@@ -316,21 +316,21 @@ impl DeltaSet {
         Err(refused(&other.path, &what).hint("give directories of one day and one time zone"))
     }
 }
+
 /// A directory to which the others were merged, given beside them, would count every event twice.
 fn refuse_a_sum_of_others(sets: &[DeltaSet]) -> Result<(), Error> {
     let sums_of = |set: &DeltaSet| {
         let sums = set.manifest.sums_of_events();
         sums.map_err(|wrong| refused(&set.path, &wrong))
     };
+    let sums = sets.iter().map(sums_of).collect::<Result<Vec<_>, _>>()?;
     let mut all = EventSums::default();
-    for set in sets {
-        all.join(&sums_of(set)?);
+    for sums in &sums {
+        all.join(sums);
     }
-    for set in sets {
-        let sums = sums_of(set)?;
-        let mut twice = EventSums::default();
-        twice.join(&sums);
-        twice.join(&sums);
+    for (set, sums) in sets.iter().zip(&sums) {
+        let mut twice = *sums;
+        twice.join(sums);
         if sets.len() > 1 && sums.rows() > 0 && twice == all {
             return Err(Error::failed(format!(
                 "{} has the events of all the other directories",
