@@ -8,7 +8,8 @@ use super::tally::{ItemTally, Tally};
 use super::terms::{TermId, Terms};
 
 use crate::event::{
-    Event, Interaction, Item, Reading, RecordType, Rejection, SourceRow, StatType, geocode, read,
+    Event, Interaction, Item, PerDimension, Reading, RecordType, Rejection, SourceRow, StatType,
+    geocode, read,
 };
 
 /// A sum exceeds the range of a bigint.
@@ -80,8 +81,7 @@ pub struct PostedRow<'a> {
     pub cell: Cell,
     pub count: i64,
     pub total: i64,
-    /// Its terms by dimension, in the order items, queries, geocodes.
-    pub maps: [&'a [(std::borrow::Cow<'a, str>, i64)]; 3],
+    pub maps: PerDimension<&'a [(std::borrow::Cow<'a, str>, i64)]>,
 }
 
 impl Aggregation {
@@ -134,7 +134,11 @@ impl Aggregation {
             .total
             .checked_add(signed(row.total)?)
             .ok_or_else(overflow)?;
-        let [items, queries, geocodes] = row.maps;
+        let PerDimension {
+            items,
+            queries,
+            geocodes,
+        } = row.maps;
         for (term, n) in items {
             match Item::of(std::borrow::Cow::Borrowed(term)) {
                 Item::Uuid(id) => sums.items.add_uuid(id, signed(*n)?).ok_or_else(overflow)?,
@@ -146,7 +150,7 @@ impl Aggregation {
                 tally.add(self.terms.intern(term), signed(*n)?);
             }
         }
-        let terms: usize = row.maps.iter().map(|map| map.len()).sum();
+        let terms: usize = row.maps.into_iter().map(|(_, map)| map.len()).sum();
         self.keep_within_memory(1 + terms).ok_or_else(overflow)
     }
 

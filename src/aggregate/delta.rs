@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::tally::{Counts, ItemCounts};
 use super::terms::{Terms, jsonb_order};
-use crate::event::{RecordType, StatType};
+use crate::event::{PerDimension, RecordType, StatType};
 
 /// Recordset, record type and stat type. Ordered as the rows of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,26 +114,26 @@ impl DayDeltas {
         &self.rows
     }
 
-    /// The terms of a row by dimension, in the order items, queries, geocodes.
-    pub fn maps<'a>(&'a self, row: &'a DeltaRow) -> [TermCounts<'a>; 3] {
+    /// The terms of a row.
+    pub fn maps<'a>(&'a self, row: &'a DeltaRow) -> PerDimension<TermCounts<'a>> {
         let terms = &self.terms;
-        [
-            TermCounts {
+        PerDimension {
+            items: TermCounts {
                 terms,
                 uuids: &row.items.uuids,
                 counts: &row.items.others,
             },
-            TermCounts {
+            queries: TermCounts {
                 terms,
                 uuids: &[],
                 counts: &row.queries,
             },
-            TermCounts {
+            geocodes: TermCounts {
                 terms,
                 uuids: &[],
                 counts: &row.geocodes,
             },
-        ]
+        }
     }
 
     /// The first cell whose control sums do not hold, which would be a bug.
@@ -148,7 +148,7 @@ impl DayDeltas {
     /// another is not a decrease: events may get theirs after they were counted.
     pub fn decrease(&self) -> Option<&DeltaRow> {
         self.rows.iter().find(|row| {
-            let [items, ..] = self.maps(row);
+            let items = self.maps(row).items;
             row.count < 0 || row.total < 0 || items.numbers().any(i64::is_negative)
         })
     }

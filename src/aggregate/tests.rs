@@ -1,5 +1,5 @@
 use super::*;
-use crate::event::{RecordType, SourceRow, StatType};
+use crate::event::{PerDimension, RecordType, SourceRow, StatType};
 
 const RECORDSET: &str = "00038086-3303-4b89-b2d6-1b84e7598f0e";
 
@@ -32,7 +32,11 @@ fn shown(deltas: &DayDeltas) -> Vec<String> {
         .rows()
         .iter()
         .map(|row| {
-            let [items, queries, geocodes] = deltas.maps(row).map(map);
+            let PerDimension {
+                items,
+                queries,
+                geocodes,
+            } = deltas.maps(row).map(map);
             format!(
                 "{} {} {} [{items}] [{queries}] [{geocodes}]",
                 row.cell.stat_type.name(),
@@ -82,11 +86,11 @@ fn what_is_posted_taken_off_leaves_the_difference() {
         cell,
         count: 1,
         total: 3,
-        maps: [
-            &[],
-            &[("q1".into(), 3)],
-            &[(r#"{"country":"US"}"#.into(), 3)],
-        ],
+        maps: PerDimension {
+            items: &[],
+            queries: &[("q1".into(), 3)],
+            geocodes: &[(r#"{"country":"US"}"#.into(), 3)],
+        },
     };
     let mut more = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
     more.add(row(1, "search", &a, "q1")).unwrap();
@@ -132,7 +136,7 @@ fn sums_that_overflow_are_an_error_that_names_the_cell() {
             cell,
             count: 1,
             total: i64::MAX,
-            maps: [&[]; 3],
+            maps: PerDimension::default(),
         })
         .unwrap();
     let overflow = aggregation.add(row(2, "search", &one, "q")).unwrap_err();
@@ -148,7 +152,7 @@ fn many_terms_are_merged_without_loss() {
         .map(|hash| row(1, "search", &payload, hash))
         .collect();
     let deltas = deltas(&rows);
-    let [_, queries, _] = deltas.maps(&deltas.rows()[0]);
+    let queries = deltas.maps(&deltas.rows()[0]).queries;
     let mut sum = 0;
     queries.for_each(|_, n| sum += n);
     assert_eq!((queries.len(), sum), (7, 2000));
@@ -238,7 +242,7 @@ fn record_ids_that_are_uuids_and_others_come_in_the_order_of_a_map() {
         .collect();
     let payload = format!("{{{}}}", members.join(", "));
     let deltas = deltas(&[row(1, "view", &payload, ""), row(2, "view", &payload, "")]);
-    let [items, ..] = deltas.maps(&deltas.rows()[0]);
+    let items = deltas.maps(&deltas.rows()[0]).items;
     let mut found = Vec::new();
     items.for_each(|term, n| found.push((term.to_owned(), n)));
     let mut expected: Vec<(String, i64)> = ids

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::arguments::{self, DateRangeArgs};
 use crate::config::Settings;
 use crate::error::{Error, Exit};
-use crate::event::{RecordType, StatType};
+use crate::event::{PerDimension, RecordType, StatType};
 use crate::ledger::{Ledger, StoredRow};
 use crate::output::Output;
 
@@ -32,9 +32,8 @@ pub struct TotalsArgs {
 struct Cell {
     count: i64,
     total: i64,
-    items: BTreeMap<String, i64>,
-    queries: BTreeMap<String, i64>,
-    geocodes: BTreeMap<String, i64>,
+    #[serde(flatten)]
+    terms: PerDimension<BTreeMap<String, i64>>,
 }
 
 /// Runs the command.
@@ -66,11 +65,11 @@ impl Cell {
     /// Adds a row. Returns none if a sum overflows.
     fn add(&mut self, row: &StoredRow) -> Result<Option<()>, Error> {
         let maps = row.maps()?;
-        let sums = [&mut self.items, &mut self.queries, &mut self.geocodes];
-        let add = || {
+        let mut add = || {
             self.count = self.count.checked_add(row.count)?;
             self.total = self.total.checked_add(row.total)?;
-            for (sums, terms) in sums.into_iter().zip(&maps) {
+            for (dimension, terms) in maps.as_ref() {
+                let sums = &mut self.terms[dimension];
                 for (term, n) in &terms.0 {
                     let sum = sums.entry(term.to_string()).or_default();
                     *sum = sum.checked_add(*n)?;

@@ -3,6 +3,7 @@
 //! `read` implements the rules in docs/concepts.md. It does no IO and never fails: every row is counted, ignored or
 //! rejected as a whole. [`crate::source`] reads the rows from Postgres.
 
+mod dimension;
 pub mod geocode;
 mod number;
 pub(crate) mod payload;
@@ -11,7 +12,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 use uuid::Uuid;
+
+pub use dimension::{Dimension, PerDimension};
 
 /// Version of the counting rules in this module; stored on every entry.
 pub const RULE_VERSION: i32 = 1;
@@ -24,7 +28,20 @@ pub const MAX_TERM_BYTES: usize = 1024;
 pub const MAX_RECORDS: i64 = 1_000_000_000_000;
 
 /// What an interaction involves. Ordered by name, as the rows of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum RecordType {
     Mediarecords,
     Records,
@@ -32,25 +49,29 @@ pub enum RecordType {
 
 impl RecordType {
     /// All record types, in order.
-    pub const ALL: [Self; 2] = [Self::Mediarecords, Self::Records];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.first_chunk().unwrap();
 
     /// The name in source, ledger and documents.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Mediarecords => "mediarecords",
-            Self::Records => "records",
-        }
-    }
-
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|record_type| record_type.name() == name)
+        self.into()
     }
 }
 
 /// The kind of interaction. Ordered by name, as the rows of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum StatType {
     /// Records were downloaded.
     Download,
@@ -66,75 +87,37 @@ pub enum StatType {
 
 impl StatType {
     /// All stat types, in order.
-    pub const ALL: [Self; 5] = [
-        Self::Download,
-        Self::Mapping,
-        Self::Search,
-        Self::Seen,
-        Self::View,
-    ];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.first_chunk().unwrap();
 
     /// The name in source, ledger and documents.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Download => "download",
-            Self::Mapping => "mapping",
-            Self::Search => "search",
-            Self::Seen => "seen",
-            Self::View => "view",
-        }
-    }
-
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|stat_type| stat_type.name() == name)
+        self.into()
     }
 
     /// Whether the payload names single records (each counted as an item) rather than recordsets with numbers.
     pub fn counts_items(self) -> bool {
-        matches!(self, Self::Seen | Self::View)
+        match self {
+            Self::Seen | Self::View => true,
+            Self::Download | Self::Mapping | Self::Search => false,
+        }
     }
 
     /// Whether the query behind the event is counted.
     pub fn counts_queries(self) -> bool {
-        self != Self::View
-    }
-
-    /// Whether the maps of a cell, by their sums (items, queries, geocodes), agree with its count and total: every
-    /// dimension that is counted adds up to the total, and each item is one record.
-    pub fn control_sums_hold(self, count: i64, total: i64, sums: [i128; 3]) -> bool {
-        let if_counted = |is_counted: bool| if is_counted { i128::from(total) } else { 0 };
-        let [items, queries, geocodes] = sums;
-        geocodes == i128::from(total)
-            && items == if_counted(self.counts_items())
-            && queries == if_counted(self.counts_queries())
-            && (!self.counts_items() || total == count)
-    }
-}
-
-/// What a total is broken down by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Dimension {
-    /// By record.
-    Items,
-    /// By query.
-    Queries,
-    /// By geocode.
-    Geocodes,
-}
-
-impl Dimension {
-    /// All dimensions, in the order of a row's maps.
-    pub const ALL: [Self; 3] = [Self::Items, Self::Queries, Self::Geocodes];
-
-    /// The name in the ledger and in documents.
-    pub fn name(self) -> &'static str {
         match self {
-            Self::Items => "items",
-            Self::Queries => "queries",
-            Self::Geocodes => "geocodes",
+            Self::Download | Self::Mapping | Self::Search | Self::Seen => true,
+            Self::View => false,
         }
+    }
+
+    /// Whether the maps of a cell, by their sums, agree with its count and total: every
+    /// dimension that is counted adds up to the total, and each item is one record.
+    pub fn control_sums_hold(self, count: i64, total: i64, sums: PerDimension<i128>) -> bool {
+        let if_counted = |is_counted: bool| if is_counted { i128::from(total) } else { 0 };
+        sums.geocodes == i128::from(total)
+            && sums.items == if_counted(self.counts_items())
+            && sums.queries == if_counted(self.counts_queries())
+            && (!self.counts_items() || total == count)
     }
 }
 
@@ -277,7 +260,7 @@ impl Defect {
 
 /// Reads one row under the counting rules.
 pub fn read(row: SourceRow<'_>) -> Reading<'_> {
-    let Some(record_type) = row.record_type.and_then(RecordType::of) else {
+    let Some(record_type) = row.record_type.and_then(|name| name.parse().ok()) else {
         return Reading::Ignored;
     };
     match read_event(row, record_type) {
@@ -291,15 +274,18 @@ pub fn read(row: SourceRow<'_>) -> Reading<'_> {
 }
 
 fn read_event(row: SourceRow<'_>, record_type: RecordType) -> Result<Event<'_>, Defect> {
-    let stat_type = row.stat_type.and_then(StatType::of).ok_or_else(|| {
-        let found = row
-            .stat_type
-            .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
-        Defect::new(
-            Reason::UnknownType,
-            format!("type is {found}: expected search, view, seen, mapping or download"),
-        )
-    })?;
+    let stat_type = row
+        .stat_type
+        .and_then(|name| name.parse().ok())
+        .ok_or_else(|| {
+            let found = row
+                .stat_type
+                .map_or_else(|| "NULL".to_owned(), |name| format!("'{}'", excerpt(name)));
+            Defect::new(
+                Reason::UnknownType,
+                format!("type is {found}: expected search, view, seen, mapping or download"),
+            )
+        })?;
     let interactions = payload::read(row.payload, stat_type)?;
     let query_hash = row.query_hash.unwrap_or("");
     if stat_type.counts_queries() {

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::event::PerDimension;
 use crate::hash::Hash;
 use crate::ledger::copy_out::{RejectedRow, RunEnd, RunRow};
 use crate::ledger::row_hash::RowFields;
@@ -178,7 +179,11 @@ impl Delta<'_> {
             day: self.day,
             count: self.count,
             total: self.total,
-            maps: [self.items, self.queries, self.geocodes].map(|map| map.get().as_bytes()),
+            maps: PerDimension {
+                items: self.items.get().as_bytes(),
+                queries: self.queries.get().as_bytes(),
+                geocodes: self.geocodes.get().as_bytes(),
+            },
             count_balance: self.count_balance,
             total_balance: self.total_balance,
             first_day: self.first_day,

@@ -16,6 +16,7 @@ use super::file::Unfinished;
 use super::format::{Delta, End, Ended, Header, Line, Run, Sums, VERSION};
 use crate::day::Period;
 use crate::error::Error;
+use crate::event::PerDimension;
 use crate::failpoint;
 use crate::hash::Hash;
 use crate::interrupt::unless_interrupted;
@@ -263,7 +264,11 @@ impl Lines {
 
     async fn put_delta(&mut self, row: &CopiedRow) -> Result<(), Error> {
         let fields = row.fields();
-        let [items, queries, geocodes] = row.maps();
+        let PerDimension {
+            items,
+            queries,
+            geocodes,
+        } = row.maps();
         self.put(&Line::Delta(Delta {
             recordset_id: fields.recordset_id,
             record_type: Cow::Borrowed(fields.record_type),

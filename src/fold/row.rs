@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::lines::Key;
 use super::manifest::RowSums;
 use crate::aggregate::{Cell, DayDeltas, DeltaRow, Overflow, PostedRow};
-use crate::event::{Reason, RecordType, StatType, check_term_of};
+use crate::event::{PerDimension, Reason, check_term_of};
 use crate::ledger::map::{self, TermMap};
 
 /// A delta row.
@@ -42,11 +42,8 @@ pub(super) struct Row<'a> {
     pub(super) cell: Cell,
     pub(super) count: i64,
     pub(super) total: i64,
-    maps: [TermMap<'a>; 3],
+    maps: PerDimension<TermMap<'a>>,
 }
-
-/// The names of the maps, in order.
-const DIMENSIONS: [&str; 3] = ["items", "queries", "geocodes"];
 
 impl<'a> Row<'a> {
     /// Reads a line; the error says what is wrong with it.
@@ -68,7 +65,11 @@ impl<'a> Row<'a> {
             cell,
             count,
             total,
-            maps: [items, queries, geocodes],
+            maps: PerDimension {
+                items,
+                queries,
+                geocodes,
+            },
         };
         row.check()
             .map_err(|wrong| format!("({cell}) cannot be right: {wrong}"))?;
@@ -79,7 +80,8 @@ impl<'a> Row<'a> {
         if self.count < 1 || self.total < 0 {
             return Err(format!("count {}, total {}", self.count, self.total));
         }
-        for (name, TermMap(terms)) in DIMENSIONS.iter().zip(&self.maps) {
+        for (dimension, TermMap(terms)) in self.maps.as_ref() {
+            let name = dimension.name();
             for (term, n) in terms {
                 check_term_of(name, term)?;
                 if *n < 1 {
@@ -96,11 +98,15 @@ impl<'a> Row<'a> {
         }
         let sums = self
             .maps
-            .each_ref()
+            .as_ref()
             .map(|TermMap(terms)| terms.iter().map(|(_, n)| i128::from(*n)).sum());
         let stat_type = self.cell.stat_type;
         if !stat_type.control_sums_hold(self.count, self.total, sums) {
-            let [items, queries, geocodes] = sums;
+            let PerDimension {
+                items,
+                queries,
+                geocodes,
+            } = sums;
             return Err(format!(
                 "its control sums do not hold: count {}, total {}, items {items}, queries {queries}, geocodes {geocodes}",
                 self.count, self.total
@@ -111,12 +117,11 @@ impl<'a> Row<'a> {
 
     /// The row for an aggregation.
     pub(super) fn counted(&self) -> PostedRow<'_> {
-        let [items, queries, geocodes] = &self.maps;
         PostedRow {
             cell: self.cell,
             count: self.count,
             total: self.total,
-            maps: [&items.0, &queries.0, &geocodes.0],
+            maps: self.maps.as_ref().map(|terms| terms.0.as_slice()),
         }
     }
 }
@@ -140,22 +145,23 @@ impl Key for Cell {
 fn cell(recordset_id: Uuid, record_type: &str, stat_type: &str) -> Option<Cell> {
     Some(Cell {
         recordset_id,
-        record_type: RecordType::of(record_type)?,
-        stat_type: StatType::of(stat_type)?,
+        record_type: record_type.parse().ok()?,
+        stat_type: stat_type.parse().ok()?,
     })
 }
 
 /// Writes delta rows as lines; the buffers are reused.
 #[derive(Debug, Default)]
 pub(super) struct RowWriter {
-    maps: [Vec<u8>; 3],
+    maps: PerDimension<Vec<u8>>,
     line: Vec<u8>,
 }
 
 impl RowWriter {
     /// The line of a row as it was counted.
     pub(super) fn counted(&mut self, deltas: &DayDeltas, row: &DeltaRow) -> &[u8] {
-        for (text, terms) in self.maps.iter_mut().zip(deltas.maps(row)) {
+        for (dimension, terms) in deltas.maps(row) {
+            let text = &mut self.maps[dimension];
             text.clear();
             let mut map = map::Writer::new(text);
             terms.for_each(|term, n| map.put(term, n));
@@ -175,8 +181,8 @@ impl RowWriter {
             cell.recordset_id
         )
         .expect(FAILS_NEVER);
-        for (name, map) in DIMENSIONS.iter().zip(maps) {
-            write!(line, r#","{name}":"#).expect(FAILS_NEVER);
+        for (dimension, map) in maps.as_ref() {
+            write!(line, r#","{}":"#, dimension.name()).expect(FAILS_NEVER);
             line.extend_from_slice(map);
         }
         line.extend_from_slice(b"}\n");
@@ -197,7 +203,7 @@ pub(super) struct CellSum {
 enum SumOfTerms {
     /// Of one row, which need not be taken apart.
     Line(String),
-    Maps([FxHashMap<Box<str>, i64>; 3]),
+    Maps(PerDimension<FxHashMap<Box<str>, i64>>),
 }
 
 impl CellSum {
@@ -219,7 +225,7 @@ impl CellSum {
         self.count = self.count.checked_add(row.count).ok_or_else(overflow)?;
         self.total = self.total.checked_add(row.total).ok_or_else(overflow)?;
         if let SumOfTerms::Line(first) = &self.terms {
-            let mut maps = [const { FxHashMap::with_hasher(rustc_hash::FxBuildHasher) }; 3];
+            let mut maps = PerDimension::default();
             add_terms(&mut maps, &Row::parse(first)?);
             self.terms = SumOfTerms::Maps(maps);
         }
@@ -236,7 +242,8 @@ impl CellSum {
             SumOfTerms::Line(line) => return line.as_bytes(),
             SumOfTerms::Maps(maps) => maps,
         };
-        for (text, terms) in writer.maps.iter_mut().zip(maps) {
+        for (dimension, terms) in maps.as_ref() {
+            let text = &mut writer.maps[dimension];
             let mut sorted: Vec<(&str, i64)> =
                 terms.iter().map(|(term, n)| (&**term, *n)).collect();
             sorted.sort_unstable_by_key(|(term, _)| (term.len(), term.as_bytes()));
@@ -252,8 +259,9 @@ impl CellSum {
 }
 
 /// Terms sum up to totals, so their sums cannot overflow if that of the totals does not.
-fn add_terms(maps: &mut [FxHashMap<Box<str>, i64>; 3], row: &Row<'_>) {
-    for (sums, TermMap(terms)) in maps.iter_mut().zip(&row.maps) {
+fn add_terms(maps: &mut PerDimension<FxHashMap<Box<str>, i64>>, row: &Row<'_>) {
+    for (dimension, TermMap(terms)) in row.maps.as_ref() {
+        let sums = &mut maps[dimension];
         for (term, n) in terms {
             match sums.get_mut(&**term) {
                 Some(sum) => *sum = sum.saturating_add(*n),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Cell, PostedRow};
 use crate::day::Day;
-use crate::event::{RecordType, StatType};
+use crate::event::{PerDimension, RecordType, StatType};
 use crate::ledger::map;
 
 /// What the old system counted for a recordset on a day.
@@ -64,8 +64,8 @@ pub(super) struct CellCounts {
     pub(super) total: i64,
     /// Whether one of the two is missing: until December 2016 the old system counted only totals.
     pub(super) lacks_number: bool,
-    /// By dimension: items, queries, geocodes. Without zeros.
-    pub(super) maps: [Terms; 3],
+    /// Without zeros.
+    pub(super) maps: PerDimension<Terms>,
 }
 
 /// Terms and their numbers.
@@ -78,9 +78,8 @@ struct WrittenCell<'a> {
     stat_type: &'a str,
     count: i64,
     total: i64,
-    items: &'a Terms,
-    queries: &'a Terms,
-    geocodes: &'a Terms,
+    #[serde(flatten)]
+    maps: PerDimension<&'a Terms>,
 }
 
 /// A cell as read from a body.
@@ -106,7 +105,13 @@ impl Document {
     ) -> Result<Self, Defect> {
         let lacks_numbers = cells.iter().any(|cell| cell.lacks_number);
         cells.retain(|cell| {
-            cell.count != 0 || cell.total != 0 || cell.maps.iter().any(|map| !map.is_empty())
+            cell.count != 0
+                || cell.total != 0
+                || cell
+                    .maps
+                    .as_ref()
+                    .into_iter()
+                    .any(|(_, map)| !map.is_empty())
         });
         cells.sort_by_key(|cell| (cell.record_type, cell.stat_type));
         let sum = |of: fn(&CellCounts) -> i64| cells.iter().map(of).try_fold(0, i64::checked_add);
@@ -137,8 +142,8 @@ impl Document {
     pub fn terms(&self) -> usize {
         self.cells
             .iter()
-            .flat_map(|cell| &cell.maps)
-            .map(BTreeMap::len)
+            .flat_map(|cell| cell.maps.as_ref())
+            .map(|(_, map)| map.len())
             .sum()
     }
 
@@ -154,15 +159,15 @@ pub fn for_each_cell<E: From<serde_json::Error>>(
     body: &str,
     mut take: impl FnMut(PostedRow<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
-    let unknown = || serde_json::Error::custom("an unknown cell");
+    let unknown = |_| serde_json::Error::custom("an unknown cell");
     for cell in serde_json::from_str::<Vec<ReadCell<'_>>>(body)? {
-        let record_type = RecordType::of(cell.record_type).ok_or_else(unknown)?;
-        let stat_type = StatType::of(cell.stat_type).ok_or_else(unknown)?;
-        let (items, queries, geocodes) = (
-            map::read(cell.items.get())?,
-            map::read(cell.queries.get())?,
-            map::read(cell.geocodes.get())?,
-        );
+        let record_type = cell.record_type.parse().map_err(unknown)?;
+        let stat_type = cell.stat_type.parse().map_err(unknown)?;
+        let maps = PerDimension {
+            items: map::read(cell.items.get())?,
+            queries: map::read(cell.queries.get())?,
+            geocodes: map::read(cell.geocodes.get())?,
+        };
         take(PostedRow {
             cell: Cell {
                 recordset_id,
@@ -171,7 +176,7 @@ pub fn for_each_cell<E: From<serde_json::Error>>(
             },
             count: cell.count,
             total: cell.total,
-            maps: [&items.0, &queries.0, &geocodes.0],
+            maps: maps.as_ref().map(|terms| terms.0.as_slice()),
         })?;
     }
     Ok(())
@@ -179,16 +184,13 @@ pub fn for_each_cell<E: From<serde_json::Error>>(
 
 impl CellCounts {
     fn written(&self) -> WrittenCell<'_> {
-        let [items, queries, geocodes] = &self.maps;
         let (record_type, stat_type) = (self.record_type.name(), self.stat_type.name());
         WrittenCell {
             record_type,
             stat_type,
             count: self.count,
             total: self.total,
-            items,
-            queries,
-            geocodes,
+            maps: self.maps.as_ref(),
         }
     }
 
@@ -196,7 +198,7 @@ impl CellCounts {
     fn control_sums_hold(&self) -> bool {
         let sums = self
             .maps
-            .each_ref()
+            .as_ref()
             .map(|map| map.values().map(|n| i128::from(*n)).sum::<i128>());
         self.stat_type
             .control_sums_hold(self.count, self.total, sums)

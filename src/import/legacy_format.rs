@@ -11,7 +11,9 @@ use uuid::Uuid;
 
 use super::document::{CellCounts, Defect, Document, Terms};
 use crate::day::Day;
-use crate::event::{RecordType, StatType, check_term_of, excerpt, geocode, read_number};
+use crate::event::{
+    Dimension, PerDimension, RecordType, StatType, check_term_of, excerpt, geocode, read_number,
+};
 
 /// A daily document as the old collector wrote it, or a search hit that contains one.
 #[derive(Deserialize)]
@@ -179,8 +181,9 @@ fn read_record_types(
             serde_json::from_str(token.get()).map_err(|error| format!("{name}: {error}"))?;
         for (stat_type, token) in members {
             let what = format!("{name}.{}", excerpt(&stat_type));
-            let known =
-                StatType::of(&stat_type).ok_or_else(|| format!("{what} is not a stat type"))?;
+            let known = stat_type
+                .parse()
+                .map_err(|_| format!("{what} is not a stat type"))?;
             cells.push(
                 read_cell(record_type, known, token)
                     .map_err(|message| format!("{what}: {message}"))?,
@@ -214,20 +217,17 @@ fn read_cell(
         Some(token) => read_number(token.get()).map_err(|message| format!("{name}: {message}")),
         None => Ok(0),
     };
-    let lists = [
-        (Dimension::Items, written.items),
-        (Dimension::Queries, written.queries),
-        (Dimension::Geocodes, written.geocodes),
-    ];
-    let mut maps = <[Terms; 3]>::default();
-    for (map, (dimension, token)) in maps.iter_mut().zip(lists) {
+    let lists = PerDimension {
+        items: written.items,
+        queries: written.queries,
+        geocodes: written.geocodes,
+    };
+    let maps = PerDimension::try_from_fn(|dimension| match lists[dimension] {
+        Some(token) => read_terms(dimension, token.get())
+            .map_err(|message| format!("{}: {message}", dimension.name())),
         // Days that were averaged by hand have no lists.
-        if let Some(token) = token {
-            *map = dimension
-                .read(token.get())
-                .map_err(|message| format!("{}: {message}", dimension.name()))?;
-        }
-    }
+        None => Ok(Terms::new()),
+    })?;
     let (count, total) = (
         number("count", written.count)?,
         number("total", written.total)?,
@@ -243,14 +243,6 @@ fn read_cell(
     })
 }
 
-/// A dimension: what a total is broken down by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Dimension {
-    Items,
-    Queries,
-    Geocodes,
-}
-
 /// A term of a list.
 #[derive(Deserialize)]
 struct Listed<'a> {
@@ -262,78 +254,73 @@ struct Listed<'a> {
     count: &'a RawValue,
 }
 
-impl Dimension {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Items => "items",
-            Self::Queries => "queries",
-            Self::Geocodes => "geocodes",
+/// Reads the terms: a list in daily documents, an object in aggregation objects.
+fn read_terms(dimension: Dimension, token: &str) -> Result<Terms, String> {
+    let mut terms = Terms::new();
+    if token.starts_with('[') {
+        let listed: Vec<&RawValue> =
+            serde_json::from_str(token).map_err(|error| error.to_string())?;
+        for token in listed {
+            let Listed { term, geo, count } =
+                object(token.get()).map_err(|error| error.to_string())?;
+            let geo = geo.map(|geo| Cow::Borrowed(geo.get()));
+            let spelled = if dimension == Dimension::Geocodes {
+                geo
+            } else {
+                term.map(Cow::Owned)
+            };
+            put_term(dimension, &mut terms, spelled, count)?;
+        }
+    } else {
+        let Members(members) = serde_json::from_str(token).map_err(|error| error.to_string())?;
+        for (key, count) in members {
+            // Keys are strings. Where it had no query, the old system wrote one of these.
+            let is_no_query =
+                dimension == Dimension::Queries && matches!(key.as_str(), "null" | "None");
+            put_term(
+                dimension,
+                &mut terms,
+                (!is_no_query).then_some(Cow::Owned(key)),
+                count,
+            )?;
         }
     }
+    Ok(terms)
+}
 
-    /// Reads the terms: a list in daily documents, an object in aggregation objects.
-    fn read(self, token: &str) -> Result<Terms, String> {
-        let mut terms = Terms::new();
-        if token.starts_with('[') {
-            let listed: Vec<&RawValue> =
-                serde_json::from_str(token).map_err(|error| error.to_string())?;
-            for token in listed {
-                let Listed { term, geo, count } =
-                    object(token.get()).map_err(|error| error.to_string())?;
-                let geo = geo.map(|geo| Cow::Borrowed(geo.get()));
-                let spelled = if self == Self::Geocodes {
-                    geo
-                } else {
-                    term.map(Cow::Owned)
-                };
-                self.put(&mut terms, spelled, count)?;
-            }
-        } else {
-            let Members(members) =
-                serde_json::from_str(token).map_err(|error| error.to_string())?;
-            for (key, count) in members {
-                // Keys are strings. Where it had no query, the old system wrote one of these.
-                let is_no_query = self == Self::Queries && matches!(key.as_str(), "null" | "None");
-                self.put(&mut terms, (!is_no_query).then_some(Cow::Owned(key)), count)?;
-            }
-        }
-        Ok(terms)
+/// Adds a term with its number. Skips zeros, which only the old system listed.
+fn put_term(
+    dimension: Dimension,
+    terms: &mut Terms,
+    spelled: Option<Cow<'_, str>>,
+    count: &RawValue,
+) -> Result<(), String> {
+    let n = read_number(count.get())?;
+    if n == 0 {
+        return Ok(());
     }
-
-    /// Adds a term with its number. Skips zeros, which only the old system listed.
-    fn put(
-        self,
-        terms: &mut Terms,
-        spelled: Option<Cow<'_, str>>,
-        count: &RawValue,
-    ) -> Result<(), String> {
-        let n = read_number(count.get())?;
-        if n == 0 {
-            return Ok(());
+    let is_nothing = spelled.is_none();
+    let term = match (dimension, spelled) {
+        (Dimension::Items, None) => return Err("a record without an id".to_owned()),
+        (Dimension::Items | Dimension::Queries, Some(term)) => term.into_owned(),
+        (Dimension::Queries, None) => String::new(),
+        (Dimension::Geocodes, geo) => geocode::canonical(geo.as_deref().unwrap_or("null"))
+            .map_err(geocode::GeocodeDefect::message)?,
+    };
+    check_term_of("a term", &term)?;
+    match terms.get_mut(&term) {
+        None => {
+            terms.insert(term, n);
         }
-        let is_nothing = spelled.is_none();
-        let term = match (self, spelled) {
-            (Self::Items, None) => return Err("a record without an id".to_owned()),
-            (Self::Items | Self::Queries, Some(term)) => term.into_owned(),
-            (Self::Queries, None) => String::new(),
-            (Self::Geocodes, geo) => geocode::canonical(geo.as_deref().unwrap_or("null"))
-                .map_err(geocode::GeocodeDefect::message)?,
-        };
-        check_term_of("a term", &term)?;
-        match terms.get_mut(&term) {
-            None => {
-                terms.insert(term, n);
-            }
-            // The old system had separate terms for no query and the empty query; the ledger has one.
-            Some(sum) if self == Self::Queries && (is_nothing || term.is_empty()) => {
-                *sum = sum
-                    .checked_add(n)
-                    .ok_or("the sum for no query exceeds the range of bigint")?;
-            }
-            Some(_) => return Err(format!("'{}' is listed twice", excerpt(&term))),
+        // The old system had separate terms for no query and the empty query; the ledger has one.
+        Some(sum) if dimension == Dimension::Queries && (is_nothing || term.is_empty()) => {
+            *sum = sum
+                .checked_add(n)
+                .ok_or("the sum for no query exceeds the range of bigint")?;
         }
-        Ok(())
+        Some(_) => return Err(format!("'{}' is listed twice", excerpt(&term))),
     }
+    Ok(())
 }
 
 /// An object's members; a duplicate key is an error.

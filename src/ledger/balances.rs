@@ -7,13 +7,11 @@ use uuid::Uuid;
 
 use super::entry::EntryId;
 use super::reader::Reader;
-use super::row::{
-    CellTermTotal, CellTotal, NamedTerm, StoredRow, TermMaps, cell_term_total, cell_total,
-};
+use super::row::{CellTermTotal, CellTotal, NamedTerm, StoredRow, cell_term_total, cell_total};
 use super::rows::for_each_row;
 use crate::day::Day;
 use crate::error::Error;
-use crate::event::{RecordType, StatType};
+use crate::event::{Dimension, PerDimension, RecordType, StatType};
 use crate::postgres::Context as _;
 
 impl Reader {
@@ -52,10 +50,10 @@ impl Reader {
     }
 
     /// Calls `take` with the rows of the entries after `after` and up to `through`, recordset by recordset, those of a
-    /// cell in the order of their entries. Only the maps that are wanted are read; the others may be empty.
+    /// cell in the order of their entries. Only the maps of the given stat types are read; the others may be empty.
     pub async fn rows_by_recordset(
         &mut self,
-        maps: &TermMaps,
+        stat_types: &PerDimension<Vec<StatType>>,
         after: EntryId,
         through: EntryId,
         take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
@@ -81,9 +79,9 @@ impl Reader {
              ORDER BY recordset_id, record_type, stat_type, entry_id"
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement))
-            .bind(names(&maps.items))
-            .bind(names(&maps.queries))
-            .bind(names(&maps.geocodes))
+            .bind(names(&stat_types.items))
+            .bind(names(&stat_types.queries))
+            .bind(names(&stat_types.geocodes))
             .bind(through);
         if !is_one_entry {
             query = query.bind(after);
@@ -102,12 +100,13 @@ impl Reader {
     pub async fn term_totals(
         &mut self,
         recordset_id: Uuid,
-        dimension: &str,
+        dimension: Dimension,
         stat_types: &[StatType],
         after: EntryId,
         through: EntryId,
         mut take: impl AsyncFnMut(CellTermTotal) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let dimension = dimension.name();
         let what = format!("adding up {dimension} of recordset {recordset_id}");
         let mut rows = sqlx::query(
             "SELECT term COLLATE \"C\" AS term, record_type, stat_type, sum(n)::bigint AS n, max(entry_id) AS entry_id

@@ -14,6 +14,7 @@ use super::row_hash::RowFields;
 use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::Error;
+use crate::event::PerDimension;
 use crate::hash::Hash;
 use crate::postgres::{Connection, Context as _};
 
@@ -86,7 +87,7 @@ pub struct CopiedRow {
     stat_type: String,
     day: Day,
     sums: [i64; 2],
-    maps: [String; 3],
+    maps: PerDimension<String>,
     balances: [i64; 2],
     days: [Day; 2],
 }
@@ -230,7 +231,7 @@ impl CopiedRow {
             day: self.day,
             count,
             total,
-            maps: self.maps.each_ref().map(String::as_bytes),
+            maps: self.maps.as_ref().map(String::as_bytes),
             count_balance,
             total_balance,
             first_day,
@@ -238,8 +239,8 @@ impl CopiedRow {
         }
     }
 
-    /// Items, queries and geocodes, as the text of jsonb.
-    pub fn maps(&self) -> &[String; 3] {
+    /// As the text of jsonb.
+    pub fn maps(&self) -> &PerDimension<String> {
         &self.maps
     }
 }
@@ -251,11 +252,7 @@ fn copied_row(row: &PgRow) -> Result<CopiedRow, sqlx::Error> {
         stat_type: row.try_get("stat_type")?,
         day: row.try_get("day")?,
         sums: [row.try_get("count")?, row.try_get("total")?],
-        maps: [
-            owned_text(row, "items")?,
-            owned_text(row, "queries")?,
-            owned_text(row, "geocodes")?,
-        ],
+        maps: PerDimension::try_from_fn(|dimension| owned_text(row, dimension.name()))?,
         balances: [row.try_get("count_balance")?, row.try_get("total_balance")?],
         days: [row.try_get("first_day")?, row.try_get("last_day")?],
     })

@@ -4,7 +4,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use serde::de::value::{Error as ValueError, StrDeserializer};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -61,8 +60,19 @@ impl FromStr for EntryId {
 }
 
 /// Why an entry was posted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::EnumString,
+    strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum EntryKind {
     /// The first posting of a day.
     Apply,
@@ -83,12 +93,7 @@ impl fmt::Display for EntryKind {
 impl EntryKind {
     /// The name in the ledger.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Apply => "apply",
-            Self::Correction => "correction",
-            Self::Import => "import",
-            Self::Reversal => "reversal",
-        }
+        self.into()
     }
 }
 
@@ -101,9 +106,7 @@ impl sqlx::Type<sqlx::Postgres> for EntryKind {
 
 impl sqlx::Decode<'_, sqlx::Postgres> for EntryKind {
     fn decode(value: sqlx::postgres::PgValueRef<'_>) -> Result<Self, sqlx::error::BoxDynError> {
-        Ok(Self::deserialize(StrDeserializer::<ValueError>::new(
-            value.as_str()?,
-        ))?)
+        Ok(value.as_str()?.parse()?)
     }
 }
 

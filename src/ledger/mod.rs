@@ -33,4 +33,4 @@ pub use handle::Ledger;
 pub use overview::{EntrySum, Past, RejectedEvent, RunStatus};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;
-pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms, TermMaps};
+pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms};

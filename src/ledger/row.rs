@@ -13,7 +13,7 @@ use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedR
 use crate::columns::from_row;
 use crate::day::Day;
 use crate::error::Error;
-use crate::event::{Dimension, RecordType, StatType};
+use crate::event::{Dimension, PerDimension, RecordType, StatType};
 
 /// A delta row of the ledger.
 #[derive(Debug)]
@@ -78,21 +78,18 @@ impl StoredRow {
         aggregation: &mut Aggregation,
         failed: impl FnOnce(Overflow) -> Error,
     ) -> Result<(), Error> {
-        let [items, queries, geocodes] = self.maps()?;
-        let maps: [&[_]; 3] = [&items.0, &queries.0, &geocodes.0];
+        let maps = self.maps()?;
         let posted = PostedRow {
             cell: self.cell,
             count: self.count,
             total: self.total,
-            maps,
+            maps: maps.as_ref().map(|terms| terms.0.as_slice()),
         };
         aggregation.subtract(posted).map_err(failed)
     }
 
-    /// The terms by dimension, in the order items, queries, geocodes.
-    pub fn maps(&self) -> Result<[TermMap<'_>; 3], Error> {
-        let [items, queries, geocodes] = self.terms()?;
-        Ok([self.read(items)?, self.read(queries)?, self.read(geocodes)?])
+    pub fn maps(&self) -> Result<PerDimension<TermMap<'_>>, Error> {
+        PerDimension::try_from_fn(|dimension| self.read(self.terms(dimension)?))
     }
 
     /// Reads terms from [`terms`](Self::terms). An error names the row.
@@ -102,18 +99,15 @@ impl StoredRow {
             .map_err(|error| self.unreadable().caused_by(error))
     }
 
-    /// The terms by dimension, not parsed yet.
-    pub fn terms(&self) -> Result<[StoredTerms<'_>; 3], Error> {
+    /// The terms of a dimension, not parsed yet.
+    pub fn terms(&self, dimension: Dimension) -> Result<StoredTerms<'_>, Error> {
         match &self.maps {
-            Maps::Received(row) => {
-                let text = |column| {
-                    jsonb_text(row, column).map_err(|error| self.unreadable().caused_by(error))
-                };
-                Ok([text("items")?, text("queries")?, text("geocodes")?].map(StoredTerms::Text))
-            }
-            Maps::Posted(deltas, place) => Ok(deltas
-                .maps(&deltas.rows()[*place])
-                .map(StoredTerms::Counted)),
+            Maps::Received(row) => jsonb_text(row, dimension.name())
+                .map(StoredTerms::Text)
+                .map_err(|error| self.unreadable().caused_by(error)),
+            Maps::Posted(deltas, place) => Ok(StoredTerms::Counted(
+                deltas.maps(&deltas.rows()[*place])[dimension],
+            )),
         }
     }
 
@@ -123,15 +117,9 @@ impl StoredRow {
         dimension: Dimension,
         mut take: impl FnMut(&str, i64),
     ) -> Result<(), Error> {
-        let [items, queries, geocodes] = self.terms()?;
-        let terms = match dimension {
-            Dimension::Items => items,
-            Dimension::Queries => queries,
-            Dimension::Geocodes => geocodes,
-        };
-        match terms {
+        match self.terms(dimension)? {
             StoredTerms::Counted(counts) => counts.for_each(take),
-            StoredTerms::Text(_) => {
+            terms @ StoredTerms::Text(_) => {
                 for (term, n) in self.read(terms)?.0 {
                     take(&term, n);
                 }
@@ -168,14 +156,6 @@ pub struct CellTermTotal {
     pub n: i64,
     /// The last of the entries that lists the term.
     pub entry_id: EntryId,
-}
-
-/// The stat types of which the terms of each dimension are wanted.
-#[derive(Clone, Debug)]
-pub struct TermMaps {
-    pub items: Vec<StatType>,
-    pub queries: Vec<StatType>,
-    pub geocodes: Vec<StatType>,
 }
 
 /// The term that a document claims to describe.
@@ -257,8 +237,12 @@ fn cell_types(row: &PgRow) -> Result<(RecordType, StatType), sqlx::Error> {
     let (record_type, stat_type): (&str, &str) =
         (row.try_get("record_type")?, row.try_get("stat_type")?);
     Ok((
-        RecordType::of(record_type).ok_or_else(|| unknown("record type", record_type))?,
-        StatType::of(stat_type).ok_or_else(|| unknown("stat type", stat_type))?,
+        record_type
+            .parse()
+            .map_err(|_| unknown("record type", record_type))?,
+        stat_type
+            .parse()
+            .map_err(|_| unknown("stat type", stat_type))?,
     ))
 }
 

@@ -9,6 +9,7 @@ use super::map;
 use super::row_hash::RowFields;
 use crate::aggregate::{DayDeltas, DeltaRow, Overflow};
 use crate::day::Day;
+use crate::event::PerDimension;
 
 /// The statement that takes the stream.
 pub(super) const COPY_STATEMENT: &str = "COPY daybook.interaction_delta (recordset_id, record_type, stat_type, entry_id, \
@@ -80,7 +81,7 @@ pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowF
     append_field(chunk, &[&date(fields.day)]);
     append_field(chunk, &[&fields.count.to_be_bytes()]);
     append_field(chunk, &[&fields.total.to_be_bytes()]);
-    for text in fields.maps {
+    for (_, text) in fields.maps {
         append_field(chunk, &[JSONB_VERSION, text]);
     }
     append_field(chunk, &[&fields.count_balance.to_be_bytes()]);
@@ -108,13 +109,14 @@ pub(super) fn advance(day: Day, row: &DeltaRow, before: Option<Balance>) -> Opti
 /// Buffers that are reused for each row.
 #[derive(Default)]
 struct Scratch {
-    maps: [Vec<u8>; 3],
+    maps: PerDimension<Vec<u8>>,
     line: Vec<u8>,
 }
 
 impl Scratch {
     fn fill_maps(&mut self, deltas: &DayDeltas, row: &DeltaRow) {
-        for (text, terms) in self.maps.iter_mut().zip(deltas.maps(row)) {
+        for (dimension, terms) in deltas.maps(row) {
+            let text = &mut self.maps[dimension];
             text.clear();
             let mut map = map::Writer::new(text);
             terms.for_each(|term, n| map.put(term, n));
@@ -123,7 +125,12 @@ impl Scratch {
     }
 }
 
-fn fields<'a>(day: Day, row: &DeltaRow, balance: Balance, maps: &'a [Vec<u8>; 3]) -> RowFields<'a> {
+fn fields<'a>(
+    day: Day,
+    row: &DeltaRow,
+    balance: Balance,
+    maps: &'a PerDimension<Vec<u8>>,
+) -> RowFields<'a> {
     RowFields {
         recordset_id: row.cell.recordset_id,
         record_type: row.cell.record_type.name(),
@@ -131,7 +138,7 @@ fn fields<'a>(day: Day, row: &DeltaRow, balance: Balance, maps: &'a [Vec<u8>; 3]
         day,
         count: row.count,
         total: row.total,
-        maps: [&maps[0], &maps[1], &maps[2]],
+        maps: maps.as_ref().map(Vec::as_slice),
         count_balance: balance.count,
         total_balance: balance.total,
         first_day: balance.first_day,

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::event::PerDimension;
 use crate::hash::Hash;
 
 /// The fields that the hash covers.
@@ -17,8 +18,8 @@ pub struct RowFields<'a> {
     pub day: Day,
     pub count: i64,
     pub total: i64,
-    /// Items, queries and geocodes, as the text of jsonb.
-    pub maps: [&'a [u8]; 3],
+    /// As the text of jsonb.
+    pub maps: PerDimension<&'a [u8]>,
     pub count_balance: i64,
     pub total_balance: i64,
     pub first_day: Day,
@@ -46,7 +47,7 @@ impl RowFields<'_> {
         )
         .expect(FAILS_NEVER);
         hash.update(&line);
-        for text in self.maps {
+        for (_, text) in self.maps {
             hash.update(b"\n");
             hash.update(text);
         }

@@ -11,7 +11,7 @@ use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
-use crate::event::Dimension;
+use crate::event::{Dimension, PerDimension};
 use crate::ledger::map::TermMap;
 use crate::ledger::{EntryId, StoredRow, StoredTerms};
 
@@ -73,7 +73,14 @@ fn put_cell<'a>(
     let mut several = rows.clone();
     if let (Some(only), None) = (several.next(), several.next()) {
         let begin = out.len();
-        if put_row(out, only.count, only.total, only.terms()?).is_some() {
+        if put_row(
+            out,
+            only.count,
+            only.total,
+            PerDimension::try_from_fn(|dimension| only.terms(dimension))?,
+        )
+        .is_some()
+        {
             return Ok(());
         }
         out.truncate(begin);
@@ -83,9 +90,14 @@ fn put_cell<'a>(
 }
 
 /// Writes a cell that has one row: the document lists the same terms.
-fn put_row(out: &mut Vec<u8>, count: i64, total: i64, terms: [StoredTerms<'_>; 3]) -> Option<()> {
+fn put_row(
+    out: &mut Vec<u8>,
+    count: i64,
+    total: i64,
+    terms: PerDimension<StoredTerms<'_>>,
+) -> Option<()> {
     put_sums(out, count, total);
-    for (dimension, terms) in Dimension::ALL.into_iter().zip(terms) {
+    for (dimension, terms) in terms {
         put_name(out, ",", dimension.name());
         match terms {
             StoredTerms::Text(map) => put_list(out, map, dimension)?,
@@ -105,7 +117,7 @@ fn put_row(out: &mut Vec<u8>, count: i64, total: i64, terms: [StoredTerms<'_>; 3
 struct Net<'a> {
     count: i64,
     total: i64,
-    maps: [TermMap<'a>; 3],
+    maps: PerDimension<TermMap<'a>>,
 }
 
 impl<'a> Net<'a> {
@@ -124,15 +136,15 @@ impl<'a> Net<'a> {
             };
             net.count = net.count.checked_add(row.count).ok_or_else(overflow)?;
             net.total = net.total.checked_add(row.total).ok_or_else(overflow)?;
-            for (terms, more) in net.maps.iter_mut().zip(row.maps()?) {
-                terms.0.extend(more.0);
+            for (dimension, more) in row.maps()? {
+                net.maps[dimension].0.extend(more.0);
             }
             rows_seen += 1;
         }
         // A single row lists each term once, in order, without zeros: only several rows need merging.
         if rows_seen > 1 {
-            for terms in &mut net.maps {
-                merge(&mut terms.0);
+            for dimension in Dimension::ALL {
+                merge(&mut net.maps[dimension].0);
             }
         }
         Ok(net)
@@ -140,7 +152,7 @@ impl<'a> Net<'a> {
 
     fn put(&self, out: &mut Vec<u8>) {
         put_sums(out, self.count, self.total);
-        for (dimension, terms) in Dimension::ALL.into_iter().zip(&self.maps) {
+        for (dimension, terms) in self.maps.as_ref() {
             put_name(out, ",", dimension.name());
             let mut list = List::begin(out, dimension);
             for (term, n) in &terms.0 {

@@ -13,8 +13,8 @@ use super::{Projection, daily, totals};
 use crate::day::Day;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
-use crate::event::Dimension;
-use crate::ledger::{CellTermTotal, CellTotal, DayTouched, EntryId, Reader, StoredRow, TermMaps};
+use crate::event::PerDimension;
+use crate::ledger::{CellTermTotal, CellTotal, DayTouched, EntryId, Reader, StoredRow};
 
 /// Takes documents that are written directly into its batch.
 pub trait Sink {
@@ -151,17 +151,13 @@ pub(super) async fn sum_terms(
     entries: Entries,
     mut take: impl AsyncFnMut(TermSum) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let maps = TermMaps {
-        items: scope.stat_types_of(Dimension::Items),
-        queries: scope.stat_types_of(Dimension::Queries),
-        geocodes: scope.stat_types_of(Dimension::Geocodes),
-    };
+    let stat_types = PerDimension::from_fn(|dimension| scope.stat_types_of(dimension));
     let mut places = Places::default();
     let mut current: Option<RecordsetTerms> = None;
     let mut too_large = Vec::new();
     let Entries { after, through } = entries;
     reader
-        .rows_by_recordset(&maps, after, through, async |row: StoredRow| {
+        .rows_by_recordset(&stat_types, after, through, async |row: StoredRow| {
             let recordset_id = row.cell.recordset_id;
             if current
                 .as_ref()
@@ -210,7 +206,7 @@ async fn take_sums_of_server(
     take: &mut impl AsyncFnMut(TermSum) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut current: Option<TermSum> = None;
-    let (dimension, stat_types) = (breakdown.dimension().name(), scope.stat_types(breakdown));
+    let (dimension, stat_types) = (breakdown.dimension(), scope.stat_types(breakdown));
     reader
         .term_totals(
             recordset_id,

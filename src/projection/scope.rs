@@ -4,11 +4,25 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantArray;
 
 use crate::event::{Dimension, StatType};
 
 /// What `stats-terms` breaks totals down by: a dimension of the ledger, or something derived from one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    VariantArray,
+)]
+#[strum(serialize_all = "snake_case")]
 pub enum Breakdown {
     /// By the country of the geocode.
     Countries,
@@ -19,22 +33,11 @@ pub enum Breakdown {
 
 impl Breakdown {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 4] = [Self::Countries, Self::Geocodes, Self::Items, Self::Queries];
+    pub const ALL: [Self; Self::VARIANTS.len()] = *Self::VARIANTS.first_chunk().unwrap();
 
     /// The name in the setting and in documents.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Countries => "countries",
-            Self::Geocodes => "geocodes",
-            Self::Items => "items",
-            Self::Queries => "queries",
-        }
-    }
-
-    pub fn of(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|breakdown| breakdown.name() == name)
+        self.into()
     }
 
     /// The dimension of the ledger whose terms it is made from.
@@ -125,8 +128,9 @@ impl FromStr for Scope {
                 Some((name, stat_types)) => (name.trim(), Some(stat_types)),
                 None => (part.trim(), None),
             };
-            let breakdown = Breakdown::of(name)
-                .ok_or_else(|| InvalidScope::UnknownBreakdown(name.to_owned()))?;
+            let breakdown: Breakdown = name
+                .parse()
+                .map_err(|_| InvalidScope::UnknownBreakdown(name.to_owned()))?;
             let chosen = match stat_types {
                 None => breakdown.stat_types(),
                 Some(names) => names
@@ -144,7 +148,8 @@ impl FromStr for Scope {
 }
 
 fn stat_type(breakdown: Breakdown, name: &str) -> Result<StatType, InvalidScope> {
-    StatType::of(name)
+    name.parse()
+        .ok()
         .filter(|stat_type| breakdown.is_counted_for(*stat_type))
         .ok_or_else(|| InvalidScope::UnknownStatType(name.to_owned(), breakdown))
 }

@@ -142,8 +142,9 @@ impl<'de> Deserialize<'de> for Cells {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cells, A::Error> {
                 let mut cells = Cells::default();
                 while let Some((name, Figure { figure })) = map.next_entry::<&str, _>()? {
-                    let stat_type = StatType::of(name)
-                        .ok_or_else(|| A::Error::custom("an unknown stat type"))?;
+                    let stat_type: StatType = name
+                        .parse()
+                        .map_err(|_| A::Error::custom("an unknown stat type"))?;
                     cells.0[stat_type as usize] = figure;
                 }
                 Ok(cells)
@@ -166,7 +167,7 @@ impl Key {
     /// The key of a document with this source; `None` if the source does not contain a valid one.
     pub fn of_source(source: &Value) -> Option<Self> {
         let text = |name: &str| source.get(name).and_then(Value::as_str);
-        let breakdown = Breakdown::of(text("dimension")?)?;
+        let breakdown = text("dimension")?.parse().ok()?;
         let term = match source.get("term") {
             Some(Value::Null) if is_null_if_empty(breakdown) => String::new(),
             term => term?.as_str()?.to_owned(),

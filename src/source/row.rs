@@ -64,9 +64,9 @@ impl<'a> Texts<'a> {
         let [stat_type, record_type, payload, geocode, query_hash] =
             self.columns.each_ref().map(Option::as_ref);
         // A record type that is not text is not one of those that are counted.
-        if text(record_type).and_then(RecordType::of).is_some() {
+        if text(record_type).is_some_and(|name| name.parse::<RecordType>().is_ok()) {
             let counts_queries = text(stat_type)
-                .and_then(StatType::of)
+                .and_then(|name| name.parse().ok())
                 .is_none_or(StatType::counts_queries);
             let query = counts_queries.then_some(("query_hash", query_hash));
             let counting = [

@@ -14,7 +14,7 @@ use super::finding::{Finding, LedgerCheck};
 use super::row::{RejectedEvent, Row, StoredDate};
 use super::sum::sum;
 use crate::day::Period;
-use crate::event::StatType;
+use crate::event::{PerDimension, StatType};
 use crate::hash::Hash;
 use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
@@ -363,26 +363,21 @@ impl Audit {
 
     /// Checks the control sums as `daybook.control_sums_hold` does.
     fn check_sums(&mut self, row: &Row<'_>, must_sum: bool) {
-        let uncountable = [
-            OfRow::ItemsUncountable,
-            OfRow::QueriesUncountable,
-            OfRow::GeocodesUncountable,
-        ];
+        const UNCOUNTABLE: PerDimension<OfRow> = PerDimension {
+            items: OfRow::ItemsUncountable,
+            queries: OfRow::QueriesUncountable,
+            geocodes: OfRow::GeocodesUncountable,
+        };
         let sums = row.maps.map(|text| text.and_then(sum));
-        if let [Some(items), Some(queries), Some(geocodes)] = sums {
+        if let Some(sums) = sums.transpose() {
             // The database checks a stat type that is unknown here as it checks a search.
-            let stat_type = StatType::of(row.stat_type).unwrap_or(StatType::Search);
-            let sums = [items, queries, geocodes];
+            let stat_type = row.stat_type.parse().unwrap_or(StatType::Search);
             if must_sum && !stat_type.control_sums_hold(row.count, row.total, sums) {
                 self.note(OfRow::Sums, row);
             }
         }
-        for (uncountable, _) in uncountable
-            .into_iter()
-            .zip(sums)
-            .filter(|(_, sum)| sum.is_none())
-        {
-            self.note(uncountable, row);
+        for (dimension, _) in sums.into_iter().filter(|(_, sum)| sum.is_none()) {
+            self.note(UNCOUNTABLE[dimension], row);
         }
     }
 
@@ -410,9 +405,6 @@ fn judge(header: &Header, content: &Content) -> [bool; 2] {
 
 /// The fields that a row's hash covers; none if the row has an invalid date or lacks a map.
 fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
-    let [Some(items), Some(queries), Some(geocodes)] = row.maps else {
-        return None;
-    };
     Some(RowFields {
         recordset_id: row.recordset_id,
         record_type: row.record_type,
@@ -420,7 +412,7 @@ fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
         day: row.day.day()?,
         count: row.count,
         total: row.total,
-        maps: [items, queries, geocodes],
+        maps: row.maps.transpose()?,
         count_balance: row.count_balance,
         total_balance: row.total_balance,
         first_day: row.first_day.day()?,

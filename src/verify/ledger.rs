@@ -18,6 +18,7 @@ use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
 use crate::day::Period;
 use crate::error::Error;
+use crate::event::Dimension;
 use crate::hash::Hash;
 use crate::ledger::Ledger;
 use crate::postgres::copy_out::{Decoder, OutOfStep};
@@ -186,8 +187,8 @@ fn statement(chunk: &str, period: Option<Period>) -> String {
             let looked_at = format!(
                 "{days} OR entry_id IN (SELECT e.entry_id FROM daybook.entry e WHERE e.{days})"
             );
-            ["items", "queries", "geocodes"]
-                .map(|map| format!("CASE WHEN {looked_at} THEN {map} END"))
+            Dimension::ALL
+                .map(|dimension| format!("CASE WHEN {looked_at} THEN {} END", dimension.name()))
                 .join(", ")
         }
     };

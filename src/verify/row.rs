@@ -8,6 +8,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::day::Day;
+use crate::event::PerDimension;
 use crate::postgres::copy_out::{Fields, OutOfStep};
 
 /// The columns, in the order of the fields.
@@ -60,7 +61,7 @@ pub(super) struct Row<'a> {
     pub(super) day: StoredDate,
     pub(super) count: i64,
     pub(super) total: i64,
-    pub(super) maps: [Option<&'a [u8]>; 3],
+    pub(super) maps: PerDimension<Option<&'a [u8]>>,
     pub(super) count_balance: i64,
     pub(super) total_balance: i64,
     pub(super) first_day: StoredDate,
@@ -113,7 +114,11 @@ impl<'a> Row<'a> {
             day: StoredDate::decode(day)?,
             count: bigint(count)?,
             total: bigint(total)?,
-            maps: [jsonb(items)?, jsonb(queries)?, jsonb(geocodes)?],
+            maps: PerDimension {
+                items: jsonb(items)?,
+                queries: jsonb(queries)?,
+                geocodes: jsonb(geocodes)?,
+            },
             count_balance: bigint(count_balance)?,
             total_balance: bigint(total_balance)?,
             first_day: StoredDate::decode(first_day)?,

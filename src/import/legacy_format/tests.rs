@@ -65,7 +65,12 @@ fn a_body_gives_its_cells_back() {
             StatType::Seen,
             2,
             2,
-            ["a=1 b=1", "=2", geocode].map(str::to_owned)
+            PerDimension {
+                items: "a=1 b=1",
+                queries: "=2",
+                geocodes: geocode
+            }
+            .map(str::to_owned)
         )]
     );
 }

@@ -13,11 +13,11 @@ fn view(entry_id: i64, balance: i64) -> Row<'static> {
         day,
         count: 1,
         total: 1,
-        maps: [
-            Some(br#"{"record": 1}"#),
-            Some(b"{}"),
-            Some(br#"{"null": 1}"#),
-        ],
+        maps: PerDimension {
+            items: Some(br#"{"record": 1}"#),
+            queries: Some(b"{}"),
+            geocodes: Some(br#"{"null": 1}"#),
+        },
         count_balance: balance,
         total_balance: balance,
         first_day: day,
@@ -107,7 +107,7 @@ fn a_header_without_rows_is_judged_like_any_other() {
 #[test]
 fn maps_must_sum_unless_the_header_says_that_they_lack_terms() {
     let row = Row {
-        maps: [Some(b"{}"), Some(b"{}"), Some(b"{}")],
+        maps: PerDimension::from_fn(|_| Some(&b"{}"[..])),
         ..view(1, 1)
     };
     let complete = header(&[row]);
