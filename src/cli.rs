@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing::Instrument as _;
 
 use crate::command::{
     apply, collect_stats, compare, export, fold, import, log, migrate, project, rebuild, reverse,
@@ -13,6 +14,7 @@ use crate::command::{
 use crate::config::{Settings, SettingsArgs};
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
+use crate::ledger::lock::run_span;
 use crate::output::Output;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -41,7 +43,8 @@ pub struct Cli {
 }
 
 /// The commands.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, strum::IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Command {
     /// Create the ledger, or upgrade its schema
     Migrate(migrate::MigrateArgs),
@@ -115,7 +118,9 @@ fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
-    let exit = runtime.block_on(dispatch(cli.command, &cli.settings, output));
+    let span = run_span((&cli.command).into());
+    let running = dispatch(cli.command, &cli.settings, output).instrument(span);
+    let exit = runtime.block_on(running);
     // Do not wait for encoders that are still running.
     runtime.shutdown_background();
     exit

@@ -5,36 +5,45 @@ use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use tracing::field::{Field, Value, Visit, display};
-use tracing::{Event, Subscriber};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::printable::one_line;
 
 /// Starts logging: warnings; with -v progress; with -vv details.
 pub fn start(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "warn,daybook=info",
-        _ => "info,daybook=debug",
+    let (others, own) = match verbose {
+        0 => (Level::WARN, Level::WARN),
+        1 => (Level::WARN, Level::INFO),
+        _ => (Level::INFO, Level::DEBUG),
     };
-    let registry = tracing_subscriber::registry().with(EnvFilter::new(level));
+    let levels = Targets::new()
+        .with_default(others)
+        .with_target("daybook", own);
+    let registry = tracing_subscriber::registry();
     let journal = stderr_is_journal()
         .then(|| tracing_journald::layer().ok())
         .flatten();
     if let Some(journal) = journal {
-        registry.with(Escaping(journal)).init();
+        // Run and day are fields there, which do not make a line longer.
+        let wanted = levels.or(filter_fn(|metadata| {
+            metadata.is_span() && metadata.target().starts_with("daybook")
+        }));
+        registry.with(Escaping(journal).with_filter(wanted)).init();
     } else {
         let stderr = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
             .fmt_fields(debug_fn(write_field).delimited(" "));
-        registry.with(stderr).init();
+        registry.with(stderr.with_filter(levels)).init();
     }
 }
 
@@ -52,10 +61,19 @@ fn write_field(writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug) -
     }
 }
 
-/// Passes events on to another layer, with hidden characters escaped.
+/// Passes spans and events on to another layer, with hidden characters in events escaped. The fields of a span are
+/// daybook's own: commands, run ids and days.
 struct Escaping<L>(L);
 
 impl<S: Subscriber, L: Layer<S>> Layer<S> for Escaping<L> {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        self.0.on_new_span(attributes, id, context);
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        self.0.on_record(id, values, context);
+    }
+
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut texts = Texts(Vec::new());
         event.record(&mut texts);
@@ -114,18 +132,34 @@ pub fn stderr_is_journal() -> bool {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tracing::field;
+
     use super::*;
 
-    /// Keeps the events it receives.
+    /// Keeps the spans and events it receives.
     struct Kept(Arc<Mutex<Vec<String>>>);
 
-    impl<S: Subscriber> Layer<S> for Kept {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+    impl Kept {
+        fn keep(&self, record: impl FnOnce(&mut dyn Visit)) {
             let mut fields = Vec::new();
-            event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
+            record(&mut |field: &Field, value: &dyn fmt::Debug| {
                 fields.push(format!("{field}={value:?}"));
             });
             self.0.lock().unwrap().push(fields.join(" "));
+        }
+    }
+
+    impl<S: Subscriber> Layer<S> for Kept {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+            self.keep(|visit| attributes.record(visit));
+        }
+
+        fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+            self.keep(|visit| values.record(visit));
+        }
+
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            self.keep(|visit| event.record(visit));
         }
     }
 
@@ -134,6 +168,8 @@ mod tests {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let subscriber = tracing_subscriber::registry().with(Escaping(Kept(Arc::clone(&kept))));
         tracing::subscriber::with_default(subscriber, || {
+            let run = tracing::info_span!("run", command = "apply", run_id = field::Empty);
+            run.record("run_id", "a-run");
             let reason = "x\u{1b}[31m\u{202e}\nentry 9: forged";
             tracing::warn!(reason, rows = 7, index = %reason, "it says {reason}");
             tracing::info!("plain");
@@ -142,7 +178,12 @@ mod tests {
         let expected = format!("message=it says {shown} reason={shown} rows=7 index={shown}");
         assert_eq!(
             *kept.lock().unwrap(),
-            [expected, "message=plain".to_owned()]
+            [
+                "command=\"apply\"".to_owned(),
+                "run_id=\"a-run\"".to_owned(),
+                expected,
+                "message=plain".to_owned()
+            ]
         );
     }
 }

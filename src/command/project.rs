@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
+use tracing::Instrument as _;
 
 use super::rebuild::build_all;
 use super::recorded::{finish, start};
@@ -9,7 +10,7 @@ use crate::config::Settings;
 use crate::elastic::Client;
 use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::lock::{LockKind, Run};
+use crate::ledger::lock::{LockKind, Run, run_span};
 use crate::ledger::{Ledger, PostedRows, Reader};
 use crate::output::Output;
 use crate::projection::advance::{Advanced, IfLackingMost, advance};
@@ -172,7 +173,11 @@ impl Projecting<'_> {
             settings,
             output,
         } = *self;
-        let mut rebuilding = match Run::start(ledger, LockKind::Rebuilding, "rebuild").await {
+        let span = run_span("rebuild");
+        let mut rebuilding = match Run::start(ledger, LockKind::Rebuilding, "rebuild")
+            .instrument(span.clone())
+            .await
+        {
             Err(error) if error.kind() == ErrorKind::Locked => {
                 let Advances {
                     figures, failed, ..
@@ -190,7 +195,7 @@ impl Projecting<'_> {
         };
         let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
         // An interruption also ends this run, which is then recorded as not finished.
-        let rebuilt = Box::pin(work)
+        let rebuilt = Box::pin(work.instrument(span))
             .await
             .map(|rebuilt| figures("rebuilt", &rebuilt));
         let figures = rebuilt.as_ref().cloned().unwrap_or_default();

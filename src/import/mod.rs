@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use tokio::sync::mpsc;
+use tracing::Instrument as _;
 
 pub use difference::Difference;
 use difference::Parts;
@@ -273,7 +274,10 @@ impl<'a> Import<'a> {
             if matches!(self.task, Task::Compare) {
                 self.compare_day(day, &staged).await?;
             } else {
-                match self.settle_day(day, &staged).await {
+                let settling = self
+                    .settle_day(day, &staged)
+                    .instrument(tracing::info_span!("day", %day));
+                match settling.await {
                     Ok(outcome) => {
                         self.summary.add_outcome(&staged, &outcome);
                         self.listener.hear(Event::Day(day, &staged, &outcome));

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use tracing::{Span, field};
 use uuid::Uuid;
 
 use super::handle::Ledger;
@@ -104,6 +105,11 @@ pub(super) struct LastPosting {
     pub(super) balances: BalancesAsOf,
 }
 
+/// The span of a command, which carries the run's id once it has started.
+pub fn run_span(command: &'static str) -> Span {
+    tracing::info_span!("run", command, run_id = field::Empty)
+}
+
 /// A run of a command: recorded in the ledger, and holding a lock.
 #[derive(Debug)]
 pub struct Run {
@@ -128,6 +134,7 @@ impl Run {
             .execute(&mut lock.connection)
             .await
             .context("recording the start of the run")?;
+        Span::current().record("run_id", field::display(lock.run_id));
         failpoint::reach("run.started");
         Ok(Self {
             lock,

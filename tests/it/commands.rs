@@ -1054,3 +1054,25 @@ async fn the_standard_variables_of_postgres_are_honoured() {
     ended.assert_exit(0);
     world.end().await;
 }
+
+#[tokio::test]
+async fn log_lines_name_the_run_and_the_day() {
+    let world = World::new().await;
+    world.log(&[search(1, 3, 1), search(2, 2, 2)]).await;
+    let applied = world.run(&["apply", "--all", "-v"]).await.assert_exit(0);
+    let run_id = world
+        .value("SELECT run_id FROM daybook.run_start WHERE command = 'apply'")
+        .await;
+    for days in [3, 2] {
+        let spans = format!(
+            "run{{command=\"apply\" run_id={run_id}}}:day{{day={}}}: ",
+            days_ago(days)
+        );
+        assert!(
+            applied.stderr.contains(&spans),
+            "{spans}\n{}",
+            applied.stderr
+        );
+    }
+    world.end().await;
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tracing::Instrument as _;
 
 use super::options::ApplyArgs;
 use super::report;
@@ -160,7 +161,10 @@ impl<'s> Work<'s> {
         }
         for day in days {
             figures.days += 1;
-            match self.post_day(run.as_deref_mut(), day, rules).await {
+            let posting = self
+                .post_day(run.as_deref_mut(), day, rules)
+                .instrument(tracing::info_span!("day", %day));
+            match posting.await {
                 Ok(day) => {
                     if let Outcome::Posted(posted) = &day.outcome {
                         figures.entries_posted += 1;
