@@ -4,14 +4,14 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::Instrument as _;
 
 use crate::command::{
-    apply, collect_stats, compare, export, fold, import, log, migrate, project, rebuild, reverse,
-    show, status, totals, verify,
+    apply, collect_stats, compare, config, export, fold, import, log, migrate, project, rebuild,
+    reverse, show, status, totals, verify,
 };
-use crate::config::{Settings, SettingsArgs};
+use crate::config::{Configuration, Settings, SettingsArgs};
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::run_span;
@@ -76,12 +76,14 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Print a recordset's totals in the old aggregation format
     Totals(totals::TotalsArgs),
+    /// Print the settings, and where each came from
+    Config(config::ConfigArgs),
 }
 
 /// Parses the command line, runs the command and returns its exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let (cli, matches) = match parse() {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help and version are not errors.
             let _ = match error.kind() {
@@ -99,37 +101,49 @@ pub fn main() -> ExitCode {
     };
     let output = Output::new(cli.json);
     crate::logging::start(cli.verbose);
-    let exit = run(cli, output).unwrap_or_else(|failure| {
+    let exit = run(cli, &matches, output).unwrap_or_else(|failure| {
         output.report_error(&failure);
         failure.exit()
     });
     ExitCode::from(exit.code())
 }
 
+fn parse() -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
 /// Runs the command until it is done or interrupted.
 ///
 /// Commands that write handle interruptions themselves, to record them.
-fn run(mut cli: Cli, output: Output) -> Result<Exit, Error> {
+fn run(mut cli: Cli, matches: &ArgMatches, output: Output) -> Result<Exit, Error> {
     match cli.command {
         Command::CollectStats(_) => cli.of_idb.ignore(&mut cli.settings),
         _ => cli.of_idb.refuse()?,
     }
+    let file = cli.settings.config.as_deref();
+    let configuration = Configuration::read(Cli::command(), matches, file)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
     let span = run_span((&cli.command).into());
-    let running = dispatch(cli.command, &cli.settings, output).instrument(span);
+    let running = dispatch(cli.command, configuration, output).instrument(span);
     let exit = runtime.block_on(running);
     // Do not wait for encoders that are still running.
     runtime.shutdown_background();
     exit
 }
 
-async fn dispatch(command: Command, given: &SettingsArgs, output: Output) -> Result<Exit, Error> {
-    // `fold` runs where nothing is configured.
-    let settings = || Settings::new(given);
+async fn dispatch(
+    command: Command,
+    configuration: Configuration,
+    output: Output,
+) -> Result<Exit, Error> {
+    // `fold` and `config` run where nothing is configured.
+    let settings = || Settings::new(configuration.args.clone());
     match command {
+        Command::Config(options) => Ok(config::run(options, &configuration, output)),
         Command::Migrate(options) => {
             unless_interrupted(migrate::run(options, &settings()?, output)).await
         }
@@ -149,7 +163,7 @@ async fn dispatch(command: Command, given: &SettingsArgs, output: Output) -> Res
         Command::Show(options) => {
             unless_interrupted(show::run(options, &settings()?, output)).await
         }
-        Command::Fold(options) => fold::run(options, given, output).await,
+        Command::Fold(options) => fold::run(options, configuration.args.memory, output).await,
         Command::Totals(options) => {
             unless_interrupted(totals::run(options, &settings()?, output)).await
         }

@@ -2,14 +2,14 @@
 
 use std::str::FromStr;
 
-use serde::Deserialize;
-
 /// The memory limit, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory(usize);
 
 impl Memory {
+    /// The default, as it is written.
+    pub const DEFAULT: &str = "512M";
+
     const MIB: usize = 1 << 20;
     /// Memory that the program needs besides counting: code, connections, buffered rows.
     const FOR_THE_REST: usize = 96 * Self::MIB;
@@ -23,12 +23,6 @@ impl Memory {
     /// The maximum size of a response with documents, in bytes. While one is processed, the next one arrives.
     pub fn for_an_answer(self) -> usize {
         self.0 / 4
-    }
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self(512 * Self::MIB)
     }
 }
 
@@ -54,13 +48,5 @@ impl FromStr for Memory {
             ));
         }
         Ok(Self(bytes))
-    }
-}
-
-impl TryFrom<String> for Memory {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
     }
 }

@@ -10,7 +10,7 @@ use crate::source::Fingerprint;
 use crate::text::counted;
 
 /// How to apply a day.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Post a correction if a day has fewer events than were posted, instead of refusing.
     pub accept_decrease: bool,
@@ -120,6 +120,15 @@ mod tests {
     use crate::ledger::EntryKind;
     use crate::ledger::current_entry::entry_of_tests;
 
+    fn rules() -> Rules {
+        Rules {
+            accept_decrease: false,
+            replace: false,
+            anew: false,
+            memory: Memory::DEFAULT.parse().unwrap(),
+        }
+    }
+
     fn entry(number: i64, rows: i64, text: &str) -> Entry {
         Entry {
             source_events: rows,
@@ -144,7 +153,7 @@ mod tests {
                 Origin::Source,
                 Rules {
                     accept_decrease,
-                    ..Rules::default()
+                    ..rules()
                 },
             )
         };
@@ -197,10 +206,7 @@ mod tests {
                 std::slice::from_ref(&imported),
                 &source,
                 Origin::Source,
-                Rules {
-                    replace,
-                    ..Rules::default()
-                },
+                Rules { replace, ..rules() },
             )
             .unwrap()
         };
@@ -221,10 +227,7 @@ mod tests {
         let taken_back = reversal(2, &applied);
         let restored = reversal(3, &taken_back);
         let find = |entries: &[Entry], rows, text: &str, anew| {
-            let rules = Rules {
-                anew,
-                ..Rules::default()
-            };
+            let rules = Rules { anew, ..rules() };
             compare(
                 day,
                 entries,

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::clock::Stopwatch;
-use crate::config::{self, SettingsArgs};
 use crate::day::{Day, TimeZone};
 use crate::error::{Error, Exit};
 use crate::fold::{Counting, Expected, Manifest, fold, merge};
 use crate::interrupt::unless_interrupted;
+use crate::memory::Memory;
 use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::{Grouped, counted};
@@ -50,12 +50,7 @@ pub struct FoldArgs {
 }
 
 /// Runs the command. It needs no settings except the memory limit.
-pub async fn run(
-    options: FoldArgs,
-    settings: &SettingsArgs,
-    output: Output,
-) -> Result<Exit, Error> {
-    let memory = config::memory(settings)?;
+pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Exit, Error> {
     let stopwatch = Stopwatch::start();
     let to = options.output.display().to_string();
     let work = tokio::task::spawn_blocking(move || {

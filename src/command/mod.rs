@@ -4,6 +4,7 @@ pub mod apply;
 pub mod arguments;
 pub mod collect_stats;
 pub mod compare;
+pub mod config;
 pub mod export;
 pub mod fold;
 pub mod import;

@@ -3,20 +3,15 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
-
 /// How far two clocks may differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct ClockSkew(pub(super) Duration);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockSkew(Duration);
 
 impl ClockSkew {
     const MOST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-}
 
-impl Default for ClockSkew {
-    fn default() -> Self {
-        Self(Duration::from_secs(300))
+    pub fn duration(self) -> Duration {
+        self.0
     }
 }
 
@@ -34,17 +29,8 @@ impl FromStr for ClockSkew {
     }
 }
 
-impl TryFrom<String> for ClockSkew {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// How long something may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout(Duration);
 
 impl Timeout {
@@ -91,12 +77,4 @@ fn duration(text: &str) -> Result<Duration, String> {
     milliseconds.map(Duration::from_millis).ok_or_else(|| {
         format!("'{text}' is not a time: give a number with its unit, such as 30s, 5m, 2h or 1d")
     })
-}
-
-impl TryFrom<String> for Timeout {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
 }

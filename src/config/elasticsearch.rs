@@ -3,18 +3,15 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer};
 
-use super::credentials::{credential, credential_file};
 use super::durations::Timeout;
-use super::login::{LoginLayer, LoginSettings, Secret, variable};
+use super::login::{LoginLayer, LoginSettings, Secret};
 use crate::elastic::{ClientOptions, Limits, Wording};
 use crate::error::Error;
 use crate::memory::Memory;
 
-/// The settings of Elasticsearch as given on the command line or as keys of the configuration file; all are optional.
-#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The settings of Elasticsearch.
+#[derive(Clone, Debug, clap::Args)]
 pub struct ElasticsearchArgs {
     /// URL of Elasticsearch; separate several nodes with commas
     #[arg(
@@ -24,7 +21,6 @@ pub struct ElasticsearchArgs {
         env = "DAYBOOK_ELASTICSEARCH_URL",
         hide_env_values = true
     )]
-    #[serde(default, deserialize_with = "secret")]
     pub elasticsearch_url: Option<SecretString>,
 
     /// Elasticsearch user, unless the URL names one
@@ -98,81 +94,78 @@ pub struct ElasticsearchArgs {
         env = "DAYBOOK_ELASTICSEARCH_PROXY",
         hide_env_values = true
     )]
-    #[serde(default, deserialize_with = "secret")]
     elasticsearch_proxy: Option<SecretString>,
 
-    /// Compress requests and responses; useful on slow networks only [default: false]
-    #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", num_args = 0..=1, default_missing_value = "true")]
-    elasticsearch_gzip: Option<bool>,
+    /// Compress requests and responses; useful on slow networks only
+    #[arg(long, global = true, env = "DAYBOOK_ELASTICSEARCH_GZIP", action = clap::ArgAction::Set, num_args = 0..=1,
+        default_value = "false", default_missing_value = "true")]
+    elasticsearch_gzip: bool,
 
-    /// Timeout for connecting to an Elasticsearch node [default: 10s]
+    /// Timeout for connecting to an Elasticsearch node
     #[arg(
         long,
         global = true,
         value_name = "TIME",
-        env = "DAYBOOK_ELASTICSEARCH_CONNECT_TIMEOUT"
+        env = "DAYBOOK_ELASTICSEARCH_CONNECT_TIMEOUT",
+        default_value = "10s"
     )]
-    elasticsearch_connect_timeout: Option<Timeout>,
+    elasticsearch_connect_timeout: Timeout,
 
-    /// Timeout for an Elasticsearch response [default: 120s]
+    /// Timeout for an Elasticsearch response
     #[arg(
         long,
         global = true,
         value_name = "TIME",
-        env = "DAYBOOK_ELASTICSEARCH_TIMEOUT"
+        env = "DAYBOOK_ELASTICSEARCH_TIMEOUT",
+        default_value = "120s"
     )]
-    elasticsearch_timeout: Option<Timeout>,
+    elasticsearch_timeout: Timeout,
 
-    /// Timeout for a stall within an Elasticsearch response [default: 30s]
+    /// Timeout for a stall within an Elasticsearch response
     #[arg(
         long,
         global = true,
         value_name = "TIME",
-        env = "DAYBOOK_ELASTICSEARCH_STALL_TIMEOUT"
+        env = "DAYBOOK_ELASTICSEARCH_STALL_TIMEOUT",
+        default_value = "30s"
     )]
-    elasticsearch_stall_timeout: Option<Timeout>,
+    elasticsearch_stall_timeout: Timeout,
 
-    #[arg(skip)]
-    #[serde(default, deserialize_with = "secret")]
+    /// The user's password
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "DAYBOOK_ELASTICSEARCH_PASSWORD",
+        hide_env_values = true
+    )]
     elasticsearch_password: Option<SecretString>,
 
-    #[arg(skip)]
-    #[serde(default, deserialize_with = "secret")]
+    /// An API key
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "DAYBOOK_ELASTICSEARCH_API_KEY",
+        hide_env_values = true
+    )]
     elasticsearch_api_key: Option<SecretString>,
 
-    #[arg(skip)]
-    #[serde(default, deserialize_with = "secret")]
+    /// A bearer token
+    #[arg(
+        long,
+        global = true,
+        hide = true,
+        env = "DAYBOOK_ELASTICSEARCH_BEARER_TOKEN",
+        hide_env_values = true
+    )]
     elasticsearch_bearer_token: Option<SecretString>,
 }
 
-/// The prefix of these settings in the configuration file.
-pub(super) const KEYS: &str = "elasticsearch_";
-
-/// The settings of Elasticsearch from all layers; earlier layers take precedence.
-#[derive(Clone, Debug)]
-pub(super) struct ElasticsearchSettings {
-    layers: [ElasticsearchArgs; 3],
-}
-
-impl ElasticsearchSettings {
-    /// Layers: command line and environment, credentials directory, configuration file.
-    pub(super) fn new(
-        mut given: ElasticsearchArgs,
-        file: ElasticsearchArgs,
-    ) -> Result<Self, Error> {
-        given.elasticsearch_password = variable("DAYBOOK_ELASTICSEARCH_PASSWORD")?;
-        given.elasticsearch_api_key = variable("DAYBOOK_ELASTICSEARCH_API_KEY")?;
-        given.elasticsearch_bearer_token = variable("DAYBOOK_ELASTICSEARCH_BEARER_TOKEN")?;
-        Ok(Self {
-            layers: [given, from_credentials()?, file],
-        })
-    }
-
+impl ElasticsearchArgs {
     /// The addresses of the cluster, if they are set.
     pub(super) fn addresses(&self) -> Option<&SecretString> {
-        self.layers
-            .iter()
-            .find_map(|layer| layer.elasticsearch_url.as_ref())
+        self.elasticsearch_url.as_ref()
     }
 
     /// Options for a client of the cluster.
@@ -181,9 +174,8 @@ impl ElasticsearchSettings {
         addresses: SecretString,
         memory: Memory,
     ) -> Result<ClientOptions, Error> {
-        let layers = self.layers.each_ref().map(ElasticsearchArgs::login);
         let login = LoginSettings {
-            layers,
+            layers: [self.login()],
             variables: Wording::PROJECTIONS.variables,
         };
         Ok(ClientOptions {
@@ -199,37 +191,21 @@ impl ElasticsearchSettings {
         addresses: SecretString,
         memory: Memory,
     ) -> ClientOptions {
-        let time = |of: fn(&ElasticsearchArgs) -> Option<Timeout>| {
-            self.layers.iter().find_map(of).map(Timeout::duration)
-        };
-        let usual = Limits::default();
         ClientOptions {
-            authority: self
-                .layers
-                .iter()
-                .find_map(|layer| layer.elasticsearch_ca.clone()),
-            proxy: self
-                .layers
-                .iter()
-                .find_map(|layer| layer.elasticsearch_proxy.clone()),
-            gzip: self
-                .layers
-                .iter()
-                .find_map(|layer| layer.elasticsearch_gzip)
-                .unwrap_or(false),
+            authority: self.elasticsearch_ca.clone(),
+            proxy: self.elasticsearch_proxy.clone(),
+            gzip: self.elasticsearch_gzip,
             limits: Limits {
-                connect: time(|layer| layer.elasticsearch_connect_timeout).unwrap_or(usual.connect),
-                answer: time(|layer| layer.elasticsearch_timeout).unwrap_or(usual.answer),
-                stall: time(|layer| layer.elasticsearch_stall_timeout).unwrap_or(usual.stall),
-                ..usual
+                connect: self.elasticsearch_connect_timeout.duration(),
+                answer: self.elasticsearch_timeout.duration(),
+                stall: self.elasticsearch_stall_timeout.duration(),
+                ..Limits::default()
             },
             largest_answer: memory.for_an_answer(),
             ..ClientOptions::new(addresses)
         }
     }
-}
 
-impl ElasticsearchArgs {
     fn login(&self) -> LoginLayer {
         LoginLayer {
             user: self.elasticsearch_user.clone(),
@@ -248,31 +224,5 @@ impl ElasticsearchArgs {
             client_cert: self.elasticsearch_client_cert.clone(),
             client_key: self.elasticsearch_client_key.clone(),
         }
-    }
-}
-
-/// Settings in the credentials directory: secrets, and files with certificates.
-fn from_credentials() -> Result<ElasticsearchArgs, Error> {
-    let file = credential_file;
-    Ok(ElasticsearchArgs {
-        elasticsearch_url: credential("elasticsearch-url")?,
-        elasticsearch_proxy: credential("elasticsearch-proxy")?,
-        elasticsearch_password: credential("elasticsearch-password")?,
-        elasticsearch_api_key: credential("elasticsearch-api-key")?,
-        elasticsearch_bearer_token: credential("elasticsearch-bearer-token")?,
-        elasticsearch_ca: file("elasticsearch-ca"),
-        elasticsearch_client_cert: file("elasticsearch-client-cert"),
-        elasticsearch_client_key: file("elasticsearch-client-key"),
-        ..ElasticsearchArgs::default()
-    })
-}
-
-/// A secret in the configuration file. Unlike the default error for a wrong type, this one does not show the value.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    match toml::Value::deserialize(deserializer)? {
-        toml::Value::String(text) => Ok(Some(text.into())),
-        _ => Err(serde::de::Error::custom(
-            "a secret must be text: write it in quotes",
-        )),
     }
 }

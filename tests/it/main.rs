@@ -20,6 +20,7 @@ mod auditing; // every query of docs/auditing.md: its result on a known ledger, 
 mod bulk; // documents that are refused, changed or deleted; compressed requests
 mod clocks; // wrong clocks, impossible dates, and for how long a day is compared again
 mod commands; // how days are selected, output, settings
+mod configuration; // the layers of settings, `daybook config`, the example of a configuration file
 mod connections; // nodes that are down, clusters that hang, endless responses, proxies
 mod counting; // the counting rules, row by row: what is counted, ignored or rejected
 mod documents; // links, commands, options, variables, messages and files that the documents name

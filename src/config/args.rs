@@ -1,0 +1,136 @@
+//! The declarations of the settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, Args as _, Command};
+use secrecy::SecretString;
+
+use super::durations::{ClockSkew, Timeout};
+use super::elasticsearch::ElasticsearchArgs;
+use crate::memory::Memory;
+use crate::projection::scope;
+
+/// The settings, each with its default.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Settings")]
+pub struct SettingsArgs {
+    /// Connection URL of the ledger's database [default: the standard PG* variables]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_LEDGER_URL",
+        hide_env_values = true
+    )]
+    pub ledger_url: Option<SecretString>,
+
+    /// Connection URL of the database with the tables stats and queries [default: the ledger's]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_SOURCE_URL",
+        hide_env_values = true
+    )]
+    pub source_url: Option<SecretString>,
+
+    /// How long Postgres may be silent before the connection is dropped: 500ms, 60s, 5m. Does not limit how long a
+    /// statement runs
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        env = "DAYBOOK_POSTGRES_TIMEOUT",
+        default_value = "60s"
+    )]
+    pub postgres_timeout: Timeout,
+
+    /// How to reach Elasticsearch.
+    #[command(flatten)]
+    pub elasticsearch: ElasticsearchArgs,
+
+    /// Prefix of all alias and index names
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "DAYBOOK_INDEX_PREFIX",
+        default_value = "stats"
+    )]
+    pub index_prefix: String,
+
+    /// Terms in stats-terms: some of countries, geocodes, items, queries, each with all stat types or with some, as in
+    /// items:seen+view; or none
+    #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS", default_value = scope::DEFAULT)]
+    pub terms: String,
+
+    /// Memory limit, for example 512M or 2G (at least 128M). A day that needs more is counted in parts, each of which reads
+    /// the day again
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        env = "DAYBOOK_MEMORY",
+        default_value = Memory::DEFAULT
+    )]
+    pub memory: Memory,
+
+    /// Maximum difference between this machine's clock and the ledger server's; nothing is posted beyond it: 30s, 5m, 2h,
+    /// 1d
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        env = "DAYBOOK_MAX_CLOCK_SKEW",
+        default_value = "5m"
+    )]
+    pub max_clock_skew: ClockSkew,
+
+    /// Configuration file (TOML) with these settings as keys, such as ledger_url
+    #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// The setting that names the configuration file, which cannot contain it.
+pub(super) const CONFIG: &str = "config";
+
+/// Settings that are files, and so can be credentials as they are.
+const FILES_AS_CREDENTIALS: [&str; 3] = [
+    "elasticsearch_ca",
+    "elasticsearch_client_cert",
+    "elasticsearch_client_key",
+];
+
+/// How a setting can be a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsCredential {
+    /// The file contains the value.
+    Text,
+    /// The file is the value.
+    File,
+    /// It cannot.
+    Never,
+}
+
+impl AsCredential {
+    pub(super) fn new(definition: &Arg) -> Self {
+        if is_secret(definition) {
+            Self::Text
+        } else if FILES_AS_CREDENTIALS.contains(&definition.get_id().as_str()) {
+            Self::File
+        } else {
+            Self::Never
+        }
+    }
+}
+
+/// The definitions of all settings, in their order.
+pub(super) fn definitions() -> Vec<Arg> {
+    let command = SettingsArgs::augment_args(Command::new("settings"));
+    command.get_arguments().cloned().collect()
+}
+
+/// Whether the value may contain a secret.
+pub(super) fn is_secret(definition: &Arg) -> bool {
+    definition.is_hide_env_values_set()
+}
