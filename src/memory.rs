@@ -20,6 +20,11 @@ impl Memory {
         (self.0 - Self::FOR_THE_REST) / 5 * 3
     }
 
+    /// The maximum size of a line with an event, in bytes. Its columns are copied if they contain escapes.
+    pub fn for_a_line(self) -> usize {
+        self.0 / 4
+    }
+
     /// The maximum size of a response with documents, in bytes. While one is processed, the next one arrives.
     pub fn for_an_answer(self) -> usize {
         self.0 / 4

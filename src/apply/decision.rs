@@ -4,7 +4,7 @@ use super::events::Origin;
 use crate::day::Day;
 use crate::error::Error;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
-use crate::ledger::{Entry, EntryId};
+use crate::ledger::{Entry, EntryId, EntryKind};
 use crate::memory::Memory;
 use crate::source::Fingerprint;
 use crate::text::counted;
@@ -46,6 +46,16 @@ pub enum Decision {
     Imported { entry_id: EntryId },
     /// The day was imported, and the source has events of it, too.
     ImportedAndInSource { entry_id: EntryId },
+}
+
+impl Decision {
+    /// The kind of the entry that follows, if one does.
+    pub fn entry_kind(self) -> EntryKind {
+        match self {
+            Self::New => EntryKind::Apply,
+            _ => EntryKind::Correction,
+        }
+    }
 }
 
 /// The refusal to change a day without a person's decision.

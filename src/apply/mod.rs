@@ -129,10 +129,7 @@ pub async fn apply_day(
     if let Some(outcome) = outcome_without_entry(&decision) {
         return found(outcome);
     }
-    let kind = match decision {
-        Decision::New => EntryKind::Apply,
-        _ => EntryKind::Correction,
-    };
+    let kind = decision.entry_kind();
     failpoint::reach("apply.compared");
     let posted_through = (kind == EntryKind::Correction).then_some(head);
     let mut counting = Counting::new(&fingerprint, posted_through, rules.memory)?;
@@ -210,6 +207,8 @@ pub async fn apply_day(
         (report.entry_id, report.entry_hash) = (Some(posted.entry_id), Some(posted.entry_hash));
         report.posting += stopwatch.elapsed();
         posted_rows = posted.posted_rows;
+    } else if let Events::Counted(sets) = &events {
+        sets.check_rejected()?;
     }
     Ok(Ok(Applied::new(day, Outcome::Posted(report), posted_rows)))
 }

@@ -38,18 +38,9 @@ async fn keep_counted(
         return Ok(());
     }
     let mut known: HashSet<i64> = HashSet::from_iter(reader.rejected_of(sets.day()).await?);
-    let mut own: HashSet<i64> = HashSet::new();
     let mut rejected = sets.rejected();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     while let Some(event) = rejected.next()? {
-        if !own.insert(event.source_id) {
-            return Err(Error::failed(format!(
-                "event {} of {} was rejected twice: nothing was posted",
-                event.source_id,
-                sets.day()
-            ))
-            .hint("count each event once"));
-        }
         if !known.insert(event.source_id) {
             continue;
         }

@@ -1,9 +1,11 @@
 //! The files with events: what they are, and reading them.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _};
+use std::io::{self, BufRead, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::date::DayInZone;
 use super::event::{Take, unreadable};
@@ -17,19 +19,53 @@ const STDIN: &str = "-";
 /// How a Parquet file starts.
 const PARQUET: &[u8] = b"PAR1";
 
+/// Bytes read at a time.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// The files to read, without one that is given twice.
+pub(super) fn check_distinct(files: &[PathBuf]) -> Result<(), Error> {
+    let mut seen = HashMap::new();
+    for path in files {
+        let is_stdin = path == Path::new(STDIN);
+        let identity = if is_stdin {
+            None
+        } else {
+            // A file that cannot be looked at cannot be read either, which is reported then.
+            let Ok(metadata) = std::fs::metadata(path) else {
+                continue;
+            };
+            Some((metadata.dev(), metadata.ino()))
+        };
+        if let Some(other) = seen.insert(identity, path) {
+            return Err(Error::usage(format!(
+                "{} and {} are one file: its events would be counted twice",
+                other.display(),
+                path.display()
+            ))
+            .hint("give each file once"));
+        }
+    }
+    Ok(())
+}
+
 /// Reads the events of a file that are of the day. Returns how many are not.
-pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i64, Error> {
+pub(super) fn read(
+    path: &Path,
+    day: DayInZone,
+    longest_line: u64,
+    take: &mut Take<'_>,
+) -> Result<i64, Error> {
     if path == Path::new(STDIN) {
-        let stdin = BufReader::with_capacity(1 << 20, io::stdin());
-        let unpacked = unpack::unpacked(stdin).map_err(|error| unreadable("stdin", error))?;
-        return read_unpacked("stdin", unpacked, day, take);
+        let stdin = BufReader::with_capacity(BUFFER_BYTES, io::stdin());
+        return read_stream("stdin", stdin, day, longest_line, take);
     }
     let name = path.display().to_string();
-    let mut start = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(PARQUET.len() as u64).read_to_end(&mut start))
+    // Opened once: the start of a pipe cannot be read again.
+    let mut file = File::open(path)
+        .map(|file| BufReader::with_capacity(BUFFER_BYTES, file))
         .map_err(|error| unreadable(&name, error))?;
-    if start == PARQUET {
+    let start = file.fill_buf().map_err(|error| unreadable(&name, error))?;
+    if start.starts_with(PARQUET) {
         // The library panics on some damaged files.
         let reading = AssertUnwindSafe(|| read_parquet(path, day, take));
         return catch_unwind(reading).unwrap_or_else(|_| {
@@ -39,16 +75,17 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
             )
         });
     }
-    let unpacked = unpack::open(path).map_err(|error| unreadable(&name, error))?;
-    read_unpacked(&name, unpacked, day, take)
+    read_stream(&name, file, day, longest_line, take)
 }
 
-fn read_unpacked(
+fn read_stream(
     name: &str,
-    mut file: Box<dyn BufRead + Send>,
+    file: impl BufRead + Send + 'static,
     day: DayInZone,
+    longest_line: u64,
     take: &mut Take<'_>,
 ) -> Result<i64, Error> {
+    let mut file = unpack::unpacked(file).map_err(|error| unreadable(name, error))?;
     let start = file.fill_buf().map_err(|error| unreadable(name, error))?;
     if start.starts_with(PARQUET) {
         return Err(Error::usage(format!("{name} is Parquet in a stream"))
@@ -58,7 +95,7 @@ fn read_unpacked(
         return Err(Error::usage(format!("{name} is a zip archive"))
             .hint("unpack it, or compress the events with gzip or zstd"));
     }
-    ndjson::read(name, file, day, take)
+    ndjson::read(name, file, day, longest_line, take)
 }
 
 #[cfg(feature = "parquet")]

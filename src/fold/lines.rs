@@ -4,17 +4,23 @@
 //! files with very long lines can be merged.
 
 use std::fmt;
-use std::io::{self, BufRead, Read as _};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::unpack;
 
 /// The longest line accepted: longer than any row that the server accepts.
 const LONGEST_LINE: u64 = 1 << 30;
 
 /// The longest start of a line with its key.
 const LONGEST_KEY: u64 = 1 << 10;
+
+/// Bytes read at a time. Hundreds of files are open together.
+const BUFFER_BYTES: usize = 1 << 16;
+
+/// The largest window accepted, as a power of two: that of zstd's default level, and more than daybook uses.
+const LARGEST_WINDOW_LOG: u32 = 21;
 
 /// What lines are sorted by.
 pub(super) trait Key: Copy + Ord + fmt::Display {
@@ -36,7 +42,7 @@ pub(super) struct Source {
 /// The lines of a file.
 pub(super) struct Lines<K> {
     path: PathBuf,
-    file: Box<dyn BufRead + Send>,
+    file: BufReader<zstd::Decoder<'static, BufReader<File>>>,
     line: Vec<u8>,
     number: u64,
     rows: u64,
@@ -47,7 +53,7 @@ impl<K: Key> Lines<K> {
     /// Opens a file, and reads the key of its first line.
     pub(super) fn open(source: &Source) -> Result<Self, Error> {
         let Source { path, rows } = source;
-        let file = unpack::open(path).map_err(|error| unreadable(path, error))?;
+        let file = unpacked(path).map_err(|error| unreadable(path, error))?;
         let mut lines = Self {
             path: path.clone(),
             file,
@@ -75,6 +81,11 @@ impl<K: Key> Lines<K> {
             return Err(self.refused("is cut off or too long"));
         }
         str::from_utf8(&self.line).map_err(|error| self.refused("is not UTF-8").caused_by(error))
+    }
+
+    /// Frees the memory of the current line, which must have been read.
+    pub(super) fn release(&mut self) {
+        self.line = Vec::new();
     }
 
     /// Continues with the next line. The current one must have been read.
@@ -124,6 +135,14 @@ impl<K: Key> Lines<K> {
     pub(super) fn refused(&self, what: &str) -> Error {
         refused(&self.path, &format!("line {} {what}", self.number))
     }
+}
+
+/// Opens a file of a delta set. A window that is too large is refused before memory is taken for it.
+fn unpacked(path: &Path) -> io::Result<BufReader<zstd::Decoder<'static, BufReader<File>>>> {
+    let file = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+    let mut decoder = zstd::Decoder::with_buffer(file)?;
+    decoder.window_log_max(LARGEST_WINDOW_LOG)?;
+    Ok(BufReader::with_capacity(BUFFER_BYTES, decoder))
 }
 
 /// The refusal of a file or directory.

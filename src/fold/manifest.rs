@@ -12,6 +12,12 @@ use crate::ledger::lock::TOOL_VERSION;
 /// The version of the format of delta sets.
 const VERSION: u32 = 1;
 
+/// More parts than anybody can count in; so many can be added up without overflow.
+const MOST_PARTS: u64 = 1_000_000_000;
+
+/// The longest version of a program, in bytes.
+const LONGEST_VERSION: usize = 64;
+
 pub(super) const FILE: &str = "manifest.json";
 pub(super) const DELTAS: &str = "deltas.ndjson.zst";
 pub(super) const REJECTED: &str = "rejected.ndjson.zst";
@@ -151,6 +157,13 @@ impl Manifest {
                 "{} events, but {events} in the fingerprint",
                 self.events
             ));
+        }
+        if self.parts == 0 || self.parts > MOST_PARTS {
+            return Err(format!("it says that it has {} parts", self.parts));
+        }
+        let is_version = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+        if self.tool_version.len() > LONGEST_VERSION || !self.tool_version.chars().all(is_version) {
+            return Err("its tool_version is not a version of daybook".to_owned());
         }
         if u64::try_from(rejected) != Ok(self.rejects.rows) {
             return Err(format!(

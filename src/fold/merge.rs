@@ -18,7 +18,7 @@ use crate::day::{Day, TimeZone};
 use crate::error::Error;
 
 /// Files to open at a time.
-const OPEN_FILES: usize = if cfg!(debug_assertions) { 7 } else { 200 };
+const OPEN_FILES: usize = if cfg!(debug_assertions) { 7 } else { 100 };
 
 /// What delta sets are expected to be of; anything if it is not said.
 #[derive(Clone, Copy, Debug, Default)]
@@ -91,6 +91,7 @@ pub(super) fn merge_deltas(
                     none => CellSum::new(line).map(|first| *none = Some(first)),
                 };
                 added.map_err(|wrong| lines[*place].refused(&wrong))?;
+                lines[*place].release();
             }
             sum.map_or(Ok(()), |sum| out.put(sum.line(&mut writer, sums)))
         })

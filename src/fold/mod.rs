@@ -51,12 +51,14 @@ pub struct Folded {
 
 /// Counts the events of a day in files, and writes them as a delta set.
 pub fn fold(counting: &Counting, files: &[PathBuf], output: &Path) -> Result<Folded, Error> {
+    input::check_distinct(files)?;
     let directory = directory::Directory::create(output)?;
     let mut counter = count::Counter::new(counting, &directory);
     let mut outside = 0;
+    let longest_line = counting.memory.for_a_line() as u64;
     let day = date::DayInZone::new(counting.day, counting.zone);
     for file in files {
-        outside += input::read(file, day, &mut |event| counter.add(event))?;
+        outside += input::read(file, day, longest_line, &mut |event| counter.add(event))?;
     }
     let manifest = counter.finish()?;
     directory.complete(&manifest)?;

@@ -14,9 +14,7 @@ use serde_json::value::RawValue;
 use super::date::{DayInZone, Moment};
 use super::event::{FileEvent, Take, unreadable};
 use crate::error::Error;
-
-/// The longest line accepted: longer than any row that Postgres can hold.
-const LONGEST_LINE: u64 = 1 << 30;
+use crate::text::Grouped;
 
 /// The columns as they are spelled in the line.
 #[derive(Deserialize)]
@@ -58,6 +56,7 @@ pub(super) fn read(
     name: &str,
     mut file: Box<dyn BufRead + Send>,
     day: DayInZone,
+    longest_line: u64,
     take: &mut Take<'_>,
 ) -> Result<i64, Error> {
     let (mut line, mut number, mut outside) = (Vec::new(), 0_u64, 0);
@@ -66,15 +65,19 @@ pub(super) fn read(
         line.clear();
         number += 1;
         let read = (&mut file)
-            .take(LONGEST_LINE)
+            .take(longest_line)
             .read_until(b'\n', &mut line)
             .map_err(|error| unreadable(&format!("{name}, line {number},"), error))?;
         if read == 0 {
             break;
         }
         let is_whole = line.last() == Some(&b'\n');
-        if !is_whole && line.len() as u64 >= LONGEST_LINE {
-            return Err(refused(name, number, "it is longer than 1 GiB"));
+        if !is_whole && line.len() as u64 >= longest_line {
+            return Err(Error::failed(format!(
+                "{name}, line {number} is longer than {} bytes, a quarter of the memory limit",
+                Grouped(longest_line)
+            ))
+            .hint("raise --memory if it is an event; one event a line is expected"));
         }
         let mut text = line.trim_ascii();
         if number == 1 {
@@ -262,6 +265,7 @@ mod tests {
     use super::*;
 
     const DAY: &str = "2020-02-16";
+    const LONGEST_LINE: u64 = 1000;
 
     type Read = Vec<(i64, [Option<String>; 5])>;
 
@@ -272,6 +276,7 @@ mod tests {
             "events",
             Box::new(std::io::Cursor::new(file.to_vec())),
             day,
+            LONGEST_LINE,
             &mut |event| {
                 let columns = event
                     .columns
@@ -361,6 +366,12 @@ mod tests {
             let error = read_all(format!("{good}\n{line}").as_bytes()).unwrap_err();
             assert!(error.contains(said), "{line}: {error}");
         }
+        let long = format!("{good}\n{}", good.replace('}', &" ".repeat(1000)));
+        let error = read_all(long.as_bytes()).unwrap_err();
+        assert!(
+            error.contains("line 2 is longer than 1,000 bytes"),
+            "{error}"
+        );
         let with_hash = format!(
             "{good}\n{}\n{}",
             r#"{"id":1,"date":"2020-02-16","query_id":9}"#,
@@ -378,6 +389,7 @@ mod tests {
             "events",
             Box::new(std::io::Cursor::new(file.to_vec())),
             day,
+            LONGEST_LINE,
             &mut |event| {
                 columns = event
                     .columns

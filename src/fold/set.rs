@@ -1,6 +1,6 @@
 //! Complete delta sets, opened for reading.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use crate::error::Error;
 use crate::event::{RULE_VERSION, Reason};
 use crate::hash::Hash;
 use crate::source::Fingerprint;
+
+/// The largest manifest accepted, in bytes. One has about a thousand.
+const LARGEST_MANIFEST: u64 = 1 << 16;
 
 /// Delta sets of different events of one day.
 #[derive(Debug)]
@@ -186,16 +189,28 @@ impl DeltaSets {
     /// Opens the rejected events of all sets, one set after the other.
     pub fn rejected(&self) -> RejectedEvents<'_> {
         RejectedEvents {
+            day: self.day,
             sets: self.sets.iter(),
             lines: None,
+            seen: HashSet::new(),
         }
+    }
+
+    /// Reads the rejected events of all sets, and fails as posting them would.
+    pub fn check_rejected(&self) -> Result<(), Error> {
+        let mut rejected = self.rejected();
+        while rejected.next()?.is_some() {}
+        Ok(())
     }
 }
 
 /// Rejected events, read one at a time.
 pub struct RejectedEvents<'a> {
+    day: Day,
     sets: std::slice::Iter<'a, DeltaSet>,
     lines: Option<Lines<SourceId>>,
+    /// Ids of all sets so far.
+    seen: HashSet<i64>,
 }
 
 impl RejectedEvents<'_> {
@@ -216,6 +231,13 @@ impl RejectedEvents<'_> {
                     Err(wrong) => return Err(lines.refused(&wrong)),
                 };
                 lines.advance()?;
+                if !self.seen.insert(rejected.source_id) {
+                    return Err(Error::failed(format!(
+                        "event {} of {} was rejected twice: nothing was posted",
+                        rejected.source_id, self.day
+                    ))
+                    .hint("count each event once"));
+                }
                 return Ok(Some(rejected));
             }
             let Some(set) = self.sets.next() else {
@@ -228,7 +250,13 @@ impl RejectedEvents<'_> {
 
 impl DeltaSet {
     fn open(path: &Path) -> Result<Self, Error> {
-        let text = match std::fs::read(path.join(FILE)) {
+        let text = match read_manifest(path) {
+            Ok(text) if text.len() as u64 > LARGEST_MANIFEST => {
+                return Err(refused(
+                    path,
+                    &format!("its {FILE} is not a manifest of deltas: it is too large"),
+                ));
+            }
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound && path.is_dir() => {
                 return Err(refused(
@@ -315,6 +343,13 @@ impl DeltaSet {
         };
         Err(refused(&other.path, &what).hint("give directories of one day and one time zone"))
     }
+}
+
+fn read_manifest(directory: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let file = File::open(directory.join(FILE))?;
+    file.take(LARGEST_MANIFEST + 1).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// A directory to which the others were merged, given beside them, would count every event twice.

@@ -137,8 +137,26 @@ impl Folder {
         let before = self.lines(&format!("{set}/{file}"));
         let text = change(&before);
         assert_ne!(text, before);
-        let packed = zstd::encode_all(text.as_bytes(), 1).unwrap();
-        std::fs::write(&path, &packed).unwrap();
+        self.replace(name, file, &zstd::encode_all(text.as_bytes(), 1).unwrap());
+        changed
+    }
+
+    /// Copies a set, compressing its delta rows so that reading them takes a lot of memory.
+    fn packed_with_a_large_window(&self, set: &str, name: &str) -> String {
+        let file = "deltas.ndjson.zst";
+        let changed = self.changed(set, name, file, |text| format!("{text}\n"));
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        let lines = self.lines(&format!("{set}/{file}"));
+        std::io::Write::write_all(&mut encoder, lines.as_bytes()).unwrap();
+        self.replace(name, file, &encoder.finish().unwrap());
+        changed
+    }
+
+    /// Replaces a file of a set, and what the manifest says about it.
+    fn replace(&self, name: &str, file: &str, packed: &[u8]) {
+        let changed = self.path(name);
+        std::fs::write(format!("{changed}/{file}"), packed).unwrap();
         let mut manifest = self.manifest(name);
         let digest = &mut manifest[if file.starts_with("deltas") {
             "deltas"
@@ -146,9 +164,8 @@ impl Folder {
             "rejects"
         }];
         digest["bytes"] = packed.len().into();
-        digest["sha256"] = format!("{:x}", Sha256::digest(&packed)).into();
+        digest["sha256"] = format!("{:x}", Sha256::digest(packed)).into();
         std::fs::write(format!("{changed}/manifest.json"), manifest.to_string()).unwrap();
-        changed
     }
 }
 
@@ -569,6 +586,15 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
     let sums = folder.changed("good", "sums", manifest, |text| {
         text.replace("\"interactions\": 2", "\"interactions\": 3")
     });
+    let parts = folder.changed("good", "parts", manifest, |text| {
+        text.replace("\"parts\": 1", "\"parts\": 18446744073709551615")
+    });
+    let program = folder.changed("good", "program", manifest, |text| {
+        text.replace("\"tool_version\": \"", "\"tool_version\": \"\u{202e}")
+    });
+    let endless = folder.changed("good", "endless", manifest, |text| {
+        text.to_owned() + &" ".repeat(1 << 16)
+    });
     let unsorted = folder.changed("good", "unsorted", deltas, swapped);
     let duplicates = folder.changed("good", "duplicates", deltas, twice);
     let fewer = folder.changed("good", "fewer", deltas, |text| {
@@ -595,6 +621,7 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
     };
     let truncated = damage("truncated", &|bytes| bytes.truncate(bytes.len() - 1));
     let flipped = damage("flipped", &|bytes| bytes[9] ^= 1);
+    let window = folder.packed_with_a_large_window("good", "window");
 
     // Both commands refuse it, and name it.
     for (set, said) in [
@@ -624,6 +651,10 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
         (&no_manifest, "it has no manifest.json"),
         (&truncated, "bytes, but the manifest says"),
         (&flipped, "its SHA-256 is"),
+        (&parts, "it says that it has 18446744073709551615 parts"),
+        (&program, "its tool_version is not a version of daybook"),
+        (&endless, "it is too large"),
+        (&window, "requires too much memory"),
         (&folder.path("nowhere"), "cannot be read: No such file"),
     ] {
         let name = Path::new(set).file_name().unwrap().to_str().unwrap();
@@ -665,6 +696,13 @@ async fn what_does_not_belong_together_or_is_damaged_is_refused_by_name() {
             "event 3 of 2020-02-16 was rejected twice",
         );
         post(&world, &[&good, set])
+            .await
+            .assert_exit(1)
+            .says(&[&said]);
+        // A dry run finds it, too.
+        let deltas = ["--deltas", &good, set];
+        world
+            .run(&[&["apply", "--dry-run", "--day", DAY], &deltas[..]].concat())
             .await
             .assert_exit(1)
             .says(&[&said]);
@@ -755,6 +793,38 @@ async fn an_output_directory_must_be_empty_and_holds_nothing_after_a_failure() {
         .await
         .assert_exit(2)
         .says(&["'Mars' is not a time zone"]);
+}
+
+#[tokio::test]
+async fn a_file_is_read_once() {
+    let folder = Folder::new();
+    folder.small_set("set", 1, &[]).await;
+    let (file, link) = (folder.path("set.ndjson"), folder.path("link"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let new = folder.path("new");
+    for files in [[&file, &file], [&file, &link]] {
+        let [one, two] = files;
+        fold(&["--day", DAY, one, two, "--output", &new])
+            .await
+            .assert_exit(2)
+            .says(&["are one file", two, "give each file once"]);
+        assert!(!Path::new(&new).exists());
+    }
+    fold(&["--day", DAY, "-", "-", "--output", &new])
+        .await
+        .assert_exit(2)
+        .says(&["- and - are one file"]);
+
+    // A pipe cannot be opened twice.
+    let pipe = folder.path("pipe");
+    nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (events, into) = (std::fs::read(&file).unwrap(), pipe.clone());
+    let writing = std::thread::spawn(move || std::fs::write(into, events).unwrap());
+    fold(&["--day", DAY, &pipe, "--output", &new])
+        .await
+        .assert_exit(0);
+    writing.join().unwrap();
+    assert_eq!(folder.manifest("new"), folder.manifest("set"));
 }
 
 #[tokio::test]
