@@ -85,6 +85,18 @@ END;
 COMMENT ON FUNCTION daybook.rejected_hash_of(bigint) IS
     'SHA-256 over the hashes of the rejected events of an entry in the order of source_id: what entry.rejected_hash must be. Each is of source_id, reason and the hashes of message and event, one a line.';
 
+CREATE FUNCTION daybook.totals_of(of_entry_id bigint) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+        'record_type', s.record_type, 'stat_type', s.stat_type, 'cells', s.cells, 'count', s.count, 'total', s.total)
+        ORDER BY s.record_type, s.stat_type), '[]'::jsonb)
+    FROM (SELECT d.record_type, d.stat_type, count(*) AS cells, sum(d.count) AS count, sum(d.total) AS total
+          FROM daybook.interaction_delta d WHERE d.entry_id = of_entry_id GROUP BY d.record_type, d.stat_type) s;
+END;
+COMMENT ON FUNCTION daybook.totals_of(bigint) IS
+    'The number of cells, count and total of an entry by record type and stat type, in this order: what entry.totals must be.';
+
 CREATE FUNCTION daybook.genesis_hash() RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
@@ -98,7 +110,7 @@ BEGIN ATOMIC
     SELECT sha256(convert_to(jsonb_build_array(
         'daybook entry', e.entry_id, to_char(e.day, 'YYYY-MM-DD'), e.kind, e.reverses, e.run_id, e.rule_version, e.tool_version,
         e.source_events, e.source_counted, e.source_ignored, e.source_rejected, e.source_fingerprint, e.delta_rows, e.terms_complete,
-        encode(e.content_hash, 'hex'), encode(e.rejected_hash, 'hex'), encode(e.previous_hash, 'hex'), e.reason, e.posted_by,
+        e.totals, encode(e.content_hash, 'hex'), encode(e.rejected_hash, 'hex'), encode(e.previous_hash, 'hex'), e.reason, e.posted_by,
         to_char(e.posted_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text, 'UTF8'));
 END;
 COMMENT ON FUNCTION daybook.entry_hash_of(daybook.entry) IS
@@ -177,6 +189,7 @@ DECLARE
     head_id       bigint;
     head_hash     bytea;
     kept_rejected bytea;
+    sums          jsonb;
 BEGIN
     SELECT entry_id, entry_hash INTO head_id, head_hash FROM daybook.entry ORDER BY entry_id DESC LIMIT 1;
     IF NOT FOUND THEN
@@ -194,7 +207,7 @@ BEGIN
     END IF;
     NEW.posted_by := daybook.recorded_by(NEW.posted_by);
     NEW.posted_at := daybook.recorded_at(NEW.posted_at);
-    -- In a copy, rejected events come after their header; whoever copies compares the hashes.
+    -- In a copy, rows and rejected events come after their header; whoever copies compares totals and hashes.
     IF NOT daybook.is_copying() THEN
         IF NOT EXISTS (SELECT FROM daybook.run_start s WHERE s.run_id = NEW.run_id AND s.started_by = session_user) THEN
             RAISE EXCEPTION 'entry % is of run %, which was not started by %', NEW.entry_id, NEW.run_id, session_user
@@ -206,13 +219,19 @@ BEGIN
                 USING ERRCODE = 'restrict_violation';
         END IF;
         NEW.rejected_hash := kept_rejected;
+        sums := daybook.totals_of(NEW.entry_id);
+        IF NEW.totals <> sums THEN
+            RAISE EXCEPTION 'entry % does not carry the totals of its rows', NEW.entry_id
+                USING ERRCODE = 'restrict_violation';
+        END IF;
+        NEW.totals := sums;
     END IF;
     NEW.entry_hash := daybook.entry_hash_of(NEW);
     RETURN NEW;
 END
 $$;
 COMMENT ON FUNCTION daybook.entry_follows_head() IS
-    'Trigger: an entry must be the next one, carry the hash of the last one and be of a run of the same login; sets who posts it, when, and its hashes.';
+    'Trigger: an entry must be the next one, carry the hash of the last one and be of a run of the same login; sets who posts it, when, its totals and its hashes.';
 CREATE TRIGGER entry_follows_head BEFORE INSERT ON daybook.entry FOR EACH ROW EXECUTE FUNCTION daybook.entry_follows_head();
 ALTER TABLE daybook.entry ENABLE ALWAYS TRIGGER entry_follows_head;
 

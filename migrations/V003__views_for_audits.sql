@@ -32,9 +32,24 @@ COMMENT ON COLUMN daybook.interaction_term_delta.dimension IS 'items (record ids
 COMMENT ON COLUMN daybook.interaction_term_delta.term IS 'The record id, query hash or geocode.';
 COMMENT ON COLUMN daybook.interaction_term_delta.n IS 'Its share of the row''s total.';
 
+CREATE VIEW daybook.entry_total AS
+    SELECT e.entry_id, e.day, e.kind, t.record_type, t.stat_type, t.cells, t.count, t.total
+    FROM daybook.entry e
+    CROSS JOIN LATERAL jsonb_to_recordset(e.totals) AS t (
+        record_type text COLLATE "C", stat_type text COLLATE "C", cells bigint, count numeric, total numeric);
+COMMENT ON VIEW daybook.entry_total IS 'What each entry adds by record type and stat type, from the totals in its header.';
+COMMENT ON COLUMN daybook.entry_total.entry_id IS 'The entry.';
+COMMENT ON COLUMN daybook.entry_total.day IS 'Its day.';
+COMMENT ON COLUMN daybook.entry_total.kind IS 'Its kind.';
+COMMENT ON COLUMN daybook.entry_total.record_type IS 'records or mediarecords.';
+COMMENT ON COLUMN daybook.entry_total.stat_type IS 'The kind of interaction.';
+COMMENT ON COLUMN daybook.entry_total.cells IS 'How many cells it touches: recordsets of this record type and stat type.';
+COMMENT ON COLUMN daybook.entry_total.count IS 'Interactions added.';
+COMMENT ON COLUMN daybook.entry_total.total IS 'Records involved in them.';
+
 CREATE VIEW daybook.day_total AS
     SELECT day, record_type, stat_type, sum(count)::bigint AS count, sum(total)::bigint AS total
-    FROM daybook.interaction_delta GROUP BY day, record_type, stat_type;
+    FROM daybook.entry_total GROUP BY day, record_type, stat_type;
 COMMENT ON VIEW daybook.day_total IS 'Net of each day by record type and stat type, over all recordsets and entries.';
 COMMENT ON COLUMN daybook.day_total.day IS 'The day.';
 COMMENT ON COLUMN daybook.day_total.record_type IS 'records or mediarecords.';
@@ -167,13 +182,14 @@ CREATE VIEW daybook.entry_check AS
     SELECT e.entry_id, e.day, false AS header_missing,
            e.content_hash <> daybook.content_hash_of(e.entry_id) AS content_differs,
            e.delta_rows <> (SELECT count(*) FROM daybook.interaction_delta d WHERE d.entry_id = e.entry_id) AS rows_differ,
+           e.totals <> daybook.totals_of(e.entry_id) AS totals_differ,
            e.rejected_hash <> daybook.rejected_hash_of(e.entry_id) AS rejected_differs,
            e.entry_hash <> daybook.entry_hash_of(e) AS header_differs,
            e.previous_hash <> lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
            e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
     FROM daybook.entry e WINDOW w AS (ORDER BY e.entry_id)
     UNION ALL
-    SELECT o.entry_id, min(o.day), true, true, true, true, true, true, false
+    SELECT o.entry_id, min(o.day), true, true, true, true, true, true, true, false
     FROM (SELECT entry_id, day FROM daybook.interaction_delta UNION ALL SELECT entry_id, NULL FROM daybook.rejected_event) o
     WHERE NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = o.entry_id)
     GROUP BY o.entry_id;
@@ -183,6 +199,7 @@ COMMENT ON COLUMN daybook.entry_check.day IS 'Its day.';
 COMMENT ON COLUMN daybook.entry_check.header_missing IS 'There are delta rows or rejected events of the entry, but no header.';
 COMMENT ON COLUMN daybook.entry_check.content_differs IS 'Its rows do not give its content_hash.';
 COMMENT ON COLUMN daybook.entry_check.rows_differ IS 'It has another number of rows than delta_rows says.';
+COMMENT ON COLUMN daybook.entry_check.totals_differ IS 'Its rows do not give its totals.';
 COMMENT ON COLUMN daybook.entry_check.rejected_differs IS 'Its rejected events do not give its rejected_hash.';
 COMMENT ON COLUMN daybook.entry_check.header_differs IS 'Its header does not give its entry_hash.';
 COMMENT ON COLUMN daybook.entry_check.chain_differs IS 'Its previous_hash is not the hash of the entry before.';

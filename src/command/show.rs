@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arguments;
 use crate::config::Settings;
 use crate::error::{Error, Exit};
-use crate::ledger::{Entry, EntryId, EntrySum, Ledger, RejectedEvent};
+use crate::ledger::{Entry, EntryId, Ledger, RejectedEvent};
 use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::Grouped;
@@ -24,7 +24,6 @@ pub struct ShowArgs {
 struct Shown<'a> {
     #[serde(flatten)]
     entry: &'a Entry,
-    sums: &'a [EntrySum],
     rejected_events: &'a [RejectedEvent],
 }
 
@@ -42,13 +41,11 @@ pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Resu
         ))
         .hint("`daybook log` lists the entries"));
     };
-    let sums = reader.sums_of_entry(entry.entry_id).await?;
     let rejected = reader
         .rejected_events_of(entry.entry_id, REJECTED_SHOWN)
         .await?;
     let shown = Shown {
         entry: &entry,
-        sums: &sums,
         rejected_events: &rejected,
     };
     output.report("entry_shown", &shown, text(&shown));
@@ -108,7 +105,7 @@ fn text(shown: &Shown<'_>) -> String {
     line("previous hash", entry.previous_hash.to_string());
     line("entry hash", entry.entry_hash.to_string());
     line("adds", format!("{} cells", Grouped(entry.delta_rows)));
-    for sum in shown.sums {
+    for sum in &entry.totals.0 {
         line(
             "",
             format!(
@@ -117,7 +114,7 @@ fn text(shown: &Shown<'_>) -> String {
                 sum.stat_type,
                 Grouped(sum.count),
                 Grouped(sum.total),
-                Grouped(sum.recordsets),
+                Grouped(sum.cells),
             ),
         );
     }

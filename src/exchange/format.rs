@@ -12,7 +12,7 @@ use crate::event::PerDimension;
 use crate::hash::Hash;
 use crate::ledger::copy_out::{RejectedRow, RunEnd, RunRow};
 use crate::ledger::row_hash::RowFields;
-use crate::ledger::{Entry, EntryId, EntryKind};
+use crate::ledger::{Entry, EntryId, EntryKind, EntryTotals};
 
 /// The version of the format.
 pub(super) const VERSION: u32 = 2;
@@ -109,6 +109,7 @@ pub(super) struct EntryColumns {
     pub(super) source_fingerprint: String,
     pub(super) delta_rows: i64,
     pub(super) terms_complete: bool,
+    pub(super) totals: EntryTotals,
     pub(super) content_hash: Hash,
     pub(super) rejected_hash: Hash,
     pub(super) previous_hash: Hash,

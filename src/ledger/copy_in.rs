@@ -137,8 +137,8 @@ impl CopyIn {
         let hash: Hash = sqlx::query_scalar(
             "INSERT INTO daybook.entry (entry_id, day, kind, reverses, run_id, rule_version, tool_version, source_events,
                  source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete,
-                 content_hash, rejected_hash, previous_hash, reason, posted_by, posted_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+                 totals, content_hash, rejected_hash, previous_hash, reason, posted_by, posted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
              RETURNING entry_hash",
         )
         .bind(entry_id)
@@ -155,6 +155,7 @@ impl CopyIn {
         .bind(&entry.source_fingerprint)
         .bind(entry.delta_rows)
         .bind(entry.terms_complete)
+        .bind(&entry.totals)
         .bind(entry.content_hash)
         .bind(entry.rejected_hash)
         .bind(entry.previous_hash)
@@ -216,7 +217,7 @@ impl CopyIn {
         .context(format!("copying the rejected events of entry {entry_id}"))
     }
 
-    /// Checks the hashes of an entry, after its header, rows and rejected events were added.
+    /// Checks the hashes and the totals of an entry, after its header, rows and rejected events were added.
     pub async fn end_entry(&mut self, entry: &Entry) -> Result<(), Error> {
         let Entry {
             entry_id,
@@ -224,14 +225,16 @@ impl CopyIn {
             rejected_hash,
             ..
         } = *entry;
-        let (content, rejected): (Hash, Hash) =
-            sqlx::query_as("SELECT daybook.content_hash_of($1), daybook.rejected_hash_of($1)")
-                .bind(entry_id)
-                .fetch_one(&mut self.connection)
-                .await
-                .context(format!(
-                    "recomputing the hash of the rows of entry {entry_id}"
-                ))?;
+        let (content, rejected, totals_differ): (Hash, Hash, bool) = sqlx::query_as(
+            "SELECT daybook.content_hash_of($1), daybook.rejected_hash_of($1), daybook.totals_of($1) <> $2",
+        )
+        .bind(entry_id)
+        .bind(&entry.totals)
+        .fetch_one(&mut self.connection)
+        .await
+        .context(format!(
+            "recomputing the hash of the rows of entry {entry_id}"
+        ))?;
         failpoint::reach("copy.entry_written");
         differs(
             entry_id,
@@ -244,7 +247,13 @@ impl CopyIn {
             "rejected events give the rejected_hash",
             rejected,
             rejected_hash,
-        )
+        )?;
+        if totals_differ {
+            return Err(not_as_carried(format!(
+                "entry {entry_id}: its rows do not give its totals"
+            )));
+        }
+        Ok(())
     }
 
     /// Commits the copy, provided that the run still holds its lock.
@@ -267,8 +276,12 @@ fn differs(entry_id: EntryId, what: &str, recomputed: Hash, said: Hash) -> Resul
     if recomputed == said {
         return Ok(());
     }
-    Err(Error::failed(format!(
-        "entry {entry_id}: its {what} {recomputed}, but it carries {said}; nothing was imported"
-    ))
-    .hint("get a complete copy of the file; if it is complete, verify the ledger that it was exported from"))
+    Err(not_as_carried(format!(
+        "entry {entry_id}: its {what} {recomputed}, but it carries {said}"
+    )))
+}
+
+fn not_as_carried(what: String) -> Error {
+    Error::failed(what + "; nothing was imported")
+        .hint("get a complete copy of the file; if it is complete, verify the ledger that it was exported from")
 }

@@ -57,6 +57,7 @@ pub(crate) fn entry_of_tests(number: i64) -> Entry {
         source_fingerprint: String::new(),
         delta_rows: 0,
         terms_complete: true,
+        totals: sqlx::types::Json(Vec::new()),
         content_hash: hash,
         rejected_hash: hash,
         previous_hash: hash,

@@ -110,6 +110,23 @@ impl sqlx::Decode<'_, sqlx::Postgres> for EntryKind {
     }
 }
 
+/// What an entry adds, by record type and stat type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryTotal {
+    pub record_type: String,
+    pub stat_type: String,
+    /// Number of its cells, one for each recordset.
+    pub cells: i64,
+    /// Interactions.
+    pub count: i128,
+    /// Records involved.
+    pub total: i128,
+}
+
+/// The totals of an entry, stored as one column of its header, ordered by record type and stat type.
+pub type EntryTotals = sqlx::types::Json<Vec<EntryTotal>>;
+
 /// The header of an entry.
 #[derive(Clone, Debug, Serialize)]
 pub struct Entry {
@@ -129,6 +146,7 @@ pub struct Entry {
     pub source_fingerprint: String,
     pub delta_rows: i64,
     pub terms_complete: bool,
+    pub totals: EntryTotals,
     pub content_hash: Hash,
     pub rejected_hash: Hash,
     pub previous_hash: Hash,
@@ -154,6 +172,7 @@ from_row!(Entry {
     source_fingerprint,
     delta_rows,
     terms_complete,
+    totals,
     content_hash,
     rejected_hash,
     previous_hash,
@@ -165,7 +184,7 @@ from_row!(Entry {
 
 const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
      (SELECT r.entry_id FROM daybook.entry r WHERE r.reverses = e.entry_id) AS reversed_by, run_id, rule_version, tool_version, source_events, \
-     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, \
+     source_counted, source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, totals, \
      content_hash, rejected_hash, previous_hash, entry_hash, reason, posted_by, posted_at FROM daybook.entry e";
 
 /// A query for entries; `condition` follows `FROM`.

@@ -67,7 +67,7 @@ impl Reader {
     pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Error> {
         let what = format!("adding up the entries of {day}");
         let (count, total): (String, String) = sqlx::query_as(
-            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.interaction_delta WHERE day = $1",
+            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.entry_total WHERE day = $1",
         )
         .bind(day)
         .fetch_one(&mut self.connection)

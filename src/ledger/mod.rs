@@ -28,9 +28,9 @@ pub mod row_hash;
 mod rows;
 pub mod server_clock;
 
-pub use entry::{Entry, EntryId, EntryKind};
+pub use entry::{Entry, EntryId, EntryKind, EntryTotal, EntryTotals};
 pub use handle::Ledger;
-pub use overview::{EntrySum, Past, RejectedEvent, RunStatus};
+pub use overview::{Past, RejectedEvent, RunStatus};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;
 pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms};

@@ -45,24 +45,6 @@ from_row!(RunStatus {
     outcome
 });
 
-/// What an entry adds, by record type and stat type.
-#[derive(Serialize)]
-pub struct EntrySum {
-    pub record_type: String,
-    pub stat_type: String,
-    pub recordsets: i64,
-    pub count: i64,
-    pub total: i64,
-}
-
-from_row!(EntrySum {
-    record_type,
-    stat_type,
-    recordsets,
-    count,
-    total
-});
-
 /// A rejected event.
 #[derive(Serialize)]
 pub struct RejectedEvent {
@@ -126,18 +108,6 @@ impl Reader {
     .fetch_all(&mut self.connection)
     .await
     .context("reading the last runs")
-    }
-
-    /// What an entry adds.
-    pub async fn sums_of_entry(&mut self, entry_id: EntryId) -> Result<Vec<EntrySum>, Error> {
-        sqlx::query_as(
-        "SELECT record_type, stat_type, count(*) AS recordsets, sum(count)::bigint AS count, sum(total)::bigint AS total
-         FROM daybook.interaction_delta WHERE entry_id = $1 GROUP BY record_type, stat_type ORDER BY record_type DESC, stat_type",
-    )
-    .bind(entry_id)
-    .fetch_all(&mut self.connection)
-    .await
-    .context(format!("summing up entry {entry_id}"))
     }
 
     /// The first rejected events of an entry.

@@ -16,8 +16,8 @@ use super::sum::sum;
 use crate::day::Period;
 use crate::event::{PerDimension, StatType};
 use crate::hash::Hash;
-use crate::ledger::rejected_hash;
 use crate::ledger::row_hash::RowFields;
+use crate::ledger::{EntryTotal, EntryTotals, rejected_hash};
 
 /// Maximum number of findings of a kind that are named.
 const NAMED: usize = 100;
@@ -30,6 +30,8 @@ pub(super) struct Header {
     pub(super) delta_rows: i64,
     /// Whether the maps of each of its rows must sum to the row's total.
     pub(super) terms_complete: bool,
+    /// None if what is stored are not totals.
+    pub(super) totals: Option<EntryTotals>,
     /// None if what is stored is not a hash; likewise the next.
     pub(super) content_hash: Option<Hash>,
     pub(super) rejected_hash: Option<Hash>,
@@ -41,8 +43,9 @@ pub(super) struct Header {
 }
 
 /// What can be wrong with an entry, in the order in which it is reported.
-const OF_ENTRIES: [&str; 7] = [
+const OF_ENTRIES: [&str; 8] = [
     "its rows do not give its content_hash",
+    "its rows do not give its totals",
     "its number of rows is not the one in its header",
     "its rejected events do not give its rejected_hash",
     "its header does not give its entry_hash",
@@ -109,16 +112,40 @@ struct CellState {
 struct Content {
     rows: i64,
     hash: Sha256,
+    /// Their sums, in the order in which the types are first met.
+    totals: Vec<EntryTotal>,
     /// One of them cannot be hashed, so daybook did not post it.
     spoilt: bool,
+}
+
+impl Content {
+    fn add_to_totals(&mut self, row: &Row<'_>) {
+        let known = self.totals.iter().position(|total| {
+            total.record_type == row.record_type && total.stat_type == row.stat_type
+        });
+        let place = known.unwrap_or_else(|| {
+            self.totals.push(EntryTotal {
+                record_type: row.record_type.to_owned(),
+                stat_type: row.stat_type.to_owned(),
+                cells: 0,
+                count: 0,
+                total: 0,
+            });
+            self.totals.len() - 1
+        });
+        let total = &mut self.totals[place];
+        total.cells += 1;
+        total.count += i128::from(row.count);
+        total.total += i128::from(row.total);
+    }
 }
 
 /// A ledger that is being recomputed.
 pub(super) struct Audit {
     period: Option<Period>,
     headers: Vec<Header>,
-    /// For each header: whether the rows fail to give its hash, and whether their number differs.
-    contents: Vec<[bool; 2]>,
+    /// For each header: whether the rows fail to give its hash and its totals, and whether their number differs.
+    contents: Vec<[bool; 3]>,
     /// The hash of the rejected events so far, by entry.
     rejected: FxHashMap<i64, Sha256>,
     /// The entry of the last row: its id, the index of its header, its rows.
@@ -173,6 +200,7 @@ impl Audit {
         let is_hashed = entry_day.is_some_and(|day| self.is_looked_at(day));
         if let Some((_, _, content)) = &mut self.current {
             content.rows += 1;
+            content.add_to_totals(row);
             match hashed_fields(row) {
                 Some(fields) if is_hashed => content.hash.update(fields.hash(&mut self.line)),
                 Some(_) => {}
@@ -261,7 +289,7 @@ impl Audit {
             self.headers
                 .iter()
                 .zip(&self.contents)
-                .map(|(header, [content, rows])| {
+                .map(|(header, [content, totals, rows])| {
                     let Header {
                         entry_id,
                         day,
@@ -277,6 +305,7 @@ impl Audit {
                         day,
                         [
                             *content,
+                            *totals,
                             *rows,
                             rejected,
                             hash_differs,
@@ -287,10 +316,13 @@ impl Audit {
                     )
                 });
         // Without a header there is nothing to compare.
-        let headless = self
-            .headless
-            .iter()
-            .map(|(id, day)| (*id, *day, [false, false, false, false, false, false, true]));
+        let headless = self.headless.iter().map(|(id, day)| {
+            (
+                *id,
+                *day,
+                [false, false, false, false, false, false, false, true],
+            )
+        });
         with_header.chain(headless)
     }
 }
@@ -394,11 +426,14 @@ fn is_within(period: Option<Period>, date: StoredDate) -> bool {
     period.is_none_or(|period| date.day().is_some_and(|day| period.contains(day)))
 }
 
-/// Whether an entry's rows fail to give its hash, and whether their number differs from the header's.
-fn judge(header: &Header, content: &Content) -> [bool; 2] {
+/// Whether an entry's rows fail to give its hash and its totals, and whether their number differs from the header's.
+fn judge(header: &Header, content: &Content) -> [bool; 3] {
     let hash = Hash::from(content.hash.clone());
+    let mut totals = content.totals.clone();
+    totals.sort_by(|a, b| (&a.record_type, &a.stat_type).cmp(&(&b.record_type, &b.stat_type)));
     [
         content.spoilt || Some(hash) != header.content_hash,
+        Some(&totals) != header.totals.as_ref().map(|totals| &totals.0),
         content.rows != header.delta_rows,
     ]
 }

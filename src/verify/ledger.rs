@@ -20,7 +20,7 @@ use crate::day::Period;
 use crate::error::Error;
 use crate::event::Dimension;
 use crate::hash::Hash;
-use crate::ledger::Ledger;
+use crate::ledger::{EntryTotals, Ledger};
 use crate::postgres::copy_out::{Decoder, OutOfStep};
 use crate::postgres::{Connection, Context as _};
 
@@ -122,7 +122,7 @@ const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
 /// The headers in the order of entries. The server recomputes their hashes: they are few.
 async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.content_hash, e.rejected_hash,
+        "SELECT e.entry_id, date_send(e.day) AS day, e.delta_rows, e.terms_complete, e.totals::text AS totals, e.content_hash, e.rejected_hash,
                 daybook.entry_hash_of(e) AS recomputed_hash, e.entry_hash IS DISTINCT FROM daybook.entry_hash_of(e) AS hash_differs,
                 e.previous_hash IS DISTINCT FROM lag(e.entry_hash, 1, daybook.genesis_hash()) OVER w AS chain_differs,
                 e.entry_id <> lag(e.entry_id, 1, 0::bigint) OVER w + 1 AS gap_before
@@ -136,6 +136,7 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
                 .map_err(|error| sqlx::Error::Decode(error.into()))?,
             delta_rows: row.try_get("delta_rows")?,
             terms_complete: row.try_get("terms_complete")?,
+            totals: stored_totals(&row)?,
             content_hash: stored_hash(&row, "content_hash")?,
             rejected_hash: stored_hash(&row, "rejected_hash")?,
             entry_hash: stored_hash(&row, "recomputed_hash")?,
@@ -152,6 +153,12 @@ async fn headers(connection: &mut Connection) -> Result<Vec<Header>, sqlx::Error
 fn stored_hash(row: &PgRow, column: &str) -> Result<Option<Hash>, sqlx::Error> {
     let bytes: Option<&[u8]> = row.try_get(column)?;
     Ok(bytes.and_then(|bytes| bytes.try_into().ok()))
+}
+
+/// The totals; none if something else is stored in their column.
+fn stored_totals(row: &PgRow) -> Result<Option<EntryTotals>, sqlx::Error> {
+    let text: Option<&str> = row.try_get("totals")?;
+    Ok(text.and_then(|text| serde_json::from_str(text).ok()))
 }
 
 /// Conditions that split the rows into chunks of whole entries, in order. Together they cover every row, whatever the
@@ -270,6 +277,7 @@ mod tests {
                 day: StoredDate::decode(&[0; 4]).unwrap(),
                 delta_rows: *delta_rows,
                 terms_complete: true,
+                totals: None,
                 content_hash: None,
                 rejected_hash: None,
                 entry_hash: None,

@@ -192,9 +192,9 @@ async fn what_is_changed_behind_the_triggers_is_told_by_the_questions_that_are_m
         ),
         (
             "DELETE FROM daybook.interaction_delta WHERE entry_id = 5 AND stat_type = 'search'",
-            "What are the totals of a period, by recordset?, What are the totals of a period, by stat type?, \
-             What are the totals of a period, by country?, Trial balance: do the balances agree with the sums?, \
-             Are the hashes of an entry right?, Is the whole chain right?, \
+            "What are the totals of a period, by recordset?, What are the totals of a period, by country?, \
+             Trial balance: do the balances agree with the sums?, \
+             Are the hashes of an entry right?, Are the hashes of an entry right?, Is the whole chain right?, \
              Are the schema's functions and triggers as they were migrated?, Does a day agree with its source?",
         ),
         (

@@ -672,7 +672,7 @@ async fn log_and_show_tell_of_the_entries() {
         .await
         .assert_exit(0)
         .messages()[0];
-    assert_eq!(shown["sums"][0]["total"], 7);
+    assert_eq!(shown["totals"][0]["total"], 7);
     assert_eq!(shown["rejected_events"][0]["source_id"], 3);
     world.end().await;
 }

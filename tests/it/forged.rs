@@ -95,6 +95,7 @@ async fn a_login_that_may_post_posts_in_its_own_name_at_the_time_it_is() {
         (own_entry("posted_at", "now() + interval '1 hour'"), "by the clock of the database it is".to_owned()),
         (own_entry("posted_at", "'-infinity'::timestamptz"), "nothing can be recorded as of -infinity".to_owned()),
         (own_entry("rejected_hash", "sha256('x')"), "does not carry the hash of its rejected events".to_owned()),
+        (own_entry("totals", "'[1]'"), "does not carry the totals of its rows".to_owned()),
         (entry_with("run_id", &run_of(1)), format!("which was not started by {role}")),
         (entry_with("run_id", "gen_random_uuid()"), format!("which was not started by {role}")),
         // Rows of an entry that is closed, of one to come, and of one to come in the transaction of another.

@@ -336,6 +336,7 @@ async fn found_after(world: &World, tampering: &str) -> String {
     let findings = [
         "content_differs",
         "rows_differ",
+        "totals_differ",
         "rejected_differs",
         "header_differs",
         "chain_differs",
@@ -399,11 +400,11 @@ async fn a_delta_row_edited_behind_the_triggers_is_found_whichever_column_it_was
             "day" => edit,
             _ => edit.replace(", last_day = greatest(last_day, day + 1)", ""),
         };
-        assert_eq!(
-            found_after(&world, &edit).await,
-            "2: content_differs",
-            "{column}"
-        );
+        let found = match column {
+            "record_type" | "stat_type" | "count" | "total" => "2: content_differs totals_differ",
+            _ => "2: content_differs",
+        };
+        assert_eq!(found_after(&world, &edit).await, found, "{column}");
     }
     // To which entry a row belongs is told by the entries themselves.
     let moved = format!(
@@ -411,7 +412,7 @@ async fn a_delta_row_edited_behind_the_triggers_is_found_whichever_column_it_was
     );
     assert_eq!(
         found_after(&world, &moved).await,
-        "1: content_differs rows_differ, 2: content_differs rows_differ"
+        "1: content_differs rows_differ totals_differ, 2: content_differs rows_differ totals_differ"
     );
     let mut edited: BTreeSet<String> = edits.map(|(column, _)| column.to_owned()).into();
     edited.insert("entry_id".to_owned());
@@ -425,11 +426,11 @@ async fn a_delta_row_taken_away_or_slipped_in_is_found() {
     for (tampering, found) in [
         (
             "DELETE FROM daybook.interaction_delta WHERE entry_id = 4".to_owned(),
-            "4: content_differs rows_differ",
+            "4: content_differs rows_differ totals_differ",
         ),
         (
             format!("DELETE FROM daybook.interaction_delta WHERE entry_id = 1 AND recordset_id = '{OTHER_RECORDSET}'"),
-            "1: content_differs rows_differ",
+            "1: content_differs rows_differ totals_differ",
         ),
         (
             "INSERT INTO daybook.interaction_delta
@@ -437,7 +438,7 @@ async fn a_delta_row_taken_away_or_slipped_in_is_found() {
                  total_balance, first_day, last_day
              FROM daybook.interaction_delta WHERE entry_id = 5"
                 .to_owned(),
-            "3: content_differs rows_differ",
+            "3: content_differs rows_differ totals_differ",
         ),
     ] {
         assert_eq!(found_after(&world, &tampering).await, found, "{tampering}");
@@ -486,6 +487,7 @@ async fn an_entry_s_header_edited_behind_the_triggers_is_found_whichever_field_i
             "2: rows_differ header_differs",
         ),
         ("terms_complete", "NOT terms_complete", "2: header_differs"),
+        ("totals", "totals - 0", "2: totals_differ header_differs"),
         (
             "content_hash",
             "previous_hash",
@@ -529,7 +531,7 @@ async fn an_entry_s_header_edited_behind_the_triggers_is_found_whichever_field_i
 async fn an_entry_rewritten_together_with_its_hashes_is_given_away_by_the_next_one() {
     let world = five_entries().await;
     let rewritten = "UPDATE daybook.interaction_delta SET count = count + 1 WHERE entry_id = 2;
-         UPDATE daybook.entry SET content_hash = daybook.content_hash_of(2) WHERE entry_id = 2;
+         UPDATE daybook.entry SET content_hash = daybook.content_hash_of(2), totals = daybook.totals_of(2) WHERE entry_id = 2;
          UPDATE daybook.entry e SET entry_hash = daybook.entry_hash_of(e) WHERE entry_id = 2";
     assert_eq!(found_after(&world, rewritten).await, "3: chain_differs");
     world.end().await;

@@ -96,10 +96,11 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
         "its maps do not sum to its total",
         "its balance is not the sum of the cell's rows",
     ];
+    let totals = "its rows do not give its totals";
     let row = format!("entry_id = 3 AND recordset_id = '{RECORDSET}' AND stat_type = 'search'");
     let update = |set: &str| format!("UPDATE daybook.interaction_delta SET {set} WHERE {row}");
     for (tampering, findings) in [
-        (update("count = count + 1"), &[("entry 3 of 2020-02-12", content), ("entry 3, recordset", balance)][..]),
+        (update("count = count + 1"), &[("entry 3 of 2020-02-12", content), ("entry 3 of", totals), ("entry 3, recordset", balance)][..]),
         (update("total = total - 1"), &[("entry 3 of", content), ("entry 3, recordset", sums), ("entry 3, ", balance)]),
         // The sums hold: only the hash tells.
         (update(r#"queries = '{"another hash": 11}'"#), &[("entry 3 of", content)]),
@@ -126,6 +127,8 @@ async fn each_way_to_tamper_with_the_ledger_is_found_and_the_entry_is_named() {
             &[("entry 2 of 2020-02-11", content), ("entry 2 of", number)],
         ),
         ("UPDATE daybook.entry SET source_fingerprint = '' WHERE entry_id = 3".to_owned(), &[("entry 3 of", header)]),
+        ("UPDATE daybook.entry SET totals = totals - 0 WHERE entry_id = 3".to_owned(), &[("entry 3 of", header), ("entry 3 of", totals)]),
+        ("UPDATE daybook.entry SET totals = '[1]' WHERE entry_id = 3".to_owned(), &[("entry 3 of", header), ("entry 3 of", totals)]),
         ("UPDATE daybook.entry SET posted_by = 'nobody' WHERE entry_id = 7".to_owned(), &[("entry 7 of", header)]),
         // Whoever makes the hashes fit has to change every later entry as well.
         (
@@ -284,6 +287,7 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
         kinds
     };
     let content = "its rows do not give its content_hash";
+    let totals = "its rows do not give its totals";
     let balance = "its balance is not the sum of the cell's rows up to it";
     let [sums, day] = [
         "its maps do not sum to its total",
@@ -296,7 +300,10 @@ async fn a_period_narrows_what_is_told_and_not_what_balances_are_summed_over() {
             "UPDATE daybook.interaction_delta SET count = 9 WHERE entry_id = 1 AND {cell}"
         ))
         .await;
-    assert_eq!(found(FIRST_DAY, FIRST_DAY).await, [content, balance]);
+    assert_eq!(
+        found(FIRST_DAY, FIRST_DAY).await,
+        [content, totals, balance]
+    );
     assert_eq!(found("2020-02-12", "2020-02-12").await, [balance]);
     assert!(found("2020-02-11", "2020-02-11").await.is_empty());
     world

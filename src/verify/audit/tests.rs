@@ -27,14 +27,17 @@ fn view(entry_id: i64, balance: i64) -> Row<'static> {
 
 /// The header that an entry of these rows must have.
 fn header(rows: &[Row<'_>]) -> Header {
+    let mut content = Content::default();
     let mut hash = Sha256::new();
     for row in rows {
+        content.add_to_totals(row);
         hash.update(hashed_fields(row).unwrap().hash(&mut Vec::new()));
     }
     Header {
         entry_id: rows[0].entry_id,
         day: rows[0].day,
         terms_complete: true,
+        totals: Some(sqlx::types::Json(content.totals)),
         delta_rows: i64::try_from(rows.len()).unwrap(),
         content_hash: Some(hash.into()),
         rejected_hash: Some(Hash::sha256("")),
@@ -90,6 +93,7 @@ fn a_header_without_rows_is_judged_like_any_other() {
     let empty = Header {
         entry_id: 2,
         delta_rows: 0,
+        totals: Some(sqlx::types::Json(Vec::new())),
         content_hash: Some(Hash::sha256("")),
         ..header(&rows)
     };
@@ -99,7 +103,8 @@ fn a_header_without_rows_is_judged_like_any_other() {
         found,
         [
             ["entry 1 of 2000-01-01", OF_ENTRIES[0]],
-            ["entry 1 of 2000-01-01", OF_ENTRIES[1]]
+            ["entry 1 of 2000-01-01", OF_ENTRIES[1]],
+            ["entry 1 of 2000-01-01", OF_ENTRIES[2]]
         ]
     );
 }
@@ -157,6 +162,8 @@ fn a_row_without_a_hash_spoils_its_entry_even_if_the_header_leaves_it_out() {
     assert_eq!(
         places,
         [
+            // Neither its hash nor its totals.
+            "entry 1 of 2000-01-01",
             "entry 1 of 2000-01-01",
             "a row of entry 1",
             "a row of no entry"

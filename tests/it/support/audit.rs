@@ -63,7 +63,7 @@ impl World {
              BEGIN
                  FOR id IN SELECT entry_id FROM daybook.entry ORDER BY entry_id LOOP
                      UPDATE daybook.entry SET previous_hash = hash, content_hash = daybook.content_hash_of(id),
-                         rejected_hash = daybook.rejected_hash_of(id) WHERE entry_id = id;
+                         totals = daybook.totals_of(id), rejected_hash = daybook.rejected_hash_of(id) WHERE entry_id = id;
                      UPDATE daybook.entry e SET entry_hash = daybook.entry_hash_of(e) WHERE entry_id = id
                      RETURNING entry_hash INTO hash;
                  END LOOP;
@@ -86,7 +86,7 @@ impl World {
             let violations = "SELECT jsonb_agg(v) FROM daybook.control_sum_violation v";
             assert_eq!(self.value(violations).await, "", "control sums, {caller}");
             let broken = "SELECT jsonb_agg(c) FROM daybook.entry_check c
-                          WHERE content_differs OR rows_differ OR rejected_differs OR header_differs OR chain_differs OR gap_before";
+                          WHERE content_differs OR rows_differ OR totals_differ OR rejected_differs OR header_differs OR chain_differs OR gap_before";
             assert_eq!(self.value(broken).await, "", "hashes and chain, {caller}");
             let orphans = "SELECT count(*) FROM daybook.interaction_delta d LEFT JOIN daybook.entry e USING (entry_id)
                            WHERE e.day IS DISTINCT FROM d.day";
