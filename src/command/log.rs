@@ -1,8 +1,9 @@
 //! `daybook log`: the journal.
 
+use super::table::{Field, Format, Table};
 use crate::config::Settings;
 use crate::error::{Error, Exit};
-use crate::ledger::{Entry, Ledger};
+use crate::ledger::{Entry, EntryId, Ledger};
 use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::Grouped;
@@ -13,12 +14,23 @@ pub struct LogArgs {
     /// Number of entries to list, newest first
     #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
     limit: i64,
+
+    /// Print a table: all columns, with the sums of each entry
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
 }
 
 /// Runs the command.
 pub async fn run(options: LogArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook log").await?;
+    let format = options
+        .format
+        .map(|format| format.check(output))
+        .transpose()?;
     let entries = reader.newest_entries(options.limit).await?;
+    if let Some(format) = format {
+        return table(format, &entries);
+    }
     if entries.is_empty() && !output.is_json() {
         output.report(
             "",
@@ -38,6 +50,54 @@ pub async fn run(options: LogArgs, settings: &Settings, output: Output) -> Resul
     for entry in &entries {
         output.report("entry", entry, line(entry));
     }
+    Ok(Exit::Done)
+}
+
+const COLUMNS: &[&str] = &[
+    "entry_id",
+    "day",
+    "kind",
+    "reverses",
+    "reversed_by",
+    "source_events",
+    "source_counted",
+    "source_ignored",
+    "source_rejected",
+    "delta_rows",
+    "count",
+    "total",
+    "posted_at",
+    "posted_by",
+    "reason",
+    "entry_hash",
+];
+
+fn table(format: Format, entries: &[Entry]) -> Result<Exit, Error> {
+    let mut table = Table::begin(format, COLUMNS)?;
+    for entry in entries {
+        let number =
+            |id: Option<EntryId>| id.map_or(Field::Nothing, |id| Field::number(id.number()));
+        let totals = &entry.totals.0;
+        table.row(vec![
+            Field::number(entry.entry_id.number()),
+            Field::text(entry.day),
+            Field::text(entry.kind),
+            number(entry.reverses),
+            number(entry.reversed_by),
+            Field::number(entry.source_events),
+            Field::number(entry.source_counted),
+            Field::number(entry.source_ignored),
+            Field::number(entry.source_rejected),
+            Field::number(entry.delta_rows),
+            Field::number(totals.iter().map(|total| total.count).sum::<i128>()),
+            Field::number(totals.iter().map(|total| total.total).sum::<i128>()),
+            Field::text(entry.posted_at.format("%Y-%m-%dT%H:%M:%S%.6fZ")),
+            Field::text(&entry.posted_by),
+            Field::optional(entry.reason.as_ref()),
+            Field::text(entry.entry_hash),
+        ])?;
+    }
+    table.end()?;
     Ok(Exit::Done)
 }
 

@@ -18,5 +18,6 @@ mod recorded;
 pub mod reverse;
 pub mod show;
 pub mod status;
+mod table;
 pub mod totals;
 pub mod verify;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::arguments::{self, DateRangeArgs};
+use super::table::{Field, Format, Table};
 use crate::config::Settings;
 use crate::error::{Error, Exit};
 use crate::event::{PerDimension, RecordType, StatType};
@@ -17,7 +18,8 @@ use crate::output::Output;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --from 2020-02-01 --to 2020-02-29")]
+  daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --from 2020-02-01 --to 2020-02-29
+  daybook totals 00038086-3303-4b89-b2d6-1b84e7598f0e --format csv > totals.csv")]
 pub struct TotalsArgs {
     /// The recordset, by its UUID
     #[arg(value_name = "RECORDSET", value_parser = arguments::recordset)]
@@ -26,6 +28,10 @@ pub struct TotalsArgs {
     /// The days to sum up [default: all].
     #[command(flatten)]
     date_range: DateRangeArgs,
+
+    /// Print a table of counts and totals instead, without terms
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
 }
 
 #[derive(Default, Serialize)]
@@ -39,6 +45,10 @@ struct Cell {
 /// Runs the command.
 pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
     let recordset_id = options.recordset_id;
+    let format = options
+        .format
+        .map(|format| format.check(output))
+        .transpose()?;
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook totals").await?;
     let period = options.date_range.within(reader.period().await?)?;
     let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
@@ -56,8 +66,32 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
     if rows == 0 {
         tracing::warn!(%recordset_id, "the ledger has nothing for this recordset on these days");
     }
+    if let Some(format) = format {
+        return table(format, recordset_id, &cells);
+    }
     let object = json!({ recordset_id.to_string(): aggregation_object(cells) });
     output.report("totals", json!({ "totals": object }), format!("{object:#}"));
+    Ok(Exit::Done)
+}
+
+/// The cells that have interactions.
+fn table(
+    format: Format,
+    recordset_id: Uuid,
+    cells: &BTreeMap<(RecordType, StatType), Cell>,
+) -> Result<Exit, Error> {
+    let columns = &["recordset_id", "record_type", "stat_type", "count", "total"];
+    let mut table = Table::begin(format, columns)?;
+    for ((record_type, stat_type), cell) in cells {
+        table.row(vec![
+            Field::text(recordset_id),
+            Field::text(record_type.name()),
+            Field::text(stat_type.name()),
+            Field::number(cell.count),
+            Field::number(cell.total),
+        ])?;
+    }
+    table.end()?;
     Ok(Exit::Done)
 }
 

@@ -34,3 +34,4 @@ pub use overview::{Past, RejectedEvent, RunStatus};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;
 pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms};
+pub use rows::DeltaCell;

@@ -6,11 +6,69 @@ use uuid::Uuid;
 use super::entry::EntryId;
 use super::reader::Reader;
 use super::row::{StoredRow, stored_row};
+use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _};
 
+/// A delta row without its maps.
+#[derive(Clone, Debug)]
+pub struct DeltaCell {
+    pub entry_id: EntryId,
+    pub day: Day,
+    pub recordset_id: Uuid,
+    pub record_type: String,
+    pub stat_type: String,
+    pub count: i64,
+    pub total: i64,
+    pub count_balance: i64,
+    pub total_balance: i64,
+}
+
+from_row!(DeltaCell {
+    entry_id,
+    day,
+    recordset_id,
+    record_type,
+    stat_type,
+    count,
+    total,
+    count_balance,
+    total_balance
+});
+
+const DELTA_CELLS: &str = "SELECT entry_id, day, recordset_id, record_type, stat_type, count, total, count_balance, \
+     total_balance FROM daybook.interaction_delta";
+
 impl Reader {
+    /// Calls `take` with the rows of an entry without their maps, in the order of its content hash.
+    pub async fn delta_cells_of_entry(
+        &mut self,
+        entry_id: EntryId,
+        take: impl AsyncFnMut(DeltaCell) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let statement = format!(
+            "{DELTA_CELLS} WHERE entry_id = $1 ORDER BY recordset_id, record_type, stat_type"
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(entry_id);
+        let what = format!("reading the rows of entry {entry_id}");
+        for_each_cell(&mut self.connection, query, what, take).await
+    }
+
+    /// Calls `take` with the rows of a day without their maps, cell by cell in the order of their entries.
+    pub async fn delta_cells_of_day(
+        &mut self,
+        day: Day,
+        take: impl AsyncFnMut(DeltaCell) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let statement = format!(
+            "{DELTA_CELLS} WHERE day = $1 ORDER BY recordset_id, record_type, stat_type, entry_id"
+        );
+        let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(day);
+        let what = format!("reading the rows of {day}");
+        for_each_cell(&mut self.connection, query, what, take).await
+    }
+
     /// Calls `take` with the rows of a day up to entry `through`, ordered by recordset. Only the rows of recordsets
     /// that an entry after `after` touches on that day are read.
     pub async fn rows_of_day(
@@ -124,6 +182,19 @@ impl Reader {
         .await
         .context("reading which new entries have rows")
     }
+}
+
+async fn for_each_cell(
+    connection: &mut Connection,
+    query: sqlx::query::QueryAs<'_, sqlx::Postgres, DeltaCell, sqlx::postgres::PgArguments>,
+    what: String,
+    mut take: impl AsyncFnMut(DeltaCell) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut rows = query.fetch(connection);
+    while let Some(cell) = rows.try_next().await.context(what.as_str())? {
+        take(cell).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn for_each_row(
