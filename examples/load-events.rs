@@ -2,7 +2,8 @@
 //!
 //! `cargo run --example load-events -- [--fresh] FOLDER` creates the tables `stats` and `queries` (from
 //! source-tables.sql) in the database of DAYBOOK_LEDGER_URL if they do not exist, and loads FOLDER's `stats.ndjson.gz`
-//! and `queries.ndjson.gz`: JSON lines with the tables' columns. Rows whose id exists already are left alone. With
+//! and `queries.ndjson.gz`: JSON lines with the tables' columns. Rows whose id exists already are left alone. A file of
+//! SQL can stand in place of FOLDER. With
 //! `--fresh` the database is dropped and created first; its name must start with `daybook_demo`.
 
 #![expect(clippy::print_stdout, reason = "it prints what it did")]
@@ -45,6 +46,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .await?;
     }
     let folder = Path::new(&folder);
+    if folder
+        .extension()
+        .is_some_and(|extension| extension == "sql")
+    {
+        let statements = std::fs::read_to_string(folder)?;
+        sqlx::raw_sql(AssertSqlSafe(statements))
+            .execute(&mut connection)
+            .await?;
+        println!("loaded {}", folder.display());
+        return Ok(());
+    }
     let queries = load(
         &mut connection,
         &folder.join("queries.ndjson.gz"),

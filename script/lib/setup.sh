@@ -26,7 +26,7 @@ install_one_of() {
     for package in "$@"; do
       apt_offers "$package" || continue
       say "installing $package"
-      apt install --no-install-recommends "$package" && return
+      apt install --no-install-recommends --no-upgrade "$package" && return
     done
   done
   return 1
