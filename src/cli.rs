@@ -9,7 +9,7 @@ use tracing::Instrument as _;
 
 use crate::command::{
     apply, collect_stats, compare, config, export, fold, import, log, migrate, project, rebuild,
-    reverse, show, status, totals, verify,
+    report, reverse, show, status, totals, verify,
 };
 use crate::config::{Configuration, Settings, SettingsArgs};
 use crate::error::{Error, Exit};
@@ -74,6 +74,8 @@ pub enum Command {
     Log(log::LogArgs),
     /// Show one entry and its sums
     Show(show::ShowArgs),
+    /// Write pages that show the ledger or its recordsets
+    Report(report::ReportArgs),
     /// Print a recordset's totals in the old aggregation format
     Totals(totals::TotalsArgs),
     /// Print the settings, and where each came from
@@ -163,6 +165,7 @@ async fn dispatch(
         Command::Show(options) => {
             unless_interrupted(show::run(options, &settings()?, output)).await
         }
+        Command::Report(options) => report::run(options, &settings()?, output).await,
         Command::Fold(options) => fold::run(options, configuration.args.memory, output).await,
         Command::Totals(options) => {
             unless_interrupted(totals::run(options, &settings()?, output)).await

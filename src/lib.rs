@@ -19,6 +19,7 @@ mod apply;
 mod exchange;
 mod fold;
 mod import;
+mod report;
 mod reverse;
 mod verify;
 

@@ -80,8 +80,8 @@ fn table(format: Format, entries: &[Entry]) -> Result<Exit, Error> {
         let totals = &entry.totals.0;
         table.row(vec![
             Field::number(entry.entry_id.number()),
-            Field::text(entry.day),
-            Field::text(entry.kind),
+            Field::text(&entry.day),
+            Field::text(&entry.kind),
             number(entry.reverses),
             number(entry.reversed_by),
             Field::number(entry.source_events),
@@ -91,10 +91,10 @@ fn table(format: Format, entries: &[Entry]) -> Result<Exit, Error> {
             Field::number(entry.delta_rows),
             Field::number(totals.iter().map(|total| total.count).sum::<i128>()),
             Field::number(totals.iter().map(|total| total.total).sum::<i128>()),
-            Field::text(entry.posted_at.format("%Y-%m-%dT%H:%M:%S%.6fZ")),
+            Field::text(&entry.posted_at.format("%Y-%m-%dT%H:%M:%S%.6fZ")),
             Field::text(&entry.posted_by),
-            Field::optional(entry.reason.as_ref()),
-            Field::text(entry.entry_hash),
+            Field::optional(entry.reason.as_deref()),
+            Field::text(&entry.entry_hash),
         ])?;
     }
     table.end()?;

@@ -15,6 +15,7 @@ mod progress;
 pub mod project;
 pub mod rebuild;
 mod recorded;
+pub mod report;
 pub mod reverse;
 pub mod show;
 pub mod status;

@@ -113,8 +113,8 @@ const COLUMNS: &[&str] = &[
 fn fields(cell: &DeltaCell) -> Vec<Field> {
     vec![
         Field::number(cell.entry_id.number()),
-        Field::text(cell.day),
-        Field::text(cell.recordset_id),
+        Field::text(&cell.day),
+        Field::text(&cell.recordset_id),
         Field::text(&cell.record_type),
         Field::text(&cell.stat_type),
         Field::number(cell.count),

@@ -43,7 +43,7 @@ pub enum Field {
 }
 
 impl Field {
-    pub fn text(value: impl ToString) -> Self {
+    pub fn text(value: &(impl ToString + ?Sized)) -> Self {
         Self::Text(value.to_string())
     }
 
@@ -51,7 +51,7 @@ impl Field {
         Self::Number(value.into())
     }
 
-    pub fn optional(value: Option<impl ToString>) -> Self {
+    pub fn optional(value: Option<&str>) -> Self {
         value.map_or(Self::Nothing, Self::text)
     }
 
@@ -202,9 +202,13 @@ fn aligned(columns: &[&str], rows: &[Vec<Field>]) -> String {
         let padded: Vec<String> = fields
             .into_iter()
             .enumerate()
-            .map(|(column, field)| match is_number(column) {
-                true => format!("{field:>width$}", width = widths[column]),
-                false => format!("{field:<width$}", width = widths[column]),
+            .map(|(column, field)| {
+                let width = widths[column];
+                if is_number(column) {
+                    format!("{field:>width$}")
+                } else {
+                    format!("{field:<width$}")
+                }
             })
             .collect();
         text += padded.join("  ").trim_end();

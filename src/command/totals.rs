@@ -84,7 +84,7 @@ fn table(
     let mut table = Table::begin(format, columns)?;
     for ((record_type, stat_type), cell) in cells {
         table.row(vec![
-            Field::text(recordset_id),
+            Field::text(&recordset_id),
             Field::text(record_type.name()),
             Field::text(stat_type.name()),
             Field::number(cell.count),

@@ -53,6 +53,7 @@ pub(super) struct Header {
 /// Any other line: an object whose only key names its kind.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one line is held at a time")]
 pub(super) enum Line<'a> {
     #[serde(borrow)]
     Run(Run<'a>),

@@ -12,7 +12,9 @@ use crate::day::Day;
 use crate::hash::Hash;
 
 /// Position of an entry in the journal: 1, 2, 3, … without gaps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct EntryId(i64);
 
@@ -32,6 +34,11 @@ impl EntryId {
     #[must_use]
     pub fn previous(self) -> Self {
         Self(self.0.saturating_sub(1))
+    }
+
+    /// The entry with a number that the ledger has.
+    pub(super) fn from_number(number: i64) -> Self {
+        Self(number)
     }
 
     /// The number. It is also the version of the documents that the entry touches.

@@ -27,6 +27,7 @@ mod row_bytes;
 pub mod row_hash;
 mod rows;
 pub mod server_clock;
+pub mod survey;
 
 pub use entry::{Entry, EntryId, EntryKind, EntryTotal, EntryTotals};
 pub use handle::Ledger;

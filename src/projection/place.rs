@@ -7,7 +7,7 @@ use super::json::{put_name, put_string};
 
 /// Places of geocodes. Each geocode is parsed once, not for every row that lists it.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub struct Places {
     by_geocode: FxHashMap<Box<str>, Place>,
     /// An estimate of the memory it takes.
     bytes: usize,
@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 8 << 20;
 const BYTES_OF_PLACE: usize = 112;
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub struct Place {
     /// Empty if the geocode names none.
     pub country: Box<str>,
     /// The country, region and city that the geocode names, as fields of a document, each after a comma.
@@ -29,7 +29,7 @@ pub(super) struct Place {
 
 impl Places {
     /// The place of a geocode, which is a term of the ledger.
-    pub(super) fn of(&mut self, geocode: &str) -> &Place {
+    pub fn of(&mut self, geocode: &str) -> &Place {
         if !self.by_geocode.contains_key(geocode) {
             let place = Place::of(geocode);
             let bytes = geocode.len() + place.country.len() + place.fields.len() + BYTES_OF_PLACE;

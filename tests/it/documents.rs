@@ -222,7 +222,7 @@ fn every_page_is_linked_from_the_index() {
     assert_eq!(missing, [""; 0]);
 }
 
-/// The commands of a line: without comments, a pipe's or list's each by itself, as words.
+/// The commands of a line: without comments, a pipe's or list's each by itself, as words. What follows `>` counts as one.
 fn commands(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![vec![]];
     let (mut word, mut quote) = (None::<String>, None);
@@ -234,7 +234,7 @@ fn commands(line: &str) -> Vec<Vec<String>> {
                 word.get_or_insert_default();
             }
             (None, '#') if word.is_none() => break,
-            (None, ' ' | '|' | ';' | '&') => {
+            (None, ' ' | '|' | ';' | '&' | '>') => {
                 commands.last_mut().unwrap().extend(word.take());
                 if c != ' ' {
                     commands.push(vec![]);

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["command"],
     &["config", "output"],
-    &["exchange", "import", "reverse", "verify"],
+    &["exchange", "import", "report", "reverse", "verify"],
     &["apply"],
     &["fold", "projection"],
     &["ledger"],

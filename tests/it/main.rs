@@ -50,8 +50,9 @@ mod projections; // when checkpoints are written; documents that are too large f
 mod property; // random days, early and late, against an independent recount in SQL
 mod readers; // the requests that readers of the old index send: each response equals plain SQL over the source
 mod real_day; // the published day: ledger, documents and totals, exact to the term
-mod rebuild; // new indices from the ledger, during reads, postings, signals and crashes; switching back
+mod rebuild;
 mod refusals; // what is refused, with which message and exit code, and that nothing is posted
+mod report; // new indices from the ledger, during reads, postings, signals and crashes; switching back
 mod reverse; // reversed entries: exact to the term, only once, and the consequences
 mod secrets; // no secret in any output, whatever fails
 mod secure; // servers that accept only encrypted connections, users with few privileges

@@ -1,0 +1,567 @@
+//! The page about the ledger as a whole. No IO.
+
+use std::collections::BTreeMap;
+
+use chrono::Datelike as _;
+use maud::{Markup, html};
+use uuid::Uuid;
+
+use super::calendar::{self, Shades};
+use super::chart;
+use super::countries::country_table;
+use super::days::{PostedDay, gaps, posted_days};
+use super::gather::{Growth, LedgerNumbers};
+use super::names::Names;
+use super::over_time::{Figure, charts, series, step_table, type_table};
+use super::page::{audit, contents, foreign, number, page, scrolled, tile};
+use super::steps::Steps;
+use crate::day::{Day, Period};
+use crate::ledger::survey::Rejects;
+use crate::ledger::{Entry, EntryKind};
+use crate::projection::countries::CountryUsage;
+use crate::text::{Grouped, counted};
+
+/// Number of entries in the journal.
+const NEWEST: usize = 20;
+/// Number of entries in the table of corrections, imports and reversals.
+const SPECIAL: usize = 100;
+/// Number of gaps that are listed.
+const GAPS: usize = 50;
+
+/// What the page shows beside the numbers of the ledger.
+#[derive(Debug, Default)]
+pub struct Beside {
+    pub names: Names,
+    /// The state of each projection; none if no cluster is configured.
+    pub projections: Option<Vec<ProjectionState>>,
+    /// The days whose events are no longer in the source; none if that is not known.
+    pub sealed: Option<usize>,
+    /// Usage by country, the most first; or why it is not shown.
+    pub countries: Option<Result<Vec<CountryUsage>, String>>,
+}
+
+/// The state of a projection.
+#[derive(Debug)]
+pub struct ProjectionState {
+    pub alias: String,
+    /// The number of entries that it lacks, or why that is not known.
+    pub behind: Result<i64, String>,
+}
+
+/// The page.
+pub fn ledger_page(numbers: &LedgerNumbers, beside: &Beside) -> String {
+    let days = posted_days(&numbers.entries);
+    let mut sections = vec![
+        ("days", "Days"),
+        ("time", "Over time"),
+        ("recordsets", "Recordsets"),
+    ];
+    if beside.countries.is_some() {
+        sections.push(("countries", "Countries"));
+    }
+    sections.extend([
+        ("journal", "Journal"),
+        ("rejected", "Rejected events"),
+        ("entries", "All entries"),
+    ]);
+    let body = html! {
+        (calendar::shapes())
+        header {
+            h1 { "Interactions with records" }
+            p {
+                "Ledger " span.id { (numbers.identity.ledger_id) } ", days in " (numbers.identity.time_zone)
+                @if let Some(asked) = numbers.asked { ", only " (asked.from()) " to " (asked.to()) }
+            }
+            (contents(&sections))
+        }
+        main id="main" {
+            (state(numbers, &days, beside))
+            @if let Some(period) = numbers.period {
+                (days_section(numbers, period, &days))
+                (time_section(numbers, period))
+                (recordsets_section(numbers, period, &beside.names))
+            } @else {
+                p { "The ledger has no entries yet: " code { "daybook apply" } " posts the first." }
+            }
+            @if let Some(countries) = &beside.countries { (countries_section(countries)) }
+            (journal_section(&numbers.entries))
+            (rejected_section(&numbers.rejects))
+            (entries_section(&numbers.entries))
+        }
+        (footer(numbers))
+    };
+    page("Interactions with records", None, &body)
+}
+
+pub(super) fn footer(numbers: &LedgerNumbers) -> Markup {
+    html! {
+        footer {
+            "Made by daybook " (env!("CARGO_PKG_VERSION")) " from the ledger as it was on "
+            (numbers.taken_at.format("%Y-%m-%d at %H:%M UTC"))
+            @if let (Some(entry), Some(hash)) = (numbers.chain.newest_entry, &numbers.chain.newest_hash) {
+                ", newest entry " (entry) " with the hash " span.id { (hash) }
+            }
+            "."
+        }
+    }
+}
+
+fn state(numbers: &LedgerNumbers, days: &BTreeMap<Day, PostedDay>, beside: &Beside) -> Markup {
+    let [count, total] = sums(&numbers.entries);
+    html! {
+        dl.tiles {
+            (tile("Interactions", &html! { (Grouped(count)) }, &html! { "with " (counted(numbers.recordsets, "recordset", "recordsets")) }))
+            (tile("Records involved", &html! { (Grouped(total)) }, &html! { "in all interactions" }))
+            (last_day_tile(numbers))
+            (gaps_tile(days))
+            (chain_tile(numbers))
+            (tile(
+                "Entries", &html! { (Grouped(numbers.entries.len())) },
+                &html! { (kinds(&numbers.entries)) },
+            ))
+            @if let Some(sealed) = beside.sealed {
+                (tile("Sealed days", &html! { (Grouped(sealed)) }, &html! { "no longer in the source, kept as posted" }))
+            }
+            (projections_tile(beside.projections.as_deref()))
+        }
+    }
+}
+
+fn last_day_tile(numbers: &LedgerNumbers) -> Markup {
+    let Some(period) = numbers.period else {
+        return tile(
+            "Last applied day",
+            &html! { "none" },
+            &html! { "nothing is applied yet" },
+        );
+    };
+    let missing = Period::new(period.to().next(), numbers.last_closed).map_or(0, Period::day_count);
+    let remark = html! {
+        @if numbers.asked.is_some() { "of the days asked for" }
+        @else if missing == 0 { span.good { "✓ up to date" } }
+        @else { span.bad { "▲ " (counted(missing, "closed day is", "closed days are")) " missing since" } }
+    };
+    tile(
+        "Last applied day",
+        &html! { (period.to()) },
+        &html! { (remark) ", first " (period.from()) },
+    )
+}
+
+fn gaps_tile(days: &BTreeMap<Day, PostedDay>) -> Markup {
+    let missing: usize = gaps(days).into_iter().map(Period::day_count).sum();
+    let remark = html! {
+        @if missing == 0 { span.good { "✓ every day between has an entry" } }
+        @else { span.bad { "▲ " a href="#gaps" { "which days" } " have no entry" } }
+    };
+    tile("Gaps", &html! { (Grouped(missing)) }, &remark)
+}
+
+fn chain_tile(numbers: &LedgerNumbers) -> Markup {
+    let chain = &numbers.chain;
+    let (value, remark) = match (chain.broken_at, &chain.newest_hash) {
+        (Some(entry), _) => (
+            html! { span.bad { "▲ broken at entry " (entry) } },
+            html! { "run " code { "daybook verify --ledger" } },
+        ),
+        (None, Some(hash)) => (
+            html! { span.good { "✓ unbroken" } },
+            html! {
+                "headers of " (counted(chain.entries, "entry", "entries")) " recomputed for this page; the newest: "
+                span.id title=(hash) { (hash.to_string().chars().take(16).collect::<String>()) "…" }
+            },
+        ),
+        (None, None) => (html! { "empty" }, html! { "no entry yet" }),
+    };
+    tile("Hash chain", &value, &remark)
+}
+
+fn projections_tile(projections: Option<&[ProjectionState]>) -> Markup {
+    let Some(projections) = projections else {
+        return tile(
+            "Projections",
+            &html! { "not looked at" },
+            &html! { "no Elasticsearch is configured" },
+        );
+    };
+    let are_current = projections
+        .iter()
+        .all(|state| matches!(state.behind, Ok(0)));
+    let remark = html! {
+        @for state in projections {
+            @match &state.behind {
+                Ok(0) => { span { (state.alias) ": up to date" } }
+                Ok(behind) => { span.bad { (state.alias) ": " (counted(*behind, "entry", "entries")) " behind" } }
+                Err(problem) => { span.bad { (state.alias) ": " (foreign(problem)) } }
+            }
+            br;
+        }
+    };
+    let value = html! {
+        @if are_current { span.good { "✓ up to date" } } @else { span.bad { "▲ behind" } }
+    };
+    tile("Projections", &value, &remark)
+}
+
+/// Interactions and records of all entries.
+fn sums(entries: &[Entry]) -> [i128; 2] {
+    let totals = entries.iter().flat_map(|entry| &entry.totals.0);
+    totals.fold([0, 0], |[count, total], of| {
+        [count + of.count, total + of.total]
+    })
+}
+
+/// What the entries add, by their days and types.
+fn figures(entries: &[Entry]) -> impl Iterator<Item = (Day, Figure<'_>)> {
+    entries.iter().flat_map(|entry| {
+        entry.totals.0.iter().map(|of| {
+            let figure = Figure {
+                record_type: &of.record_type,
+                stat_type: &of.stat_type,
+                count: of.count,
+                total: of.total,
+            };
+            (entry.day, figure)
+        })
+    })
+}
+
+/// How many entries there are of each kind, in words.
+fn kinds(entries: &[Entry]) -> String {
+    let number = |kind| entries.iter().filter(|entry| entry.kind == kind).count();
+    let all = [
+        (number(EntryKind::Apply), "applied", "applied"),
+        (number(EntryKind::Correction), "correction", "corrections"),
+        (number(EntryKind::Import), "import", "imports"),
+        (number(EntryKind::Reversal), "reversal", "reversals"),
+    ];
+    let named = all.into_iter().filter(|(number, ..)| *number > 0);
+    let named: Vec<String> = named
+        .map(|(number, one, many)| counted(number, one, many))
+        .collect();
+    named.join(", ")
+}
+
+fn days_section(
+    numbers: &LedgerNumbers,
+    period: Period,
+    days: &BTreeMap<Day, PostedDay>,
+) -> Markup {
+    let shades = Shades::of(days);
+    let years = period.from().date().year()..=period.to().date().year();
+    let gaps = gaps(days);
+    html! {
+        section id="days" {
+            h2 { "Days" }
+            p { "A square is a day, its shade the number of interactions. It leads to the day's entries." }
+            (calendar::legend(&shades))
+            a.skip-here href="#after-calendar" { "Skip the calendar" }
+            @for year in years.rev() { (calendar::year(year, period, days, &shades)) }
+            div id="after-calendar" tabindex="-1" {}
+            @if !gaps.is_empty() { (gap_list(&gaps)) }
+            (special_entries(&numbers.entries))
+            (audit("SELECT day FROM daybook.gap ORDER BY day;\nSELECT * FROM daybook.posted_day WHERE corrected OR imported OR taken_back ORDER BY day;"))
+        }
+    }
+}
+
+fn gap_list(gaps: &[Period]) -> Markup {
+    html! {
+        h3 id="gaps" { "Days without an entry" }
+        ul {
+            @for gap in gaps.iter().take(GAPS) {
+                li {
+                    (gap.from())
+                    @if gap.day_count() > 1 { " to " (gap.to()) ", " (counted(gap.day_count(), "day", "days")) }
+                }
+            }
+            @if gaps.len() > GAPS { li { "… and " (counted(gaps.len() - GAPS, "more gap", "more gaps")) } }
+        }
+        p { code { "daybook apply --day DAY" } " posts one of them." }
+    }
+}
+
+/// The corrections, imports and reversals, newest first.
+fn special_entries(entries: &[Entry]) -> Markup {
+    let special: Vec<&Entry> = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.kind != EntryKind::Apply)
+        .collect();
+    html! {
+        h3 { "Corrections, imports and reversals" }
+        @if special.is_empty() { p { "None: every day was applied once." } }
+        @else {
+            (entry_table(special.iter().copied().take(SPECIAL)))
+            @if special.len() > SPECIAL {
+                p.muted { "The newest " (SPECIAL) " of " (Grouped(special.len())) "; the others are below, with their days." }
+            }
+        }
+    }
+}
+
+/// A table of entries in full.
+fn entry_table<'a>(entries: impl Iterator<Item = &'a Entry>) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="Entries" {
+            table {
+                thead {
+                    tr {
+                        th scope="col" { "Entry" } th scope="col" { "Day" } th scope="col" { "Kind" }
+                        th.n scope="col" { "Interactions" } th.n scope="col" { "Records" }
+                        th scope="col" { "Posted (UTC)" } th scope="col" { "By" } th scope="col" { "Reason" }
+                    }
+                }
+                tbody {
+                    @for entry in entries {
+                        @let [count, total] = sums(std::slice::from_ref(entry));
+                        tr {
+                            th scope="row" { (entry.entry_id) }
+                            td.date { a href=(format!("#d{}", entry.day)) { (entry.day) } }
+                            td {
+                                (entry.kind)
+                                @if let Some(other) = entry.reverses { " of entry " (other) }
+                                @if let Some(other) = entry.reversed_by { ", reversed by entry " (other) }
+                            }
+                            (number(count)) (number(total))
+                            td.date { (entry.posted_at.format("%Y-%m-%d %H:%M")) }
+                            td.name { (foreign(&entry.posted_by)) }
+                            td.long { @if let Some(reason) = &entry.reason { (foreign(reason)) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What was corrected in each step, in words.
+fn corrections(entries: &[Entry], steps: &Steps) -> Vec<Option<String>> {
+    let mut found: Vec<Vec<&Entry>> = vec![Vec::new(); steps.len()];
+    for entry in entries {
+        if matches!(entry.kind, EntryKind::Correction | EntryKind::Reversal)
+            && let Some(index) = steps.index_of_day(entry.day)
+        {
+            found[index].push(entry);
+        }
+    }
+    let told = |entries: Vec<&Entry>| {
+        (!entries.is_empty()).then(|| {
+            let owned: i128 = entries
+                .iter()
+                .flat_map(|entry| &entry.totals.0)
+                .map(|of| of.count)
+                .sum();
+            let number = counted(
+                entries.len(),
+                "correction or reversal",
+                "corrections or reversals",
+            );
+            format!("{number}, {owned:+} interactions")
+        })
+    };
+    found.into_iter().map(told).collect()
+}
+
+fn time_section(numbers: &LedgerNumbers, period: Period) -> Markup {
+    let steps = Steps::of(period);
+    let labels = steps.labels();
+    let marks = corrections(&numbers.entries, &steps);
+    let all = series(figures(&numbers.entries), &steps);
+    let name = steps.step().name();
+    html! {
+        section id="time" {
+            h2 { "Over time" }
+            p {
+                "By " (name) ". A triangle below the axis marks a " (name) " with corrections or reversals, which the bars include."
+            }
+            (charts(&labels, &all, &marks))
+            (type_table(figures(&numbers.entries).map(|(_, figure)| figure)))
+            details {
+                summary { "The numbers of the charts, by " (name) }
+                (step_table(name, &labels, &all, &marks))
+            }
+            (audit("SELECT record_type, stat_type, sum(count) AS interactions, sum(total) AS records\nFROM daybook.day_total GROUP BY record_type, stat_type ORDER BY record_type, stat_type;"))
+        }
+    }
+}
+
+fn recordset(recordset_id: Uuid, names: &Names) -> Markup {
+    html! {
+        @if let Some(name) = names.of(recordset_id) { (foreign(name)) br; }
+        span.id { (recordset_id) }
+    }
+}
+
+fn recordsets_section(numbers: &LedgerNumbers, period: Period, names: &Names) -> Markup {
+    let labels = Steps::of(period).labels();
+    html! {
+        section id="recordsets" {
+            h2 { "Recordsets" }
+            h3 { "The largest, by records involved" }
+            @if numbers.largest.len() < numbers.recordsets {
+                p.muted { "The first " (numbers.largest.len()) " of " (Grouped(numbers.recordsets)) "." }
+            }
+            div.scroll tabindex="0" role="group" aria-label="The largest recordsets" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Recordset" } th.n scope="col" { "Interactions" } th.n scope="col" { "Records" }
+                            th scope="col" { "Records over time" } th scope="col" { "First day" } th scope="col" { "Last day" }
+                        }
+                    }
+                    tbody {
+                        @for largest in &numbers.largest {
+                            @let sum = &largest.sum;
+                            tr {
+                                th.long scope="row" { (recordset(sum.recordset_id, names)) }
+                                (number(sum.count)) (number(sum.total))
+                                td { (chart::sparkline(&labels, &largest.series)) }
+                                td.date { (sum.first_day) } td.date { (sum.last_day) }
+                            }
+                        }
+                    }
+                }
+            }
+            @if let Some(growth) = &numbers.growth { (growth_table(growth, names)) }
+            (audit("SELECT recordset_id, sum(count) AS interactions, sum(total) AS records FROM daybook.recordset_total\nGROUP BY recordset_id ORDER BY records DESC, recordset_id LIMIT 25;"))
+        }
+    }
+}
+
+fn growth_table(growth: &Growth, names: &Names) -> Markup {
+    html! {
+        h3 { "Grew most" }
+        p.muted {
+            "Records involved from " (growth.middle) " to " (growth.last) ", compared with the "
+            (counted(growth.days, "day", "days")) " before."
+        }
+        @if growth.changes.is_empty() { p { "No recordset grew." } }
+        @else {
+            div.scroll tabindex="0" role="group" aria-label="Recordsets that grew most" {
+                table {
+                    thead {
+                        tr {
+                            th scope="col" { "Recordset" } th.n scope="col" { "Before" } th.n scope="col" { "After" }
+                            th.n scope="col" { "Change" }
+                        }
+                    }
+                    tbody {
+                        @for change in &growth.changes {
+                            tr {
+                                th.long scope="row" { (recordset(change.recordset_id, names)) }
+                                (number(change.before)) (number(change.after))
+                                td.n { "+" (Grouped(i128::from(change.after) - i128::from(change.before))) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn countries_section(countries: &Result<Vec<CountryUsage>, String>) -> Markup {
+    html! {
+        section id="countries" {
+            h2 { "Countries" }
+            @match countries {
+                Err(problem) => { p { "Not shown: " (foreign(problem)) "." } }
+                Ok(countries) if countries.is_empty() => { p { "None." } }
+                Ok(countries) => {
+                    p { "Records involved, of all time, by the country of the interaction." }
+                    (country_table(countries))
+                }
+            }
+            (audit("SELECT term::jsonb ->> 'country' AS country, sum(n) AS records FROM daybook.interaction_term_delta\nWHERE dimension = 'geocodes' GROUP BY country ORDER BY records DESC;"))
+        }
+    }
+}
+
+fn journal_section(entries: &[Entry]) -> Markup {
+    html! {
+        section id="journal" {
+            h2 { "Journal" }
+            @if entries.len() > NEWEST { p.muted { "The newest " (NEWEST) " entries." } }
+            (entry_table(entries.iter().rev().take(NEWEST)))
+        }
+    }
+}
+
+fn rejected_section(rejects: &[Rejects]) -> Markup {
+    html! {
+        section id="rejected" {
+            h2 { "Rejected events" }
+            @if rejects.is_empty() { p { "None: every event could be counted." } }
+            @else {
+                p { "Events that could not be counted. The ledger keeps each of them whole." }
+                div.scroll tabindex="0" role="group" aria-label="Rejected events by reason" {
+                    table {
+                        thead {
+                            tr {
+                                th scope="col" { "Reason" } th.n scope="col" { "Events" } th scope="col" { "First day" }
+                                th scope="col" { "Last day" } th scope="col" { "For example" }
+                            }
+                        }
+                        tbody {
+                            @for rejected in rejects {
+                                tr {
+                                    th scope="row" { (foreign(&rejected.reason)) } (number(rejected.events))
+                                    td.date { (rejected.first_day) } td.date { (rejected.last_day) } td.long { (foreign(&rejected.example)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                (audit("SELECT reason, count(*) AS events FROM daybook.rejected_event GROUP BY reason ORDER BY events DESC, reason;"))
+            }
+        }
+    }
+}
+
+/// Every entry by its day, which the calendar leads to. The newest year is open.
+fn entries_section(entries: &[Entry]) -> Markup {
+    let mut by_day: Vec<&Entry> = entries.iter().collect();
+    by_day.sort_by_key(|entry| (entry.day, entry.entry_id));
+    let years: Vec<&[&Entry]> = by_day
+        .chunk_by(|a, b| a.day.date().year() == b.day.date().year())
+        .collect();
+    html! {
+        section id="entries" {
+            h2 { "All entries" }
+            p { code { "daybook show ENTRY" } " tells more about one of them." }
+            @for (index, of_year) in years.iter().rev().enumerate() {
+                details open[index == 0] {
+                    summary { (of_year[0].day.date().year()) ", " (counted(of_year.len(), "entry", "entries")) }
+                    (scrolled(&format!("Entries of {}", of_year[0].day.date().year()), &year_table(of_year)))
+                }
+            }
+        }
+    }
+}
+
+/// A short row for each entry of a year: there are thousands in a ledger of ten years.
+fn year_table(entries: &[&Entry]) -> Markup {
+    html! {
+        table {
+            thead {
+                tr {
+                    th scope="col" { "Day" } th scope="col" { "Entry" } th scope="col" { "Kind" } th scope="col" { "Events" }
+                    th scope="col" { "Rejected" } th scope="col" { "Interactions" } th scope="col" { "Records" }
+                }
+            }
+            tbody.e {
+                @for of_day in entries.chunk_by(|a, b| a.day == b.day) {
+                    @for (index, entry) in of_day.iter().enumerate() {
+                        @let [count, total] = sums(std::slice::from_ref(*entry));
+                        tr id=[(index == 0).then(|| format!("d{}", entry.day))] {
+                            th scope="row" { (entry.day) } td { (entry.entry_id) } td { (entry.kind) }
+                            td { (Grouped(entry.source_events)) } td { (Grouped(entry.source_rejected)) }
+                            td { (Grouped(count)) } td { (Grouped(total)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
