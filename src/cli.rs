@@ -3,16 +3,16 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::ErrorKind as ParseErrorKind;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use tracing::Instrument as _;
 
 use crate::command::{
-    apply, collect_stats, compare, config, export, fold, import, log, migrate, project, rebuild,
-    report, reverse, show, status, totals, verify,
+    apply, collect_stats, compare, config, doctor, export, fold, import, log, migrate, project,
+    rebuild, report, reverse, show, status, totals, verify,
 };
 use crate::config::{Configuration, Settings, SettingsArgs};
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::run_span;
 use crate::output::Output;
@@ -68,6 +68,8 @@ pub enum Command {
     Reverse(reverse::ReverseArgs),
     /// Verify ledger, source and projections; report every difference
     Verify(verify::VerifyArgs),
+    /// Check everything that a run needs, and name what to do next; change nothing
+    Doctor(doctor::DoctorArgs),
     /// Show the state of the ledger and the projections
     Status(status::StatusArgs),
     /// List the newest entries of the journal
@@ -89,14 +91,14 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Help and version are not errors.
             let _ = match error.kind() {
-                ErrorKind::MissingSubcommand
-                | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ParseErrorKind::MissingSubcommand
+                | ParseErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                     write!(std::io::stderr(), "{}", Cli::command().render_help())
                 }
                 _ => error.print(),
             };
             return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                ParseErrorKind::DisplayHelp | ParseErrorKind::DisplayVersion => ExitCode::SUCCESS,
                 _ => ExitCode::from(Exit::Usage.code()),
             };
         }
@@ -124,11 +126,14 @@ fn run(mut cli: Cli, matches: &ArgMatches, output: Output) -> Result<Exit, Error
         _ => cli.of_idb.refuse()?,
     }
     let file = cli.settings.config.as_deref();
-    let configuration = Configuration::read(Cli::command(), matches, file)?;
+    let configuration = Configuration::read(Cli::command(), matches, file);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::failed("starting the program's threads failed").caused_by(error))?;
+        .map_err(|error| {
+            Error::new(ErrorKind::Internal, "starting the program's threads failed")
+                .caused_by(error)
+        })?;
     let span = run_span((&cli.command).into());
     let running = dispatch(cli.command, configuration, output).instrument(span);
     let exit = runtime.block_on(running);
@@ -139,9 +144,16 @@ fn run(mut cli: Cli, matches: &ArgMatches, output: Output) -> Result<Exit, Error
 
 async fn dispatch(
     command: Command,
-    configuration: Configuration,
+    configuration: Result<Configuration, Error>,
     output: Output,
 ) -> Result<Exit, Error> {
+    let configuration = match (configuration, &command) {
+        // What is wrong with the settings is for it to tell.
+        (Err(error), Command::Doctor(options)) => {
+            return doctor::run(options.clone(), Err(error), output).await;
+        }
+        (configuration, _) => configuration?,
+    };
     // `fold` and `config` run where nothing is configured.
     let settings = || Settings::new(configuration.args.clone());
     match command {
@@ -158,6 +170,9 @@ async fn dispatch(
         Command::Import(options) => Box::pin(import::run(options, &settings()?, output)).await,
         Command::Reverse(options) => reverse::run(options, &settings()?, output).await,
         Command::Verify(options) => verify::run(options, &settings()?, output).await,
+        Command::Doctor(options) => {
+            Box::pin(unless_interrupted(doctor::run(options, settings(), output))).await
+        }
         Command::Status(options) => {
             unless_interrupted(status::run(options, &settings()?, output)).await
         }
@@ -175,6 +190,7 @@ async fn dispatch(
 
 const AFTER_HELP: &str = "\
 Examples:
+  daybook doctor                       check the set-up, and see what to do next
   daybook migrate                      create the ledger
   daybook apply                        catch up, as the timer does
   daybook apply --day 2020-02-16       one day; repeating it changes nothing

@@ -47,14 +47,14 @@ impl Settings {
     pub fn new(args: SettingsArgs) -> Result<Self, Error> {
         let source_url = args.source_url.or_else(|| args.ledger_url.clone());
         if args.ledger_url.is_none() && !postgres_variables_are_set() {
-            return Err(Error::usage("no ledger is configured").hint(
+            return Err(Error::setting("no ledger is configured").hint(
                 "set DAYBOOK_LEDGER_URL (or --ledger-url) to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or set PGHOST and the other PG* variables",
             ));
         }
         let silence = args.postgres_timeout.duration();
         check_prefix(&args.index_prefix)?;
         let terms = args.terms.parse::<Scope>().map_err(|error| {
-            Error::usage("the setting of stats-terms cannot be read").caused_by(error)
+            Error::setting("the setting of stats-terms cannot be read").caused_by(error)
         })?;
         Ok(Self {
             ledger: Database::new("ledger", args.ledger_url.as_ref(), silence)?,
@@ -106,7 +106,7 @@ impl Settings {
 
     fn client_options(&self) -> Result<ClientOptions, Error> {
         let addresses = self.elasticsearch.addresses().ok_or_else(|| {
-            Error::usage("no Elasticsearch is configured")
+            Error::setting("no Elasticsearch is configured")
                 .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does not need it")
         })?;
         self.elasticsearch
@@ -142,7 +142,7 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(
-        Error::usage(format!("'{prefix}' cannot be the prefix of index names")).hint(
+        Error::setting(format!("'{prefix}' cannot be the prefix of index names")).hint(
             "use lower-case letters, digits, '-', '_' and '.', starting with a letter or a digit",
         ),
     )

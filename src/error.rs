@@ -34,36 +34,162 @@ impl Exit {
     }
 }
 
-/// What kind of failure an error is. The exit code follows from it, and so does whatever the program does about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// Refused or failed: a person has to act.
-    Failed,
-    /// An index has the name that an alias of daybook should have.
-    IndexInsteadOfAlias,
-    /// The command line or a setting is wrong.
-    Usage,
-    /// The ledger is committed, a projection is behind it.
-    ProjectionBehind,
+/// Defines the kinds with their names and exit codes: one table.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])* $kind:ident = $name:literal => $exit:ident,)*) => {
+        /// What kind of failure an error is. The exit code follows from it, and so does whatever the program does about
+        /// it. Its name never changes: it stands in the JSON message and in the log, and docs/operating.md has an entry
+        /// for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ErrorKind {
+            $($(#[doc = $doc])* $kind,)*
+        }
+
+        impl ErrorKind {
+            /// All kinds.
+            #[cfg(test)]
+            const ALL: &[Self] = &[$(Self::$kind),*];
+
+            /// The name for programs and for the runbook.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The exit code of a command that fails in this way.
+            pub fn exit(self) -> Exit {
+                match self {
+                    $(Self::$kind => Exit::$exit,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The command line cannot be used.
+    InvalidArguments = "invalid-arguments" => Usage,
+    /// A setting is missing or cannot be used.
+    InvalidSetting = "invalid-setting" => Usage,
+
+    /// No connection to Postgres, or it was lost or stayed silent.
+    PostgresUnreachable = "postgres-unreachable" => Unavailable,
+    /// Postgres lacks resources, or another session is in the way.
+    PostgresBusy = "postgres-busy" => Unavailable,
+    /// The server is a standby or read-only.
+    PostgresReadOnly = "postgres-read-only" => Unavailable,
+    /// The clocks of this machine and the ledger's server differ.
+    ClocksDiffer = "clocks-differ" => Unavailable,
+    /// No answer of Elasticsearch.
+    ElasticsearchUnreachable = "elasticsearch-unreachable" => Unavailable,
+    /// Elasticsearch answers, but cannot do the work now.
+    ElasticsearchBusy = "elasticsearch-busy" => Unavailable,
+    /// A disk of Elasticsearch is nearly full.
+    ElasticsearchDiskFull = "elasticsearch-disk-full" => Unavailable,
+
     /// Another run holds the lock.
-    Locked,
-    /// Postgres or Elasticsearch is unavailable: retry later.
-    Unavailable,
+    Locked = "locked" => Locked,
     /// Ctrl-C or SIGTERM.
-    Interrupted,
+    Interrupted = "interrupted" => Interrupted,
+
+    /// Postgres refuses the user or the connection.
+    PostgresLoginRefused = "postgres-login-refused" => Failed,
+    /// The server's certificate is not trusted, or the server cannot encrypt.
+    PostgresUntrusted = "postgres-untrusted" => Failed,
+    /// The database does not exist.
+    PostgresDatabaseMissing = "postgres-database-missing" => Failed,
+    /// The role lacks a privilege.
+    PostgresPrivilegeMissing = "postgres-privilege-missing" => Failed,
+    /// The disk of Postgres is full.
+    PostgresDiskFull = "postgres-disk-full" => Failed,
+    /// Postgres refuses a statement, for any other reason.
+    PostgresRefused = "postgres-refused" => Failed,
+
+    /// The database has no ledger.
+    LedgerMissing = "ledger-missing" => Failed,
+    /// The ledger and the program are of different versions.
+    LedgerVersion = "ledger-version" => Failed,
+    /// The ledger cannot be created in this database.
+    LedgerUnusable = "ledger-unusable" => Failed,
+    /// Creating or upgrading the schema failed.
+    MigrationFailed = "migration-failed" => Failed,
+    /// The ledger contradicts itself.
+    LedgerDamaged = "ledger-damaged" => Failed,
+
+    /// The source's tables or columns are missing or of another type.
+    SourceUnusable = "source-unusable" => Failed,
+    /// The source has fewer or other events than were posted.
+    SourceDecreased = "source-decreased" => Failed,
+    /// The source has events of a day that was imported.
+    DayImported = "day-imported" => Failed,
+    /// Some of several days failed.
+    DaysFailed = "days-failed" => Failed,
+    /// Another run posted an entry after this one had decided.
+    PostedMeanwhile = "posted-meanwhile" => Failed,
+    /// A sum exceeds 64 bits.
+    FigureTooLarge = "figure-too-large" => Failed,
+    /// There is no such entry.
+    EntryMissing = "entry-missing" => Failed,
+    /// The entry was reversed before.
+    AlreadyReversed = "already-reversed" => Failed,
+
+    /// A file or an index to read is damaged, incomplete or something else.
+    InputUnusable = "input-unusable" => Failed,
+    /// A file cannot be written.
+    OutputUnwritable = "output-unwritable" => Failed,
+    /// Days or a whole export were refused by an import.
+    ImportRefused = "import-refused" => Failed,
+
+    /// Elasticsearch or its proxy refuses the credentials.
+    ElasticsearchLoginRefused = "elasticsearch-login-refused" => Failed,
+    /// The user lacks a privilege.
+    ElasticsearchPrivilegeMissing = "elasticsearch-privilege-missing" => Failed,
+    /// No encrypted connection: a certificate is not accepted.
+    ElasticsearchUntrusted = "elasticsearch-untrusted" => Failed,
+    /// A version that is not supported.
+    ElasticsearchVersion = "elasticsearch-version" => Failed,
+    /// Elasticsearch refuses a request, for any other reason.
+    ElasticsearchRefused = "elasticsearch-refused" => Failed,
+
+    /// Somebody has blocked an index.
+    IndexBlocked = "index-blocked" => Failed,
+    /// An index has the name that an alias of daybook should have.
+    IndexInsteadOfAlias = "index-instead-of-alias" => Failed,
+    /// An alias points to more than one index.
+    AliasAmbiguous = "alias-ambiguous" => Failed,
+    /// The index behind the alias is not of this ledger.
+    IndexForeign = "index-foreign" => Failed,
+    /// The index contains entries that the ledger lacks.
+    IndexAhead = "index-ahead" => Failed,
+    /// The index was made with another mapping or for other terms.
+    IndexOutdated = "index-outdated" => Failed,
+    /// An index template changed the index.
+    IndexAltered = "index-altered" => Failed,
+    /// Somebody else has written to the index or moved its alias.
+    IndexEdited = "index-edited" => Failed,
+    /// There is no index to switch back to.
+    NoPreviousIndex = "no-previous-index" => Failed,
+    /// A new index differs from the ledger.
+    RebuildDiffers = "rebuild-differs" => Failed,
+    /// A document exceeds what Elasticsearch takes.
+    DocumentTooLarge = "document-too-large" => Failed,
+    /// Elasticsearch refuses a document.
+    DocumentRefused = "document-refused" => Failed,
+
+    /// A check of the program's own work failed.
+    Internal = "internal" => Failed,
 }
 
 impl ErrorKind {
-    /// The exit code of a command that fails in this way.
-    pub fn exit(self) -> Exit {
-        match self {
-            Self::Failed | Self::IndexInsteadOfAlias => Exit::Failed,
-            Self::Usage => Exit::Usage,
-            Self::ProjectionBehind => Exit::ProjectionBehind,
-            Self::Locked => Exit::Locked,
-            Self::Unavailable => Exit::Unavailable,
-            Self::Interrupted => Exit::Interrupted,
-        }
+    /// Whether it can pass without a person: a later try may succeed.
+    pub fn is_transient(self) -> bool {
+        self.exit() == Exit::Unavailable
+    }
+
+    /// Whether a person has to act.
+    pub fn needs_a_person(self) -> bool {
+        self.exit() == Exit::Failed
     }
 }
 
@@ -76,6 +202,8 @@ pub struct Error(Box<Parts>);
 #[derive(Debug)]
 struct Parts {
     kind: ErrorKind,
+    /// Whether everything was posted before it happened.
+    after_posting: bool,
     what: String,
     hint: Option<String>,
     cause: Option<Cause>,
@@ -86,20 +214,21 @@ impl Error {
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Self(Box::new(Parts {
             kind,
+            after_posting: false,
             what: what.into(),
             hint: None,
             cause: None,
         }))
     }
 
-    /// A refusal or a failure of no more specific kind.
-    pub fn failed(what: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Failed, what)
+    /// An error on the command line.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidArguments, what)
     }
 
-    /// An error on the command line or in a setting.
-    pub fn usage(what: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Usage, what)
+    /// An error in a setting.
+    pub fn setting(what: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidSetting, what)
     }
 
     /// Adds the cause.
@@ -123,14 +252,25 @@ impl Error {
         self
     }
 
+    /// Notes that everything was posted before: only a projection is behind.
+    #[must_use]
+    pub fn after_posting(mut self) -> Self {
+        self.0.after_posting = true;
+        self
+    }
+
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The exit code.
+    /// The exit code: that of the kind, unless only a projection is behind.
     pub fn exit(&self) -> Exit {
-        self.0.kind.exit()
+        if self.0.after_posting {
+            Exit::ProjectionBehind
+        } else {
+            self.0.kind.exit()
+        }
     }
 
     pub fn hint_text(&self) -> Option<&str> {
@@ -165,5 +305,69 @@ impl StdError for Error {
             .cause
             .as_deref()
             .map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const RUNBOOK: &str = include_str!("../docs/operating.md");
+
+    /// The text beneath a heading of the runbook, up to the next heading.
+    fn entry(heading: &str) -> Option<&'static str> {
+        let (_, rest) = RUNBOOK.split_once(&format!("\n#### {heading}\n"))?;
+        Some(rest.split("\n#").next().unwrap_or(rest))
+    }
+
+    fn assert_complete(heading: &str) {
+        let entry = entry(heading).unwrap_or_else(|| panic!("no entry '{heading}'"));
+        for part in ["- Means: ", "- State: ", "- Do: "] {
+            assert!(entry.contains(part), "'{heading}' lacks '{part}'");
+        }
+    }
+
+    #[test]
+    fn the_runbook_has_an_entry_for_each_kind_and_each_exit_code() {
+        let names: BTreeSet<&str> = ErrorKind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), ErrorKind::ALL.len(), "names are unique");
+        for name in names {
+            assert_complete(name);
+        }
+        let codes: BTreeSet<u8> = ErrorKind::ALL
+            .iter()
+            .map(|kind| kind.exit().code())
+            .chain([Exit::ProjectionBehind.code(), Exit::Diverged.code(), 101])
+            .collect();
+        for code in codes {
+            assert_complete(&format!("Exit code {code}"));
+        }
+    }
+
+    #[test]
+    fn the_runbook_has_no_entry_for_an_unknown_kind() {
+        let of_kinds = RUNBOOK
+            .split_once("\n### Kinds of errors\n")
+            .and_then(|(_, rest)| rest.split_once("\n## "))
+            .expect("the section")
+            .0;
+        for heading in of_kinds
+            .lines()
+            .filter_map(|line| line.strip_prefix("#### "))
+        {
+            let is_known = ErrorKind::ALL.iter().any(|kind| kind.name() == heading);
+            assert!(is_known, "{heading}");
+        }
+    }
+
+    #[test]
+    fn an_error_after_posting_keeps_its_kind() {
+        let error = Error::new(ErrorKind::ElasticsearchUnreachable, "x").after_posting();
+        assert_eq!(
+            (error.kind().name(), error.exit()),
+            ("elasticsearch-unreachable", Exit::ProjectionBehind)
+        );
     }
 }

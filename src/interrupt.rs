@@ -12,7 +12,9 @@ pub async fn unless_interrupted<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let listen = |kind| {
-        signal(kind).map_err(|error| Error::failed("listening for signals failed").caused_by(error))
+        signal(kind).map_err(|error| {
+            Error::new(ErrorKind::Internal, "listening for signals failed").caused_by(error)
+        })
     };
     let (mut interrupt, mut terminate) = (
         listen(SignalKind::interrupt())?,

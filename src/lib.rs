@@ -16,6 +16,7 @@ mod output;
 
 // Operations.
 mod apply;
+mod doctor;
 mod exchange;
 mod fold;
 mod import;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::IsTerminal as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::field::{Field, Value, Visit, display};
 use tracing::span::{Attributes, Id, Record};
@@ -16,6 +17,14 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::printable::one_line;
+
+/// Whether the log goes to the journal, with its fields.
+static TO_JOURNAL: AtomicBool = AtomicBool::new(false);
+
+/// Whether the log goes to the journal, where each line keeps its fields.
+pub fn logs_to_journal() -> bool {
+    TO_JOURNAL.load(Ordering::Relaxed)
+}
 
 /// Starts logging: warnings; with -v progress; with -vv details.
 pub fn start(verbose: u8) {
@@ -32,6 +41,7 @@ pub fn start(verbose: u8) {
         .then(|| tracing_journald::layer().ok())
         .flatten();
     if let Some(journal) = journal {
+        TO_JOURNAL.store(true, Ordering::Relaxed);
         // Run and day are fields there, which do not make a line longer.
         let wanted = levels.or(filter_fn(|metadata| {
             metadata.is_span() && metadata.target().starts_with("daybook")
@@ -118,7 +128,7 @@ impl Visit for Texts {
 
 /// Whether stderr goes to the systemd journal. `JOURNAL_STREAM` has the device and inode of the stream that does; child
 /// processes inherit it even if their stderr goes elsewhere.
-pub fn stderr_is_journal() -> bool {
+fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else {
         return false;
     };

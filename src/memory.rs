@@ -15,6 +15,11 @@ impl Memory {
     const FOR_THE_REST: usize = 96 * Self::MIB;
     const LEAST: usize = 128 * Self::MIB;
 
+    /// The limit, in bytes.
+    pub fn bytes(self) -> u64 {
+        self.0 as u64
+    }
+
     /// The share for counting, in bytes. Lists that grow by doubling leave holes of two thirds of their size.
     pub fn for_counting(self) -> usize {
         (self.0 - Self::FOR_THE_REST) / 5 * 3

@@ -9,8 +9,8 @@ use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::logging::stderr_is_journal;
+use crate::error::{Error, ErrorKind};
+use crate::logging::logs_to_journal;
 use crate::printable::{one_line, printable};
 
 /// The form of the results.
@@ -63,35 +63,41 @@ impl Output {
         }
     }
 
-    /// Reports an error: on stderr, and as a message in JSON.
+    /// Reports an error: on stderr or in the journal, and as a message in JSON. Its kind leads to the runbook.
     pub fn report_error(self, failure: &Error) {
         #[derive(Serialize)]
         struct Fields<'a> {
             exit_code: u8,
+            kind: &'a str,
             message: &'a str,
             hint: Option<&'a str>,
         }
         let (message, hint) = (failure.message(), failure.hint_text());
+        let (kind, exit_code) = (failure.kind().name(), failure.exit().code());
         if self.json {
             let fields = Fields {
-                exit_code: failure.exit().code(),
+                exit_code,
+                kind,
                 message: &message,
                 hint,
             };
             self.report("error", fields, "");
         }
-        // The journal reads a line's priority from its prefix: error, and notice for the hint.
-        let (error, notice) = if stderr_is_journal() {
-            ("<3>", "<5>")
-        } else {
-            ("", "")
-        };
-        let message = one_line(&message);
+        if logs_to_journal() {
+            // With fields, so that journalctl can filter by them; the hint on a line of its own, so that it shows them.
+            tracing::error!(kind, exit_code, "{message}");
+            let hint = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
+            tracing::warn!(kind, "{hint}see docs/operating.md#{kind}");
+            return;
+        }
         let mut stderr = io::stderr().lock();
         // If stderr is closed, nothing more can be done.
-        let _ = writeln!(stderr, "{error}daybook: {message}");
+        let _ = writeln!(stderr, "daybook: {}", one_line(&message));
         if let Some(hint) = hint {
-            let _ = writeln!(stderr, "{notice}  {}", one_line(hint));
+            let _ = writeln!(stderr, "  {}", one_line(hint));
+        }
+        if failure.kind() != ErrorKind::Interrupted {
+            let _ = writeln!(stderr, "  see docs/operating.md#{kind}");
         }
     }
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::hash::Hash;
 use crate::ledger::lock::Run;
@@ -82,13 +82,14 @@ pub async fn reverse(
 /// The entry; fails if it does not exist or was reversed already.
 async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<Entry, Error> {
     let Some(entry) = reader.entry(entry_id).await? else {
-        return Err(Error::failed(format!(
-            "there is no entry {entry_id} to reverse: the newest is {head}"
-        ))
+        return Err(Error::new(
+            ErrorKind::EntryMissing,
+            format!("there is no entry {entry_id} to reverse: the newest is {head}"),
+        )
         .hint("`daybook log` lists the entries"));
     };
     if let Some(reversal) = entry.reversed_by {
-        return Err(Error::failed(format!("entry {entry_id} was already reversed by entry {reversal}")).hint(format!(
+        return Err(Error::new(ErrorKind::AlreadyReversed, format!("entry {entry_id} was already reversed by entry {reversal}")).hint(format!(
             "nothing was posted; to make entry {entry_id} count again, run `daybook reverse {reversal} --reason …`; to count the day's events again, run `daybook apply --day {}`",
             entry.day
         )));
@@ -105,9 +106,10 @@ async fn opposite(
 ) -> Result<Part, Error> {
     let entry_id = entry.entry_id;
     let overflow = |error: Overflow| {
-        Error::failed(format!(
-            "negating entry {entry_id} failed; nothing was posted"
-        ))
+        Error::new(
+            ErrorKind::LedgerDamaged,
+            format!("negating entry {entry_id} failed; nothing was posted"),
+        )
         .caused_by(error)
     };
     let mut opposite = Aggregation::of_part(from, memory.for_counting());
@@ -120,7 +122,7 @@ async fn opposite(
         .await?;
     if rows != entry.delta_rows {
         let said = entry.delta_rows;
-        return Err(Error::failed(format!(
+        return Err(Error::new(ErrorKind::LedgerDamaged, format!(
             "entry {entry_id} has {rows} rows, but its header says {said}: nothing was posted"
         ))
         .hint(
@@ -129,9 +131,10 @@ async fn opposite(
     }
     let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
     let broken_off = |error: tokio::task::JoinError| {
-        Error::failed(format!(
-            "negating entry {entry_id} was aborted; nothing was posted"
-        ))
+        Error::new(
+            ErrorKind::Internal,
+            format!("negating entry {entry_id} was aborted; nothing was posted"),
+        )
         .caused_by(error)
     };
     finished.map_err(broken_off)?.map_err(overflow)

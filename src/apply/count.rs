@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::aggregate::{Aggregation, Figures, Overflow, Part};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
 use crate::ledger::{EntryId, Reader, StoredRow};
 use crate::memory::Memory;
@@ -50,7 +50,7 @@ impl<'a> Counting<'a> {
             .panic_handler(|_| {})
             .build();
         let thread = thread.map_err(|error| {
-            Error::failed("cannot start a thread for counting").caused_by(error)
+            Error::new(ErrorKind::Internal, "cannot start a thread for counting").caused_by(error)
         })?;
         Ok(Self {
             fingerprint,
@@ -132,7 +132,7 @@ impl<'a> Counting<'a> {
         if rows == self.fingerprint.rows && figures.events() == rows && is_as_before {
             return Ok(());
         }
-        Err(Error::failed(format!(
+        Err(Error::new(ErrorKind::Internal, format!(
             "{day} has {} events in the source, but {rows} were read and {} accounted for: nothing was posted",
             self.fingerprint.rows,
             figures.events()
@@ -170,9 +170,10 @@ pub(crate) async fn subtract_posted(
     reader
         .rows_of_day(day, EntryId::NONE, through, async |row: StoredRow| {
             row.subtract_from(&mut aggregation, |error| {
-                Error::failed(format!(
-                    "comparing {day} with what is posted failed, nothing was posted"
-                ))
+                Error::new(
+                    ErrorKind::Internal,
+                    format!("comparing {day} with what is posted failed, nothing was posted"),
+                )
                 .caused_by(error)
             })
         })
@@ -185,12 +186,16 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     outcome.map_err(|error| {
-        Error::failed(format!("counting the events of {day} was interrupted")).caused_by(error)
+        Error::new(
+            ErrorKind::Internal,
+            format!("counting the events of {day} was interrupted"),
+        )
+        .caused_by(error)
     })
 }
 
 fn overflow(day: Day, error: Overflow) -> Error {
-    Error::failed(format!("counting the events of {day} failed, nothing was posted"))
+    Error::new(ErrorKind::Internal, format!("counting the events of {day} failed, nothing was posted"))
         .caused_by(error)
         .hint("look for events with absurd numbers: SELECT id, payload FROM stats WHERE … ORDER BY length(payload::text) DESC")
 }

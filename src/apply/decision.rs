@@ -2,7 +2,7 @@
 
 use super::events::Origin;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::{Entry, EntryId, EntryKind};
 use crate::memory::Memory;
@@ -76,7 +76,7 @@ pub fn compare(
     let Some(newest) = current_entry(entries) else {
         // Deltas of no events are those of a job that did not find its input.
         if origin == Origin::Deltas && source.rows == 0 && !rules.accept_decrease {
-            let error = Error::failed(format!("the deltas count no events of {day}")).hint(
+            let error = Error::new(ErrorKind::SourceDecreased, format!("the deltas count no events of {day}")).hint(
                 "check what they were counted from; if the day really has no events, add --accept-decrease",
             );
             return Err(Refused(error));
@@ -106,14 +106,17 @@ pub fn compare(
                 posted_events: newest.source_events,
             });
         }
-        let error = Error::failed(format!(
-            "{} {} {} of {day}, but {} {} when entry {entry_id} was posted",
-            origin.subject(),
-            origin.has(),
-            counted(source.rows, "event", "events"),
-            origin.had(),
-            counted(newest.source_events, "event", "events"),
-        ))
+        let error = Error::new(
+            ErrorKind::SourceDecreased,
+            format!(
+                "{} {} {} of {day}, but {} {} when entry {entry_id} was posted",
+                origin.subject(),
+                origin.has(),
+                counted(source.rows, "event", "events"),
+                origin.had(),
+                counted(newest.source_events, "event", "events"),
+            ),
+        )
         .hint(format!(
             "the day stays as posted; if {} right, run `daybook apply {} --accept-decrease`",
             origin.is(),

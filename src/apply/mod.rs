@@ -21,7 +21,7 @@ pub use events::{Events, Origin};
 use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
 use crate::clock::{Stopwatch, timed};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::hash::Hash;
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
@@ -252,12 +252,15 @@ fn refuse_decrease(day: Day, deltas: &DayDeltas, origin: Origin) -> Result<(), R
         Origin::Source => format!("the source's events of {day} now count less than was posted"),
         Origin::Deltas => format!("the deltas of {day} are less than was posted"),
     };
-    let error = Error::failed(format!(
-        "{what}: {}, count {}, total {}",
-        row.cell,
-        Grouped(row.count),
-        Grouped(row.total)
-    ))
+    let error = Error::new(
+        ErrorKind::SourceDecreased,
+        format!(
+            "{what}: {}, count {}, total {}",
+            row.cell,
+            Grouped(row.count),
+            Grouped(row.total)
+        ),
+    )
     .hint(format!(
         "the day stays as posted; if {} right, run `daybook apply {} --accept-decrease`",
         origin.is(),
@@ -275,7 +278,7 @@ async fn refuse_imported(
     origin: Origin,
 ) -> Result<Error, Error> {
     let net = reader.net_of_day(day).await?;
-    Ok(Error::failed(format!(
+    Ok(Error::new(ErrorKind::DayImported, format!(
         "{day} was imported as entry {entry_id} ({}, {}), and {} {} {} of it",
         counted(net.count, "interaction", "interactions"),
         counted(net.total, "record", "records"),

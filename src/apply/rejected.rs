@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::events::Events;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
 use crate::fold::{DeltaSets, Rejected};
 use crate::ledger::Reader;
@@ -110,10 +110,13 @@ async fn keep_rows(
             })
             .await?;
         if read != ids.len() {
-            return Err(Error::failed(format!(
-                "only {read} of {} rejected events of {day} could be read again: nothing was posted",
-                ids.len()
-            )));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!(
+                    "only {read} of {} rejected events of {day} could be read again: nothing was posted",
+                    ids.len()
+                ),
+            ));
         }
         posting.keep_rejected(&batch).await?;
     }

@@ -27,15 +27,20 @@ pub fn run(_: ConfigArgs, configuration: &Configuration, output: Output) -> Exit
     for setting in &configuration.settings {
         output.report("setting", setting, text(setting, width));
     }
-    let variables: Vec<String> = std::env::vars_os()
-        .filter_map(|(name, _)| name.into_string().ok())
-        .collect();
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    for problem in unknown_names(&variables, credentials.as_deref()) {
+    for problem in ignored() {
         let text = format!("ignored: {}", one_line(&problem));
         output.report("setting_ignored", json!({ "problem": problem }), text);
     }
     Exit::Done
+}
+
+/// What looks like a setting, but is ignored.
+pub(super) fn ignored() -> Vec<String> {
+    let variables: Vec<String> = std::env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    unknown_names(&variables, credentials.as_deref())
 }
 
 fn text(setting: &Setting, width: usize) -> String {

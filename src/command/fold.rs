@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::clock::Stopwatch;
 use crate::day::{Day, TimeZone};
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::fold::{Counting, Expected, Manifest, fold, merge};
 use crate::interrupt::unless_interrupted;
 use crate::memory::Memory;
@@ -81,8 +81,9 @@ pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Ex
         }
     });
     let (manifest, outside) = unless_interrupted(async {
-        work.await
-            .map_err(|error| Error::failed("counting was aborted").caused_by(error))?
+        work.await.map_err(|error| {
+            Error::new(ErrorKind::Internal, "counting was aborted").caused_by(error)
+        })?
     })
     .await?;
     let seconds = stopwatch.elapsed().as_secs_f64();

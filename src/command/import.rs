@@ -12,7 +12,7 @@ use super::recorded::finish;
 use crate::config::{FromIndexArgs, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
-use crate::error::{Error, ErrorKind, Exit};
+use crate::error::{Error, Exit};
 use crate::exchange::{self, Imported, Incoming};
 use crate::import::{Import, OnConflict, Origin, Rules, Summary, Task};
 use crate::interrupt::unless_interrupted;
@@ -247,7 +247,7 @@ async fn import_and_project(
                 projections,
             },
         )),
-        (Exit::Done, Err(error)) => Err(error.with_kind(ErrorKind::ProjectionBehind)),
+        (Exit::Done, Err(error)) => Err(error.after_posting()),
         (exit, Err(behind)) => {
             // Report both. The refused day determines the exit code: the next run advances the projection anyway.
             output.report_error(&behind);

@@ -1,54 +1,100 @@
 //! `daybook log`: the journal.
 
+use uuid::Uuid;
+
 use super::table::{Field, Format, Table};
 use crate::config::Settings;
+use crate::day::Day;
 use crate::error::{Error, Exit};
-use crate::ledger::{Entry, EntryId, Ledger};
+use crate::ledger::{Entry, EntryFilter, EntryId, EntryKind, Ledger};
 use crate::output::Output;
 use crate::printable::one_line;
 use crate::text::Grouped;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct LogArgs {
     /// Number of entries to list, newest first
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(i64).range(1..=1_000_000))]
     limit: i64,
+
+    /// Only entries before this one: the next page
+    #[arg(long, value_name = "ENTRY")]
+    before: Option<EntryId>,
+
+    /// Only entries of this day
+    #[arg(long, value_name = "DAY")]
+    day: Option<Day>,
+
+    /// Only entries of this kind; may be repeated
+    #[arg(long, value_name = "KIND")]
+    kind: Vec<EntryKind>,
+
+    /// Only entries that change the counts of this recordset
+    #[arg(long, value_name = "UUID")]
+    recordset: Option<Uuid>,
+
+    /// Only entries that this run posted
+    #[arg(long, value_name = "UUID")]
+    run: Option<Uuid>,
 
     /// Print a table: all columns, with the sums of each entry
     #[arg(long, value_name = "FORMAT", value_enum)]
     format: Option<Format>,
 }
 
+const AFTER_HELP: &str = "\
+Examples:
+  daybook log --day 2020-02-16                what became of a day
+  daybook log --kind reversal --kind import   what people decided
+  daybook log --before 81                     the page before entry 81";
+
 /// Runs the command.
 pub async fn run(options: LogArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
+    let LogArgs {
+        limit,
+        before,
+        day,
+        kind,
+        recordset,
+        run,
+        format,
+    } = options;
+    let which = EntryFilter {
+        day,
+        kinds: kind,
+        recordset,
+        run,
+        before,
+    };
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook log").await?;
-    let format = options
-        .format
-        .map(|format| format.check(output))
-        .transpose()?;
-    let entries = reader.newest_entries(options.limit).await?;
+    let format = format.map(|format| format.check(output)).transpose()?;
+    // One more tells whether there is another page.
+    let mut entries = reader
+        .newest_entries(&which, limit.saturating_add(1))
+        .await?;
+    let length = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = entries.len() > length;
+    entries.truncate(length);
     if let Some(format) = format {
         return table(format, &entries);
     }
-    if entries.is_empty() && !output.is_json() {
-        output.report(
-            "",
-            (),
-            "the ledger has no entries yet: `daybook apply` posts the first",
-        );
-    } else if !output.is_json() {
-        output.report(
-            "",
-            (),
-            format!(
-                "{:>8}  {:<10}  {:<10}  {:>12}  {:>9}  {:>8}  {:<20}  posted by",
-                "entry", "day", "kind", "events", "rejected", "cells", "posted at"
-            ),
-        );
+    if !entries.is_empty() {
+        output.remark(format!(
+            "{:>8}  {:<10}  {:<10}  {:>12}  {:>9}  {:>8}  {:<20}  posted by",
+            "entry", "day", "kind", "events", "rejected", "cells", "posted at"
+        ));
+    } else if which.is_empty() {
+        output.remark("the ledger has no entries yet: `daybook apply` posts the first");
+    } else {
+        output.remark("no entry matches");
     }
     for entry in &entries {
         output.report("entry", entry, line(entry));
+    }
+    if let (true, Some(oldest)) = (has_more, entries.last()) {
+        output.remark(format!("there are more: --before {}", oldest.entry_id));
     }
     Ok(Exit::Done)
 }

@@ -5,6 +5,7 @@ pub mod arguments;
 pub mod collect_stats;
 pub mod compare;
 pub mod config;
+pub mod doctor;
 pub mod export;
 pub mod fold;
 pub mod import;

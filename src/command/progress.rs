@@ -3,11 +3,11 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::Stopwatch;
 use crate::projection::rebuild::Progress;
-use crate::text::counted;
+use crate::text::{Grouped, counted};
 
 /// Shows a progress bar on a terminal; elsewhere logs a line from time to time.
 pub(super) struct ProgressReporter {
@@ -21,6 +21,7 @@ pub(super) struct ProgressReporter {
 }
 
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
+const BETWEEN_TICKS: Duration = Duration::from_millis(200);
 
 impl ProgressReporter {
     /// `one` and `many` name the unit of progress.
@@ -52,15 +53,18 @@ impl Progress for ProgressReporter {
         if !std::io::stderr().is_terminal() {
             return;
         }
+        // The bar takes the rest of the line: a line that wraps leaves its pieces on the screen.
         let template = match steps {
-            Some(_) => "{prefix} {bar:30} {pos}/{len} days, {msg}, {eta} left",
-            None => "{prefix} {spinner} {msg}, {elapsed}",
+            Some(_) => "{prefix} {wide_bar} {pos}/{len} days{msg}",
+            None => "{prefix} {spinner} {elapsed}{wide_msg}",
         };
         self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr())
             .with_prefix(stage.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
+        // The time goes on while a server is silent.
+        self.bar.enable_steady_tick(BETWEEN_TICKS);
     }
 
     fn at(&mut self, done: u64, steps: u64) {
@@ -70,8 +74,14 @@ impl Progress for ProgressReporter {
             self.bar
                 .set_position(if self.steps.is_some() { steps } else { done });
             let [one, many] = self.done;
+            let done = counted(done, one, many);
+            let left = self.steps.and_then(|all| seconds_left(elapsed, steps, all));
+            let left = left.map(|seconds| HumanDuration(Duration::from_secs(seconds)));
+            let left = left
+                .map(|left| format!(", {left:#} left"))
+                .unwrap_or_default();
             self.bar
-                .set_message(format!("{} at {rate}/s", counted(done, one, many)));
+                .set_message(format!(", {done} at {}/s{left}", Grouped(rate)));
         } else if elapsed >= self.next_line {
             self.next_line = elapsed + BETWEEN_LINES;
             let days_left = self.steps.map(|all| all.saturating_sub(steps));

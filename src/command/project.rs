@@ -65,7 +65,7 @@ pub async fn bring_up_to_date(
     // A problem of one index does not stop the others, but an unreachable cluster does.
     let is_gone = failed
         .as_ref()
-        .is_some_and(|error| error.kind() == ErrorKind::Unavailable);
+        .is_some_and(|error| error.kind().is_transient());
     if !lacking.is_empty() && !is_gone {
         match (projecting.rebuild(lacking, run).await, &failed) {
             (Ok(rebuilt), _) => figures.extend(rebuilt),

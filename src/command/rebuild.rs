@@ -80,7 +80,7 @@ pub async fn run(options: RebuildArgs, settings: &Settings, output: Output) -> R
 fn resumable(error: Error) -> Error {
     let hint = match error.kind() {
         ErrorKind::Interrupted => "",
-        ErrorKind::Unavailable => {
+        kind if kind.is_transient() => {
             "check that Postgres and Elasticsearch are reachable and healthy; "
         }
         _ => return error,

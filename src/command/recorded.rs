@@ -52,7 +52,11 @@ pub async fn finish_with(
                 serde_json::to_value(figures).unwrap_or_default(),
             )
         }
-        Err(failure) => (failure.exit(), failure.message(), figures_of_failed),
+        Err(failure) => (
+            failure.exit(),
+            failure.message(),
+            with_kind(failure, figures_of_failed),
+        ),
     };
     // The database may be what failed.
     let longest = if outcome.is_ok() {
@@ -70,4 +74,12 @@ pub async fn finish_with(
         Err(_) => tracing::warn!("the end of the run could not be recorded in time"),
     }
     outcome.map(|(exit, _)| exit)
+}
+
+/// Adds the kind of an error to the figures of a run.
+fn with_kind(failure: &Error, mut figures: Value) -> Value {
+    if let Value::Object(members) = &mut figures {
+        members.insert("error_kind".to_owned(), failure.kind().name().into());
+    }
+    figures
 }

@@ -105,9 +105,10 @@ async fn page_of_recordset(
 ) -> Result<String, Error> {
     let numbers = recordset_numbers(ledger, recordset_id, asked).await?;
     let numbers = numbers.ok_or_else(|| {
-        Error::failed(format!(
-            "the ledger has nothing for recordset {recordset_id} on these days"
-        ))
+        Error::new(
+            ErrorKind::EntryMissing,
+            format!("the ledger has nothing for recordset {recordset_id} on these days"),
+        )
         .hint("`daybook report --output FILE` lists the largest recordsets")
     })?;
     let name = names.of(recordset_id);
@@ -169,10 +170,13 @@ async fn projections(
         let behind = match &gone {
             None => behind(settings, ledger, reader, client, kind, newest_entry).await,
             // Wait for an unreachable cluster only once.
-            Some(problem) => Err(Error::new(ErrorKind::Unavailable, String::clone(problem))),
+            Some(problem) => Err(Error::new(
+                ErrorKind::ElasticsearchUnreachable,
+                String::clone(problem),
+            )),
         };
         if let Err(error) = &behind
-            && error.kind() == ErrorKind::Unavailable
+            && error.kind().is_transient()
         {
             gone.get_or_insert_with(|| error.message());
         }
@@ -215,7 +219,10 @@ fn write(mut file: Destination, path: &Path, page: &str) -> Result<(), Error> {
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::failed(format!("{} cannot be written", path.display()))
-        .caused_by(error)
-        .hint("give another file with --output")
+    Error::new(
+        ErrorKind::OutputUnwritable,
+        format!("{} cannot be written", path.display()),
+    )
+    .caused_by(error)
+    .hint("give another file with --output")
 }

@@ -6,7 +6,7 @@ use super::recorded::finish;
 use super::{arguments, project};
 use crate::config::Settings;
 use crate::elastic::Client;
-use crate::error::{Error, ErrorKind, Exit};
+use crate::error::{Error, Exit};
 use crate::failpoint;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::Run;
@@ -121,7 +121,7 @@ async fn post(
             ledger, client, settings, run, None, output,
         ))
         .await
-        .map_err(|error| error.with_kind(ErrorKind::ProjectionBehind))?,
+        .map_err(Error::after_posting)?,
         None => Map::new(),
     };
     figures.insert("entries_posted".to_owned(), Value::from(1));

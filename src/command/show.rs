@@ -8,7 +8,7 @@ use super::arguments;
 use super::table::{Field, Format, Table};
 use crate::config::Settings;
 use crate::day::Day;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::ledger::{DeltaCell, Entry, EntryId, Ledger, Reader, RejectedEvent};
 use crate::output::Output;
 use crate::printable::one_line;
@@ -61,9 +61,10 @@ pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Resu
     let entry_id = options.entry_id.unwrap_or(EntryId::NONE);
     let Some(entry) = reader.entry(entry_id).await? else {
         let head = reader.head().await?;
-        return Err(Error::failed(format!(
-            "there is no entry {entry_id}: the newest is {head}"
-        ))
+        return Err(Error::new(
+            ErrorKind::EntryMissing,
+            format!("there is no entry {entry_id}: the newest is {head}"),
+        )
         .hint("`daybook log` lists the entries"));
     };
     if let Some(format) = format {
@@ -87,8 +88,10 @@ pub async fn run(options: ShowArgs, settings: &Settings, output: Output) -> Resu
 
 async fn day_table(reader: &mut Reader, day: Day, format: Format) -> Result<Exit, Error> {
     if reader.entries_of(day).await?.is_empty() {
-        return Err(Error::failed(format!("no entry is about {day}"))
-            .hint("`daybook status` shows which days have entries"));
+        return Err(
+            Error::new(ErrorKind::EntryMissing, format!("no entry is about {day}"))
+                .hint("`daybook status` shows which days have entries"),
+        );
     }
     let mut table = Table::begin(format, COLUMNS)?;
     reader

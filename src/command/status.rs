@@ -1,127 +1,195 @@
-//! `daybook status`: the state of the ledger and the projections. Changes nothing.
+//! `daybook status`: the state of the ledger and the projections, the worst first. Changes nothing.
+//!
+//! A monitor gets one line and an exit code (`--check`): 1 if somebody has to act, whatever the reason.
+
+mod lines;
+mod state;
 
 use serde::Serialize;
-use uuid::Uuid;
 
+use self::lines::Lines;
+use self::state::{LedgerStatus, ProjectionStatus, Sealed};
 use crate::config::Settings;
-use crate::day::{Day, Period};
+use crate::day::Period;
 use crate::elastic::Client;
-use crate::error::{Error, ErrorKind, Exit};
+use crate::error::{Error, Exit};
 use crate::ledger::day_read::ranges;
 use crate::ledger::lock::{self, LockKind};
-use crate::ledger::{EntryId, Ledger, Past, Reader, RunStatus};
+use crate::ledger::{Ledger, Reader};
 use crate::output::Output;
 use crate::printable::one_line;
+use crate::projection::Plan;
 use crate::projection::advance::check_index;
-use crate::projection::index::{self, Index, ListsOmitted};
-use crate::projection::{Plan, Projection};
+use crate::projection::index::{self, ListsOmitted};
 use crate::source::Source;
-use crate::text::{Grouped, counted};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
-pub struct StatusArgs {}
+#[command(after_help = AFTER_HELP)]
+pub struct StatusArgs {
+    /// For monitors: print one line, and exit with 1 if somebody has to act
+    #[arg(long)]
+    check: bool,
 
-#[derive(Serialize)]
-struct LedgerStatus {
-    ledger_id: Uuid,
-    time_zone: String,
-    newest_entry: EntryId,
-    first_day: Option<Day>,
-    last_day: Option<Day>,
-    /// Closed days after the last applied one.
-    days_behind: usize,
-    /// Days that have entries but have not begun yet, as ranges.
-    days_to_come: Vec<(Day, Day)>,
-    /// The difference between the clocks of this machine and the server.
-    clock_skew_seconds: i64,
-    /// Both times, if the clocks differ too much.
-    clock_problem: Option<String>,
-    gaps: Vec<Day>,
-    rejected_events: i64,
-    #[serde(flatten)]
-    past: Past,
-    /// Days whose events the source no longer has; none if it was not checked.
-    sealed: Option<Sealed>,
-    /// Why the source was not checked.
-    source_problem: Option<String>,
-    /// The run that is posting or projecting.
-    running: Option<String>,
-    /// The run that is rebuilding or verifying documents.
-    rebuilding: Option<String>,
+    /// Closed days that may be missing; implies --check [default: 1]
+    #[arg(long, value_name = "DAYS")]
+    max_lag: Option<usize>,
 }
 
-/// Days whose events were purged from the source: only the ledger has their counts.
-#[derive(Serialize)]
-struct Sealed {
-    days: usize,
-    first: Option<Day>,
-    last: Option<Day>,
-}
+const AFTER_HELP: &str = "\
+Examples:
+  daybook status                       the worst first
+  daybook status --check               DAYBOOK OK - ..., or DAYBOOK CRITICAL - ... and exit code 1
+  daybook status --max-lag 3           the same, if up to three closed days may be missing";
 
+/// Between midnight and the timer's run, the last closed day is missing.
+const MAX_LAG: usize = 1;
+
+/// What a monitor is told.
 #[derive(Serialize)]
-struct ProjectionStatus {
-    projection: Projection,
-    alias: String,
-    index: Option<String>,
-    applied_through: Option<EntryId>,
-    behind: Option<i64>,
-    /// Documents that are too large for the cluster, and so were written without their lists.
-    lists_omitted: u64,
-    /// The newest of them.
-    lists_omitted_ids: Vec<String>,
-    problem: Option<String>,
+struct CheckResult<'a> {
+    ok: bool,
+    problems: &'a [String],
+    days_behind: Option<usize>,
+    gaps: Option<usize>,
+    /// Entries that the index lacks that is furthest behind.
+    entries_behind: Option<i64>,
 }
 
 /// Runs the command.
-pub async fn run(_: StatusArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
-    let (ledger, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook status").await?;
-    let status = ledger_status(settings, &ledger, &mut reader).await?;
-    output.report("ledger_status", &status, ledger_text(&status));
-    for run in reader.last_runs().await? {
-        let text = run_text(&run, status.is_running(&run));
-        output.report("run_status", &run, text);
-    }
-    if !settings.has_elasticsearch() {
-        output.report(
-            "projections_unknown",
-            serde_json::json!({}),
-            "projections      not checked: no Elasticsearch is configured",
-        );
-        return Ok(Exit::Done);
-    }
-    // A person waits for the status, even if the cluster does not respond.
-    let client = settings.elasticsearch_quick()?;
-    let mut gone = None;
-    for kind in settings.plan.kinds() {
-        let mut status = ProjectionStatus::unknown(kind, &settings.plan);
-        match &gone {
-            None => {
-                if let Err(error) =
-                    look_at(&mut status, &settings.plan, &ledger, &mut reader, &client).await
-                {
-                    status.problem = Some(problem(&error));
-                    gone = (error.kind() == ErrorKind::Unavailable).then_some(error);
-                }
-            }
-            // Wait for an unreachable cluster only once.
-            Some(error) => status.problem = Some(problem(error)),
+pub async fn run(options: StatusArgs, settings: &Settings, output: Output) -> Result<Exit, Error> {
+    let max_lag = options.max_lag.unwrap_or(MAX_LAG);
+    let mut report = Report {
+        max_lag,
+        lines: Lines::default(),
+        ledger: None,
+        entries_behind: None,
+    };
+    let gathered = report.gather(settings, output).await;
+    if options.check || options.max_lag.is_some() {
+        if let Err(error) = gathered {
+            report
+                .lines
+                .add_problem(error.kind().name(), &problem(&error));
         }
-        output.report("projection_status", &status, projection_text(&status));
+        return Ok(report.check(output));
+    }
+    gathered?;
+    for line in report.lines.worst_first() {
+        output.remark(line);
     }
     Ok(Exit::Done)
 }
 
-impl LedgerStatus {
-    /// The sessions that hold a lock.
-    fn holders(&self) -> impl Iterator<Item = &String> {
-        self.running.iter().chain(&self.rebuilding)
+/// What was found.
+struct Report {
+    max_lag: usize,
+    lines: Lines,
+    ledger: Option<LedgerStatus>,
+    entries_behind: Option<i64>,
+}
+
+impl Report {
+    /// Looks at everything, and reports each part in JSON.
+    async fn gather(&mut self, settings: &Settings, output: Output) -> Result<(), Error> {
+        let (ledger, mut reader) =
+            Ledger::open_for_reading(&settings.ledger, "daybook status").await?;
+        let status = ledger_status(settings, &ledger, &mut reader).await?;
+        output.report("ledger_status", &status, "");
+        self.lines.add_ledger(&status, self.max_lag);
+        for run in reader.last_runs().await? {
+            output.report("run_status", &run, "");
+            self.lines.add_run(&run, status.is_running(&run));
+        }
+        let is_running = status.holders().next().is_some();
+        self.ledger = Some(status);
+        if settings.has_elasticsearch() {
+            self.look_at_projections(settings, &ledger, &mut reader, is_running, output)
+                .await
+        } else {
+            output.report("projections_unknown", serde_json::json!({}), "");
+            self.lines
+                .add_remark("projections", "not checked: no Elasticsearch is configured");
+            Ok(())
+        }
     }
 
-    /// Whether the run holds a lock: the name of its session contains its id.
-    fn is_running(&self, run: &RunStatus) -> bool {
-        let run_id = run.run_id.to_string();
-        self.holders().any(|holder| holder.contains(&run_id))
+    async fn look_at_projections(
+        &mut self,
+        settings: &Settings,
+        ledger: &Ledger,
+        reader: &mut Reader,
+        is_running: bool,
+        output: Output,
+    ) -> Result<(), Error> {
+        // A person waits for the status, even if the cluster does not respond.
+        let client = settings.elasticsearch_quick()?;
+        let mut gone = None;
+        for kind in settings.plan.kinds() {
+            let mut status = ProjectionStatus::unknown(kind, &settings.plan);
+            match &gone {
+                None => {
+                    if let Err(error) =
+                        look_at(&mut status, &settings.plan, ledger, reader, &client).await
+                    {
+                        status.set_problem(problem(&error), error.kind());
+                        gone = error.kind().is_transient().then_some(error);
+                    }
+                }
+                // Wait for an unreachable cluster only once.
+                Some(error) => status.set_problem(problem(error), error.kind()),
+            }
+            output.report("projection_status", &status, "");
+            self.entries_behind = self.entries_behind.max(status.behind);
+            self.lines.add_projection(&status, is_running);
+        }
+        Ok(())
+    }
+
+    /// Prints the line for a monitor, as a Nagios plugin does, and returns the exit code.
+    fn check(&self, output: Output) -> Exit {
+        let problems = self.lines.problems();
+        let ledger = self.ledger.as_ref();
+        let result = CheckResult {
+            ok: problems.is_empty(),
+            problems: &problems,
+            days_behind: ledger.map(|ledger| ledger.days_behind),
+            gaps: ledger.map(|ledger| ledger.gaps.len()),
+            entries_behind: self.entries_behind,
+        };
+        output.report("status_check", &result, self.line(&result));
+        if result.ok { Exit::Done } else { Exit::Failed }
+    }
+
+    fn line(&self, result: &CheckResult<'_>) -> String {
+        let text = match (&result.problems, &self.ledger) {
+            ([], Some(ledger)) => {
+                let through = ledger.last_day.map(|day| format!("applied through {day}"));
+                format!(
+                    "DAYBOOK OK - {}",
+                    through.unwrap_or_else(|| "nothing is applied yet".to_owned())
+                )
+            }
+            (problems, _) => format!("DAYBOOK CRITICAL - {}", problems.join("; ")),
+        };
+        // What follows a bar are figures.
+        let text = one_line(&text).replace('|', "/");
+        let max_lag = self.max_lag;
+        let figures = [
+            result
+                .days_behind
+                .map(|days| format!("days_behind={days};;{max_lag}")),
+            result.gaps.map(|gaps| format!("gaps={gaps};;0")),
+            result
+                .entries_behind
+                .map(|entries| format!("entries_behind={entries};;0")),
+        ];
+        let figures: Vec<String> = figures.into_iter().flatten().collect();
+        if figures.is_empty() {
+            text
+        } else {
+            format!("{text} | {}", figures.join(" "))
+        }
     }
 }
 
@@ -193,29 +261,6 @@ fn problem(error: &Error) -> String {
     error.message() + &remedy
 }
 
-impl ProjectionStatus {
-    fn unknown(kind: Projection, plan: &Plan) -> Self {
-        let alias = plan.alias(kind);
-        Self {
-            projection: kind,
-            alias,
-            index: None,
-            applied_through: None,
-            behind: None,
-            lists_omitted: 0,
-            lists_omitted_ids: Vec::new(),
-            problem: None,
-        }
-    }
-
-    fn set_index(&mut self, index: Option<&Index>, newest_entry: EntryId) {
-        let applied_through = index.map(|index| index.checkpoint.applied_through);
-        self.behind = Some(newest_entry.number() - applied_through.map_or(0, EntryId::number));
-        self.applied_through = applied_through;
-        self.index = index.map(|index| index.physical.clone());
-    }
-}
-
 /// Checks the index of a projection, and fills in its status.
 async fn look_at(
     status: &mut ProjectionStatus,
@@ -235,165 +280,4 @@ async fn look_at(
         (status.lists_omitted, status.lists_omitted_ids) = (documents, ids);
     }
     Ok(())
-}
-
-fn ledger_text(status: &LedgerStatus) -> String {
-    let LedgerStatus {
-        ledger_id,
-        time_zone,
-        newest_entry,
-        ..
-    } = status;
-    let mut lines = vec![format!("ledger           {ledger_id}, days in {time_zone}")];
-    match (status.first_day, status.last_day) {
-        (Some(first), Some(last)) => {
-            lines.push(format!(
-                "applied          {first} to {last}, newest entry {newest_entry}"
-            ));
-        }
-        _ => lines
-            .push("applied          nothing yet: `daybook apply` posts the first day".to_owned()),
-    }
-    if status.days_behind > 0 {
-        lines.push(format!(
-            "behind           {}: run `daybook apply`",
-            counted(status.days_behind, "closed day", "closed days")
-        ));
-    }
-    if let Some(problem) = &status.clock_problem {
-        lines.push(format!(
-            "clocks           {problem}: nothing is posted until they agree"
-        ));
-    }
-    if !status.days_to_come.is_empty() {
-        lines.push(format!(
-            "to come          {}: posted while a clock was wrong; compared with the source again once they are over",
-            to_come_text(&status.days_to_come)
-        ));
-    }
-    if !status.gaps.is_empty() {
-        lines.push(format!("gaps             {}", gaps_text(&status.gaps)));
-    }
-    if status.rejected_events > 0 {
-        let events = counted(status.rejected_events, "event", "events");
-        lines.push(format!(
-            "rejected         {events}: SELECT * FROM daybook.rejected_event"
-        ));
-    }
-    lines.extend(past_text(&status.past));
-    lines.extend(sealed_text(status));
-    lines.extend(
-        status
-            .holders()
-            .map(|holder| format!("running now      {holder}")),
-    );
-    lines.join("\n")
-}
-
-/// The days of the line `to come`.
-pub(super) fn to_come_text(ranges: &[(Day, Day)]) -> String {
-    let days: usize = ranges
-        .iter()
-        .filter_map(|(first, last)| Period::new(*first, *last))
-        .map(Period::day_count)
-        .sum();
-    let named = |(first, last): &(Day, Day)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first} to {last}")
-        }
-    };
-    let ranges: Vec<String> = ranges.iter().map(named).collect();
-    format!(
-        "{}, {}, with entries",
-        ranges.join(", "),
-        counted(days, "day", "days")
-    )
-}
-
-fn past_text(past: &Past) -> Option<String> {
-    let kinds = [
-        (past.days_corrected, "corrected"),
-        (past.days_imported, "imported"),
-        (past.days_taken_back, "reversed"),
-    ];
-    let kinds: Vec<String> = kinds
-        .into_iter()
-        .filter(|(days, _)| *days > 0)
-        .map(|(days, what)| format!("{} {what}", Grouped(days)))
-        .collect();
-    (!kinds.is_empty()).then(|| format!("days             {}", kinds.join(", ")))
-}
-
-fn sealed_text(status: &LedgerStatus) -> Option<String> {
-    if let Some(problem) = &status.source_problem {
-        return Some(format!(
-            "source           not checked: {}",
-            one_line(problem)
-        ));
-    }
-    let Sealed { days, first, last } = status.sealed.as_ref()?;
-    let (first, last) = (first.as_ref()?, last.as_ref()?);
-    let days = counted(*days, "day", "days");
-    Some(format!(
-        "sealed           {days}, {first} to {last}: no longer in the source, kept as posted"
-    ))
-}
-
-fn gaps_text(gaps: &[Day]) -> String {
-    const SHOWN: usize = 5;
-    let names: Vec<String> = gaps.iter().take(SHOWN).map(Day::to_string).collect();
-    let more = if gaps.len() > SHOWN { ", …" } else { "" };
-    let days = counted(gaps.len(), "day has", "days have");
-    format!(
-        "{days} no entry: {}{more}; run `daybook apply --day DAY`",
-        names.join(", ")
-    )
-}
-
-fn run_text(run: &RunStatus, running: bool) -> String {
-    let started = run.started_at.format("%Y-%m-%d %H:%M:%S UTC");
-    let end = match (&run.outcome, run.exit_code) {
-        (Some(outcome), Some(code)) => format!("exit {code}, {}", one_line(outcome)),
-        _ if running => "still running".to_owned(),
-        _ if run.command == "rebuild" => {
-            "did not finish: it was killed; `daybook rebuild --resume` resumes it".to_owned()
-        }
-        _ => "did not finish: it was killed; run it again".to_owned(),
-    };
-    format!("last run         {} at {started}: {end}", run.command)
-}
-
-fn projection_text(status: &ProjectionStatus) -> String {
-    let alias = &status.alias;
-    let state = match (
-        &status.problem,
-        &status.index,
-        status.applied_through,
-        status.behind,
-    ) {
-        (Some(problem), ..) => one_line(problem).into_owned(),
-        (None, Some(index), Some(through), Some(0)) => {
-            format!("up to date with entry {through} ({index})")
-        }
-        (None, Some(index), Some(through), Some(behind)) => {
-            format!("at entry {through}, {behind} behind: run `daybook project` ({index})")
-        }
-        _ => "no index yet: `daybook project` creates it".to_owned(),
-    };
-    let mut text = format!("{alias:<16} {state}");
-    if status.lists_omitted > 0 {
-        let documents = counted(status.lists_omitted, "document is", "documents are");
-        let more = if status.lists_omitted > status.lists_omitted_ids.len() as u64 {
-            ", …"
-        } else {
-            ""
-        };
-        text += &format!(
-            "\n{alias:<16} {documents} too large for Elasticsearch and without lists: {}{more}; raise http.max_content_length, then run `daybook rebuild --only stats`",
-            status.lists_omitted_ids.join(", ")
-        );
-    }
-    text
 }

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::{Map, Value};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::output::Output;
 use crate::printable::{one_line, printable};
 use crate::text::Grouped;
@@ -149,7 +149,10 @@ impl Table {
         match written.and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.is_closed = true,
             Err(error) => {
-                return Err(Error::failed("stdout cannot be written").caused_by(error));
+                return Err(
+                    Error::new(ErrorKind::OutputUnwritable, "stdout cannot be written")
+                        .caused_by(error),
+                );
             }
             Ok(()) => {}
         }
@@ -158,7 +161,7 @@ impl Table {
 }
 
 fn csv_line(fields: impl Iterator<Item = impl AsRef<[u8]>>) -> Result<String, Error> {
-    let failed = || Error::failed("a row cannot be written as CSV");
+    let failed = || Error::new(ErrorKind::Internal, "a row cannot be written as CSV");
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new());

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::arguments::{self, DateRangeArgs};
 use super::table::{Field, Format, Table};
 use crate::config::Settings;
-use crate::error::{Error, Exit};
+use crate::error::{Error, ErrorKind, Exit};
 use crate::event::{PerDimension, RecordType, StatType};
 use crate::ledger::{Ledger, StoredRow};
 use crate::output::Output;
@@ -59,8 +59,12 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
             let cell = cells
                 .entry((row.cell.record_type, row.cell.stat_type))
                 .or_default();
-            cell.add(&row)?
-                .ok_or_else(|| Error::failed(format!("the totals of {} exceed a bigint", row.cell)))
+            cell.add(&row)?.ok_or_else(|| {
+                Error::new(
+                    ErrorKind::FigureTooLarge,
+                    format!("the totals of {} exceed a bigint", row.cell),
+                )
+            })
         })
         .await?;
     if rows == 0 {

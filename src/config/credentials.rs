@@ -21,7 +21,7 @@ pub(super) fn credential(name: &str) -> Result<Option<SecretString>, Error> {
     };
     match std::fs::read_to_string(&path) {
         Ok(secret) => Ok(Some(secret.trim_end().into())),
-        Err(error) => Err(Error::usage(format!(
+        Err(error) => Err(Error::setting(format!(
             "the credential {} cannot be read",
             path.display()
         ))

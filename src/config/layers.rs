@@ -79,7 +79,7 @@ impl Lower {
             .try_get_matches()
             .and_then(|matches| Ok((SettingsArgs::from_arg_matches(&matches)?, matches)));
         // It was read once, and each value has been checked.
-        let (args, matches) = read.map_err(|error| Error::usage(first_line(&error)))?;
+        let (args, matches) = read.map_err(|error| Error::setting(first_line(&error)))?;
         let settings = known
             .iter()
             .map(|definition| self.setting(definition, &matches))
@@ -162,7 +162,7 @@ fn from_credentials(known: &[Arg]) -> Result<Vec<Value>, Error> {
 /// The settings in the configuration file.
 fn from_file(known: &[Arg], path: &Path) -> Result<Vec<Value>, Error> {
     let unreadable = || {
-        Error::usage(format!(
+        Error::setting(format!(
             "the configuration file {} cannot be read",
             path.display()
         ))

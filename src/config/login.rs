@@ -59,7 +59,7 @@ impl<const N: usize> LoginSettings<'_, N> {
             (None, None, None, Some(token)) => Ok(Some(Credentials::BearerToken(token))),
             _ => {
                 let variables = self.variables;
-                Err(Error::usage("more than one way to log in to Elasticsearch is given")
+                Err(Error::setting("more than one way to log in to Elasticsearch is given")
                     .hint(format!("give one of user and password, {variables}_API_KEY and {variables}_BEARER_TOKEN")))
             }
         }
@@ -108,7 +108,7 @@ impl<const N: usize> LoginSettings<'_, N> {
                     file: Some(_),
                 } => {
                     return Err(
-                        Error::usage(format!("{name} and {name}_FILE are both given"))
+                        Error::setting(format!("{name} and {name}_FILE are both given"))
                             .hint("set only one of them"),
                     );
                 }
@@ -119,7 +119,7 @@ impl<const N: usize> LoginSettings<'_, N> {
 
     fn half(&self, given: &str, missing: &str) -> Error {
         let variables = self.variables;
-        Error::usage(format!(
+        Error::setting(format!(
             "{variables}_{given} is given, but {variables}_{missing} is not"
         ))
         .hint(format!("set {variables}_{missing} as well"))
@@ -131,13 +131,15 @@ pub(super) fn variable(name: &str) -> Result<Option<SecretString>, Error> {
     match std::env::var(name) {
         Ok(value) => Ok(Some(SecretString::from(value))),
         Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(std::env::VarError::NotUnicode(_)) => Err(Error::usage(format!("{name} is not UTF-8"))),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::setting(format!("{name} is not UTF-8")))
+        }
     }
 }
 
 fn read_secret(name: &str, file: &Path) -> Result<SecretString, Error> {
     let secret = std::fs::read_to_string(file).map_err(|error| {
-        Error::usage(format!(
+        Error::setting(format!(
             "the file {} that {name}_FILE names cannot be read",
             file.display()
         ))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::remedy::Remedy;
 use super::wording::Wording;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::printable::one_line;
 
 /// An answer of the cluster.
@@ -60,10 +60,13 @@ impl Answer {
     /// Parses the body.
     pub fn read<'a, T: Deserialize<'a>>(&'a self, what: &str) -> Result<T, Error> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Error::failed(format!(
-                "{what}: the answer of Elasticsearch cannot be read: {}",
-                self.excerpt()
-            ))
+            Error::new(
+                ErrorKind::ElasticsearchRefused,
+                format!(
+                    "{what}: the answer of Elasticsearch cannot be read: {}",
+                    self.excerpt()
+                ),
+            )
             .caused_by(error)
         })
     }

@@ -174,7 +174,9 @@ impl BulkWriter {
         match self.in_flight.join_next().await {
             Some(Ok(written)) => self.written.add(written?),
             Some(Err(error)) => {
-                return Err(Error::failed("a bulk request was aborted").caused_by(error));
+                return Err(
+                    Error::new(ErrorKind::Internal, "a bulk request was aborted").caused_by(error),
+                );
             }
             None => {}
         }
@@ -231,7 +233,7 @@ impl Target {
                     }
                     (body, items) = Batch::of(&body, &remainder.again).into_parts();
                     Error::new(
-                        ErrorKind::Unavailable,
+                        ErrorKind::ElasticsearchBusy,
                         format!("{what}: {}", remainder.last_cause),
                     )
                     .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")
@@ -285,7 +287,7 @@ impl Target {
             .as_ref()
             .and_then(|shorten| shorten.shorten(document));
         let Some(shortened) = shortened.filter(|shortened| shortened.len() < bytes) else {
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::DocumentTooLarge, format!(
                 "document {id} of {} has {bytes} bytes, which is more than Elasticsearch takes in one request",
                 self.name
             ))
@@ -316,10 +318,10 @@ impl Target {
     ) -> Result<Remainder, Error> {
         let outcomes = answer.read::<BulkAnswer>(what)?.outcomes();
         if outcomes.len() != items.len() {
-            return Err(Error::failed(format!(
-                "{what}: the answer is about {} documents",
-                outcomes.len()
-            )));
+            return Err(Error::new(
+                ErrorKind::ElasticsearchRefused,
+                format!("{what}: the answer is about {} documents", outcomes.len()),
+            ));
         }
         let mut remainder = Remainder::default();
         for (item, outcome) in items.into_iter().zip(outcomes) {
@@ -333,10 +335,10 @@ impl Target {
                 Outcome::Blocked(status, cause) => return Err(self.blocked(status, &cause, what)),
                 Outcome::Refused(cause) => {
                     let id = item.document(body).id;
-                    return Err(Error::failed(format!(
-                        "document {id} was refused by {}: {cause}",
-                        self.name
-                    ))
+                    return Err(Error::new(
+                        ErrorKind::DocumentRefused,
+                        format!("document {id} was refused by {}: {cause}", self.name),
+                    )
                     .hint("if somebody changed the index, `daybook rebuild` replaces it"));
                 }
             }
@@ -426,10 +428,11 @@ impl Target {
                 return Ok(());
             }
         }
-        Err(
-            Error::failed(format!("{what} failed: the index holds a higher version"))
-                .hint(WRITTEN_BY_OTHERS),
+        Err(Error::new(
+            ErrorKind::IndexEdited,
+            format!("{what} failed: the index holds a higher version"),
         )
+        .hint(WRITTEN_BY_OTHERS))
     }
 
     async fn forget_deletions(&self) -> Result<(), Error> {
@@ -460,14 +463,16 @@ impl Target {
             Some(Outcome::Written) => Ok(true),
             Some(Outcome::Conflict) => Ok(false),
             Some(Outcome::Retry(cause)) => Err(Error::new(
-                ErrorKind::Unavailable,
+                ErrorKind::ElasticsearchBusy,
                 format!("{what}: {cause}"),
             )
             .hint("Elasticsearch is overloaded: run `daybook project` later to catch up")),
             Some(Outcome::Blocked(status, cause)) => Err(self.blocked(status, &cause, what)),
-            outcome => {
-                Err(Error::failed(format!("{what} failed: {outcome:?}")).hint(WRITTEN_BY_OTHERS))
-            }
+            outcome => Err(Error::new(
+                ErrorKind::IndexEdited,
+                format!("{what} failed: {outcome:?}"),
+            )
+            .hint(WRITTEN_BY_OTHERS)),
         }
     }
 }

@@ -19,7 +19,7 @@ use super::nodes::Nodes;
 use super::transport::{Repeat, Request, Setup, Transport};
 use super::trust::{self, ClientCertificate};
 use super::wording::Wording;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The largest answer without documents, in bytes.
 const LARGEST_ANSWER: usize = 16 << 20;
@@ -142,6 +142,31 @@ impl Client {
 
     /// Refuses a cluster with a node of a version that daybook does not support.
     pub async fn check_version(&self) -> Result<(), Error> {
+        let Some(versions) = self.versions().await? else {
+            tracing::debug!(
+                "the version of Elasticsearch is not known: the user lacks the privilege monitor"
+            );
+            return Ok(());
+        };
+        match versions
+            .iter()
+            .find(|version| !version_is_supported(version))
+        {
+            Some(version) => Err(Error::new(
+                ErrorKind::ElasticsearchVersion,
+                format!(
+                    "Elasticsearch ({}) is of version {version}, which daybook does not support",
+                    self.place()
+                ),
+            )
+            .hint("use Elasticsearch 8 or 9, or 7.17")),
+            None => Ok(()),
+        }
+    }
+
+    /// The versions of the cluster's nodes. None if the user may not ask: who may write to the indices may lack the
+    /// privilege to read the nodes.
+    pub async fn versions(&self) -> Result<Option<Vec<String>>, Error> {
         #[derive(Deserialize)]
         struct Nodes {
             #[serde(default)]
@@ -151,31 +176,14 @@ impl Client {
         struct Node {
             version: String,
         }
-        let place = self.place();
-        let what = format!("asking Elasticsearch ({place}) for its version");
+        let what = format!("asking Elasticsearch ({}) for its version", self.place());
         let sending = self.send(Method::Get, "/_nodes?filter_path=nodes.*.version", None);
         let answer = sending.await.map_err(|error| error.during(&what))?;
         if answer.status == 403 {
-            // A user who may write to the indices may lack the privilege to read the nodes.
-            tracing::debug!(
-                "the version of Elasticsearch is not known: the user lacks the privilege monitor"
-            );
-            return Ok(());
+            return Ok(None);
         }
-        if !answer.is_success() {
-            return Err(answer.error(&what));
-        }
-        let nodes = answer.read::<Nodes>(&what)?.nodes;
-        match nodes
-            .into_values()
-            .find(|node| !version_is_supported(&node.version))
-        {
-            Some(Node { version }) => Err(Error::failed(format!(
-                "Elasticsearch ({place}) is of version {version}, which daybook does not support"
-            ))
-            .hint("use Elasticsearch 8 or 9, or 7.17")),
-            None => Ok(()),
-        }
+        let nodes = answer.succeeded(&what)?.read::<Nodes>(&what)?.nodes;
+        Ok(Some(nodes.into_values().map(|node| node.version).collect()))
     }
 
     /// Sends a request with a JSON body. It may be repeated until a node accepts it or a limit is reached.
@@ -293,7 +301,7 @@ fn parse_address(address: &str, wording: Wording) -> Result<Url, Error> {
     });
     // Not repeated in the message: it may contain a password.
     url.ok_or_else(|| {
-        Error::usage("the address of Elasticsearch cannot be read").hint(
+        Error::setting("the address of Elasticsearch cannot be read").hint(
             wording.fill("write {address} as http://USER:PASSWORD@HOST:9200, several addresses separated by commas"),
         )
     })
@@ -310,7 +318,7 @@ fn through_proxy(
     };
     // Not repeated in the message: it may contain a password.
     let unreadable = || {
-        Error::usage("the address of the proxy to Elasticsearch cannot be read").hint(
+        Error::setting("the address of the proxy to Elasticsearch cannot be read").hint(
             "write DAYBOOK_ELASTICSEARCH_PROXY as http://USER:PASSWORD@HOST:3128, or with https",
         )
     };
@@ -337,7 +345,7 @@ fn encrypt(
     if let Some(plain) = plain
         && (options.authority.is_some() || options.client_certificate.is_some())
     {
-        return Err(Error::usage(format!(
+        return Err(Error::setting(format!(
             "certificates for Elasticsearch are given, but the connection to {plain} is not encrypted"
         ))
         .hint(options.wording.fill("write https:// in {address}, or leave the certificates out")));

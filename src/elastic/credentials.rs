@@ -95,7 +95,7 @@ pub(super) fn header(
                 password,
             }),
         ) => Ok(Some(basic(&user, password.expose_secret()))),
-        (None, Some(Credentials::Basic { user: None, .. })) => Err(Error::usage(
+        (None, Some(Credentials::Basic { user: None, .. })) => Err(Error::setting(
             "a password for Elasticsearch is given, but no user",
         )
         .hint(wording.fill("set {variables}_USER"))),
@@ -112,7 +112,7 @@ pub(super) fn header(
         (None, Some(Credentials::BearerToken(token))) => {
             secret_header(format!("Bearer {}", token.expose_secret()), "bearer token").map(Some)
         }
-        (Some(_), Some(_)) => Err(Error::usage(
+        (Some(_), Some(_)) => Err(Error::setting(
             "more than one way to log in to Elasticsearch is given",
         )
         .hint(wording.fill(
@@ -133,7 +133,7 @@ fn secret_header(text: String, what: &str) -> Result<HeaderValue, Error> {
     let is_empty = text.ends_with(' ');
     let header = HeaderValue::try_from(text).ok().filter(|_| !is_empty);
     let mut header = header.ok_or_else(|| {
-        Error::usage(format!(
+        Error::setting(format!(
             "the {what} for Elasticsearch is empty or contains invalid characters"
         ))
         .hint("give it on one line, as Elasticsearch issued it")
@@ -211,7 +211,11 @@ mod tests {
         ];
         for (in_address, given) in cases {
             let error = header(in_address, Some(&given), Wording::PROJECTIONS).unwrap_err();
-            assert_eq!(error.kind(), crate::error::ErrorKind::Usage, "{given:?}");
+            assert_eq!(
+                error.kind(),
+                crate::error::ErrorKind::InvalidSetting,
+                "{given:?}"
+            );
             assert!(!error.message().contains("sec"), "{error:?}");
         }
     }

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod bulk;
 mod client;
 mod credentials;
+pub mod inspection;
 mod limits;
 pub mod multi_get;
 mod no_answer;

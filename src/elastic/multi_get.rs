@@ -74,10 +74,10 @@ impl LookedUp {
         let items = self.answer.read::<Body<S>>(what)?.docs;
         let ids = self.ids.as_array().map_or(&[][..], Vec::as_slice);
         if items.len() != ids.len() {
-            return Err(Error::failed(format!(
-                "{what}: the answer is about {} documents",
-                items.len()
-            )));
+            return Err(Error::new(
+                ErrorKind::ElasticsearchRefused,
+                format!("{what}: the answer is about {} documents", items.len()),
+            ));
         }
         let stored = |(
             Item {
@@ -104,7 +104,7 @@ impl LookedUp {
     fn error(&self, error: Option<Cause>) -> Error {
         let error = error.map_or_else(|| "no reason given".to_owned(), |cause| cause.to_string());
         Error::new(
-            ErrorKind::Unavailable,
+            ErrorKind::ElasticsearchBusy,
             format!(
                 "{}: Elasticsearch could not look one up: {error}",
                 self.what
@@ -116,8 +116,11 @@ impl LookedUp {
 
 /// The error for a document that exists without its source.
 pub(super) fn without_source(id: &str, index: &str) -> Error {
-    Error::failed(format!("document {id} of {index} has no source"))
-        .hint("the index does not keep sources: `daybook rebuild` replaces it")
+    Error::new(
+        ErrorKind::IndexAltered,
+        format!("document {id} of {index} has no source"),
+    )
+    .hint("the index does not keep sources: `daybook rebuild` replaces it")
 }
 
 #[cfg(test)]

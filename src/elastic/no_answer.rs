@@ -53,7 +53,7 @@ impl NoAnswer {
             .map(|Tried { reason, .. }| Remedy::of_reason(reason));
         // It is enough if one node recovers.
         let remedy = remedies
-            .max_by_key(|remedy| remedy.heals)
+            .max_by_key(|remedy| remedy.kind().is_transient())
             .unwrap_or(Remedy::UNREACHABLE);
         let mut hint = remedy.hint(self.wording).unwrap_or_default();
         if let (None, Some(variable)) = (&self.proxy, proxy_of_the_environment()) {

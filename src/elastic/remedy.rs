@@ -8,19 +8,23 @@ use crate::error::{Error, ErrorKind};
 /// What to do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Remedy {
-    /// Whether it is enough to try again later.
-    pub(super) heals: bool,
+    kind: ErrorKind,
     /// What the operator can do, with names in braces for [`Wording`]; may be empty.
     hint: &'static str,
 }
 
 impl Remedy {
     /// For a cluster that cannot be reached.
-    pub(super) const UNREACHABLE: Self =
-        heals("check that Elasticsearch runs and {address} is right, then {afterwards}");
-    const BUSY: Self =
-        heals("Elasticsearch is overloaded or starting: wait for it, then {afterwards}");
-    const SILENT: Self = heals(
+    pub(super) const UNREACHABLE: Self = remedy(
+        ErrorKind::ElasticsearchUnreachable,
+        "check that Elasticsearch runs and {address} is right, then {afterwards}",
+    );
+    const BUSY: Self = remedy(
+        ErrorKind::ElasticsearchBusy,
+        "Elasticsearch is overloaded or starting: wait for it, then {afterwards}",
+    );
+    const SILENT: Self = remedy(
+        ErrorKind::ElasticsearchUnreachable,
         "check the health of Elasticsearch, then {afterwards}; --elasticsearch-timeout sets how long to wait for an answer",
     );
 
@@ -28,25 +32,35 @@ impl Remedy {
     pub(super) fn of_status(status: u16) -> Self {
         match status {
             408 | 429 | 502 | 503 | 504 => Self::BUSY,
-            300..=399 => needs_a_person(
+            300..=399 => remedy(
+                ErrorKind::ElasticsearchRefused,
                 "redirects are not followed: if it points to the cluster, set {address} to that address",
             ),
-            401 => needs_a_person(
+            401 => remedy(
+                ErrorKind::ElasticsearchLoginRefused,
                 "check the user and the password in {address}, or the API key, token or certificate that is given",
             ),
-            403 => needs_a_person("give the user the privileges {privileges}"),
-            407 => needs_a_person("check the user and the password in DAYBOOK_ELASTICSEARCH_PROXY"),
-            _ => needs_a_person(""),
+            403 => remedy(
+                ErrorKind::ElasticsearchPrivilegeMissing,
+                "give the user the privileges {privileges}",
+            ),
+            407 => remedy(
+                ErrorKind::ElasticsearchLoginRefused,
+                "check the user and the password in DAYBOOK_ELASTICSEARCH_PROXY",
+            ),
+            _ => remedy(ErrorKind::ElasticsearchRefused, ""),
         }
     }
 
     /// By the status of an answer that names a block of the cluster or of the index.
     pub(super) fn of_block(status: u16) -> Self {
         match status {
-            429 => heals(
+            429 => remedy(
+                ErrorKind::ElasticsearchDiskFull,
                 "the disk of a node of Elasticsearch is nearly full: free space there or add a node, then {afterwards}",
             ),
-            403 => needs_a_person(
+            403 => remedy(
+                ErrorKind::IndexBlocked,
                 "somebody has blocked the index: set the block that is named (index.blocks.write, index.blocks.read_only, …) to null in its settings, then {afterwards}",
             ),
             status => Self::of_status(status),
@@ -61,36 +75,40 @@ impl Remedy {
             }
             Reason::TimedOut { .. } | Reason::Stalled(_) => Self::SILENT,
             Reason::Tls(problem, _) => Self::of_tls(*problem),
-            Reason::TooLarge(_) => needs_a_person(
+            Reason::TooLarge(_) => remedy(
+                ErrorKind::ElasticsearchRefused,
                 "check that {address} is the address of Elasticsearch; if its documents are that large, raise --memory",
             ),
-            Reason::Unsendable(_) => needs_a_person("check {address}"),
+            Reason::Unsendable(_) => remedy(ErrorKind::InvalidSetting, "check {address}"),
         }
     }
 
     fn of_tls(problem: TlsProblem) -> Self {
-        needs_a_person(match problem {
-            TlsProblem::UnknownAuthority => {
-                "name the certificate of the authority that signed the cluster's: --elasticsearch-ca FILE, or DAYBOOK_ELASTICSEARCH_CA"
-            }
-            TlsProblem::WrongHost => "write {address} with a host name that the certificate is for",
-            TlsProblem::OutOfDate => {
-                "renew the certificate of the cluster, and check the clock of this machine"
-            }
-            TlsProblem::ClientCertificate => {
-                "the cluster wants a client certificate that it trusts: {options}-client-cert FILE and {options}-client-key FILE"
-            }
-            TlsProblem::NotTls => "what listens there is not encrypted: write http:// in {address}",
-            TlsProblem::Other => "check the certificates and the TLS settings of the cluster",
-        })
+        remedy(
+            ErrorKind::ElasticsearchUntrusted,
+            match problem {
+                TlsProblem::UnknownAuthority => {
+                    "name the certificate of the authority that signed the cluster's: --elasticsearch-ca FILE, or DAYBOOK_ELASTICSEARCH_CA"
+                }
+                TlsProblem::WrongHost => {
+                    "write {address} with a host name that the certificate is for"
+                }
+                TlsProblem::OutOfDate => {
+                    "renew the certificate of the cluster, and check the clock of this machine"
+                }
+                TlsProblem::ClientCertificate => {
+                    "the cluster wants a client certificate that it trusts: {options}-client-cert FILE and {options}-client-key FILE"
+                }
+                TlsProblem::NotTls => {
+                    "what listens there is not encrypted: write http:// in {address}"
+                }
+                TlsProblem::Other => "check the certificates and the TLS settings of the cluster",
+            },
+        )
     }
 
     pub(super) fn kind(self) -> ErrorKind {
-        if self.heals {
-            ErrorKind::Unavailable
-        } else {
-            ErrorKind::Failed
-        }
+        self.kind
     }
 
     /// What the operator can do, with the names of the client's settings.
@@ -108,12 +126,8 @@ impl Remedy {
     }
 }
 
-const fn heals(hint: &'static str) -> Remedy {
-    Remedy { heals: true, hint }
-}
-
-const fn needs_a_person(hint: &'static str) -> Remedy {
-    Remedy { heals: false, hint }
+const fn remedy(kind: ErrorKind, hint: &'static str) -> Remedy {
+    Remedy { kind, hint }
 }
 
 #[cfg(test)]
@@ -125,18 +139,13 @@ mod tests {
     #[test]
     fn time_heals_what_is_busy_and_nothing_that_is_refused() {
         for status in [408, 429, 502, 503, 504] {
-            assert_eq!(
-                Remedy::of_status(status).kind(),
-                ErrorKind::Unavailable,
-                "{status}"
-            );
+            assert!(Remedy::of_status(status).kind().is_transient(), "{status}");
         }
         for status in [
             301, 302, 307, 308, 400, 401, 403, 404, 405, 407, 409, 413, 500, 501,
         ] {
-            assert_eq!(
-                Remedy::of_status(status).kind(),
-                ErrorKind::Failed,
+            assert!(
+                Remedy::of_status(status).kind().needs_a_person(),
                 "{status}"
             );
         }
@@ -148,9 +157,9 @@ mod tests {
             [429, 403, 503].map(|status| Remedy::of_block(status).kind()),
             {
                 [
-                    ErrorKind::Unavailable,
-                    ErrorKind::Failed,
-                    ErrorKind::Unavailable,
+                    ErrorKind::ElasticsearchDiskFull,
+                    ErrorKind::IndexBlocked,
+                    ErrorKind::ElasticsearchBusy,
                 ]
             }
         );
@@ -174,7 +183,7 @@ mod tests {
         for reason in healing {
             assert_eq!(
                 Remedy::of_reason(&reason).kind(),
-                ErrorKind::Unavailable,
+                ErrorKind::ElasticsearchUnreachable,
                 "{reason:?}"
             );
         }
@@ -192,7 +201,7 @@ mod tests {
             .chain([Reason::TooLarge(1), Reason::Unsendable(some())])
         {
             let remedy = Remedy::of_reason(&reason);
-            assert_eq!(remedy.kind(), ErrorKind::Failed, "{reason:?}");
+            assert!(!remedy.kind().is_transient(), "{reason:?}");
             for wording in [Wording::PROJECTIONS, Wording::OLD_INDEX] {
                 let hint = remedy.hint(wording).unwrap();
                 assert!(!hint.contains(['{', '}']), "{hint}");

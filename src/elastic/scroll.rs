@@ -150,7 +150,7 @@ impl Scroll {
         let silent = shards.silent();
         if silent > 0 {
             return Err(Error::new(
-                ErrorKind::Unavailable,
+                ErrorKind::ElasticsearchBusy,
                 format!("{}: {silent} shards gave no answer", self.what),
             )
             .hint("make sure that the cluster is green, then run the command again"));

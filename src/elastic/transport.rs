@@ -94,7 +94,7 @@ impl Transport {
             .tcp_keepalive(KEEPALIVE)
             .build()
             .map_err(|error| {
-                Error::usage(format!(
+                Error::setting(format!(
                     "cannot set up the connection to Elasticsearch ({})",
                     nodes.place()
                 ))

@@ -40,7 +40,7 @@ pub(super) fn identify(
     pem.push(b'\n');
     pem.extend(read(certificate)?);
     let identity = Identity::from_pem(&pem).map_err(|error| {
-        Error::usage(format!(
+        Error::setting(format!(
             "the client certificate {} and its key {} cannot be used",
             certificate.display(),
             key.display()
@@ -53,7 +53,7 @@ pub(super) fn identify(
 
 fn read(file: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(file).map_err(|error| {
-        Error::usage(format!(
+        Error::setting(format!(
             "the certificate file {} cannot be read",
             file.display()
         ))
@@ -63,7 +63,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Error> {
 
 fn of_file(file: &Path) -> Result<Vec<Certificate>, Error> {
     let unusable = || {
-        Error::usage(format!("{} is not a file of certificates", file.display()))
+        Error::setting(format!("{} is not a file of certificates", file.display()))
             .hint("--elasticsearch-ca takes the certificates of authorities in PEM: -----BEGIN CERTIFICATE-----")
     };
     let pem = read(file)?;

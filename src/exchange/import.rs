@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::format::Header;
 use super::read::{Export, Piece};
 use crate::day::TimeZone;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::ledger::copy_in::CopyIn;
 use crate::ledger::copy_out::{Identity, Snapshot};
@@ -87,31 +87,40 @@ impl<'p> Incoming<'p> {
 fn check_header(path: &Path, header: &Header) -> Result<(), Error> {
     let (name, known) = (path.display(), migrations::embedded_version());
     if !header.whole {
-        return Err(Error::failed(format!(
-            "{name} is refused, nothing was imported: it contains only some days of ledger {}",
-            header.ledger_id
-        ))
+        return Err(Error::new(
+            ErrorKind::InputUnusable,
+            format!(
+                "{name} is refused, nothing was imported: it contains only some days of ledger {}",
+                header.ledger_id
+            ),
+        )
         .hint("only a complete export can be imported: export without --day, --from and --to"));
     }
     if header.schema_version > known {
         let version = header.schema_version;
-        return Err(Error::failed(format!("{name} is refused, nothing was imported: it was exported from a ledger with schema version {version}, but this program only knows versions up to {known}"))
+        return Err(Error::new(ErrorKind::LedgerVersion, format!("{name} is refused, nothing was imported: it was exported from a ledger with schema version {version}, but this program only knows versions up to {known}"))
             .hint("import it with the daybook that exported it, or a later one"));
     }
     let zone: Result<TimeZone, _> = header.time_zone.parse();
     zone.map(drop).map_err(|error| {
-        Error::failed(format!(
-            "{name} is refused, nothing was imported: its time zone is unknown to this program"
-        ))
+        Error::new(
+            ErrorKind::InputUnusable,
+            format!(
+                "{name} is refused, nothing was imported: its time zone is unknown to this program"
+            ),
+        )
         .caused_by(error)
     })
 }
 
 fn broken_off(path: &Path) -> Error {
-    Error::failed(format!(
-        "reading {} was aborted; nothing was imported",
-        path.display()
-    ))
+    Error::new(
+        ErrorKind::Internal,
+        format!(
+            "reading {} was aborted; nothing was imported",
+            path.display()
+        ),
+    )
 }
 
 /// Whether the ledger has all entries of the export. Fails if it has others.
@@ -137,7 +146,7 @@ async fn is_there_already(ledger: &Ledger, header: &Header) -> Result<bool, Erro
     );
     let hint =
         "create a separate database for the copy, run `daybook migrate` there, and import into it";
-    Err(Error::failed(format!(
+    Err(Error::new(ErrorKind::ImportRefused, format!(
         "this ledger ({ledger_id}) has {entries} already: an export is imported into an empty one"
     ))
     .hint(hint))
@@ -208,7 +217,7 @@ async fn check_genesis(copy: &mut CopyIn, previous_hash: Hash) -> Result<(), Err
     if genesis == previous_hash {
         return Ok(());
     }
-    Err(Error::failed(format!(
+    Err(Error::new(ErrorKind::InputUnusable, format!(
         "the first entry carries the hash {previous_hash}, but this ledger id and time zone give {genesis}: it belongs to another ledger; nothing was imported"
     ))
     .hint("its header was changed: get a complete copy of the file, or export it again"))

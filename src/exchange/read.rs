@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::format::{Header, Line, START};
 use super::sequence::{self, Sequence};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ledger::copy_in::Rows;
 use crate::ledger::copy_out::{RejectedRow, RunRow};
 use crate::ledger::{Entry, EntryId};
@@ -231,7 +231,7 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
             Error::usage(what).hint("check the name and the permissions of the file")
         }
-        _ => Error::failed(what).hint(WHOLE_COPY),
+        _ => Error::new(ErrorKind::InputUnusable, what).hint(WHOLE_COPY),
     };
     failure.caused_by(error)
 }
@@ -239,10 +239,13 @@ fn unreadable(path: &Path, error: io::Error) -> Error {
 const WHOLE_COPY: &str = "get a complete copy of the file, or export it again";
 
 fn refused(path: &Path, wrong: &str) -> Error {
-    Error::failed(format!(
-        "{} is refused, nothing was imported: {wrong}",
-        path.display()
-    ))
+    Error::new(
+        ErrorKind::InputUnusable,
+        format!(
+            "{} is refused, nothing was imported: {wrong}",
+            path.display()
+        ),
+    )
     .hint(WHOLE_COPY)
 }
 

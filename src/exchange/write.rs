@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::file::Unfinished;
 use super::format::{Delta, End, Ended, Header, Line, Run, Sums, VERSION};
 use crate::day::Period;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::PerDimension;
 use crate::failpoint;
 use crate::hash::Hash;
@@ -87,9 +87,9 @@ pub async fn export(
     };
     let cannot = format!("writing the export to {to} failed{remains}");
     let writing = async {
-        writing
-            .await
-            .map_err(|error| Error::failed(cannot.as_str()).caused_by(error))
+        writing.await.map_err(|error| {
+            Error::new(ErrorKind::OutputUnwritable, cannot.as_str()).caused_by(error)
+        })
     };
     // The other end of a pipe may never be read.
     let written = if made.is_ok() {
@@ -101,7 +101,7 @@ pub async fn export(
     };
     // The error of the writing thread is the cause. The other side only knows that the channel was closed.
     if let Err(error) = written {
-        return Err(Error::failed(cannot)
+        return Err(Error::new(ErrorKind::OutputUnwritable, cannot)
             .caused_by(error)
             .hint("check that the folder exists and is writable, and that the disk has space"));
     }
@@ -312,10 +312,14 @@ fn raw(json: &str) -> Result<&RawValue, Error> {
 }
 
 fn unwritable(error: serde_json::Error) -> Error {
-    Error::failed("writing a part of the ledger as JSON failed").caused_by(error)
+    Error::new(
+        ErrorKind::Internal,
+        "writing a part of the ledger as JSON failed",
+    )
+    .caused_by(error)
 }
 
 /// Reported only if the writing thread has no error of its own.
 fn hung_up() -> Error {
-    Error::failed("writing the export was aborted")
+    Error::new(ErrorKind::Internal, "writing the export was aborted")
 }

@@ -14,7 +14,7 @@ use super::manifest::{FileDigest, Manifest, RowSums};
 use super::merge::{merge_deltas, merge_rejected};
 use super::row::{RejectedRow, RowWriter};
 use crate::aggregate::{Aggregation, Figures, Overflow};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
 use crate::source::kept_json;
 
@@ -91,8 +91,9 @@ impl<'d> Counter<'d> {
             message: message.into(),
             event: kept_json(&(event.json)()).into(),
         };
-        let mut line = serde_json::to_vec(&row)
-            .map_err(|error| Error::failed("writing a rejected event failed").caused_by(error))?;
+        let mut line = serde_json::to_vec(&row).map_err(|error| {
+            Error::new(ErrorKind::Internal, "writing a rejected event failed").caused_by(error)
+        })?;
         line.push(b'\n');
         self.rejected_bytes += line.len();
         self.rejected.push((source_id, line));
@@ -133,10 +134,11 @@ impl<'d> Counter<'d> {
         self.rejected_bytes = 0;
         rejected.sort_by_key(|(id, _)| *id);
         if let Some([(id, _), _]) = rejected.array_windows().find(|[(a, _), (b, _)]| a == b) {
-            return Err(
-                Error::failed(format!("event {id} occurs twice: nothing was written"))
-                    .hint("give each event once"),
-            );
+            return Err(Error::new(
+                ErrorKind::InputUnusable,
+                format!("event {id} occurs twice: nothing was written"),
+            )
+            .hint("give each event once"));
         }
         for (_, line) in &rejected {
             out.put(line)?;
@@ -173,14 +175,22 @@ impl<'d> Counter<'d> {
             &self.events,
             [deltas, rejects],
         )
-        .map_err(|wrong| Error::failed(format!("counting {day} failed: {wrong}")))
+        .map_err(|wrong| {
+            Error::new(
+                ErrorKind::FigureTooLarge,
+                format!("counting {day} failed: {wrong}"),
+            )
+        })
     }
 
     fn overflow(&self, error: Overflow) -> Error {
-        Error::failed(format!(
-            "counting the events of {} failed, nothing was written",
-            self.counting.day
-        ))
+        Error::new(
+            ErrorKind::FigureTooLarge,
+            format!(
+                "counting the events of {} failed, nothing was written",
+                self.counting.day
+            ),
+        )
         .caused_by(error)
         .hint("look for events with absurd numbers")
     }

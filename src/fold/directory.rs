@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::lines::Source;
 use super::manifest::{DELTAS, FILE, FileDigest, Manifest, REJECTED};
 use crate::destination::Destination;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The end of the names of files that exist only while the others are made.
 const UNFINISHED: &str = ".unfinished";
@@ -103,8 +103,9 @@ impl Directory {
     /// Writes the manifest. From then on, the directory is a delta set.
     pub(super) fn complete(&self, manifest: &Manifest) -> Result<(), Error> {
         let path = self.path.join(FILE);
-        let mut text = serde_json::to_vec_pretty(manifest)
-            .map_err(|error| Error::failed("writing a manifest failed").caused_by(error))?;
+        let mut text = serde_json::to_vec_pretty(manifest).map_err(|error| {
+            Error::new(ErrorKind::Internal, "writing a manifest failed").caused_by(error)
+        })?;
         text.push(b'\n');
         let write = || {
             let mut file = Destination::create(&path)?;
@@ -156,9 +157,12 @@ fn is_ours(name: &str) -> bool {
 }
 
 fn unwritable(path: &Path, error: io::Error) -> Error {
-    Error::failed(format!("{} cannot be written", path.display()))
-        .caused_by(error)
-        .hint("check that the disk has space")
+    Error::new(
+        ErrorKind::OutputUnwritable,
+        format!("{} cannot be written", path.display()),
+    )
+    .caused_by(error)
+    .hint("check that the disk has space")
 }
 
 /// A file of lines that is being written, compressed.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Rejection, SourceRow};
 use crate::source::Texts;
 
@@ -32,7 +32,7 @@ pub(super) fn unreadable(name: &str, error: io::Error) -> Error {
         io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
             Error::usage(what).hint("check the name and the permissions of the file")
         }
-        _ => Error::failed(what).hint("get a complete copy of the file"),
+        _ => Error::new(ErrorKind::InputUnusable, what).hint("get a complete copy of the file"),
     };
     failure.caused_by(error)
 }

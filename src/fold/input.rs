@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::date::DayInZone;
 use super::event::{Take, unreadable};
 use super::ndjson;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::unpack;
 
 /// The name that stands for standard input.
@@ -69,10 +69,11 @@ pub(super) fn read(
         // The library panics on some damaged files.
         let reading = AssertUnwindSafe(|| read_parquet(path, day, take));
         return catch_unwind(reading).unwrap_or_else(|_| {
-            Err(
-                Error::failed(format!("{name} cannot be read as Parquet: it is damaged"))
-                    .hint("get a complete copy of the file"),
+            Err(Error::new(
+                ErrorKind::InputUnusable,
+                format!("{name} cannot be read as Parquet: it is damaged"),
             )
+            .hint("get a complete copy of the file"))
         });
     }
     read_stream(&name, file, day, longest_line, take)

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The longest line accepted: longer than any row that the server accepts.
 const LONGEST_LINE: u64 = 1 << 30;
@@ -147,12 +147,18 @@ fn unpacked(path: &Path) -> io::Result<BufReader<zstd::Decoder<'static, BufReade
 
 /// The refusal of a file or directory.
 pub(super) fn refused(path: &Path, what: &str) -> Error {
-    Error::failed(format!("{} is refused: {what}", path.display()))
-        .hint("get a complete copy of the directory, or make it again with `daybook fold`")
+    Error::new(
+        ErrorKind::InputUnusable,
+        format!("{} is refused: {what}", path.display()),
+    )
+    .hint("get a complete copy of the directory, or make it again with `daybook fold`")
 }
 
 pub(super) fn unreadable(path: &Path, error: io::Error) -> Error {
-    Error::failed(format!("{} cannot be read", path.display()))
-        .caused_by(error)
-        .hint("get a complete copy of the directory, or make it again with `daybook fold`")
+    Error::new(
+        ErrorKind::InputUnusable,
+        format!("{} cannot be read", path.display()),
+    )
+    .caused_by(error)
+    .hint("get a complete copy of the directory, or make it again with `daybook fold`")
 }

@@ -15,7 +15,7 @@ use super::row::{CellSum, RejectedRow, RowWriter, SourceId};
 use super::set::DeltaSets;
 use crate::aggregate::{Cell, Figures};
 use crate::day::{Day, TimeZone};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Files to open at a time.
 const OPEN_FILES: usize = if cfg!(debug_assertions) { 7 } else { 100 };
@@ -44,12 +44,16 @@ pub fn merge(
     let (mut parts, mut said) = (0, RowSums::default());
     for manifest in sets.manifests() {
         figures.join(manifest.figures());
-        events.join(&manifest.sums_of_events().map_err(Error::failed)?);
+        events.join(
+            &manifest
+                .sums_of_events()
+                .map_err(|wrong| Error::new(ErrorKind::InputUnusable, wrong))?,
+        );
         parts += manifest.parts;
         said.add(manifest.interactions, manifest.records);
     }
     let failed = |wrong: String| {
-        Error::failed(format!("merging {} failed: {wrong}", sets.day())).hint(
+        Error::new(ErrorKind::InputUnusable, format!("merging {} failed: {wrong}", sets.day())).hint(
             "a directory is damaged: make them again with `daybook fold`, or merge fewer at a time to find it",
         )
     };

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use super::date::{DayInZone, Moment};
 use super::event::{FileEvent, Take, unreadable};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::text::Grouped;
 
 /// The columns as they are spelled in the line.
@@ -73,10 +73,13 @@ pub(super) fn read(
         }
         let is_whole = line.last() == Some(&b'\n');
         if !is_whole && line.len() as u64 >= longest_line {
-            return Err(Error::failed(format!(
-                "{name}, line {number} is longer than {} bytes, a quarter of the memory limit",
-                Grouped(longest_line)
-            ))
+            return Err(Error::new(
+                ErrorKind::InputUnusable,
+                format!(
+                    "{name}, line {number} is longer than {} bytes, a quarter of the memory limit",
+                    Grouped(longest_line)
+                ),
+            )
             .hint("raise --memory if it is an event; one event a line is expected"));
         }
         let mut text = line.trim_ascii();
@@ -110,7 +113,7 @@ pub(super) fn read(
         })?;
     }
     if let (Some(line), false) = (queries.named_by_id, queries.have_hashes) {
-        return Err(Error::failed(format!(
+        return Err(Error::new(ErrorKind::InputUnusable, format!(
             "{name} has query_id (line {line}), but no event of it has query_hash: its queries would be lost"
         ))
         .hint("join the table queries when you write the file, and give its query_hash; null if there is none"));
@@ -119,7 +122,7 @@ pub(super) fn read(
 }
 
 fn refused(name: &str, number: u64, what: &str) -> Error {
-    Error::failed(format!("{name}, line {number} is not an event: {what}")).hint(
+    Error::new(ErrorKind::InputUnusable, format!("{name}, line {number} is not an event: {what}")).hint(
         "give one JSON object a line with id, date, type, record_type, payload, ip_geocode and query_hash",
     )
 }

@@ -17,7 +17,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::date::{DayInZone, Moment};
 use super::event::{FileEvent, Take, unreadable};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// The columns in the order in which they are read.
 const COLUMNS: [&str; 7] = [
@@ -58,14 +58,17 @@ enum Clock {
 pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i64, Error> {
     let name = path.display().to_string();
     let failed = |error: ParquetError| {
-        Error::failed(format!("{name} cannot be read as Parquet"))
-            .caused_by(error)
-            .hint("get a complete copy of the file; it may be compressed with Snappy, gzip or zstd")
+        Error::new(
+            ErrorKind::InputUnusable,
+            format!("{name} cannot be read as Parquet"),
+        )
+        .caused_by(error)
+        .hint("get a complete copy of the file; it may be compressed with Snappy, gzip or zstd")
     };
     let file = File::open(path).map_err(|error| unreadable(&name, error))?;
     let file = SerializedFileReader::new(file).map_err(failed)?;
     let columns = Columns::find(file.metadata().file_metadata().schema_descr()).map_err(|wrong| {
-        Error::failed(format!("{name} does not hold events: {wrong}"))
+        Error::new(ErrorKind::InputUnusable, format!("{name} does not hold events: {wrong}"))
             .hint("write the columns id, date, type, record_type, payload and ip_geocode (as JSON text) and query_hash")
     })?;
     let (mut outside, mut row) = (0, 0_u64);
@@ -82,9 +85,10 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
                 row += 1;
                 let event = Event(batch.each_ref().map(|values| &values[place]));
                 if event.take(day, take).map_err(|wrong| match wrong {
-                    Wrong::Column(what) => {
-                        Error::failed(format!("{name}, row {row} is not an event: {what}"))
-                    }
+                    Wrong::Column(what) => Error::new(
+                        ErrorKind::InputUnusable,
+                        format!("{name}, row {row} is not an event: {what}"),
+                    ),
                     Wrong::Taking(error) => error,
                 })? {
                     continue;
@@ -95,9 +99,10 @@ pub(super) fn read(path: &Path, day: DayInZone, take: &mut Take<'_>) -> Result<i
     }
     let said = file.metadata().file_metadata().num_rows();
     if u64::try_from(said) != Ok(row) {
-        return Err(Error::failed(format!(
-            "{name} is damaged: it should have {said} rows, but {row} can be read"
-        ))
+        return Err(Error::new(
+            ErrorKind::InputUnusable,
+            format!("{name} is damaged: it should have {said} rows, but {row} can be read"),
+        )
         .hint("get a complete copy of the file"));
     }
     Ok(outside)

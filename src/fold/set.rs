@@ -13,7 +13,7 @@ use super::manifest::{FILE, FileDigest, Manifest, RowSums};
 use super::row::{RejectedRow, Row, SourceId};
 use crate::aggregate::{Aggregation, Cell, Figures};
 use crate::day::{Day, TimeZone};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{RULE_VERSION, Reason};
 use crate::hash::Hash;
 use crate::source::Fingerprint;
@@ -63,11 +63,14 @@ impl DeltaSets {
             if let Some(other) = of_events.insert(fingerprint.clone(), path.clone())
                 && *events > 0
             {
-                return Err(Error::failed(format!(
-                    "{} has the same events as {}",
-                    path.display(),
-                    other.display()
-                ))
+                return Err(Error::new(
+                    ErrorKind::InputUnusable,
+                    format!(
+                        "{} has the same events as {}",
+                        path.display(),
+                        other.display()
+                    ),
+                )
                 .hint("give each directory once, and only one of a job that ran twice"));
             }
             sets.push(set);
@@ -232,10 +235,13 @@ impl RejectedEvents<'_> {
                 };
                 lines.advance()?;
                 if !self.seen.insert(rejected.source_id) {
-                    return Err(Error::failed(format!(
-                        "event {} of {} was rejected twice: nothing was posted",
-                        rejected.source_id, self.day
-                    ))
+                    return Err(Error::new(
+                        ErrorKind::InputUnusable,
+                        format!(
+                            "event {} of {} was rejected twice: nothing was posted",
+                            rejected.source_id, self.day
+                        ),
+                    )
                     .hint("count each event once"));
                 }
                 return Ok(Some(rejected));
@@ -367,10 +373,13 @@ fn refuse_a_sum_of_others(sets: &[DeltaSet]) -> Result<(), Error> {
         let mut twice = *sums;
         twice.join(sums);
         if sets.len() > 1 && sums.rows() > 0 && twice == all {
-            return Err(Error::failed(format!(
-                "{} has the events of all the other directories",
-                set.path.display()
-            ))
+            return Err(Error::new(
+                ErrorKind::InputUnusable,
+                format!(
+                    "{} has the events of all the other directories",
+                    set.path.display()
+                ),
+            )
             .hint("give either what was merged or its parts"));
         }
     }

@@ -10,7 +10,7 @@ use super::verdict::OnConflict;
 use crate::aggregate::{Aggregation, DayDeltas, Overflow, PostedRow, Sums};
 use crate::apply::subtract_posted;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ledger::{Entry, EntryId, Reader};
 use crate::memory::Memory;
 
@@ -188,7 +188,8 @@ impl Difference {
 }
 
 fn adding_up(day: Day) -> Error {
-    Error::failed(format!(
-        "adding up the documents of {day} failed, nothing was posted"
-    ))
+    Error::new(
+        ErrorKind::FigureTooLarge,
+        format!("adding up the documents of {day} failed, nothing was posted"),
+    )
 }

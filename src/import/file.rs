@@ -15,7 +15,7 @@ use super::document::{Defect, Document, Found, FoundAt};
 use super::legacy_format;
 use super::values::{Content, LONGEST, Piece, Shape, Values};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::excerpt;
 use crate::hash::Hash;
 use crate::unpack::{self, Packing};
@@ -34,7 +34,11 @@ pub(super) fn read(
         Err(error) => Err(error),
     };
     done.map_err(|error| {
-        Error::failed(format!("reading {} failed", path.display())).caused_by(error)
+        Error::new(
+            ErrorKind::InputUnusable,
+            format!("reading {} failed", path.display()),
+        )
+        .caused_by(error)
     })
 }
 

@@ -16,7 +16,7 @@ use super::legacy_format;
 use crate::day::{Bounds, Day};
 use crate::elastic::scroll::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// How long the cluster keeps the snapshot from one page to the next.
 const KEEP_ALIVE: &str = "5m";
@@ -155,7 +155,11 @@ impl OldIndex {
         }
         let indices: Map<String, Value> = answer.read(what)?;
         if indices.is_empty() {
-            return Err(Error::failed(format!("{what}: the index does not exist")).hint(WAY_OUT));
+            return Err(Error::new(
+                ErrorKind::InputUnusable,
+                format!("{what}: the index does not exist"),
+            )
+            .hint(WAY_OUT));
         }
         let fields: BTreeSet<&str> = indices
             .values()
@@ -170,10 +174,13 @@ impl OldIndex {
         } else {
             format!("the fields {}", has.join(", "))
         };
-        Err(Error::failed(format!(
-            "{what}: it holds no documents of the old system, which have {}: it has {has}",
-            NEEDED.join(" and ")
-        ))
+        Err(Error::new(
+            ErrorKind::InputUnusable,
+            format!(
+                "{what}: it holds no documents of the old system, which have {}: it has {has}",
+                NEEDED.join(" and ")
+            ),
+        )
         .hint("check the name of the index at the end of --from-index"))
     }
 
@@ -207,9 +214,10 @@ impl OldIndex {
             Some(range) => format!("documents with {range}"),
             None => "documents".to_owned(),
         };
-        Err(Error::failed(format!(
-            "{what}: nothing to import was found: it holds no {looked_for}"
-        ))
+        Err(Error::new(
+            ErrorKind::InputUnusable,
+            format!("{what}: nothing to import was found: it holds no {looked_for}"),
+        )
         .hint(WAY_OUT))
     }
 
@@ -278,7 +286,7 @@ impl OldIndex {
         // The documents of a failed shard would be missing without notice.
         let shards = answer.shards.silent();
         if answer.timed_out || shards > 0 {
-            return Err(Error::failed(format!("{what}: {shards} shards did not respond"))
+            return Err(Error::new(ErrorKind::ElasticsearchRefused, format!("{what}: {shards} shards did not respond"))
                 .hint("run the command again when all shards of the old index are available: days already imported are skipped"));
         }
         let hits = answer.hits.hits;
@@ -289,9 +297,10 @@ impl OldIndex {
             },
             (None, Some(id)) => Cursor::Scroll { id },
             (None, None) => {
-                return Err(Error::failed(format!(
-                    "{what}: the response has no cursor to continue with"
-                )));
+                return Err(Error::new(
+                    ErrorKind::ElasticsearchRefused,
+                    format!("{what}: the response has no cursor to continue with"),
+                ));
             }
         };
         self.page =

@@ -187,7 +187,8 @@ impl<'a> Import<'a> {
     /// Reads a file on a thread of its own.
     async fn read_file(&mut self, path: PathBuf, day: Option<Day>) -> Result<(), Error> {
         const BATCHES_IN_FLIGHT: usize = 2;
-        let broken_off = |error| Error::failed("reading a file was aborted").caused_by(error);
+        let broken_off =
+            |error| Error::new(ErrorKind::Internal, "reading a file was aborted").caused_by(error);
         let hashing = path.clone();
         let hash = tokio::task::spawn_blocking(move || file::hash(&hashing))
             .await
@@ -246,7 +247,7 @@ impl<'a> Import<'a> {
         if self.settled.is_none_or(|settled| settled < day) {
             return Ok(());
         }
-        Err(Error::failed(format!(
+        Err(Error::new(ErrorKind::InputUnusable, format!(
             "{place} is of {day}, but comes after later days: the index is out of order"
         ))
         .hint("its harvest_date must be mapped as a date; write its documents to a file, one per line, and import that file"))
@@ -282,7 +283,7 @@ impl<'a> Import<'a> {
                         self.summary.add_outcome(&staged, &outcome);
                         self.listener.hear(Event::Day(day, &staged, &outcome));
                     }
-                    Err(error) if error.kind() != ErrorKind::Failed => return Err(error),
+                    Err(error) if !error.kind().needs_a_person() => return Err(error),
                     Err(error) => {
                         self.summary.days_refused.push(day);
                         self.listener.hear(Event::Refused(day, &staged, &error));
@@ -307,7 +308,11 @@ impl<'a> Import<'a> {
     async fn settle_day(&mut self, day: Day, staged: &StagedDay) -> Result<Outcome, Error> {
         let candidate = self.candidate(day, staged);
         if let Some((what, remedy)) = verdict::unusable(candidate, self.rules) {
-            return Err(Error::failed(format!("{day} is refused: {what}")).hint(remedy));
+            return Err(Error::new(
+                ErrorKind::ImportRefused,
+                format!("{day} is refused: {what}"),
+            )
+            .hint(remedy));
         }
         // All decisions below are based on this entry: posting fails if another one was added meanwhile.
         let head = self.reader.head().await?;
@@ -355,7 +360,10 @@ impl<'a> Import<'a> {
             });
         }
         let Task::Post(run) = &mut self.task else {
-            return Err(Error::failed("a day was to be posted without a run"));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                "a day was to be posted without a run",
+            ));
         };
         let reason = reason(&self.inputs, staged);
         let to_post = ToPost {

@@ -15,7 +15,7 @@ use super::document::Document;
 use super::verdict::OnConflict;
 use crate::aggregate::Sums;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::ledger::Ledger;
 use crate::postgres::{Connection, Context as _, query_error};
@@ -197,7 +197,8 @@ impl Staging {
             let text: Option<String> = row.try_get(column).context(&what)?;
             let text = text.unwrap_or_else(|| "0".to_owned());
             text.parse().map_err(|error| {
-                Error::failed(format!("{what}: {text} is not a sum")).caused_by(error)
+                Error::new(ErrorKind::Internal, format!("{what}: {text} is not a sum"))
+                    .caused_by(error)
             })
         };
         Ok(StagedDay {
@@ -247,7 +248,7 @@ impl Staging {
         while let Some(row) = rows.try_next().await.context(&what)? {
             let versions: &str = row.try_get("versions").context(&what)?;
             let versions = serde_json::from_str(versions)
-                .map_err(|error| Error::failed(&what).caused_by(error))?;
+                .map_err(|error| Error::new(ErrorKind::Internal, &what).caused_by(error))?;
             take(&Conflict {
                 day,
                 recordset_id: row.try_get("recordset_id").context(&what)?,

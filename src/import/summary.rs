@@ -7,7 +7,7 @@ use super::document::Defect;
 use super::staging::{Conflict, StagedDay};
 use crate::aggregate::Sums;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::ledger::EntryId;
 use crate::printable::one_line;
@@ -190,7 +190,7 @@ impl Read {
                 Grouped(self.left_out)
             );
         }
-        Some(Error::failed(what).hint(
+        Some(Error::new(ErrorKind::ImportRefused, what).hint(
             "expected daily documents (JSON objects with recordset_id and harvest_date), or with --day an aggregation object",
         ))
     }
@@ -244,16 +244,17 @@ impl Summary {
             let days = counted(self.read.days, "day", "days");
             let names = DateRange::list(&DateRange::of_days(refused));
             let what = format!("{} of {days} refused: {names}", Grouped(refused.len()));
-            return Some(Error::failed(what).hint(
+            return Some(Error::new(ErrorKind::ImportRefused, what).hint(
                 "the other days are done; the message of each refused day above says what to do",
             ));
         }
         let unreadable = counted(self.read.unreadable, "document", "documents");
         if self.read.unreadable > 0 {
             return Some(
-                Error::failed(format!(
-                    "{unreadable} cannot be read (day unknown); all known days are done"
-                ))
+                Error::new(
+                    ErrorKind::ImportRefused,
+                    format!("{unreadable} cannot be read (day unknown); all known days are done"),
+                )
                 .hint("correct or remove the documents listed above, then run the command again"),
             );
         }

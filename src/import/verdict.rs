@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::aggregate::Sums;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ledger::{Entry, EntryId, EntryKind};
 use crate::text::counted;
 
@@ -75,11 +75,14 @@ impl Holders {
     /// The error that refuses the documents, with all figures.
     pub(super) fn refusal(self, day: Day, sums: Sums) -> Error {
         let has: Vec<String> = self.ledger.into_iter().chain(self.source).collect();
-        Error::failed(format!(
-            "{day} is refused: {}, and the documents have {}",
-            has.join(", "),
-            figures(sums)
-        ))
+        Error::new(
+            ErrorKind::ImportRefused,
+            format!(
+                "{day} is refused: {}, and the documents have {}",
+                has.join(", "),
+                figures(sums)
+            ),
+        )
         .hint("the day is unchanged; if the documents are right, --replace posts the difference")
     }
 }
@@ -112,10 +115,13 @@ pub(super) fn unusable(candidate: Candidate<'_>, rules: Rules) -> Option<(String
 pub(super) fn judge(candidate: Candidate<'_>, standing: Standing<'_>) -> Result<Verdict, Error> {
     let Candidate { day, sums, .. } = candidate;
     if day >= standing.today {
-        return Err(Error::failed(format!(
-            "{day} is refused: it is not over yet, its documents have {}",
-            figures(sums)
-        ))
+        return Err(Error::new(
+            ErrorKind::ImportRefused,
+            format!(
+                "{day} is refused: it is not over yet, its documents have {}",
+                figures(sums)
+            ),
+        )
         .hint("import it when it is over"));
     }
     let in_effect = in_effect(standing.entries);

@@ -12,7 +12,7 @@ use super::handle::Ledger;
 use super::lock::Run;
 use super::row_bytes;
 use super::row_hash::RowFields;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::hash::Hash;
 use crate::postgres::{Connection, Context as _, query_error};
@@ -86,7 +86,7 @@ impl CopyIn {
         })?;
         let rows = updated.rows_affected();
         if rows != 1 {
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::Internal, format!(
                 "{what}: {rows} rows of daybook.ledger were updated instead of one; nothing was imported"
             ))
             .hint("somebody has changed the ledger's schema: `daybook verify --ledger` reports what is wrong"));
@@ -188,9 +188,10 @@ impl CopyIn {
         }
         let arrived = copy.finish().await.context(what.as_str())?;
         if arrived != rows {
-            return Err(Error::failed(format!(
-                "{what}: {arrived} of {rows} rows arrived"
-            )));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("{what}: {arrived} of {rows} rows arrived"),
+            ));
         }
         Ok(())
     }
@@ -282,6 +283,6 @@ fn differs(entry_id: EntryId, what: &str, recomputed: Hash, said: Hash) -> Resul
 }
 
 fn not_as_carried(what: String) -> Error {
-    Error::failed(what + "; nothing was imported")
+    Error::new(ErrorKind::InputUnusable, what + "; nothing was imported")
         .hint("get a complete copy of the file; if it is complete, verify the ledger that it was exported from")
 }

@@ -77,6 +77,7 @@ impl FromStr for EntryId {
     Deserialize,
     strum::EnumString,
     strum::IntoStaticStr,
+    clap::ValueEnum,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -197,4 +198,9 @@ const ENTRY_COLUMNS: &str = "SELECT entry_id, day, kind, reverses, \
 /// A query for entries; `condition` follows `FROM`.
 pub(super) fn select_entries(condition: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("{ENTRY_COLUMNS}{condition}"))
+}
+
+/// A query for entries, to be completed.
+pub(super) fn entries_query() -> sqlx::QueryBuilder<sqlx::Postgres> {
+    sqlx::QueryBuilder::new(ENTRY_COLUMNS)
 }

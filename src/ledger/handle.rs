@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::migrate;
 use crate::day::TimeZone;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::postgres::{Connection, Context as _, Database};
 
 /// A ledger that exists and whose schema has this program's version.
@@ -41,10 +41,13 @@ impl Ledger {
                 .context("reading which ledger this is")?;
         let (ledger_id, zone) = row.ok_or_else(|| migrate::not_migrated(database))?;
         let zone = zone.parse().map_err(|error| {
-            Error::failed(format!(
-                "the ledger's time zone is unknown to this program ({})",
-                database.place()
-            ))
+            Error::new(
+                ErrorKind::LedgerVersion,
+                format!(
+                    "the ledger's time zone is unknown to this program ({})",
+                    database.place()
+                ),
+            )
             .caused_by(error)
         })?;
         Ok(Self {

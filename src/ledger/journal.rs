@@ -3,17 +3,41 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::current_entry;
 use super::day_read::DayRead;
-use super::entry::{Entry, EntryId, select_entries};
+use super::entry::{Entry, EntryId, EntryKind, entries_query, select_entries};
 use super::reader::Reader;
 use super::row::{DayTouched, DeltaRows};
 use crate::aggregate::Sums;
 use crate::day::{Day, Period};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::postgres::Context as _;
+
+/// Which entries to list; an empty filter matches all.
+#[derive(Clone, Debug, Default)]
+pub struct EntryFilter {
+    pub day: Option<Day>,
+    pub kinds: Vec<EntryKind>,
+    /// Entries with rows of this recordset.
+    pub recordset: Option<Uuid>,
+    pub run: Option<Uuid>,
+    /// Entries before this one.
+    pub before: Option<EntryId>,
+}
+
+impl EntryFilter {
+    /// Whether it matches every entry.
+    pub fn is_empty(&self) -> bool {
+        self.day.is_none()
+            && self.kinds.is_empty()
+            && self.recordset.is_none()
+            && self.run.is_none()
+            && self.before.is_none()
+    }
+}
 
 impl Reader {
     pub async fn entry(&mut self, entry_id: EntryId) -> Result<Option<Entry>, Error> {
@@ -24,10 +48,46 @@ impl Reader {
             .context(format!("reading entry {entry_id}"))
     }
 
-    /// The newest entries, newest first.
-    pub async fn newest_entries(&mut self, limit: i64) -> Result<Vec<Entry>, Error> {
-        sqlx::query_as(select_entries(" ORDER BY entry_id DESC LIMIT $1"))
-            .bind(limit)
+    /// The newest entries that match, newest first.
+    pub async fn newest_entries(
+        &mut self,
+        which: &EntryFilter,
+        limit: i64,
+    ) -> Result<Vec<Entry>, Error> {
+        let EntryFilter {
+            day,
+            kinds,
+            recordset,
+            run,
+            before,
+        } = which;
+        // Only the conditions that are given, so that each can use its index.
+        let mut query = entries_query();
+        query.push(" WHERE true");
+        if let Some(day) = day {
+            query.push(" AND day = ").push_bind(*day);
+        }
+        if !kinds.is_empty() {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+            query.push(" AND kind = ANY (").push_bind(names).push(")");
+        }
+        if let Some(recordset) = recordset {
+            query
+                .push(" AND entry_id IN (SELECT d.entry_id FROM daybook.interaction_delta d WHERE d.recordset_id = ")
+                .push_bind(*recordset)
+                .push(")");
+        }
+        if let Some(run) = run {
+            query.push(" AND run_id = ").push_bind(*run);
+        }
+        if let Some(before) = before {
+            query.push(" AND entry_id < ").push_bind(*before);
+        }
+        query
+            .push(" ORDER BY entry_id DESC LIMIT ")
+            .push_bind(limit);
+        query
+            .build_query_as()
             .fetch_all(&mut self.connection)
             .await
             .context("reading the journal")
@@ -76,7 +136,8 @@ impl Reader {
         // A sum of bigints is a numeric, which the driver has no type for.
         let number = |text: String| {
             text.parse().map_err(|error| {
-                Error::failed(format!("{what}: {text} is not a sum")).caused_by(error)
+                Error::new(ErrorKind::Internal, format!("{what}: {text} is not a sum"))
+                    .caused_by(error)
             })
         };
         Ok(Sums {

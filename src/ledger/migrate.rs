@@ -13,7 +13,7 @@ use super::definitions::{DefinitionKind, definitions};
 use super::migrations::{embedded_version, migrations, runner};
 use crate::clock;
 use crate::day::TimeZone;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::postgres::{Connection, Context as _, Database};
 
 /// SQL that creates daybook's roles and grants their privileges.
@@ -58,8 +58,11 @@ pub async fn migrate(
         .run_async(&mut Migrating(connection))
         .await
         .map_err(|error| {
-            Error::failed("migrating the ledger's schema failed; no migration is half-done")
-                .caused_by(error)
+            Error::new(
+                ErrorKind::MigrationFailed,
+                "migrating the ledger's schema failed; no migration is half-done",
+            )
+            .caused_by(error)
         })?;
     let (ledger_id, zone) = create_ledger(connection, zone).await?;
     let roles = create_roles(connection).await;
@@ -77,7 +80,7 @@ pub async fn migrate(
 }
 
 /// Refuses a database that cannot hold text in every language, before anything is created in it.
-async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
+pub async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     let what = "asking for the encoding of the ledger's database";
     let encoding: String = sqlx::query_scalar("SHOW server_encoding")
         .fetch_one(connection)
@@ -86,7 +89,7 @@ async fn check_encoding(connection: &mut Connection) -> Result<(), Error> {
     if encoding == "UTF8" {
         return Ok(());
     }
-    Err(Error::failed(format!("the ledger's database has the encoding {encoding}: the ledger needs UTF8")).hint(
+    Err(Error::new(ErrorKind::LedgerUnusable, format!("the ledger's database has the encoding {encoding}: the ledger needs UTF8")).hint(
         "create another database for it: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0 LOCALE 'C.UTF-8'; nothing was created in this one",
     ))
 }
@@ -106,19 +109,20 @@ async fn check_schema_is_empty(connection: &mut Connection) -> Result<(), Error>
     .await
     .context("inspecting the schema daybook")?;
     if objects > 0 {
-        return Err(Error::failed(format!(
+        return Err(Error::new(ErrorKind::LedgerUnusable, format!(
             "the schema daybook exists already, with {objects} objects that are not daybook's"
         ))
         .hint("find out whose they are; then drop the schema, or give the ledger a database of its own"));
     }
     if !is_own {
-        return Err(Error::failed(format!("the schema daybook exists already and belongs to {owner}"))
+        return Err(Error::new(ErrorKind::LedgerUnusable, format!("the schema daybook exists already and belongs to {owner}"))
             .hint("run `daybook migrate` as that login, or make the schema yours: ALTER SCHEMA daybook OWNER TO …"));
     }
     match creators(connection).await? {
-        Some(others) => Err(Error::failed(format!(
-            "others may create objects in the schema daybook: {others}"
-        ))
+        Some(others) => Err(Error::new(
+            ErrorKind::LedgerUnusable,
+            format!("others may create objects in the schema daybook: {others}"),
+        )
         .hint(format!("REVOKE CREATE ON SCHEMA daybook FROM {others}"))),
         None => Ok(()),
     }
@@ -164,7 +168,7 @@ pub async fn has_lost_its_record(connection: &mut Connection) -> Result<bool, Er
 }
 
 fn lost_record() -> Error {
-    Error::failed("the schema daybook exists, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
+    Error::new(ErrorKind::LedgerDamaged, "the schema daybook exists, but the record of its migrations (daybook.schema_version) is lost or changed").hint(
         "`daybook verify --ledger` reports what else was changed; restore the table from a backup, or run what `daybook migrate --print-definitions` prints",
     )
 }
@@ -218,10 +222,13 @@ pub async fn check_version(connection: &mut Connection, database: &Database) -> 
     match found.cmp(&expected) {
         Ordering::Equal => Ok(()),
         Ordering::Greater => Err(newer(found)),
-        Ordering::Less => Err(Error::failed(format!(
-            "the ledger's schema is of version {found}, this program needs {expected} ({})",
-            database.place()
-        ))
+        Ordering::Less => Err(Error::new(
+            ErrorKind::LedgerVersion,
+            format!(
+                "the ledger's schema is of version {found}, this program needs {expected} ({})",
+                database.place()
+            ),
+        )
         .hint("run `daybook migrate` to upgrade it")),
     }
 }
@@ -247,16 +254,20 @@ async fn version(connection: &mut Connection) -> Result<Option<i32>, Error> {
 
 fn newer(found: i32) -> Error {
     let known = embedded_version();
-    Error::failed(format!(
-        "the ledger's schema is of version {found}, this program knows {known}"
-    ))
+    Error::new(
+        ErrorKind::LedgerVersion,
+        format!("the ledger's schema is of version {found}, this program knows {known}"),
+    )
     .hint("it was migrated by a newer daybook: use that one, or a later one")
 }
 
 /// The error for a database without a ledger.
 pub fn not_migrated(database: &Database) -> Error {
-    Error::failed(format!("there is no ledger yet ({})", database.place()))
-        .hint("run `daybook migrate` once to create it, or check DAYBOOK_LEDGER_URL")
+    Error::new(
+        ErrorKind::LedgerMissing,
+        format!("there is no ledger yet ({})", database.place()),
+    )
+    .hint("run `daybook migrate` once to create it, or check DAYBOOK_LEDGER_URL")
 }
 
 async fn create_ledger(
@@ -281,7 +292,11 @@ async fn create_ledger(
             .await
             .context(what)?;
     let found: TimeZone = found.parse().map_err(|error| {
-        Error::failed("the ledger's time zone is unknown to this program").caused_by(error)
+        Error::new(
+            ErrorKind::LedgerVersion,
+            "the ledger's time zone is unknown to this program",
+        )
+        .caused_by(error)
     })?;
     if zone.is_some_and(|zone| zone != found) {
         return Err(Error::usage(format!("the ledger's time zone is {found}, not {wanted}"))

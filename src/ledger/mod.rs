@@ -11,6 +11,7 @@ pub mod day_read;
 pub mod definitions;
 mod entry;
 mod handle;
+pub mod inspection;
 mod journal;
 mod known_balances;
 pub mod lock;
@@ -31,6 +32,7 @@ pub mod survey;
 
 pub use entry::{Entry, EntryId, EntryKind, EntryTotal, EntryTotals};
 pub use handle::Ledger;
+pub use journal::EntryFilter;
 pub use overview::{Past, RejectedEvent, RunStatus};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;

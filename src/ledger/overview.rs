@@ -34,6 +34,8 @@ pub struct RunStatus {
     pub finished_at: Option<DateTime<Utc>>,
     pub exit_code: Option<i32>,
     pub outcome: Option<String>,
+    /// The kind of its error.
+    pub error_kind: Option<String>,
 }
 
 from_row!(RunStatus {
@@ -42,7 +44,8 @@ from_row!(RunStatus {
     started_at,
     finished_at,
     exit_code,
-    outcome
+    outcome,
+    error_kind
 });
 
 /// A rejected event.
@@ -101,7 +104,7 @@ impl Reader {
     /// The last run that applied days, and the last of all runs if that is another one.
     pub async fn last_runs(&mut self) -> Result<Vec<RunStatus>, Error> {
         sqlx::query_as(
-        "SELECT run_id, command, started_at, finished_at, exit_code, outcome FROM (
+        "SELECT run_id, command, started_at, finished_at, exit_code, outcome, figures->>'error_kind' AS error_kind FROM (
              (SELECT * FROM daybook.run WHERE command IN ('apply', 'collect-stats') ORDER BY started_at DESC LIMIT 1)
              UNION (SELECT * FROM daybook.run ORDER BY started_at DESC LIMIT 1)) last ORDER BY started_at",
     )

@@ -19,7 +19,7 @@ use super::posted_rows::PostedRows;
 use super::row_bytes::{self, Balance};
 use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{RULE_VERSION, Reason};
 use crate::failpoint;
 use crate::hash::Hash;
@@ -109,7 +109,7 @@ impl Posting {
             .context(what)?;
         let head = head.unwrap_or(EntryId::NONE);
         if head != after {
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::PostedMeanwhile, format!(
                 "posting {day}: entry {head} was posted meanwhile by another run: nothing was posted"
             ))
             .hint("run the command again: it will take that entry into account"));
@@ -156,7 +156,7 @@ impl Posting {
             if self.terms == Terms::MustBeComplete {
                 let what =
                     format!("the control sums of {day} do not hold for {cell}: nothing was posted");
-                return Err(Error::failed(what)
+                return Err(Error::new(ErrorKind::Internal, what)
                     .hint("this is a defect of daybook: please report it with the day's events"));
             }
             self.terms = Terms::Incomplete;
@@ -165,10 +165,10 @@ impl Posting {
             return Ok(());
         };
         if self.last.is_some_and(|before| before >= first.cell) {
-            return Err(Error::failed(format!(
-                "{what}: {} is out of order: nothing was posted",
-                first.cell
-            ))
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("{what}: {} is out of order: nothing was posted", first.cell),
+            )
             .hint("this is a defect of daybook: please report it"));
         }
         self.last = Some(last.cell);
@@ -190,9 +190,10 @@ impl Posting {
         self.delta_rows += delta_rows;
         failpoint::reach("post.rows_written");
         if copied != delta_rows {
-            return Err(Error::failed(format!(
-                "{what}: {copied} of {delta_rows} rows arrived: nothing was posted"
-            )));
+            return Err(Error::new(
+                ErrorKind::Internal,
+                format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted"),
+            ));
         }
         Ok(())
     }
@@ -400,10 +401,13 @@ async fn copy_rows(
     // The encoder has closed the channel: it is done, or a balance overflowed.
     let content = encoding
         .await
-        .map_err(|error| Error::failed(what.as_str()).caused_by(error))?
+        .map_err(|error| Error::new(ErrorKind::Internal, what.as_str()).caused_by(error))?
         .map_err(|error| {
-            Error::failed(format!("{what}: a balance overflows, nothing was posted"))
-                .caused_by(error)
+            Error::new(
+                ErrorKind::FigureTooLarge,
+                format!("{what}: a balance overflows, nothing was posted"),
+            )
+            .caused_by(error)
         })?;
     let arrived = copy.finish().await.context(what)?;
     Ok((arrived, content))

@@ -12,7 +12,7 @@ use super::map::{self, TermMap};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, TermCounts};
 use crate::columns::from_row;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Dimension, PerDimension, RecordType, StatType};
 
 /// A delta row of the ledger.
@@ -129,10 +129,13 @@ impl StoredRow {
     }
 
     fn unreadable(&self) -> Error {
-        Error::failed(format!(
-            "a term map of entry {} ({}) cannot be read",
-            self.entry_id, self.cell
-        ))
+        Error::new(
+            ErrorKind::LedgerDamaged,
+            format!(
+                "a term map of entry {} ({}) cannot be read",
+                self.entry_id, self.cell
+            ),
+        )
     }
 }
 

@@ -61,7 +61,7 @@ impl Clocks {
         if self.agree(within) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Unavailable, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
+        Err(Error::new(ErrorKind::ClocksDiffer, format!("{} ({}): nothing was posted", self.text(), database.place())).hint(
             "correct the clock that is wrong (`timedatectl` shows whether this machine's is synchronized), then run the command again; --max-clock-skew sets how much they may differ",
         ))
     }

@@ -15,7 +15,7 @@ use super::handle::Ledger;
 use super::map;
 use crate::columns::from_row;
 use crate::day::{Day, Period};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::hash::Hash;
 use crate::postgres::copy_out::{Decoder, Fields, OutOfStep};
@@ -212,14 +212,15 @@ impl<'a> SurveyedRow<'a> {
     }
 
     fn for_each(&self, map: &str, mut take: impl FnMut(&str, i64)) -> Result<(), Error> {
-        let terms = map::read(map).map_err(|error| {
-            let (entry, recordset) = (self.entry_id, self.recordset_id);
-            Error::failed(format!(
+        let terms =
+            map::read(map).map_err(|error| {
+                let (entry, recordset) = (self.entry_id, self.recordset_id);
+                Error::new(ErrorKind::LedgerDamaged, format!(
                 "a row of entry {entry}, recordset {recordset}, has a map that cannot be read"
             ))
             .caused_by(error)
             .hint("`daybook verify --ledger` reports what is wrong with the ledger")
-        })?;
+            })?;
         for (term, n) in &terms.0 {
             take(term, *n);
         }
@@ -405,7 +406,7 @@ impl Survey {
         let sent = self.send_rows(&statement, sender).await;
         let computed = computing
             .await
-            .map_err(|error| Error::failed(WHAT).caused_by(error))?;
+            .map_err(|error| Error::new(ErrorKind::Internal, WHAT).caused_by(error))?;
         // An error while computing ends the stream: it is the cause.
         let state = computed?;
         sent.context(WHAT)?;
@@ -465,7 +466,9 @@ fn compute<T>(
     mut batches: mpsc::Receiver<Vec<Bytes>>,
     take: fn(&mut T, &SurveyedRow<'_>) -> Result<(), Error>,
 ) -> Result<T, Error> {
-    let out_of_step = |error: OutOfStep| Error::failed("a row cannot be read").caused_by(error);
+    let out_of_step = |error: OutOfStep| {
+        Error::new(ErrorKind::PostgresRefused, "a row cannot be read").caused_by(error)
+    };
     let mut decoder = Decoder::<COLUMNS>::default();
     while let Some(messages) = batches.blocking_recv() {
         for message in messages {

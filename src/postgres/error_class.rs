@@ -27,16 +27,16 @@ const LIBRARY: Option<&str> = Some(
 /// SQLSTATE classes (two characters) and codes (five). The longest match counts; everything else needs a person.
 const MEANINGS: &[(&str, Meaning)] = &[
     // Connection exceptions.
-    ("08", (ErrorKind::Unavailable, AGAIN)),
+    ("08", (ErrorKind::PostgresUnreachable, AGAIN)),
     // A standby, or a server that is temporarily read-only.
-    ("25006", (ErrorKind::Unavailable, STANDBY)),
+    ("25006", (ErrorKind::PostgresReadOnly, STANDBY)),
     // The server closed the session: it was idle in a transaction, or a transaction took too long.
-    ("25P03", (ErrorKind::Unavailable, AGAIN)),
-    ("25P04", (ErrorKind::Unavailable, AGAIN)),
+    ("25P03", (ErrorKind::PostgresUnreachable, AGAIN)),
+    ("25P04", (ErrorKind::PostgresUnreachable, AGAIN)),
     (
         "28",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresLoginRefused,
             Some(
                 "check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass; if the server refuses the connection itself, check its pg_hba.conf: it may require encryption (sslmode=verify-full)",
             ),
@@ -45,49 +45,49 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "28P01",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresLoginRefused,
             Some("check the user and the password in the connection URL, PGPASSWORD or ~/.pgpass"),
         ),
     ),
     (
         "3D000",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresDatabaseMissing,
             Some("create the database first, or name another one in the connection URL"),
         ),
     ),
     // Serialization failures, deadlocks, and queries on a standby that conflict with its recovery.
-    ("40", (ErrorKind::Unavailable, NOTHING_POSTED)),
+    ("40", (ErrorKind::PostgresBusy, NOTHING_POSTED)),
     (
         "42501",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresPrivilegeMissing,
             Some(
                 "grant the role what it lacks: `daybook migrate --print-roles` shows the grants that daybook needs",
             ),
         ),
     ),
     // Connections, memory or other resources are exhausted.
-    ("53", (ErrorKind::Unavailable, AGAIN)),
+    ("53", (ErrorKind::PostgresBusy, AGAIN)),
     (
         "53100",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresDiskFull,
             Some("free space on the database server, then run the command again"),
         ),
     ),
     (
         "53400",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresRefused,
             Some("raise the server's limit that the message names, then run the command again"),
         ),
     ),
-    ("55006", (ErrorKind::Unavailable, NOTHING_POSTED)),
+    ("55006", (ErrorKind::PostgresBusy, NOTHING_POSTED)),
     (
         "55P03",
         (
-            ErrorKind::Unavailable,
+            ErrorKind::PostgresBusy,
             Some(
                 "another session holds a lock that daybook needs: let it finish, then run the command again; pg_blocking_pids() shows which one",
             ),
@@ -96,40 +96,44 @@ const MEANINGS: &[(&str, Meaning)] = &[
     (
         "57014",
         (
-            ErrorKind::Failed,
+            ErrorKind::PostgresRefused,
             Some(
                 "somebody cancelled the statement, or it exceeded a statement_timeout in the connection's options: correct that, then run the command again",
             ),
         ),
     ),
     // The server is starting or stopping, or closed the session.
-    ("57P01", (ErrorKind::Unavailable, AGAIN)),
-    ("57P02", (ErrorKind::Unavailable, AGAIN)),
-    ("57P03", (ErrorKind::Unavailable, AGAIN)),
-    ("57P05", (ErrorKind::Unavailable, AGAIN)),
+    ("57P01", (ErrorKind::PostgresUnreachable, AGAIN)),
+    ("57P02", (ErrorKind::PostgresUnreachable, AGAIN)),
+    ("57P03", (ErrorKind::PostgresUnreachable, AGAIN)),
+    ("57P05", (ErrorKind::PostgresUnreachable, AGAIN)),
     // One of the server's own files is missing.
-    ("58P01", (ErrorKind::Unavailable, LIBRARY)),
-    ("72000", (ErrorKind::Unavailable, NOTHING_POSTED)),
+    ("58P01", (ErrorKind::PostgresBusy, LIBRARY)),
+    ("72000", (ErrorKind::PostgresBusy, NOTHING_POSTED)),
 ];
 
 /// Classifies an error of the driver.
 pub(super) fn classify(error: &sqlx::Error) -> Meaning {
     match error {
         sqlx::Error::Io(error) => of_transport(error),
-        sqlx::Error::Tls(error) => (ErrorKind::Failed, Some(of_tls(error.as_ref()))),
+        sqlx::Error::Tls(error) => (ErrorKind::PostgresUntrusted, Some(of_tls(error.as_ref()))),
         sqlx::Error::Database(database) => {
             let code = database.code();
             match database.try_downcast_ref::<PgDatabaseError>() {
-                Some(error) if is_row_security(error) => (ErrorKind::Failed, Some(ROW_SECURITY)),
+                Some(error) if is_row_security(error) => {
+                    (ErrorKind::PostgresPrivilegeMissing, Some(ROW_SECURITY))
+                }
                 // "Incompatible library" has no code of its own, and the text depends on the server's language.
-                Some(error) if error.file() == Some("dfmgr.c") => (ErrorKind::Unavailable, LIBRARY),
+                Some(error) if error.file() == Some("dfmgr.c") => {
+                    (ErrorKind::PostgresBusy, LIBRARY)
+                }
                 _ => of_code(code.as_deref().unwrap_or("")),
             }
         }
         sqlx::Error::Protocol(text) if text.contains("unsupported") => {
-            (ErrorKind::Failed, Some(AUTHENTICATION))
+            (ErrorKind::PostgresLoginRefused, Some(AUTHENTICATION))
         }
-        _ => (ErrorKind::Failed, None),
+        _ => (ErrorKind::PostgresRefused, None),
     }
 }
 
@@ -146,7 +150,7 @@ fn of_code(code: &str) -> Meaning {
     let fitting = MEANINGS.iter().filter(|(known, _)| code.starts_with(known));
     fitting
         .max_by_key(|(known, _)| known.len())
-        .map_or((ErrorKind::Failed, None), |(_, meaning)| *meaning)
+        .map_or((ErrorKind::PostgresRefused, None), |(_, meaning)| *meaning)
 }
 
 /// Errors below the protocol: mostly an unreachable server, but also one that is not trusted.
@@ -155,27 +159,27 @@ fn of_transport(error: &io::Error) -> Meaning {
         .get_ref()
         .and_then(|error| error.downcast_ref::<rustls::Error>())
     {
-        return (ErrorKind::Failed, Some(of_tls(error)));
+        return (ErrorKind::PostgresUntrusted, Some(of_tls(error)));
     }
     if error
         .get_ref()
         .and_then(|error| error.downcast_ref::<Silence>())
         .is_some()
     {
-        return (ErrorKind::Unavailable, Some(SILENT));
+        return (ErrorKind::PostgresUnreachable, Some(SILENT));
     }
     match error.kind() {
         io::ErrorKind::PermissionDenied => (
-            ErrorKind::Failed,
+            ErrorKind::PostgresLoginRefused,
             Some(
                 "this user may not connect there: check the permissions of the socket, or the sandbox of the unit",
             ),
         ),
         io::ErrorKind::InvalidInput => (
-            ErrorKind::Failed,
+            ErrorKind::InvalidSetting,
             Some("check the host in the connection URL"),
         ),
-        _ => (ErrorKind::Unavailable, AGAIN),
+        _ => (ErrorKind::PostgresUnreachable, AGAIN),
     }
 }
 
@@ -218,7 +222,7 @@ mod tests {
         ];
         for code in again {
             let (exit, hint) = of_code(code);
-            assert_eq!(exit, ErrorKind::Unavailable, "{code}");
+            assert!(exit.is_transient(), "{code}");
             assert!(hint.is_some(), "{code} has no hint");
         }
         let person = [
@@ -227,7 +231,7 @@ mod tests {
             "58030", "P0001", "XX000", "XX001",
         ];
         for code in person {
-            assert_eq!(of_code(code).0, ErrorKind::Failed, "{code}");
+            assert!(of_code(code).0.needs_a_person(), "{code}");
         }
     }
 

@@ -3,6 +3,7 @@
 mod address;
 pub mod copy_out;
 mod error_class;
+pub mod inspection;
 mod passfile;
 mod session;
 
@@ -66,7 +67,7 @@ impl Database {
                         refusal.what
                     )
                 };
-                Error::usage(what).hint(refusal.hint)
+                Error::setting(what).hint(refusal.hint)
             },
         )?;
         check_files(role, &address)?;
@@ -104,11 +105,16 @@ impl Database {
             match Box::pin(self.connect_to(server, wanted, name)).await {
                 Ok(connection) => return Ok(connection),
                 // If one server refuses the login, the others would, too.
-                Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                Err(error) if !error.kind().is_transient() => return Err(error),
                 Err(error) => failure = Some(error),
             }
         }
-        Err(failure.unwrap_or_else(|| Error::failed(format!("the {} has no server", self.role))))
+        Err(failure.unwrap_or_else(|| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("the {} has no server", self.role),
+            )
+        }))
     }
 
     async fn connect_to(
@@ -124,17 +130,17 @@ impl Database {
         match tokio::time::timeout(self.limits.connect, connecting).await {
             Ok(Ok(Some(connection))) => Ok(connection),
             Ok(Ok(None)) => Err(Error::new(
-                ErrorKind::Unavailable,
+                ErrorKind::PostgresReadOnly,
                 format!("the {} ({place}) is not what target_session_attrs asks for", self.role),
             )
             .hint("name every server of the cluster in the connection URL; after a failover it takes a while until one of them matches: then run the command again")),
             // The server closed the connection during startup.
-            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(ErrorKind::Unavailable, what)
+            Ok(Err(sqlx::Error::Protocol(text))) if !text.contains("unsupported") => Err(Error::new(ErrorKind::PostgresUnreachable, what)
                 .caused_by(sqlx::Error::Protocol(text))
                 .hint("check that Postgres runs there and is not just starting or stopping, then run the command again")),
             Ok(Err(error)) => Err(query_error(error, what)),
             Err(_) => Err(Error::new(
-                ErrorKind::Unavailable,
+                ErrorKind::PostgresUnreachable,
                 format!("the {} ({place}) did not answer for {:?}", self.role, self.limits.connect),
             )
             .hint("check that the server is running and that the address is right, then run the command again")),
@@ -231,7 +237,7 @@ fn default_host(port: u16) -> String {
 /// Checks the files with certificates: the driver would report a missing one as a server that cannot be reached.
 fn check_files(role: &str, address: &Address) -> Result<(), Error> {
     let unusable = |name: &str, path: &Path| {
-        Error::usage(format!(
+        Error::setting(format!(
             "the file that {name} names for the {role} cannot be used: {}",
             path.display()
         ))

@@ -16,7 +16,7 @@ use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::batch::Batch;
 use crate::elastic::bulk::{BulkWriter, Written};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::ledger::{EntryId, Ledger, Reader};
 use crate::projection::checkpoint::Checkpoint;
@@ -270,13 +270,13 @@ async fn check_history(index: &Index, reader: &mut Reader) -> Result<(), Error> 
         let what = format!(
             "the index {physical} behind {alias} contains entries up to {applied_through}, the ledger ends at {head}"
         );
-        return Err(Error::failed(what).hint(HINT));
+        return Err(Error::new(ErrorKind::IndexAhead, what).hint(HINT));
     }
     if entry_hash.is_some() && entry_hash != reader.entry_hash(applied_through).await? {
         let what = format!(
             "the index {physical} behind {alias} contains an entry {applied_through} that differs from the ledger's"
         );
-        return Err(Error::failed(what).hint(HINT));
+        return Err(Error::new(ErrorKind::IndexAhead, what).hint(HINT));
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn roll_back(
                 ledger_id == ledger.ledger_id && generation < serving && building.is_none()
             });
         let kept = kept.ok_or_else(|| {
-            Error::failed(format!("there is no generation of {alias} before the one that serves"))
+            Error::new(ErrorKind::NoPreviousIndex, format!("there is no generation of {alias} before the one that serves"))
                 .hint("`daybook rebuild` keeps the previous generation of each projection that it rebuilds (see --keep): give the same --only")
         })?;
         // An index of another shape could not be advanced.
@@ -82,7 +82,7 @@ pub(super) async fn switch(client: &Client, indices: &[Index]) -> Result<(), Err
                 return Err(refusal);
             }
             let found = behind.join(", ");
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::IndexEdited, format!(
                 "after {what}, {} points to [{found}], not to {}",
                 index.alias, index.physical
             ))
@@ -122,10 +122,7 @@ pub(super) async fn delete_old(
 pub(super) async fn refuse_concrete(client: &Client, alias: &str) -> Result<(), Error> {
     match index::find(client, alias).await {
         Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::IndexInsteadOfAlias | ErrorKind::Unavailable
-            ) =>
+            if error.kind() == ErrorKind::IndexInsteadOfAlias || error.kind().is_transient() =>
         {
             Err(error)
         }

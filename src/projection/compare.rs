@@ -19,7 +19,7 @@ use crate::elastic::Client;
 use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ledger::{EntryId, Reader};
 use crate::projection::index::Index;
 
@@ -286,8 +286,9 @@ impl Comparer<'_> {
             batch,
             found,
             wrong,
-        } = looked
-            .map_err(|error| Error::failed("a comparison was aborted").caused_by(error))??;
+        } = looked.map_err(|error| {
+            Error::new(ErrorKind::Internal, "a comparison was aborted").caused_by(error)
+        })??;
         self.comparison.compared += batch.documents().len() as u64;
         (self.at)(self.comparison.compared);
         self.found += found;
@@ -330,7 +331,7 @@ impl Comparer<'_> {
                 self.find_extra(expected).await?;
                 let extra = self.comparison.extra;
                 if self.found + extra < there {
-                    return Err(Error::failed(format!(
+                    return Err(Error::new(ErrorKind::IndexEdited, format!(
                         "{} holds {there} documents; of them {} are expected and {extra} were found to be extra",
                         self.index.physical, self.found
                     ))

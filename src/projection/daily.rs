@@ -10,7 +10,7 @@ use super::totals::{CELLS, put_sums};
 use crate::aggregate::terms::jsonb_order;
 use crate::day::Day;
 use crate::elastic::batch::Batch;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Dimension, PerDimension};
 use crate::ledger::map::TermMap;
 use crate::ledger::{EntryId, StoredRow, StoredTerms};
@@ -130,9 +130,10 @@ impl<'a> Net<'a> {
         let mut rows_seen = 0;
         for row in rows {
             let overflow = || {
-                Error::failed(format!(
-                    "the net of recordset {recordset_id} on {day} exceeds a bigint"
-                ))
+                Error::new(
+                    ErrorKind::FigureTooLarge,
+                    format!("the net of recordset {recordset_id} on {day} exceeds a bigint"),
+                )
             };
             net.count = net.count.checked_add(row.count).ok_or_else(overflow)?;
             net.total = net.total.checked_add(row.total).ok_or_else(overflow)?;

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::elastic::Client;
 use crate::elastic::batch::Document;
 use crate::elastic::scroll::{Hit, Scroll};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::projection::index::Index;
 
 /// Bytes of a page of documents, usually and at most. Two pages are in memory at once.
@@ -132,9 +132,9 @@ impl SentDigest {
                 });
             }
             at(held.documents);
-            let turned = turning
-                .await
-                .map_err(|error| Error::failed("a comparison was aborted").caused_by(error));
+            let turned = turning.await.map_err(|error| {
+                Error::new(ErrorKind::Internal, "a comparison was aborted").caused_by(error)
+            });
             let (left, next) = turned?;
             (scroll, page) = (left, next?);
             if is_last || held.documents > self.digest.documents {

@@ -21,7 +21,7 @@ use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::ledger::{EntryId, Reader};
 
@@ -146,7 +146,7 @@ impl Adding<'_, '_> {
             return Ok(());
         };
         let looked_up = looked_up.map_err(|error| {
-            Error::failed("looking up documents was aborted").caused_by(error)
+            Error::new(ErrorKind::Internal, "looking up documents was aborted").caused_by(error)
         })??;
         self.fold.looked_up.waited += stopwatch.elapsed();
         self.fold.looked_up.documents += looked_up.len() as u64;
@@ -177,7 +177,7 @@ impl Adding<'_, '_> {
 
 /// Nothing can be added to a document that lacks its entry, or whose figures are something else.
 fn unreadable(id: &str, index: &str) -> Error {
-    Error::failed(format!("document {id} of {index} lacks its entry_id or has unreadable figures")).hint(
+    Error::new(ErrorKind::IndexEdited, format!("document {id} of {index} lacks its entry_id or has unreadable figures")).hint(
         "somebody has edited it: `daybook verify --projections --repair` repairs it, then run `daybook project`",
     )
 }

@@ -106,9 +106,10 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
         return Ok(None);
     };
     if let Some((second, _)) = indices.next() {
-        return Err(Error::failed(format!(
-            "the alias {alias} points to more than one index: {physical}, {second}"
-        ))
+        return Err(Error::new(
+            ErrorKind::AliasAmbiguous,
+            format!("the alias {alias} points to more than one index: {physical}, {second}"),
+        )
         .hint("`daybook rebuild` makes a new one and switches the alias to it"));
     }
     if physical == alias {
@@ -117,14 +118,17 @@ pub fn identify(alias: &str, found: Found) -> Result<Option<Index>, Error> {
         )));
     }
     let Some(index) = with_checkpoint(alias, &physical, &mapping) else {
-        return Err(Error::failed(format!("the index {physical} behind {alias} has no daybook checkpoint")).hint(
+        return Err(Error::new(ErrorKind::IndexForeign, format!("the index {physical} behind {alias} has no daybook checkpoint")).hint(
             "if daybook made it, `daybook rebuild` replaces it; if not, choose another DAYBOOK_INDEX_PREFIX or remove the alias",
         ));
     };
     if !template::keeps_source(&Value::Object(mapping)) {
-        return Err(Error::failed(format!(
-            "the index {physical} behind {alias} does not keep the source of its documents"
-        ))
+        return Err(Error::new(
+            ErrorKind::IndexAltered,
+            format!(
+                "the index {physical} behind {alias} does not keep the source of its documents"
+            ),
+        )
         .hint("an index template caused this: `daybook rebuild` replaces it"));
     }
     Ok(Some(index))
@@ -180,7 +184,7 @@ pub async fn create(
 ) -> Result<Index, Error> {
     let index = create_unchecked(client, alias, checkpoint, design).await?;
     match index.read_back(client, design).await {
-        Err(error) if error.kind() == ErrorKind::Failed => {
+        Err(error) if error.kind().needs_a_person() => {
             delete(client, &index.physical).await?;
             Err(error)
         }
@@ -326,7 +330,7 @@ impl Index {
         if self.checkpoint.ledger_id == ledger_id {
             return Ok(());
         }
-        Err(Error::failed(format!(
+        Err(Error::new(ErrorKind::IndexForeign, format!(
             "the index {} behind {} belongs to ledger {}, this is ledger {ledger_id}",
             self.physical, self.alias, self.checkpoint.ledger_id
         ))

@@ -22,7 +22,7 @@ use crate::clock::{Stopwatch, timed};
 use crate::elastic::Client;
 use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::ledger::lock::Run;
 use crate::ledger::{EntryId, Ledger, Reader};
@@ -447,7 +447,7 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
         .take(3)
         .map(ToString::to_string)
         .collect();
-    Err(Error::failed(format!(
+    Err(Error::new(ErrorKind::RebuildDiffers, format!(
         "the new index {} differs from the ledger in {} documents ({}); the old index keeps serving",
         index.physical,
         comparison.differences(),

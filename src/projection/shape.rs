@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::scope::Scope;
 use super::{Plan, Projection};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::projection::index::Index;
 
 /// What an index was made for.
@@ -45,13 +45,13 @@ impl Plan {
         if let (Some(found), Some(wanted)) = (&found.terms, &wanted.terms)
             && found != wanted
         {
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::IndexOutdated, format!(
                 "the index {physical} behind {alias} was made for the terms '{found}', the settings ask for '{wanted}'"
             ))
             .hint(format!("{rebuild}, or set DAYBOOK_TERMS to '{found}' again")));
         }
         if found != wanted {
-            return Err(Error::failed(format!(
+            return Err(Error::new(ErrorKind::IndexOutdated, format!(
                 "the index {physical} behind {alias} was made with a different mapping than this version of daybook uses"
             ))
             .hint(format!("{rebuild}; the old index serves readers until then")));

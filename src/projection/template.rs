@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::elastic::{Client, Method};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// What an index should be.
 #[derive(Clone, Debug)]
@@ -60,9 +60,10 @@ pub(super) async fn read_back(
         .read::<BTreeMap<String, Found>>(&what)?
         .remove(physical)
     else {
-        return Err(Error::failed(format!(
-            "{what}: the answer is about another index"
-        )));
+        return Err(Error::new(
+            ErrorKind::ElasticsearchRefused,
+            format!("{what}: the answer is about another index"),
+        ));
     };
     let own = found.aliases.remove(alias);
     let mut differences = differences(design, &found);
@@ -71,20 +72,66 @@ pub(super) async fn read_back(
     }
     if !differences.is_empty() {
         let blamed = blame(client, physical).await;
-        return Err(Error::failed(format!(
-            "the index {physical} was not created as requested: {}; {blamed} changes it",
-            differences.join(", ")
-        ))
+        return Err(Error::new(
+            ErrorKind::IndexAltered,
+            format!(
+                "the index {physical} was not created as requested: {}; {blamed} changes it",
+                differences.join(", ")
+            ),
+        )
         .hint(remedy(alias)));
     }
     take_away(client, physical, found.aliases.keys()).await
 }
 
 /// What to do about a template that changes an index.
-pub(super) fn remedy(alias: &str) -> String {
+pub fn remedy(alias: &str) -> String {
     format!(
         "exclude {alias}-g* from that template, or add an empty template for {alias}-g* with a higher priority; then run the command again"
     )
+}
+
+/// The templates that would change a new index of an alias, each with what it changes. Only reads.
+pub async fn interfering(
+    client: &Client,
+    alias: &str,
+    design: &Design,
+) -> Result<Vec<String>, Error> {
+    let what = "looking up index templates";
+    let physical = format!("{alias}-g000001");
+    let composable = client
+        .request(Method::Get, "/_index_template", None, what)
+        .await?;
+    let composable = composable.read::<Composable>(what)?.index_templates;
+    let applies = composable
+        .into_iter()
+        .filter(|one| one.index_template.patterns.apply_to(&physical))
+        .max_by_key(|one| one.index_template.patterns.priority.unwrap_or(0));
+    // If a composable template applies, no legacy one does.
+    let templates = if let Some(Named {
+        name,
+        index_template,
+    }) = applies
+    {
+        vec![(name, index_template.template)]
+    } else {
+        let legacy = client
+            .request(Method::Get, "/_template", None, what)
+            .await?;
+        let legacy = legacy.read::<BTreeMap<String, Legacy>>(what)?.into_iter();
+        legacy
+            .filter(|(_, template)| template.patterns.apply_to(&physical))
+            .map(|(name, template)| (name, template.content))
+            .collect()
+    };
+    let changes = templates.into_iter().map(|(name, content)| {
+        let changed = content.changes(design);
+        (name, changed)
+    });
+    Ok(changes
+        .filter(|(_, changed)| !changed.is_empty())
+        .map(|(name, changed)| format!("{name} ({})", changed.join(", ")))
+        .collect())
 }
 
 /// Removes aliases that a template added: searches on them would count several generations.
@@ -227,7 +274,71 @@ struct Composable {
 #[derive(Deserialize)]
 struct Named {
     name: String,
-    index_template: Patterns,
+    index_template: Template,
+}
+
+/// A composable template. What its component templates say is not known.
+#[derive(Deserialize)]
+struct Template {
+    #[serde(flatten)]
+    patterns: Patterns,
+    #[serde(default)]
+    template: Content,
+}
+
+#[derive(Deserialize)]
+struct Legacy {
+    #[serde(flatten)]
+    patterns: Patterns,
+    #[serde(flatten)]
+    content: Content,
+}
+
+/// What a template says about new indices.
+#[derive(Default, Deserialize)]
+struct Content {
+    #[serde(default)]
+    settings: Value,
+    #[serde(default)]
+    mappings: Value,
+}
+
+impl Content {
+    /// What it would change in an index of this design: what the request that creates the index does not override.
+    fn changes(&self, design: &Design) -> Vec<String> {
+        let mut mapping = design.mapping.clone();
+        overlay(&mut mapping, &self.mappings);
+        let mut changes = Vec::new();
+        mapping_differences(&design.mapping, &mapping, &mut changes);
+        for (name, expected) in NOT_GIVEN {
+            let setting = self
+                .settings
+                .pointer(&format!("/{}", name.replace('.', "/")));
+            if let Some(found) = setting
+                && !text(found).eq_ignore_ascii_case(expected)
+            {
+                changes.push(format!("{name} is {}", text(found)));
+            }
+        }
+        changes
+    }
+}
+
+/// Adds what a template says to a mapping. What the mapping says itself stays.
+fn overlay(mapping: &mut Value, template: &Value) {
+    let (Value::Object(mapping), Value::Object(template)) = (mapping, template) else {
+        return;
+    };
+    // A field is defined by the request or by the template, as a whole.
+    if mapping.get("type").is_some_and(Value::is_string) {
+        return;
+    }
+    for (name, said) in template {
+        match mapping.get_mut(name) {
+            Some(own) => overlay(own, said),
+            None => drop(mapping.insert(name.clone(), said.clone())),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -257,9 +368,9 @@ async fn matching(client: &Client, physical: &str) -> Option<Vec<String>> {
     let composable = answer.read::<Composable>(what).ok()?.index_templates;
     let applies = composable
         .into_iter()
-        .filter(|one| one.index_template.apply_to(physical));
+        .filter(|one| one.index_template.patterns.apply_to(physical));
     if let Some(Named { name, .. }) =
-        applies.max_by_key(|one| one.index_template.priority.unwrap_or(0))
+        applies.max_by_key(|one| one.index_template.patterns.priority.unwrap_or(0))
     {
         return Some(vec![name]);
     }

@@ -17,7 +17,7 @@ use super::place::Places;
 use super::scope::Breakdown;
 use super::totals::CELLS;
 use crate::elastic::batch::Batch;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
 
@@ -204,10 +204,13 @@ impl Key {
 
     /// The error for a figure that exceeds a bigint.
     pub(super) fn exceeds_a_bigint(&self) -> Error {
-        Error::failed(format!(
-            "a figure of the term '{}' of recordset {} exceeds a bigint",
-            self.term, self.recordset_id
-        ))
+        Error::new(
+            ErrorKind::FigureTooLarge,
+            format!(
+                "a figure of the term '{}' of recordset {} exceeds a bigint",
+                self.term, self.recordset_id
+            ),
+        )
     }
 
     /// Writes the document with this id, with the figures as of an entry.

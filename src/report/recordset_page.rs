@@ -9,7 +9,7 @@ use super::over_time::{Figure, charts, series, step_table, type_table};
 use super::page::{Mark, audit, contents, foreign, number, page, scrolled, tile};
 use super::steps::Steps;
 use crate::day::{Day, Period};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
 use crate::ledger::survey::SurveyedRow;
@@ -45,10 +45,13 @@ impl RecordsetNumbers {
     /// Adds a row of the recordset.
     pub fn add(&mut self, row: &SurveyedRow<'_>, places: &mut Places) -> Result<(), Error> {
         let exceeded = || {
-            Error::failed(format!(
-                "the totals of recordset {} exceed a bigint",
-                self.recordset_id
-            ))
+            Error::new(
+                ErrorKind::FigureTooLarge,
+                format!(
+                    "the totals of recordset {} exceed a bigint",
+                    self.recordset_id
+                ),
+            )
         };
         self.entry_id = self.entry_id.max(row.entry_id);
         let [count, total] = self

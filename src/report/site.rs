@@ -18,7 +18,7 @@ use super::page::{Mark, foreign, number, page, tile};
 use super::recordset_page::{RecordsetNumbers, recordset_page};
 use crate::day::Period;
 use crate::destination::Destination;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::ledger::Ledger;
 use crate::ledger::survey::{RecordsetSum, Survey, SurveyedRow};
@@ -208,7 +208,10 @@ fn replace(path: &Path, content: &str) -> Result<(), Error> {
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> Error {
-    Error::failed(format!("{} cannot be written", path.display()))
-        .caused_by(error)
-        .hint("give another folder with --site")
+    Error::new(
+        ErrorKind::OutputUnwritable,
+        format!("{} cannot be written", path.display()),
+    )
+    .caused_by(error)
+    .hint("give another folder with --site")
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::characters::{Characters, Converter};
 use super::row;
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Rejection, SourceRow};
 use crate::postgres::copy_out::Decoder;
 
@@ -70,8 +70,11 @@ impl Rows {
             let texts = fields
                 .and_then(|fields| fields.map(texts).transpose())
                 .map_err(|error| {
-                    Error::failed(format!("reading the source's events of {}", self.day))
-                        .caused_by(error)
+                    Error::new(
+                        ErrorKind::PostgresRefused,
+                        format!("reading the source's events of {}", self.day),
+                    )
+                    .caused_by(error)
                 })?;
             if let Some(texts) = texts {
                 take(texts.decode())?;
@@ -87,8 +90,11 @@ impl Rows {
         if decoder.is_complete() {
             return Ok(read);
         }
-        Err(Error::failed(format!(
-            "reading the source's events of {day}: the stream ended early, after {read} rows"
-        )))
+        Err(Error::new(
+            ErrorKind::PostgresRefused,
+            format!(
+                "reading the source's events of {day}: the stream ended early, after {read} rows"
+            ),
+        ))
     }
 }

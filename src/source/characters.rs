@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::postgres::{Connection, Context as _, Database};
 
 /// The server's names of two encodings.
@@ -294,11 +294,14 @@ async fn ask(
         .await;
     match asked {
         Ok(texts) if texts.len() == characters.len() => Ok(Some(texts)),
-        Ok(texts) => Err(Error::failed(format!(
-            "{what}: the server returned {} of {}",
-            texts.len(),
-            characters.len()
-        ))),
+        Ok(texts) => Err(Error::new(
+            ErrorKind::PostgresRefused,
+            format!(
+                "{what}: the server returned {} of {}",
+                texts.len(),
+                characters.len()
+            ),
+        )),
         Err(error) => {
             let code = error
                 .as_database_error()

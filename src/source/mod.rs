@@ -7,6 +7,7 @@ mod batch;
 mod calendar;
 mod characters;
 mod connection;
+mod inspection;
 mod kept;
 mod row;
 mod snapshot;
@@ -14,6 +15,7 @@ mod tables;
 
 pub use self::batch::{Batch, Rows};
 pub use self::connection::Source;
+pub use self::inspection::StatsFacts;
 pub use self::kept::kept_json;
 pub use self::row::Texts;
 pub use self::snapshot::{DaySnapshot, Fingerprint, KeptRow, OUTSIDE_POSTGRES};

@@ -8,7 +8,7 @@ use super::batch::Batch;
 use super::connection::Source;
 use super::{kept, row};
 use crate::day::Day;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::postgres::Context as _;
 use crate::postgres::copy_out::Decoder;
 
@@ -191,9 +191,9 @@ impl DaySnapshot<'_> {
         while let Some(message) = messages.try_next().await.context(what.as_str())? {
             let fields = decoder.row(&message);
             let row = fields.and_then(|fields| fields.map(row::kept_row).transpose());
-            if let Some((source_id, json)) =
-                row.map_err(|error| Error::failed(what.as_str()).caused_by(error))?
-            {
+            if let Some((source_id, json)) = row.map_err(|error| {
+                Error::new(ErrorKind::PostgresRefused, what.as_str()).caused_by(error)
+            })? {
                 converter.learn(std::iter::once(json)).await?;
                 let json = kept::row(converter.characters().pieces(json));
                 take(KeptRow { source_id, json }).await?;

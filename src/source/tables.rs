@@ -1,6 +1,6 @@
 //! Where the source's tables are, and whether their columns can be read.
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::postgres::{self, Connection, Context as _, Database};
 
 /// The tables' qualified names, for statements.
@@ -34,7 +34,7 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
 ];
 
 fn missing(what: &str, database: &Database) -> Error {
-    Error::failed(format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
+    Error::new(ErrorKind::SourceUnusable, format!("the source ({}) has no {what}", database.place())).hint("point DAYBOOK_SOURCE_URL at the database with the search API's tables stats and queries; a schema other than public goes into the URL as ?options=-c%20search_path%3DNAME")
 }
 
 /// The schemas in which the login finds tables, in order, as set for the login, for its role or in the URL.
@@ -96,13 +96,14 @@ impl SearchPath {
                 &format!("table {table} with a column id"),
                 database,
             )),
-            [(own, first), (_, second), ..] if self.own.as_ref() == Some(own) => {
-                Err(Error::failed(format!(
+            [(own, first), (_, second), ..] if self.own.as_ref() == Some(own) => Err(Error::new(
+                ErrorKind::SourceUnusable,
+                format!(
                     "the source ({}) has two tables {table} to choose from: {first} and {second}",
                     database.place()
-                ))
-                .hint("name the schema in DAYBOOK_SOURCE_URL: ?options=-c%20search_path%3DNAME"))
-            }
+                ),
+            )
+            .hint("name the schema in DAYBOOK_SOURCE_URL: ?options=-c%20search_path%3DNAME")),
             [(_, name), ..] => Ok(name.clone()),
         }
     }
@@ -136,8 +137,9 @@ async fn check_columns(
     let mut date_is_zoned = false;
     for (table, column, types) in COLUMNS {
         let full_name = if table == "stats" { stats } else { queries };
-        let found: Option<(String, bool)> = sqlx::query_as(
-            "SELECT format_type(a.atttypid, NULL), has_column_privilege(a.attrelid, a.attname, 'SELECT')
+        let found: Option<(String, bool, String)> = sqlx::query_as(
+            "SELECT format_type(a.atttypid, NULL), has_column_privilege(a.attrelid, a.attname, 'SELECT'),
+                    quote_ident(current_user)
              FROM pg_attribute a WHERE a.attrelid = to_regclass($1) AND a.attname = $2 AND NOT a.attisdropped",
         )
         .bind(full_name)
@@ -146,21 +148,25 @@ async fn check_columns(
         .await
         .context(format!("looking for {table}.{column} in the source"))?;
         let place = database.place();
-        let Some((found, may_read)) = found else {
+        let Some((found, may_read, login)) = found else {
             return Err(missing(&format!("column {table}.{column}"), database));
         };
         if !types.contains(&found.as_str()) {
             let expected = types.join(" or ");
-            return Err(Error::failed(format!(
-                "the source's column {table}.{column} is of type {found}, expected {expected} ({place})"
-            )));
+            return Err(Error::new(
+                ErrorKind::SourceUnusable,
+                format!(
+                    "the source's column {table}.{column} is of type {found}, expected {expected} ({place})"
+                ),
+            ));
         }
         if !may_read {
-            return Err(Error::failed(format!(
-                "no permission to read {table}.{column} in the source ({place})"
-            ))
+            return Err(Error::new(
+                ErrorKind::PostgresPrivilegeMissing,
+                format!("no permission to read {table}.{column} in the source ({place})"),
+            )
             .hint(format!(
-                "as the table's owner: GRANT SELECT ON {table} TO the role that daybook logs in as"
+                "as the tables' owner: GRANT SELECT ON {stats}, {queries} TO {login}"
             )));
         }
         if column == "date" {

@@ -17,7 +17,7 @@ use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
 use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
 use crate::day::Period;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Dimension;
 use crate::hash::Hash;
 use crate::ledger::{EntryTotals, Ledger};
@@ -74,8 +74,9 @@ pub async fn ledger(
     drop(sender);
     let check = computing
         .await
-        .map_err(|error| Error::failed(WHAT).caused_by(error))?;
-    let mut check = check.map_err(|error| Error::failed(WHAT).caused_by(error))?;
+        .map_err(|error| Error::new(ErrorKind::Internal, WHAT).caused_by(error))?;
+    let mut check =
+        check.map_err(|error| Error::new(ErrorKind::LedgerDamaged, WHAT).caused_by(error))?;
     findings.append(&mut check.findings);
     let check = LedgerCheck {
         findings,

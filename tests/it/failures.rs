@@ -1,5 +1,6 @@
 //! The table of messages in docs/operating.md: each of its failures is made, and ends with the code and says the words that stand
-//! there. A row without a case fails, and so does a case without a row.
+//! there. Then `daybook doctor` finds it, or `daybook status` reports it, as the table says. A row without a case fails, and so
+//! does a case without a row.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +19,8 @@ const HANDBOOK: &str = include_str!("../../docs/operating.md");
 
 const DAY: &str = "2020-02-16";
 const APPLY: [&str; 3] = ["apply", "--day", DAY];
+const DOCTOR: [&str; 2] = ["doctor", "--json"];
+const STATUS: [&str; 2] = ["status", "--json"];
 const POST: [&str; 4] = ["apply", "--day", DAY, "--no-project"];
 
 /// How many failures are made at a time.
@@ -27,8 +30,19 @@ const AT_ONCE: usize = 4;
 struct Row {
     failure: &'static str,
     code: i32,
+    /// The kind of the error, if it has one.
+    kind: Option<&'static str>,
     /// What is said, in its order.
     words: Vec<&'static str>,
+    /// The command that finds it afterwards.
+    found_by: Option<&'static str>,
+}
+
+/// A failure, and what the commands that look for failures say in the same circumstances.
+struct Failed {
+    ended: Ended,
+    doctor: Ended,
+    status: Ended,
 }
 
 fn rows() -> Vec<Row> {
@@ -41,10 +55,12 @@ fn rows() -> Vec<Row> {
         .skip_while(|line| !line.starts_with("|---"))
         .skip(1);
     let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
+        let line = line.replace("| |", "|  |").leak();
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [failure, code, message, remedy] = cells[..] else {
-            panic!("not four columns: {line}")
+        let [failure, code, kind, message, found_by, remedy] = cells[..] else {
+            panic!("not six columns: {line}")
         };
+        let kind = kind.strip_prefix('[').and_then(|kind| kind.split_once(']'));
         assert!(!remedy.is_empty(), "no way out: {line}");
         let words = message
             .trim_matches('`')
@@ -54,14 +70,16 @@ fn rows() -> Vec<Row> {
         Row {
             failure,
             code: code.parse().expect("an exit code"),
+            kind: kind.map(|(kind, _)| kind),
             words,
+            found_by: Some(found_by.trim_matches('`')).filter(|command| !command.is_empty()),
         }
     });
     rows.collect()
 }
 
 /// Makes a failure in a world with one event and a ledger.
-type Case = fn(&World) -> BoxFuture<'_, Ended>;
+type Case = fn(&World) -> BoxFuture<'_, Failed>;
 
 const CASES: &[(&str, Case)] = &[
     ("no setting names a ledger", |_| {
@@ -104,10 +122,10 @@ const CASES: &[(&str, Case)] = &[
         run(world, &["apply", "--from", "2020-02-17", "--to", DAY])
     }),
     ("the day is not over", |world| {
-        Box::pin(async { world.run(&["apply", "--day", &in_days(0)]).await })
+        Box::pin(async { fail(world, &[], &["apply", "--day", &in_days(0)]).await })
     }),
     ("the day has not begun", |world| {
-        Box::pin(async { world.run(&["apply", "--day", &in_days(2)]).await })
+        Box::pin(async { fail(world, &[], &["apply", "--day", &in_days(2)]).await })
     }),
     ("the time zone is unknown", |world| {
         run(world, &["migrate", "--time-zone", "Mars/Olympus"])
@@ -126,17 +144,13 @@ const CASES: &[(&str, Case)] = &[
     ("Postgres refuses the password", |world| {
         Box::pin(async {
             let wrong = with_password(&world.ledger_url);
-            world
-                .run_with(&[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY)
-                .await
+            fail(world, &[("DAYBOOK_LEDGER_URL", &wrong)], &APPLY).await
         })
     }),
     ("the database does not exist", |world| {
         Box::pin(async {
             let nowhere = with_database(&world.ledger_url, "daybook_test_nowhere");
-            world
-                .run_with(&[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY)
-                .await
+            fail(world, &[("DAYBOOK_LEDGER_URL", &nowhere)], &APPLY).await
         })
     }),
     ("the login may not use the ledger", |world| {
@@ -161,7 +175,7 @@ const CASES: &[(&str, Case)] = &[
     ("the source has events of an imported day", |world| {
         Box::pin(async {
             import(world, &[5], "--replace").await.assert_exit(0);
-            world.run(&POST).await
+            fail(world, &[], &POST).await
         })
     }),
     ("the entry does not exist", |world| {
@@ -172,13 +186,14 @@ const CASES: &[(&str, Case)] = &[
             world.run(&POST).await.assert_exit(0);
             let reverse = ["reverse", "1", "--reason", "a test", "--no-project"];
             world.run(&reverse).await.assert_exit(0);
-            world.run(&reverse).await
+            fail(world, &[], &reverse).await
         })
     }),
     ("conflicting documents", |world| {
         Box::pin(async {
             world.execute("DELETE FROM stats").await;
-            import(world, &[5, 6], "--dry-run").await
+            let ended = import(world, &[5, 6], "--dry-run").await;
+            found(world, &[], ended).await
         })
     }),
     ("an export goes into a ledger with other entries", |world| {
@@ -187,7 +202,7 @@ const CASES: &[(&str, Case)] = &[
     ("there is no previous index to switch back to", |world| {
         Box::pin(async {
             world.run(&APPLY).await.assert_exit(0);
-            world.run(&["rebuild", "--rollback"]).await
+            fail(world, &[], &["rebuild", "--rollback"]).await
         })
     }),
     ("another run is posting", |world| {
@@ -197,16 +212,14 @@ const CASES: &[(&str, Case)] = &[
                 .execute(&mut other)
                 .await
                 .unwrap();
-            world.run(&APPLY).await
+            fail(world, &[], &APPLY).await
         })
     }),
     ("Postgres is down", |world| {
         Box::pin(async {
             let proxy = Proxy::tcp(&world.ledger_url).await;
             proxy.cut().await;
-            world
-                .run_with(&[("DAYBOOK_LEDGER_URL", proxy.url())], &APPLY)
-                .await
+            fail(world, &[("DAYBOOK_LEDGER_URL", proxy.url())], &APPLY).await
         })
     }),
     ("Elasticsearch is down while a day is applied", |world| {
@@ -219,9 +232,7 @@ const CASES: &[(&str, Case)] = &[
     ("Elasticsearch refuses the password", |world| {
         Box::pin(async {
             let wrong = with_password(&world.elasticsearch_url);
-            world
-                .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &wrong)], &APPLY)
-                .await
+            fail(world, &[("DAYBOOK_ELASTICSEARCH_URL", &wrong)], &APPLY).await
         })
     }),
     ("Elasticsearch refuses the user", |world| {
@@ -238,20 +249,20 @@ const CASES: &[(&str, Case)] = &[
     ("an index has the alias's name", |world| {
         Box::pin(async {
             world.elastic(Method::PUT, &world.prefix, None).await;
-            world.run(&APPLY).await
+            fail(world, &[], &APPLY).await
         })
     }),
     ("the alias points to two indices", |world| {
         Box::pin(async {
             index_behind_the_alias(world, "one").await;
             index_behind_the_alias(world, "two").await;
-            world.run(&APPLY).await
+            fail(world, &[], &APPLY).await
         })
     }),
     ("the index behind the alias is not daybook's", |world| {
         Box::pin(async {
             index_behind_the_alias(world, "theirs").await;
-            world.run(&APPLY).await
+            fail(world, &[], &APPLY).await
         })
     }),
     ("the index belongs to another ledger", |world| {
@@ -263,9 +274,7 @@ const CASES: &[(&str, Case)] = &[
                 .execute("UPDATE daybook.ledger SET ledger_id = gen_random_uuid()")
                 .await;
             other.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
-            let ended = other
-                .run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY)
-                .await;
+            let ended = fail(&other, &[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY).await;
             other.end().await;
             ended
         })
@@ -279,9 +288,12 @@ const CASES: &[(&str, Case)] = &[
                 .assert_exit(0);
             let restored = World::new().await;
             restored.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
-            let ended = restored
-                .run_with(&[("DAYBOOK_INDEX_PREFIX", &world.prefix)], &APPLY)
-                .await;
+            let ended = fail(
+                &restored,
+                &[("DAYBOOK_INDEX_PREFIX", &world.prefix)],
+                &APPLY,
+            )
+            .await;
             restored.end().await;
             ended
         })
@@ -289,9 +301,7 @@ const CASES: &[(&str, Case)] = &[
     ("the settings of `stats-terms` were changed", |world| {
         Box::pin(async {
             world.run(&APPLY).await.assert_exit(0);
-            world
-                .run_with(&[("DAYBOOK_TERMS", "queries")], &APPLY)
-                .await
+            fail(world, &[("DAYBOOK_TERMS", "queries")], &APPLY).await
         })
     }),
     ("a document is too large for Elasticsearch", |world| {
@@ -320,17 +330,19 @@ const CASES: &[(&str, Case)] = &[
             let path = format!("{}/_update/{DAY}:{RECORDSET}?refresh=true", world.prefix);
             let edited = json!({ "doc": { "records": { "search": { "total": 6 } } } });
             world.elastic(Method::POST, &path, Some(edited)).await;
-            world.run(&["verify", "--projections"]).await
+            fail(world, &[], &["verify", "--projections"]).await
         })
     }),
     ("the run was interrupted", |world| {
         Box::pin(async {
             world.run(&POST).await.assert_exit(0);
-            let _hold = world.hold_at(Place::Projecting).await;
+            let hold = world.hold_at(Place::Projecting).await;
             let program = world.command(&["project"]).spawn().unwrap();
             world.until_held().await;
             signal("INT", &program).await;
-            program.wait_with_output().await.unwrap().into()
+            let ended = program.wait_with_output().await.unwrap().into();
+            drop(hold);
+            found(world, &[], ended).await
         })
     }),
 ];
@@ -354,7 +366,11 @@ async fn check(row: &Row) {
         .iter()
         .find(|(failure, _)| *failure == row.failure)
         .expect("a case");
-    let ended = make(&world).await;
+    let Failed {
+        ended,
+        doctor,
+        status,
+    } = make(&world).await;
     assert_eq!(
         ended.code,
         Some(row.code),
@@ -369,6 +385,15 @@ async fn check(row: &Row) {
     } else {
         &ended.stderr
     };
+    if let Some(kind) = row.kind.filter(|kind| *kind != "interrupted") {
+        let anchor = format!("docs/operating.md#{kind}\n");
+        assert!(
+            ended.stderr.contains(&anchor),
+            "{}: {}",
+            row.failure,
+            ended.stderr
+        );
+    }
     let mut rest = text.as_str();
     for words in &row.words {
         let found = rest
@@ -376,20 +401,75 @@ async fn check(row: &Row) {
             .unwrap_or_else(|| panic!("{}: no '{words}' in {text}", row.failure));
         rest = &rest[found + words.len()..];
     }
+    match row.found_by {
+        Some("doctor") => assert_doctor_finds(row, &doctor),
+        Some("status") => assert_status_reports(row, &status),
+        Some(other) => panic!("{}: {other}", row.failure),
+        // Nothing is wrong but the command.
+        None => {}
+    }
     world.end().await;
 }
 
-/// The program with these settings only.
-async fn bare(settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
-    program::command(settings, arguments)
-        .output()
-        .await
-        .unwrap()
-        .into()
+fn assert_doctor_finds(row: &Row, doctor: &Ended) {
+    assert_eq!(doctor.code, Some(1), "{}: {}", row.failure, doctor.stdout);
+    let kind = row.kind.expect("a kind");
+    let checks = doctor.messages_of("check");
+    let found = checks
+        .iter()
+        .find(|check| check["level"] == "failed" && check["kind"] == kind);
+    let found = found.unwrap_or_else(|| panic!("{}: {checks:#?}", row.failure));
+    assert!(found["message"].is_string(), "{found}");
 }
 
-fn run<'a>(world: &'a World, arguments: &'static [&'static str]) -> BoxFuture<'a, Ended> {
-    Box::pin(world.run(arguments))
+fn assert_status_reports(row: &Row, status: &Ended) {
+    let messages = status.messages();
+    let any = |field: &str, value: serde_json::Value| {
+        messages.iter().any(|message| message[field] == value)
+    };
+    let reports = match row.kind {
+        Some("locked") => messages
+            .iter()
+            .any(|message| message["running"].is_string()),
+        Some(kind) => any("error_kind", json!(kind)) || any("problem_kind", json!(kind)),
+        // What is rejected, or found by a verification.
+        None if row.code == 0 => any("rejected_events", json!(1)),
+        None => any("exit_code", json!(row.code)),
+    };
+    assert!(reports, "{}: {messages:#?}", row.failure);
+}
+
+/// The program with these settings only.
+async fn bare(settings: &[(&str, &str)], arguments: &[&str]) -> Failed {
+    let run = async |arguments: &[&str]| -> Ended {
+        let mut command = program::command(settings, arguments);
+        command.output().await.unwrap().into()
+    };
+    Failed {
+        ended: run(arguments).await,
+        doctor: run(&DOCTOR).await,
+        status: run(&STATUS).await,
+    }
+}
+
+/// Runs a command that fails, then what finds out why.
+async fn fail(world: &World, settings: &[(&str, &str)], arguments: &[&str]) -> Failed {
+    found(world, settings, world.run_with(settings, arguments).await).await
+}
+
+/// What the other commands find after a failure.
+async fn found(world: &World, settings: &[(&str, &str)], ended: Ended) -> Failed {
+    let doctor = world.run_with(settings, &DOCTOR);
+    let (doctor, status) = tokio::join!(doctor, world.run_with(settings, &STATUS));
+    Failed {
+        ended,
+        doctor,
+        status,
+    }
+}
+
+fn run<'a>(world: &'a World, arguments: &'static [&'static str]) -> BoxFuture<'a, Failed> {
+    Box::pin(fail(world, &[], arguments))
 }
 
 fn with<'a>(
@@ -397,8 +477,8 @@ fn with<'a>(
     setting: &'static str,
     value: &'static str,
     arguments: &'static [&'static str],
-) -> BoxFuture<'a, Ended> {
-    Box::pin(async move { world.run_with(&[(setting, value)], arguments).await })
+) -> BoxFuture<'a, Failed> {
+    Box::pin(async move { fail(world, &[(setting, value)], arguments).await })
 }
 
 /// Runs SQL as the owner first.
@@ -406,10 +486,10 @@ fn after<'a>(
     world: &'a World,
     sql: &'static str,
     arguments: &'static [&'static str],
-) -> BoxFuture<'a, Ended> {
+) -> BoxFuture<'a, Failed> {
     Box::pin(async move {
         world.execute(sql).await;
-        world.run(arguments).await
+        fail(world, &[], arguments).await
     })
 }
 
@@ -419,7 +499,7 @@ fn answered<'a>(
     status: u16,
     body: &'static str,
     path: &'static str,
-) -> BoxFuture<'a, Ended> {
+) -> BoxFuture<'a, Failed> {
     Box::pin(async move {
         let proxy = Proxy::http(&world.elasticsearch_url).await;
         proxy.answer(move |request, _| {
@@ -428,22 +508,23 @@ fn answered<'a>(
                 .contains(path)
                 .then(|| Reply::new(status, body))
         });
-        world
-            .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], &APPLY)
-            .await
+        fail(world, &[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], &APPLY).await
     })
 }
 
-async fn without_elasticsearch(world: &World, arguments: &[&str]) -> Ended {
+async fn without_elasticsearch(world: &World, arguments: &[&str]) -> Failed {
     let proxy = Proxy::http(&world.elasticsearch_url).await;
     proxy.cut().await;
-    world
-        .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())], arguments)
-        .await
+    fail(
+        world,
+        &[("DAYBOOK_ELASTICSEARCH_URL", proxy.url())],
+        arguments,
+    )
+    .await
 }
 
 /// Applies while the index behind the alias has this block.
-async fn blocked(world: &World, block: &str) -> Ended {
+async fn blocked(world: &World, block: &str) -> Failed {
     world.run(&APPLY).await.assert_exit(0);
     let settings = json!({ format!("index.blocks.{block}"): true });
     let mut id = 1;
@@ -460,7 +541,7 @@ async fn blocked(world: &World, block: &str) -> Ended {
         let ended = world.run(&APPLY).await;
         // A cluster whose disk is not full takes its own block away again, every half minute.
         if ended.code != Some(0) {
-            return ended;
+            return found(world, &[], ended).await;
         }
     }
 }
@@ -477,25 +558,23 @@ async fn index_behind_the_alias(world: &World, name: &str) {
 }
 
 /// Applies as a login that may do nothing but what it is granted.
-async fn as_login(world: &World, grant: &str) -> Ended {
+async fn as_login(world: &World, grant: &str) -> Failed {
     let login = Login::new(world).await;
     if !grant.is_empty() {
         world.execute(&format!("{grant} {}", login.role)).await;
     }
-    let ended = world
-        .run_with(&[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &APPLY)
-        .await;
+    let failed = fail(world, &[("DAYBOOK_LEDGER_URL", &login.ledger_url)], &APPLY).await;
     world
         .execute(&format!("DROP OWNED BY {0}; DROP ROLE {0}", login.role))
         .await;
-    ended
+    failed
 }
 
-async fn unknown_key(world: &World) -> Ended {
+async fn unknown_key(world: &World) -> Failed {
     let file = in_a_file(world, "toml", "ledger_adress = 'postgres://h/d'\n");
-    let ended = world.run_with(&[("DAYBOOK_CONFIG", &file)], &APPLY).await;
+    let failed = fail(world, &[("DAYBOOK_CONFIG", &file)], &APPLY).await;
     std::fs::remove_file(file).unwrap();
-    ended
+    failed
 }
 
 /// Imports documents of one recordset and the day, with these totals.
@@ -511,7 +590,7 @@ async fn import(world: &World, totals: &[i64], option: &str) -> Ended {
     ended
 }
 
-async fn export_into_another(world: &World) -> Ended {
+async fn export_into_another(world: &World) -> Failed {
     world.run(&POST).await.assert_exit(0);
     let file = std::env::temp_dir().join(format!("{}.ndjson", world.prefix));
     let file = file.to_str().unwrap();
@@ -524,10 +603,10 @@ async fn export_into_another(world: &World) -> Ended {
         .run(&["apply", "--day", "2020-02-17", "--no-project"])
         .await
         .assert_exit(0);
-    let ended = other.run(&["import", file]).await;
+    let failed = fail(&other, &[], &["import", file]).await;
     std::fs::remove_file(file).unwrap();
     other.end().await;
-    ended
+    failed
 }
 
 fn in_a_file(world: &World, ending: &str, text: &str) -> String {

@@ -11,7 +11,9 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["command"],
     &["config", "output"],
-    &["exchange", "import", "report", "reverse", "verify"],
+    &[
+        "doctor", "exchange", "import", "report", "reverse", "verify",
+    ],
     &["apply"],
     &["fold", "projection"],
     &["ledger"],

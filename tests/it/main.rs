@@ -23,6 +23,7 @@ mod commands; // how days are selected, output, settings
 mod configuration; // the layers of settings, `daybook config`, the example of a configuration file
 mod connections; // nodes that are down, clusters that hang, endless responses, proxies
 mod counting; // the counting rules, row by row: what is counted, ignored or rejected
+mod doctor; // what `daybook doctor` finds, that its hints lead on, that it changes nothing and never hangs
 mod documents; // links, commands, options, variables, messages and files that the documents name
 mod encodings; // sources whose text is not UTF-8
 mod encrypted; // TLS and logins of Elasticsearch: which servers the program trusts, and how it logs in
@@ -58,7 +59,7 @@ mod secrets; // no secret in any output, whatever fails
 mod secure; // servers that accept only encrypted connections, users with few privileges
 mod secure_postgres; // which Postgres servers the program trusts, and how it logs in
 mod simulation; // events, applies, rebuilds, crashes and damage in a seeded random order; the results are checked
-mod status; // which days are sealed, corrected, imported or reversed
+mod status; // what comes first, what a monitor gets; which days are sealed, corrected, imported or reversed; `log`
 mod templates; // index templates of the cluster: overridden, or refused by name
 mod terminals; // text from outside cannot control a terminal; how output files are written
 mod terms; // all-time counts of each term, and the setting that selects the dimensions

@@ -1,7 +1,9 @@
-//! `daybook status` about the past: days that only the ledger knows any more, and days that were posted more than once.
+//! `daybook status`, for people and for monitors: what comes first, days that only the ledger knows any more, days that were
+//! posted more than once. `daybook log`: filters and pages.
 
 use serde_json::{Value, json};
 
+use crate::commands::days_ago;
 use crate::support::{Event, RECORDSET, World};
 
 /// What status says of the ledger.
@@ -201,5 +203,224 @@ async fn days_that_were_posted_more_than_once_are_numbered_by_what_became_of_the
         figures(&ledger_status(&world, &[]).await),
         [1, 1, 0].map(Value::from)
     );
+    world.end().await;
+}
+
+/// A world whose days up to this many days ago are applied.
+async fn applied_until(days: u64) -> World {
+    let world = World::new().await;
+    let (first, last) = (days_ago(days + 1), days_ago(days));
+    world
+        .log(&[
+            Event::search(1, &first, RECORDSET, 5),
+            Event::search(2, &last, RECORDSET, 5),
+        ])
+        .await;
+    world
+        .run(&["apply", "--from", &first, "--to", &last])
+        .await
+        .assert_exit(0);
+    world
+}
+
+/// The lines of the status, each by its label.
+async fn labels(world: &World) -> Vec<String> {
+    let text = world.run(&["status"]).await.assert_exit(0).stdout;
+    text.lines()
+        .map(|line| {
+            line.split("  ")
+                .next()
+                .unwrap_or(line)
+                .replace(&world.prefix, "stats")
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_worst_comes_first() {
+    let world = applied_until(3).await;
+    let usual = [
+        "ledger",
+        "applied",
+        "last run",
+        "stats",
+        "stats-totals up",
+        "stats-terms",
+    ];
+    let labels_of = async || labels(&world).await.join("|");
+    let fine = labels_of().await;
+    assert!(
+        fine.starts_with("behind|ledger|applied|last run|stats|"),
+        "{fine}"
+    );
+    assert_eq!(fine.split('|').count(), usual.len() + 1, "{fine}");
+
+    // An index that is lost, and a run that fails for good.
+    let index = format!("{}-totals-g*?expand_wildcards=all", world.prefix);
+    world.elastic(reqwest::Method::DELETE, &index, None).await;
+    let day = days_ago(3);
+    let apply = ["apply", "--no-project", "--day", &day];
+    world.log(&[Event::search(3, &day, RECORDSET, 5)]).await;
+    world.run(&apply).await.assert_exit(0);
+    world.execute("DELETE FROM stats WHERE id = 3").await;
+    world.run(&apply).await.assert_exit(1);
+    let text = world.run(&["status"]).await.assert_exit(0).stdout;
+    let place = |words: &str| {
+        let mut lines = text.lines();
+        lines
+            .position(|line| line.contains(words))
+            .unwrap_or_else(|| panic!("{words}: {text}"))
+    };
+    let first_fine = place("days in UTC");
+    for problem in [
+        "behind     ",
+        "exit 1 (source-decreased), ",
+        "no index yet",
+        "1 behind",
+    ] {
+        assert!(place(problem) < first_fine, "{problem}: {text}");
+    }
+    assert!(place("applied    ") > first_fine, "{text}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_monitor_gets_one_line_and_an_exit_code() {
+    let world = applied_until(3).await;
+    let check = async |settings: &[(&str, &str)], arguments: &[&str]| {
+        let ended = world.run_with(settings, arguments).await;
+        assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
+        assert_eq!(ended.stderr, "");
+        ended
+    };
+    let of = |arguments: &[&'static str]| [&["status"][..], arguments].concat();
+    check(&[], &of(&["--check"])).await.assert_exit(1).tells(&[
+        "DAYBOOK CRITICAL - behind: 2 closed days: run `daybook apply` | days_behind=2;;1 gaps=0;;0 entries_behind=0;;0",
+    ]);
+    let fine = check(&[], &of(&["--max-lag", "2"])).await.assert_exit(0);
+    assert!(
+        fine.stdout
+            .starts_with(&format!("DAYBOOK OK - applied through {}", days_ago(3))),
+        "{}",
+        fine.stdout
+    );
+    check(&[], &of(&["--max-lag", "1", "--check"]))
+        .await
+        .assert_exit(1);
+    // What cannot be asked is a problem, and no other exit code.
+    let nowhere = "postgres://nobody@127.0.0.1:1/nowhere";
+    check(&[("DAYBOOK_LEDGER_URL", nowhere)], &of(&["--check"]))
+        .await
+        .assert_exit(1)
+        .tells(&["DAYBOOK CRITICAL - postgres-unreachable: cannot connect to the ledger"]);
+    check(
+        &[("DAYBOOK_ELASTICSEARCH_URL", "http://127.0.0.1:1")],
+        &of(&["--max-lag", "9"]),
+    )
+    .await
+    .assert_exit(1)
+    .tells(&[
+        "DAYBOOK CRITICAL - ",
+        "no connection",
+        " | days_behind=2;;9",
+    ]);
+    // In JSON, with all that it rests on.
+    let ended = world
+        .run(&["status", "--check", "--json"])
+        .await
+        .assert_exit(1);
+    let told = ended.messages_of("status_check").remove(0);
+    assert_eq!(
+        (&told["ok"], &told["days_behind"], &told["entries_behind"]),
+        (&json!(false), &json!(2), &json!(0))
+    );
+    assert_eq!(ended.messages_of("projection_status").len(), 3);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_journal_is_filtered_and_paged() {
+    const OTHER: &str = "11111111-2222-4333-8444-555555555555";
+    let world = World::new().await;
+    let days: Vec<String> = (16..=20).map(|day| format!("2020-02-{day}")).collect();
+    let events: Vec<Event> = (1..)
+        .zip(&days)
+        .map(|(id, day)| Event::search(id, day, if id == 2 { OTHER } else { RECORDSET }, 5))
+        .collect();
+    world.log(&events).await;
+    world
+        .run(&[
+            "apply",
+            "--from",
+            &days[0],
+            "--to",
+            &days[4],
+            "--no-project",
+        ])
+        .await
+        .assert_exit(0);
+    world.log(&[Event::search(9, &days[0], RECORDSET, 5)]).await;
+    world
+        .run(&["apply", "--day", &days[0], "--no-project"])
+        .await
+        .assert_exit(0);
+    world
+        .run(&["reverse", "2", "--reason", "a test", "--no-project"])
+        .await
+        .assert_exit(0);
+    let last_run = world
+        .value("SELECT run_id FROM daybook.entry WHERE entry_id = 7")
+        .await;
+    let log = async |arguments: &[&str]| -> Vec<i64> {
+        let arguments = [&["log", "--json"], arguments].concat();
+        let entries = world
+            .run(&arguments)
+            .await
+            .assert_exit(0)
+            .messages_of("entry");
+        let ids = entries
+            .iter()
+            .map(|entry| entry["entry_id"].as_i64().unwrap());
+        ids.collect()
+    };
+    assert_eq!(log(&[]).await, [7, 6, 5, 4, 3, 2, 1]);
+    assert_eq!(log(&["--day", &days[0]]).await, [6, 1]);
+    assert_eq!(log(&["--kind", "apply", "--limit", "2"]).await, [5, 4]);
+    assert_eq!(
+        log(&["--kind", "correction", "--kind", "reversal"]).await,
+        [7, 6]
+    );
+    assert_eq!(log(&["--recordset", OTHER]).await, [7, 2]);
+    assert_eq!(log(&["--run", &last_run]).await, [7]);
+    assert_eq!(log(&["--before", "3"]).await, [2, 1]);
+    assert_eq!(
+        log(&[
+            "--kind",
+            "apply",
+            "--recordset",
+            RECORDSET,
+            "--before",
+            "5",
+            "-n",
+            "1"
+        ])
+        .await,
+        [4]
+    );
+    world
+        .run(&["log", "--limit", "3"])
+        .await
+        .assert_exit(0)
+        .tells(&["there are more: --before 5"]);
+    let last = world
+        .run(&["log", "--limit", "3", "--before", "4"])
+        .await
+        .assert_exit(0);
+    assert!(!last.stdout.contains("there are more"), "{}", last.stdout);
+    world
+        .run(&["log", "--kind", "import"])
+        .await
+        .assert_exit(0)
+        .tells(&["no entry matches"]);
     world.end().await;
 }

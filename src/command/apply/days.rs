@@ -81,8 +81,9 @@ impl<'s> Work<'s> {
         }
         let directories = options.deltas.clone();
         let opening = tokio::task::spawn_blocking(move || DeltaSets::open(&directories)).await;
-        let sets = opening
-            .map_err(|error| Error::failed("reading deltas was aborted").caused_by(error))??;
+        let sets = opening.map_err(|error| {
+            Error::new(ErrorKind::Internal, "reading deltas was aborted").caused_by(error)
+        })??;
         sets.check_expected(options.day, Some(self.ledger.zone))?;
         self.deltas = Some(Arc::new(sets));
         Ok(())
@@ -100,7 +101,7 @@ impl<'s> Work<'s> {
         // The source is not needed any more: its server should not keep a snapshot while projections advance.
         self.close_source().await;
         // Publish the other days if one failed, but not if a database is unreachable.
-        let stopped = matches!(&posted, Err(error) if error.kind() != ErrorKind::Failed);
+        let stopped = matches!(&posted, Err(error) if !error.kind().needs_a_person());
         let projected = match client {
             Some(client) if !stopped => {
                 let posted_rows = self.posted_rows.take();
@@ -112,9 +113,7 @@ impl<'s> Work<'s> {
                     posted_rows,
                     self.output,
                 );
-                Box::pin(advancing)
-                    .await
-                    .map_err(|error| error.with_kind(ErrorKind::ProjectionBehind))
+                Box::pin(advancing).await.map_err(Error::after_posting)
             }
             _ => Ok(Map::new()),
         };
@@ -172,7 +171,7 @@ impl<'s> Work<'s> {
                     }
                     progress.beside(|| report::day(&day, options.dry_run, self.output));
                 }
-                Err(error) if error.kind() != ErrorKind::Failed => return Err(error),
+                Err(error) if !error.kind().needs_a_person() => return Err(error),
                 Err(error) => {
                     // The connection may be out of sync after an interrupted stream.
                     self.source = None;
@@ -355,11 +354,14 @@ fn sum_up_failures(
         output.report_error(error);
     }
     let names: Vec<String> = failed.iter().map(|(day, _)| day.to_string()).collect();
-    Err(Error::failed(format!(
-        "{} of {days} days failed: {}",
-        failed.len(),
-        names.join(", ")
-    ))
+    Err(Error::new(
+        ErrorKind::DaysFailed,
+        format!(
+            "{} of {days} days failed: {}",
+            failed.len(),
+            names.join(", ")
+        ),
+    )
     .hint(if failed.len() == days {
         "see each day's message above"
     } else {
