@@ -44,6 +44,8 @@ pub mod day;
 mod destination;
 mod error;
 mod failpoint;
+#[cfg(test)]
+mod fuzzing;
 mod hash;
 mod interrupt;
 mod memory;

@@ -30,7 +30,7 @@ const LAYERS: &[&[&str]] = &[
         "unpack",
     ],
     &["day", "error", "failpoint", "hash", "printable"],
-    &["clock", "columns"],
+    &["clock", "columns", "fuzzing"],
 ];
 
 /// Where SQL may be: these modules know the ledger's or the source's tables.
