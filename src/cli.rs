@@ -15,6 +15,7 @@ use crate::config::{Configuration, Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::run_span;
+use crate::monitoring::{Ping, write_metrics};
 use crate::output::Output;
 
 /// A ledger of applied days: interaction counts that reapplying a day cannot double.
@@ -135,11 +136,71 @@ fn run(mut cli: Cli, matches: &ArgMatches, output: Output) -> Result<Exit, Error
                 .caused_by(error)
         })?;
     let span = run_span((&cli.command).into());
-    let running = dispatch(cli.command, configuration, output).instrument(span);
+    let running = watched(cli.command, configuration, output).instrument(span);
     let exit = runtime.block_on(running);
     // Do not wait for encoders that are still running.
     runtime.shutdown_background();
     exit
+}
+
+impl Command {
+    /// Whether a service waits for this run: what the timer starts.
+    fn pings(&self) -> bool {
+        match self {
+            Self::Apply(options) => !options.dry_run,
+            Self::CollectStats(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the metrics may be others afterwards.
+    fn changes_metrics(&self) -> bool {
+        match self {
+            Self::Apply(options) => !options.dry_run,
+            Self::CollectStats(_)
+            | Self::Project(_)
+            | Self::Rebuild(_)
+            | Self::Import(_)
+            | Self::Reverse(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// Runs the command, and tells monitoring about it.
+async fn watched(
+    command: Command,
+    configuration: Result<Configuration, Error>,
+    output: Output,
+) -> Result<Exit, Error> {
+    let args = configuration.as_ref().ok().map(|read| &read.args);
+    let ping_url = args.and_then(|args| args.ping_url.as_ref());
+    let ping_url = ping_url.filter(|_| command.pings());
+    let ping = ping_url.map(Ping::new).transpose()?;
+    let metrics = args.filter(|_| command.changes_metrics()).and_then(|args| {
+        args.metrics_file
+            .clone()
+            .zip(Settings::new(args.clone()).ok())
+    });
+    if let Some(ping) = &ping {
+        ping.started().await;
+    }
+    let ended = Box::pin(dispatch(command, configuration, output)).await;
+    if let Some((file, settings)) = metrics {
+        write_metrics(&settings, &file).await;
+    }
+    if let Some(ping) = &ping {
+        match &ended {
+            Ok(Exit::Done) => ping.succeeded().await,
+            Ok(exit) => ping.failed(format!("exit code {}", exit.code())).await,
+            Err(error) => {
+                let code = error.exit().code();
+                ping.failed(format!("exit code {code}: {}", error.message()))
+                    .await;
+            }
+        }
+    }
+    ended
 }
 
 async fn dispatch(
@@ -163,7 +224,7 @@ async fn dispatch(
         }
         Command::Apply(options) => apply::run(options, &settings()?, output).await,
         Command::CollectStats(options) => collect_stats::run(options, &settings()?, output).await,
-        Command::Project(options) => project::run(options, &settings()?, output).await,
+        Command::Project(options) => Box::pin(project::run(options, &settings()?, output)).await,
         Command::Rebuild(options) => rebuild::run(options, &settings()?, output).await,
         Command::Export(options) => export::run(options, &settings()?, output).await,
         Command::Compare(options) => compare::run(options, &settings()?, output).await,

@@ -12,6 +12,7 @@ mod cli;
 mod command;
 mod config;
 mod logging;
+mod monitoring;
 mod output;
 
 // Operations.

@@ -26,7 +26,10 @@ pub fn logs_to_journal() -> bool {
     TO_JOURNAL.load(Ordering::Relaxed)
 }
 
-/// Starts logging: warnings; with -v progress; with -vv details.
+/// The target of the line that sums up a run.
+pub const SUMMARIES: &str = "daybook::summary";
+
+/// Starts logging: warnings; with -v progress; with -vv details. The journal also gets the summary of each run.
 pub fn start(verbose: u8) {
     let (others, own) = match verbose {
         0 => (Level::WARN, Level::WARN),
@@ -45,6 +48,7 @@ pub fn start(verbose: u8) {
         // Run and day are fields there, which do not make a line longer.
         let wanted = levels.or(filter_fn(|metadata| {
             metadata.is_span() && metadata.target().starts_with("daybook")
+                || metadata.target() == SUMMARIES
         }));
         registry.with(Escaping(journal).with_filter(wanted)).init();
     } else {

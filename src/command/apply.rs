@@ -14,7 +14,6 @@ use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::error::{Error, Exit};
 use crate::interrupt::unless_interrupted;
-use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
 use crate::output::Output;
 
@@ -48,14 +47,17 @@ pub async fn run_as(
             work.close_source().await;
             posted
         };
-        return unless_interrupted(posting).await.map(|_| Exit::Done);
+        return unless_interrupted(posting).await.map(|()| Exit::Done);
     }
     let mut run = Run::start_posting(&work.ledger, command, settings.max_clock_skew).await?;
     let applied = unless_interrupted(work.apply(&mut run, client.as_ref(), &options, today)).await;
-    let days_read = ranges(work.read.iter().copied());
-    let figures_of_failed = serde_json::json!({ "days_read": &days_read });
-    let applied = applied.map(|figures| (Exit::Done, figures.with_days_read(days_read)));
-    finish_with(run, applied, figures_of_failed).await
+    let figures = serde_json::json!(work.into_figures());
+    finish_with(
+        run,
+        applied.map(|()| (Exit::Done, &figures)),
+        figures.clone(),
+    )
+    .await
 }
 
 fn check_days(options: &ApplyArgs, today: Day) -> Result<(), Error> {

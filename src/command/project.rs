@@ -26,10 +26,8 @@ pub async fn run(_: ProjectArgs, settings: &Settings, output: Output) -> Result<
     let client = settings.elasticsearch()?;
     let (ledger, mut run) =
         unless_interrupted(start(settings, LockKind::Posting, "project")).await?;
-    let done = unless_interrupted(bring_up_to_date(
-        &ledger, &client, settings, &mut run, None, output,
-    ))
-    .await;
+    let work = bring_up_to_date(&ledger, &client, settings, &mut run, None, output);
+    let done = unless_interrupted(Box::pin(work)).await;
     finish(run, done.map(|figures| (Exit::Done, figures))).await
 }
 

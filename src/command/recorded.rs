@@ -9,6 +9,8 @@ use crate::config::Settings;
 use crate::error::{Error, Exit};
 use crate::ledger::Ledger;
 use crate::ledger::lock::{LockKind, Run};
+use crate::logging::SUMMARIES;
+use crate::monitoring::RunFigures;
 
 /// Time limits for recording the end of a run.
 const RECORDING_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,6 +60,7 @@ pub async fn finish_with(
             with_kind(failure, figures_of_failed),
         ),
     };
+    summarise(&run, exit, &text, &figures);
     // The database may be what failed.
     let longest = if outcome.is_ok() {
         RECORDING_TIMEOUT
@@ -82,4 +85,33 @@ fn with_kind(failure: &Error, mut figures: Value) -> Value {
         members.insert("error_kind".to_owned(), failure.kind().name().into());
     }
     figures
+}
+
+/// Logs one line about the run. The system journal always has it, with the figures as fields.
+fn summarise(run: &Run, exit: Exit, outcome: &str, recorded: &Value) {
+    let figures = RunFigures::new(recorded);
+    let RunFigures {
+        days,
+        entries_posted: entries,
+        events,
+        rejected,
+        ..
+    } = figures;
+    let documents = figures.sum(|projection| projection.documents);
+    let bytes = figures.sum(|projection| projection.bytes);
+    let retries = figures.sum(|projection| projection.retries);
+    let seconds = run.elapsed().as_secs_f64();
+    tracing::info!(
+        target: SUMMARIES,
+        exit_code = exit.code(),
+        days,
+        entries,
+        events,
+        rejected,
+        documents,
+        bytes,
+        retries,
+        seconds,
+        "run ended after {seconds:.1} s: {outcome} (days {days}, events {events}, rejected {rejected}, documents {documents})"
+    );
 }

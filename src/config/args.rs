@@ -86,7 +86,22 @@ pub struct SettingsArgs {
     )]
     pub max_clock_skew: ClockSkew,
 
-    /// Configuration file (TOML) with these settings as keys, such as ledger_url
+    /// File for metrics of the runs, which node_exporter's textfile collector reads: its name must end in .prom
+    #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_METRICS_FILE")]
+    pub metrics_file: Option<PathBuf>,
+
+    /// URL that apply and collect-stats ping when they begin (/start), succeed, or fail (/fail), as healthchecks expects
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "DAYBOOK_PING_URL",
+        hide_env_values = true
+    )]
+    pub ping_url: Option<SecretString>,
+
+    /// Configuration file (TOML) with these settings as keys, such as ledger_url [default: /etc/daybook/daybook.toml, if
+    /// it exists]
     #[arg(long, global = true, value_name = "FILE", env = "DAYBOOK_CONFIG")]
     pub config: Option<PathBuf>,
 }

@@ -24,6 +24,6 @@ pub use self::answer::Answer;
 pub use self::client::{Client, ClientOptions};
 pub use self::credentials::Credentials;
 pub use self::limits::Limits;
-pub use self::trust::ClientCertificate;
+pub use self::trust::{ClientCertificate, trust};
 pub use self::wording::Wording;
 pub use elasticsearch::http::Method;

@@ -20,7 +20,7 @@ pub struct ClientCertificate {
 }
 
 /// Trusts the authorities in a file and no others; without a file, those of the system and the built-in ones.
-pub(super) fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Error> {
+pub fn trust(http: ClientBuilder, authority: Option<&Path>) -> Result<ClientBuilder, Error> {
     let (http, certificates) = match authority {
         Some(file) => (http.tls_built_in_root_certs(false), of_file(file)?),
         None => (http, of_the_system()),

@@ -114,6 +114,7 @@ pub fn run_span(command: &'static str) -> Span {
 #[derive(Debug)]
 pub struct Run {
     lock: Lock,
+    since: Stopwatch,
     purpose: LockKind,
     /// What the last posting has left for the next one.
     posting: Option<LastPosting>,
@@ -138,6 +139,7 @@ impl Run {
         failpoint::reach("run.started");
         Ok(Self {
             lock,
+            since: Stopwatch::start(),
             purpose,
             posting: None,
         })
@@ -159,6 +161,11 @@ impl Run {
 
     pub fn run_id(&self) -> Uuid {
         self.lock.run_id
+    }
+
+    /// How long it has taken so far.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Fails if the lock is no longer held.

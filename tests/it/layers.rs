@@ -10,6 +10,7 @@ use std::path::Path;
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["command"],
+    &["monitoring"],
     &["config", "output"],
     &[
         "doctor", "exchange", "import", "report", "reverse", "verify",

@@ -42,6 +42,7 @@ mod layers; // which module may use which: arrows point down
 mod ledger; // the schema: immutable, tamper-evident, self-explanatory; what it refuses
 mod memory; // a day that exceeds the memory limit: counted in parts, posted as one entry
 mod messages; // the JSON messages of the commands, field by field
+mod monitoring; // metrics, pings and the summary of a run; alerts and dashboard use metrics that exist
 mod moving; // docs/moving.md, followed step by step on an old index
 mod once; // the same day again, run after run and all at once
 mod postgres; // connections to Postgres: URLs, login settings, errors and exit codes, servers that stop responding

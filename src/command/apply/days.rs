@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,7 +10,9 @@ use tracing::Instrument as _;
 
 use super::options::ApplyArgs;
 use super::report;
-use crate::apply::{Applied, DayReport, Events, Outcome, Refused, Rules, apply_day, date_ranges};
+use crate::apply::{
+    Applied, DayReport, Events, Outcome, PostedReport, Refused, Rules, apply_day, date_ranges,
+};
 use crate::clock;
 use crate::command::progress::ProgressReporter;
 use crate::command::project;
@@ -18,6 +21,7 @@ use crate::day::{Day, Period};
 use crate::elastic::Client;
 use crate::error::{Error, ErrorKind};
 use crate::fold::DeltaSets;
+use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
 use crate::ledger::{Ledger, PostedRows, Reader};
 use crate::output::Output;
@@ -30,6 +34,15 @@ pub(super) struct Figures {
     days: usize,
     entries_posted: usize,
     days_failed: usize,
+    /// The events of the entries that were posted.
+    events: i64,
+    counted: i64,
+    ignored: i64,
+    rejected: i64,
+    #[serde(rename = "read_seconds", serialize_with = "crate::text::as_seconds")]
+    reading: Duration,
+    #[serde(rename = "post_seconds", serialize_with = "crate::text::as_seconds")]
+    posting: Duration,
     /// The days that were compared with their source, as ranges. They determine what the next run compares again.
     days_read: Vec<(Day, Day)>,
     /// The results of the projections.
@@ -38,8 +51,14 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn with_days_read(self, days_read: Vec<(Day, Day)>) -> Self {
-        Self { days_read, ..self }
+    fn add(&mut self, posted: &PostedReport) {
+        self.entries_posted += 1;
+        self.events += posted.events;
+        self.counted += posted.counted;
+        self.ignored += posted.ignored;
+        self.rejected += posted.rejected;
+        self.reading += posted.reading;
+        self.posting += posted.posting;
     }
 }
 
@@ -56,6 +75,7 @@ pub(super) struct Work<'s> {
     posted_rows: Option<PostedRows>,
     /// The days that were compared with their source, and agree with it or need a person's decision.
     pub(super) read: BTreeSet<Day>,
+    figures: Figures,
 }
 
 impl<'s> Work<'s> {
@@ -71,6 +91,7 @@ impl<'s> Work<'s> {
             output,
             posted_rows: None,
             read: BTreeSet::new(),
+            figures: Figures::default(),
         })
     }
 
@@ -96,7 +117,7 @@ impl<'s> Work<'s> {
         client: Option<&Client>,
         options: &ApplyArgs,
         today: Day,
-    ) -> Result<Figures, Error> {
+    ) -> Result<(), Error> {
         let posted = self.post_days(Some(&mut *run), options, today).await;
         // The source is not needed any more: its server should not keep a snapshot while projections advance.
         self.close_source().await;
@@ -118,11 +139,11 @@ impl<'s> Work<'s> {
             _ => Ok(Map::new()),
         };
         match (posted, projected) {
-            (Ok(figures), Ok(projections)) => Ok(Figures {
-                projections,
-                ..figures
-            }),
-            (Ok(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
+            (posted, Ok(projections)) => {
+                self.figures.projections = projections;
+                posted
+            }
+            (Ok(()), Err(error)) => Err(error),
             (Err(error), Err(behind)) => {
                 // Report both. The failed day determines the exit code: the next run advances the projection anyway.
                 self.output.report_error(&behind);
@@ -138,8 +159,7 @@ impl<'s> Work<'s> {
         mut run: Option<&mut Run>,
         options: &ApplyArgs,
         today: Day,
-    ) -> Result<Figures, Error> {
-        let mut figures = Figures::default();
+    ) -> Result<(), Error> {
         let rules = Rules {
             accept_decrease: options.accept_decrease,
             replace: options.replace,
@@ -159,14 +179,14 @@ impl<'s> Work<'s> {
             open_source(&mut self.source, self.settings, &self.ledger).await?;
         }
         for day in days {
-            figures.days += 1;
+            self.figures.days += 1;
             let posting = self
                 .post_day(run.as_deref_mut(), day, rules)
                 .instrument(tracing::info_span!("day", %day));
             match posting.await {
                 Ok(day) => {
                     if let Outcome::Posted(posted) = &day.outcome {
-                        figures.entries_posted += 1;
+                        self.figures.add(posted);
                         events += u64::try_from(posted.events).unwrap_or(0);
                     }
                     progress.beside(|| report::day(&day, options.dry_run, self.output));
@@ -175,24 +195,32 @@ impl<'s> Work<'s> {
                 Err(error) => {
                     // The connection may be out of sync after an interrupted stream.
                     self.source = None;
-                    figures.days_failed += 1;
+                    self.figures.days_failed += 1;
                     failed.push((day, error));
                 }
             }
             if several {
-                progress.at(events, figures.days as u64);
+                progress.at(events, self.figures.days as u64);
             }
         }
         progress.end();
-        if figures.days == 0 {
+        if self.figures.days == 0 {
             self.output.report(
                 "nothing_to_do",
                 serde_json::json!({}),
                 "no closed day to apply",
             );
         }
-        sum_up_failures(failed, figures.days, self.output)?;
-        Ok(figures)
+        sum_up_failures(failed, self.figures.days, self.output)
+    }
+
+    /// What the run has done, also if it failed.
+    pub(super) fn into_figures(self) -> Figures {
+        let days_read = ranges(self.read);
+        Figures {
+            days_read,
+            ..self.figures
+        }
     }
 
     /// Closes the connection to the source. It is reopened when needed.
