@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use clap::parser::ValueSource;
@@ -18,6 +19,9 @@ use super::credentials::{credential, credential_file};
 use super::setting::{Origin, Setting, nearest};
 use crate::error::Error;
 
+/// The configuration file of a package.
+const PACKAGED_FILE: &str = "/etc/daybook/daybook.toml";
+
 /// The settings of this run.
 #[derive(Debug)]
 pub struct Configuration {
@@ -28,14 +32,17 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Reads all layers. `program` is the command line's definition, and `given` what it has read from the arguments of
+    /// Reads all layers; without a `file`, the one where packages have it, if it exists. `program` is the command line's definition, and `given` what it has read from the arguments of
     /// this process.
     pub fn read(program: Command, given: &ArgMatches, file: Option<&Path>) -> Result<Self, Error> {
         let known = definitions();
         refuse_secret_options(&known, given)?;
         let mut lower = Lower::default();
         lower.add(from_credentials(&known)?, given);
-        if let Some(path) = file {
+        let packaged = Path::new(PACKAGED_FILE);
+        // One that may not be looked at is not ignored.
+        let is_packaged = packaged.try_exists().unwrap_or(true);
+        if let Some(path) = file.or_else(|| is_packaged.then_some(packaged)) {
             lower.add(from_file(&known, path)?, given);
         }
         lower.read_again(program, &known)
@@ -167,7 +174,13 @@ fn from_file(known: &[Arg], path: &Path) -> Result<Vec<Value>, Error> {
             path.display()
         ))
     };
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(error))?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let hint = "run the command as the user that may read it, or name another with --config";
+        match error.kind() {
+            ErrorKind::PermissionDenied => unreadable().caused_by(error).hint(hint),
+            _ => unreadable().caused_by(error),
+        }
+    })?;
     // Only the message: the error's `Display` shows the line, which may contain a password.
     let table = toml::from_str::<toml::Table>(&text)
         .map_err(|error| unreadable().caused_by(error.message().to_owned()))?;
