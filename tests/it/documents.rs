@@ -559,18 +559,23 @@ fn the_readme_is_short_and_the_architecture_has_no_measured_figure() {
     assert_eq!(figures, [""; 0]);
 }
 
-/// Types the commands of daybook's in a text one after the other, in a folder. Each ends well.
+/// Types the commands of daybook's in a text one after the other, in a folder, and the queries of psql. Each ends well.
 async fn type_all(world: &World, folder: &Path, text: &str) {
     let page = Page {
         path: "the text".to_owned(),
         text: text.to_owned(),
     };
     let (_, shell) = page.lines();
-    for words in shell
-        .iter()
-        .flat_map(|line| commands(line))
-        .filter(|words| is_of_daybook(words))
-    {
+    for words in shell.iter().flat_map(|line| commands(line)) {
+        if let [psql, _, option, query] = &words[..]
+            && psql == "psql"
+            && option == "-c"
+        {
+            world.execute(query).await;
+        }
+        if !is_of_daybook(&words) {
+            continue;
+        }
         let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         let output = world
             .command(&arguments)
