@@ -21,10 +21,10 @@ pub use self::args::SettingsArgs;
 use self::elasticsearch::ElasticsearchArgs;
 use crate::elastic::{Client, ClientOptions};
 use crate::error::Error;
-use crate::memory::Memory;
 use crate::postgres::Database;
 use crate::projection::Plan;
 use crate::projection::scope::Scope;
+use crate::workspace::{TempDir, Workspace};
 
 pub use self::from_index::FromIndexArgs;
 pub use self::layers::Configuration;
@@ -37,7 +37,7 @@ pub struct Settings {
     pub source: Database,
     elasticsearch: ElasticsearchArgs,
     pub plan: Plan,
-    pub memory: Memory,
+    pub workspace: Workspace,
     /// Nothing is posted if the clocks of this machine and the ledger's server differ by more.
     pub max_clock_skew: Duration,
 }
@@ -64,7 +64,10 @@ impl Settings {
                 prefix: args.index_prefix,
                 terms,
             },
-            memory: args.memory,
+            workspace: Workspace {
+                memory: args.memory,
+                temp_dir: TempDir::new(args.temp_dir, std::env::var_os("CACHE_DIRECTORY"))?,
+            },
             max_clock_skew: args.max_clock_skew.duration(),
         })
     }
@@ -95,7 +98,7 @@ impl Settings {
         let is_plain = address.expose_secret().starts_with("http://");
         let options = self
             .elasticsearch
-            .options_for_anybody(address.clone(), self.memory);
+            .options_for_anybody(address.clone(), self.workspace.memory);
         // The old cluster may be unencrypted although ours is not.
         let options = ClientOptions {
             authority: options.authority.filter(|_| !is_plain),
@@ -110,7 +113,7 @@ impl Settings {
                 .hint("set DAYBOOK_ELASTICSEARCH_URL (or --elasticsearch-url) to http://USER:PASSWORD@HOST:9200; `daybook apply --no-project` does not need it")
         })?;
         self.elasticsearch
-            .client_options(addresses.clone(), self.memory)
+            .client_options(addresses.clone(), self.workspace.memory)
     }
 
     /// Whether Elasticsearch is configured.

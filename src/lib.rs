@@ -34,7 +34,7 @@ mod elastic;
 mod postgres;
 mod source;
 
-// Rules: no IO.
+// Rules.
 mod aggregate;
 mod event;
 
@@ -53,5 +53,6 @@ mod memory;
 mod printable;
 mod text;
 mod unpack;
+mod workspace;
 
 pub use cli::{Cli, main};

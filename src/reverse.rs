@@ -1,13 +1,13 @@
 //! Reversing an entry: posts its negation, once.
 //!
-//! The rows of the entry are read and negated, in as many parts as the memory limit requires. The reversal belongs to the
+//! The rows of the entry are read and negated, within the memory limit. The reversal belongs to the
 //! entry's day and has no source events, so the day can be applied again. Reversing a reversal restores the original
 //! entry.
 
 use serde::Serialize;
-use uuid::Uuid;
 
-use crate::aggregate::{Aggregation, Figures, Overflow, Part, PartSums};
+use crate::aggregate::{Aggregation, EntrySums, Figures, Overflow};
+use crate::apply::{CountingRows, CountingThread};
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::failpoint;
@@ -15,7 +15,7 @@ use crate::hash::Hash;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader, StoredRow};
-use crate::memory::Memory;
+use crate::workspace::Workspace;
 
 /// What was posted, or would be.
 #[derive(Debug, Serialize)]
@@ -32,7 +32,7 @@ pub struct Report {
     /// If an entry counts again: the entries posted for the day since it was reversed, which still count.
     pub posted_since: Vec<EntryId>,
     #[serde(flatten)]
-    pub sums: PartSums,
+    pub sums: EntrySums,
 }
 
 /// Reverses an entry. Without a run, only reports what it would post.
@@ -42,7 +42,7 @@ pub async fn reverse(
     mut run: Option<&mut Run>,
     entry_id: EntryId,
     reason: &str,
-    memory: Memory,
+    workspace: &Workspace,
 ) -> Result<Report, Error> {
     // The decisions below depend on this entry: the posting is refused if another one was posted since.
     let head = reader.head().await?;
@@ -56,13 +56,12 @@ pub async fn reverse(
     if let Some(posting) = posting.as_mut().filter(|_| !entry.terms_complete) {
         posting.take_incomplete_terms();
     }
-    let mut next = Some(Uuid::nil());
-    while let Some(from) = next {
-        let part = opposite(reader, &entry, from, memory).await?;
-        report.sums.add(&part);
-        next = part.next;
+    let mut opposite = opposite(reader, &entry, workspace).await?;
+    report.sums.spilled_bytes = opposite.spilled_bytes();
+    while let Some(deltas) = opposite.next_batch().await? {
+        report.sums.add(&deltas);
         if let Some(posting) = &mut posting {
-            posting.add_rows(part.deltas).await?;
+            posting.add_rows(deltas).await?;
         }
     }
     if let (Some(run), Some(posting)) = (run, posting) {
@@ -97,22 +96,22 @@ async fn find(reader: &mut Reader, entry_id: EntryId, head: EntryId) -> Result<E
     Ok(entry)
 }
 
-/// Negates the rows of an entry from one recordset on, as many as fit in memory.
+/// Negates the rows of an entry.
 async fn opposite(
     reader: &mut Reader,
     entry: &Entry,
-    from: Uuid,
-    memory: Memory,
-) -> Result<Part, Error> {
+    workspace: &Workspace,
+) -> Result<CountingRows, Error> {
     let entry_id = entry.entry_id;
-    let overflow = |error: Overflow| {
+    let overflow = move |error: Overflow| {
         Error::new(
             ErrorKind::LedgerDamaged,
             format!("negating entry {entry_id} failed; nothing was posted"),
         )
         .caused_by(error)
     };
-    let mut opposite = Aggregation::of_part(from, memory.for_counting());
+    let thread = CountingThread::start()?;
+    let mut opposite = Aggregation::new(workspace).expecting(entry.delta_rows);
     let mut rows = 0;
     reader
         .rows_of_entry(entry_id, async |row: StoredRow| {
@@ -129,15 +128,8 @@ async fn opposite(
             "somebody has tampered with the ledger: `daybook verify --ledger` reports what is wrong",
         ));
     }
-    let finished = tokio::task::spawn_blocking(move || opposite.finish()).await;
-    let broken_off = |error: tokio::task::JoinError| {
-        Error::new(
-            ErrorKind::Internal,
-            format!("negating entry {entry_id} was aborted; nothing was posted"),
-        )
-        .caused_by(error)
-    };
-    finished.map_err(broken_off)?.map_err(overflow)
+    let (rows, ..) = thread.finish(opposite, overflow).await?;
+    Ok(rows)
 }
 
 impl Report {
@@ -156,7 +148,7 @@ impl Report {
             reversed_kind: entry.kind,
             restores,
             posted_since,
-            sums: PartSums::default(),
+            sums: EntrySums::default(),
         }
     }
 }

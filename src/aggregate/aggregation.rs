@@ -2,20 +2,16 @@
 
 use rustc_hash::FxHashMap;
 
-use super::bounds::Bounds;
+use super::cell_sums::{CellSums, Overflow};
 use super::delta::Cell;
-use super::tally::{ItemTally, Tally};
+use super::spill::{AggregationError, Spill};
 use super::terms::{TermId, Terms};
 
 use crate::event::{
     Event, Interaction, Item, PerDimension, Reading, RecordType, Rejection, SourceRow, StatType,
     geocode, read,
 };
-
-/// A sum exceeds the range of a bigint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the sums of {0} exceed the range of bigint")]
-pub struct Overflow(pub Cell);
+use crate::workspace::{TempDir, Workspace};
 
 /// How many source rows of a day were counted, ignored and rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +41,7 @@ impl Figures {
     }
 }
 
-/// A day, or the part of it that fits in memory, while it is being counted.
+/// A day while it is being counted. What exceeds the memory limit is in temporary files.
 #[derive(Debug)]
 pub struct Aggregation {
     pub(super) terms: Terms,
@@ -54,9 +50,17 @@ pub struct Aggregation {
     pub(super) cells: Vec<(Cell, CellSums)>,
     /// The term of each geocode, by its spelling in the source.
     pub(super) geocodes: FxHashMap<Box<str>, TermId>,
-    pub(super) part: Bounds,
     pub(super) figures: Figures,
     pub(super) rejections: Vec<Rejection>,
+    pub(super) spill: Spill,
+    /// In bytes.
+    pub(super) memory_limit: usize,
+    /// Interactions since the memory was checked.
+    pub(super) since_look: usize,
+    /// Rows that were added or subtracted so far.
+    pub(super) taken: u64,
+    /// How many there will be, if known.
+    pub(super) expected: Option<u64>,
 }
 
 /// Interactions of one event to count before checking the memory again.
@@ -66,14 +70,11 @@ pub(super) const PLACES: usize = RecordType::ALL.len() * StatType::ALL.len();
 pub(super) type Places = [u32; PLACES];
 pub(super) const NOWHERE: u32 = u32::MAX;
 
-#[derive(Debug, Default)]
-pub(super) struct CellSums {
-    pub(super) count: i64,
-    pub(super) total: i64,
-    pub(super) items: ItemTally,
-    pub(super) queries: Tally,
-    pub(super) geocodes: Tally,
-}
+/// The longest spelling of a geocode that is kept, in bytes. Longer ones are read each time.
+const LONGEST_SPELLING: usize = 1 << 12;
+
+/// Bytes of kept spellings that count as an interaction, when deciding whether to look at the memory.
+const BYTES_AS_AN_INTERACTION: usize = 1 << 6;
 
 /// Counts of one cell from elsewhere: a row of the ledger to subtract, or a document to add.
 #[derive(Clone, Copy, Debug)]
@@ -85,22 +86,54 @@ pub struct PostedRow<'a> {
 }
 
 impl Aggregation {
+    /// An empty aggregation.
+    pub fn new(workspace: &Workspace) -> Self {
+        Self::within(workspace.memory.for_counting(), workspace.temp_dir.clone())
+    }
+
+    /// An empty aggregation with a memory limit in bytes.
+    pub(super) fn within(memory_limit: usize, temp_dir: TempDir) -> Self {
+        Self {
+            terms: Terms::default(),
+            recordsets: FxHashMap::default(),
+            cells: Vec::new(),
+            geocodes: FxHashMap::default(),
+            figures: Figures::default(),
+            rejections: Vec::new(),
+            spill: Spill::new(temp_dir),
+            memory_limit,
+            since_look: 0,
+            taken: 0,
+            expected: None,
+        }
+    }
+
+    /// An empty aggregation without a limit.
+    #[cfg(test)]
+    pub(crate) fn without_limit() -> Self {
+        let temp_dir = TempDir::new(None, None).expect("the default is not checked");
+        Self::within(usize::MAX, temp_dir)
+    }
+
+    /// Says how many rows will be added or subtracted, to estimate the size of temporary files.
+    #[must_use]
+    pub fn expecting(mut self, rows: impl TryInto<u64>) -> Self {
+        self.expected = rows.try_into().ok();
+        self
+    }
+
     /// Counts one source row.
-    pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), Overflow> {
+    pub fn add(&mut self, row: SourceRow<'_>) -> Result<(), AggregationError> {
+        self.taken += 1;
         match read(row) {
-            Reading::Counted(mut event) => {
-                let interactions = i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
-                event
-                    .interactions
-                    .retain(|interaction| self.part.contains(interaction.recordset_id));
-                match self.geocode_term(event.geocode, !event.interactions.is_empty()) {
-                    Ok(geocode) => {
-                        self.figures.interactions += interactions;
-                        self.count(event, geocode)?;
-                    }
-                    Err(defect) => self.reject(defect.reject(row.id)),
+            Reading::Counted(event) => match self.geocode_term(event.geocode) {
+                Ok(geocode) => {
+                    self.figures.interactions +=
+                        i64::try_from(event.interactions.len()).unwrap_or(i64::MAX);
+                    self.count(event, geocode)?;
                 }
-            }
+                Err(defect) => self.reject(defect.reject(row.id)),
+            },
             Reading::Ignored => self.figures.ignored += 1,
             Reading::Rejected(rejection) => self.reject(rejection),
         }
@@ -108,21 +141,23 @@ impl Aggregation {
     }
 
     /// Subtracts a row that the ledger already has, so that the difference remains.
-    pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+    pub fn subtract(&mut self, row: PostedRow<'_>) -> Result<(), AggregationError> {
         self.join(row, i64::checked_neg)
     }
 
     /// Adds a row that was counted elsewhere.
-    pub fn add_counted(&mut self, row: PostedRow<'_>) -> Result<(), Overflow> {
+    pub fn add_counted(&mut self, row: PostedRow<'_>) -> Result<(), AggregationError> {
         self.join(row, Some)
     }
 
     /// Adds a row after applying `signed` to each of its numbers.
-    fn join(&mut self, row: PostedRow<'_>, signed: fn(i64) -> Option<i64>) -> Result<(), Overflow> {
+    fn join(
+        &mut self,
+        row: PostedRow<'_>,
+        signed: fn(i64) -> Option<i64>,
+    ) -> Result<(), AggregationError> {
         let overflow = || Overflow(row.cell);
-        if !self.part.contains(row.cell.recordset_id) {
-            return Ok(());
-        }
+        self.taken += 1;
         let place = self.place(row.cell);
         let sums = &mut self.cells[place].1;
         let signed = |n: i64| signed(n).ok_or_else(overflow);
@@ -151,7 +186,7 @@ impl Aggregation {
             }
         }
         let terms: usize = row.maps.into_iter().map(|(_, map)| map.len()).sum();
-        self.keep_within_memory(1 + terms).ok_or_else(overflow)
+        self.keep_within_memory(1 + terms)
     }
 
     pub fn figures(&self) -> Figures {
@@ -171,32 +206,24 @@ impl Aggregation {
     /// Records a source row that cannot be counted.
     pub fn reject(&mut self, rejection: Rejection) {
         self.figures.rejected += 1;
-        // Every part reads all events, so only the first part keeps the rejections.
-        if self.part.is_first() {
-            self.rejections.push(rejection);
-        }
+        self.rejections.push(rejection);
     }
 
-    /// The term of a geocode. Always validates the text, but interns it only if `needed`: the event may have no
-    /// interaction in this part.
-    fn geocode_term(
-        &mut self,
-        text: &str,
-        needed: bool,
-    ) -> Result<Option<TermId>, geocode::GeocodeDefect> {
+    /// The term of a geocode.
+    fn geocode_term(&mut self, text: &str) -> Result<TermId, geocode::GeocodeDefect> {
         if let Some(term) = self.geocodes.get(text) {
-            return Ok(Some(*term));
+            return Ok(*term);
         }
-        let canonical = geocode::canonical(text)?;
-        if !needed {
-            return Ok(None);
+        let term = self.terms.intern(&geocode::canonical(text)?);
+        if text.len() <= LONGEST_SPELLING {
+            self.geocodes.insert(text.into(), term);
+            // Unusual spellings may take more memory than the interactions.
+            self.since_look += text.len() / BYTES_AS_AN_INTERACTION;
         }
-        let term = self.terms.intern(&canonical);
-        self.geocodes.insert(text.into(), term);
-        Ok(Some(term))
+        Ok(term)
     }
 
-    fn count(&mut self, event: Event<'_>, mut geocode: Option<TermId>) -> Result<(), Overflow> {
+    fn count(&mut self, event: Event<'_>, geocode: TermId) -> Result<(), AggregationError> {
         let Event {
             record_type,
             stat_type,
@@ -205,16 +232,12 @@ impl Aggregation {
             geocode: geocode_text,
         } = event;
         self.figures.counted += 1;
+        let mut geocode = Some(geocode);
         let mut interactions = interactions.into_iter();
         // One event may name a million recordsets, so memory is checked after every batch.
         while let Some(geocode_term) = geocode
-            && let Some(first) = interactions.as_slice().first()
+            && !interactions.as_slice().is_empty()
         {
-            let first = Cell {
-                recordset_id: first.recordset_id,
-                record_type,
-                stat_type,
-            };
             let query = stat_type
                 .counts_queries()
                 .then(|| self.terms.intern(query_hash));
@@ -225,10 +248,6 @@ impl Aggregation {
                 records,
             } in interactions.by_ref().take(AT_ONCE)
             {
-                // The memory check may have dropped this recordset.
-                if !self.part.contains(recordset_id) {
-                    continue;
-                }
                 let cell = Cell {
                     recordset_id,
                     record_type,
@@ -239,13 +258,12 @@ impl Aggregation {
                 sums.add(records, item, query, geocode_term, &mut self.terms)
                     .ok_or(Overflow(cell))?;
             }
-            self.keep_within_memory(many).ok_or(Overflow(first))?;
+            self.keep_within_memory(many)?;
             if interactions.as_slice().is_empty() {
                 break;
             }
-            // The memory check may have renumbered the terms and dropped some. This geocode is valid: it was read
-            // above.
-            geocode = self.geocode_term(geocode_text, true).ok().flatten();
+            // The memory check may have forgotten the terms. This geocode is valid: it was read above.
+            geocode = self.geocode_term(geocode_text).ok();
         }
         Ok(())
     }

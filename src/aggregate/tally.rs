@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use super::terms::{NewIds, TermId, mark};
+use super::terms::{NewIds, TermId};
 
 /// Unmerged pairs to collect before merging is worth it.
 const SLACK: usize = 32;
@@ -102,26 +102,30 @@ impl Tally {
         Some(Counts { narrow, wide })
     }
 
-    /// Marks its terms as in use.
-    pub(super) fn mark(&self, in_use: &mut [bool]) {
-        self.narrow.iter().for_each(|(term, _)| mark(in_use, *term));
-        self.wide.iter().for_each(|(term, _)| mark(in_use, *term));
+    /// Adds `n`, which need not fit in a sum that is finished, to a term.
+    pub(super) fn add_wide(&mut self, term: TermId, n: i128) {
+        match i64::try_from(n) {
+            Ok(n) => self.add(term, n),
+            Err(_) => self.wide.push((term, n)),
+        }
     }
 
-    /// Gives the terms their new numbers.
-    pub(super) fn renumber(&mut self, new_ids: &NewIds) {
-        self.narrow
-            .iter_mut()
-            .for_each(|(term, _)| *term = new_ids.of(*term));
-        self.wide
-            .iter_mut()
-            .for_each(|(term, _)| *term = new_ids.of(*term));
-        self.merged = 0;
+    /// The terms and what was added to each, in several pieces perhaps.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (TermId, i128)> {
+        let narrow = self.narrow.iter().map(|(term, n)| (*term, i128::from(*n)));
+        narrow.chain(self.wide.iter().copied())
+    }
+
+    /// Number of these pieces.
+    pub(super) fn len(&self) -> usize {
+        self.narrow.len() + self.wide.len()
     }
 
     /// Releases memory that is mostly unused.
     pub(super) fn shrink(&mut self) {
         self.merge();
+        self.wide.sort_unstable_by_key(|(term, _)| *term);
+        merge_sorted(&mut self.wide, |n| *n, |_, sum| (sum != 0).then_some(sum));
         if self.narrow.capacity() > self.narrow.len() + self.narrow.len() / 2 {
             self.narrow.shrink_to_fit();
         }
@@ -215,6 +219,11 @@ impl ItemTally {
             uuids: self.uuids,
             others: self.others.finish(new_ids)?,
         })
+    }
+
+    /// The record ids that are UUIDs, with what was added to each, in several pieces perhaps.
+    pub(super) fn uuids(&self) -> &[(Uuid, i64)] {
+        &self.uuids
     }
 
     /// Releases memory that is mostly unused; `None` if a sum overflows.

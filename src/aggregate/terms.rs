@@ -10,6 +10,13 @@ use rustc_hash::FxBuildHasher;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TermId(u32);
 
+impl TermId {
+    /// As an index of a list with an element for each term.
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The terms of one aggregation.
 #[derive(Debug, Default)]
 pub(crate) struct Terms {
@@ -40,14 +47,27 @@ impl Terms {
         text(&self.texts, &self.ends, id)
     }
 
-    /// The terms in use, renumbered in the order of `compare`, and the new number of each old one.
-    pub(super) fn renumbered(
-        &self,
-        in_use: &[bool],
-        compare: fn(&str, &str) -> Ordering,
-    ) -> (Self, NewIds) {
-        let mut order: Vec<TermId> = (0..).map(TermId).take(self.ends.len()).collect();
-        order.retain(|id| in_use[id.0 as usize]);
+    /// The number of a term, if it is interned.
+    pub(super) fn find(&self, term: &str) -> Option<TermId> {
+        self.ids
+            .find(hash(term), |id| text(&self.texts, &self.ends, *id) == term)
+            .copied()
+    }
+
+    /// All numbers, in order.
+    pub(super) fn ids(&self) -> impl Iterator<Item = TermId> + use<> {
+        (0..).map(TermId).take(self.ends.len())
+    }
+
+    /// The term at an index.
+    pub(super) fn text_at(&self, index: usize) -> &str {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.texts[start..self.ends[index]]
+    }
+
+    /// The terms renumbered in the order of `compare`, and the new number of each old one. They are not indexed.
+    pub(super) fn renumbered(&self, compare: fn(&str, &str) -> Ordering) -> (Self, NewIds) {
+        let mut order: Vec<TermId> = self.ids().collect();
         order.sort_unstable_by(|a, b| compare(self.text(*a), self.text(*b)));
         let mut terms = Self::default();
         let mut new_ids = vec![TermId(u32::MAX); self.ends.len()];
@@ -55,17 +75,6 @@ impl Terms {
             new_ids[id.0 as usize] = terms.push(self.text(id));
         }
         (terms, NewIds(new_ids))
-    }
-
-    /// Rebuilds the index after renumbering, so that terms can be added.
-    pub(super) fn index(&mut self) {
-        let Self { texts, ends, ids } = self;
-        ids.clear();
-        for id in (0..).map(TermId).take(ends.len()) {
-            ids.insert_unique(hash(text(texts, ends, id)), id, |id| {
-                rustc_hash_of(texts, ends, *id)
-            });
-        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,7 +88,8 @@ impl Terms {
             + self.ids.allocation_size()
     }
 
-    fn push(&mut self, term: &str) -> TermId {
+    /// Adds a new term without indexing it.
+    pub(super) fn push(&mut self, term: &str) -> TermId {
         let id = u32::try_from(self.ends.len())
             .expect("four billion distinct terms exceed the memory first");
         self.texts.push_str(term);
@@ -110,11 +120,6 @@ impl NewIds {
     pub(super) fn of(&self, id: TermId) -> TermId {
         self.0[id.0 as usize]
     }
-}
-
-/// Marks a term as in use.
-pub(super) fn mark(in_use: &mut [bool], id: TermId) {
-    in_use[id.0 as usize] = true;
 }
 
 /// The order in which jsonb keeps the keys of an object: by length in bytes, then by bytes.

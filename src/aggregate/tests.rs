@@ -1,5 +1,6 @@
 use super::*;
 use crate::event::{PerDimension, RecordType, SourceRow, StatType};
+use crate::workspace::TempDir;
 
 const RECORDSET: &str = "00038086-3303-4b89-b2d6-1b84e7598f0e";
 
@@ -15,11 +16,18 @@ fn row<'a>(id: i64, stat_type: &'a str, payload: &'a str, query_hash: &'a str) -
 }
 
 fn deltas(rows: &[SourceRow<'_>]) -> DayDeltas {
-    let mut aggregation = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut aggregation = Aggregation::without_limit();
     for row in rows {
         aggregation.add(*row).unwrap();
     }
-    aggregation.finish().unwrap().deltas
+    only_batch(aggregation)
+}
+
+fn only_batch(aggregation: Aggregation) -> DayDeltas {
+    let mut rows = aggregation.finish().unwrap().rows;
+    let batch = rows.next_batch().unwrap().unwrap();
+    assert!(rows.next_batch().unwrap().is_none());
+    batch
 }
 
 fn shown(deltas: &DayDeltas) -> Vec<String> {
@@ -92,11 +100,11 @@ fn what_is_posted_taken_off_leaves_the_difference() {
             geocodes: &[(r#"{"country":"US"}"#.into(), 3)],
         },
     };
-    let mut more = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut more = Aggregation::without_limit();
     more.add(row(1, "search", &a, "q1")).unwrap();
     more.add(row(2, "search", &b, "q2")).unwrap();
     more.subtract(posted).unwrap();
-    let difference = more.finish().unwrap().deltas;
+    let difference = only_batch(more);
     assert_eq!(
         shown(&difference),
         [r#"search 1 4 [] [q2=4] [{"country":"US"}=4]"#]
@@ -104,21 +112,21 @@ fn what_is_posted_taken_off_leaves_the_difference() {
     assert!(difference.decrease().is_none());
 
     // A query that is filled in later moves counts to another term. That is not a decrease.
-    let mut filled_in = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut filled_in = Aggregation::without_limit();
     filled_in.add(row(1, "search", &a, "q2")).unwrap();
     filled_in.subtract(posted).unwrap();
-    let difference = filled_in.finish().unwrap().deltas;
+    let difference = only_batch(filled_in);
     assert_eq!(shown(&difference), ["search 0 0 [] [q1=-3,q2=3] []"]);
     assert!(difference.decrease().is_none());
 
-    let mut same = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut same = Aggregation::without_limit();
     same.add(row(1, "search", &a, "q1")).unwrap();
     same.subtract(posted).unwrap();
-    assert!(same.finish().unwrap().deltas.rows().is_empty());
+    assert!(only_batch(same).rows().is_empty());
 
-    let mut fewer = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut fewer = Aggregation::without_limit();
     fewer.subtract(posted).unwrap();
-    assert!(fewer.finish().unwrap().deltas.decrease().is_some());
+    assert!(only_batch(fewer).decrease().is_some());
 }
 
 #[test]
@@ -130,7 +138,7 @@ fn sums_that_overflow_are_an_error_that_names_the_cell() {
         record_type,
         stat_type,
     };
-    let mut aggregation = Aggregation::of_part(uuid::Uuid::nil(), usize::MAX);
+    let mut aggregation = Aggregation::without_limit();
     aggregation
         .add_counted(PostedRow {
             cell,
@@ -196,33 +204,114 @@ fn mixed_rows() -> Vec<(i64, &'static str, String, String)> {
         .collect()
 }
 
-#[test]
-fn parts_make_the_rows_that_the_whole_makes_whatever_the_memory() {
-    let rows = mixed_rows();
-    let part = |from, memory| {
-        let mut aggregation = Aggregation::of_part(from, memory);
-        for (id, stat_type, payload, hash) in &rows {
-            aggregation.add(row(*id, stat_type, payload, hash)).unwrap();
-        }
-        aggregation.finish().unwrap()
-    };
-    let whole = part(uuid::Uuid::nil(), usize::MAX);
-    assert_eq!(whole.next, None);
-    for memory in [0, 20_000, 100_000] {
-        let (mut next, mut cells, mut all, mut parts) =
-            (Some(uuid::Uuid::nil()), Vec::new(), Vec::new(), 0);
-        while let Some(from) = next {
-            let part = part(from, memory);
-            assert_eq!(part.figures, whole.figures);
-            cells.extend(part.deltas.rows().iter().map(|row| row.cell));
-            all.extend(shown(&part.deltas));
-            next = part.next;
-            parts += 1;
-        }
-        assert!(parts > 1, "{memory} bytes");
-        assert!(cells.is_sorted());
-        assert_eq!(all, shown(&whole.deltas), "{memory} bytes");
+/// An aggregation of rows within a memory limit.
+fn limited(rows: &[(i64, &'static str, String, String)], memory: usize) -> Aggregation {
+    let mut aggregation = Aggregation::within(memory, temp_dir());
+    for (id, stat_type, payload, hash) in rows {
+        aggregation.add(row(*id, stat_type, payload, hash)).unwrap();
     }
+    aggregation
+}
+
+fn temp_dir() -> TempDir {
+    TempDir::new(Some(std::env::temp_dir()), None).unwrap()
+}
+
+/// All rows, and how many batches they were in.
+fn in_batches(aggregation: Aggregation) -> (Vec<String>, usize) {
+    let (mut cells, mut all, mut batches) = (Vec::new(), Vec::new(), 0);
+    let mut rows = aggregation.finish().unwrap().rows;
+    assert!(rows.spilled_bytes() > 0);
+    while let Some(batch) = rows.next_batch().unwrap() {
+        cells.extend(batch.rows().iter().map(|row| row.cell));
+        all.extend(shown(&batch));
+        batches += 1;
+    }
+    assert!(cells.is_sorted_by(|a, b| a < b));
+    (all, batches)
+}
+
+#[test]
+fn what_was_spilled_makes_the_rows_that_it_makes_in_memory_whatever_the_limit() {
+    let rows = mixed_rows();
+    let whole = limited(&rows, usize::MAX);
+    let figures = whole.figures();
+    let whole = shown(&only_batch(whole));
+    // At 0, every run has its own merge, a batch for each cell and a dictionary without terms.
+    for (memory, in_several) in [(0, true), (20_000, true), (100_000, true)] {
+        let spilled = limited(&rows, memory);
+        assert_eq!(spilled.figures(), figures);
+        let (all, batches) = in_batches(spilled);
+        assert_eq!(batches > 1, in_several, "{memory} bytes: {batches} batches");
+        assert_eq!(all, whole, "{memory} bytes");
+    }
+}
+
+#[test]
+fn what_is_subtracted_meets_what_was_spilled() {
+    let rows = mixed_rows();
+    let posted = only_batch(limited(&rows, usize::MAX));
+    let mut spilled = limited(&rows, 20_000);
+    let wide = i64::MAX / 2;
+    for (place, row) in posted.rows().iter().enumerate() {
+        let maps = posted.maps(row).map(|map| {
+            let mut terms = Vec::new();
+            map.for_each(|term, n| terms.push((term.to_owned().into(), n)));
+            terms
+        });
+        // One row keeps a term, with sums that do not fit in the narrow form.
+        let more = [("more".into(), -wide)];
+        let mut maps = maps.as_ref().map(Vec::as_slice);
+        if place == 0 {
+            maps.queries = &more;
+        }
+        spilled
+            .subtract(PostedRow {
+                cell: row.cell,
+                count: row.count,
+                total: row.total,
+                maps,
+            })
+            .unwrap();
+    }
+    let (left, _) = in_batches(spilled);
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].contains(&format!("more={wide}")), "{left:?}");
+}
+
+#[test]
+fn a_directory_that_cannot_take_the_files_is_named_with_what_is_needed() {
+    let rows = mixed_rows();
+    let gone = tempfile::tempdir().unwrap();
+    let directory = TempDir::new(Some(gone.path().to_owned()), None).unwrap();
+    let mut aggregation = Aggregation::within(1_000_000, directory).expecting(2 * rows.len());
+    for (id, stat_type, payload, hash) in &rows {
+        aggregation.add(row(*id, stat_type, payload, hash)).unwrap();
+    }
+    let path = gone.path().display().to_string();
+    gone.close().unwrap();
+    aggregation.memory_limit = 1_000;
+    let failed = loop {
+        if let Err(error) = aggregation.add(row(
+            1,
+            "search",
+            r#"{"00038086-3303-4b89-b2d6-1b84e7598f0e": 3}"#,
+            "q",
+        )) {
+            break error.report(|error| panic!("{error}"));
+        }
+    };
+    let message = failed.message();
+    for said in [
+        path.as_str(),
+        "after 0 B were written",
+        "more are needed",
+        "No such file",
+        "nothing was posted",
+    ] {
+        assert!(message.contains(said), "{said}: {message}");
+    }
+    assert!(failed.hint_text().unwrap().contains("DAYBOOK_TEMP_DIR"));
 }
 
 #[test]

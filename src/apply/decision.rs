@@ -5,7 +5,6 @@ use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::{Entry, EntryId, EntryKind};
-use crate::memory::Memory;
 use crate::source::Fingerprint;
 use crate::text::counted;
 
@@ -18,8 +17,6 @@ pub struct Rules {
     pub replace: bool,
     /// Also apply a day that was reversed.
     pub anew: bool,
-    /// The memory limit. A day that needs more is counted in parts.
-    pub memory: Memory,
 }
 
 /// How the ledger and the source compare for a day.
@@ -138,7 +135,6 @@ mod tests {
             accept_decrease: false,
             replace: false,
             anew: false,
-            memory: Memory::DEFAULT.parse().unwrap(),
         }
     }
 

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use count::Counting;
-pub(crate) use count::subtract_posted;
+use count::{CountedDay, count_day};
+pub(crate) use count::{CountingRows, CountingThread, subtract_posted};
 pub use decision::{Decision, Refused, Rules, compare};
 pub use events::{Events, Origin};
 
-use crate::aggregate::{Cell, DayDeltas, Figures, PartSums};
+use crate::aggregate::{Cell, DayDeltas, EntrySums, Figures};
 use crate::clock::{Stopwatch, timed};
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
@@ -28,9 +28,9 @@ use crate::ledger::current_entry::{current_entry, is_import, takes_back};
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, PostedRows, Reader};
-use crate::memory::Memory;
 use crate::source::{Fingerprint, Source};
 use crate::text::{Grouped, counted};
+use crate::workspace::Workspace;
 
 /// The result for a day.
 #[derive(Debug, Serialize)]
@@ -79,7 +79,7 @@ pub struct PostedReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counted_by: Option<String>,
     #[serde(flatten)]
-    pub sums: PartSums,
+    pub sums: EntrySums,
     #[serde(rename = "read_seconds", serialize_with = "crate::text::as_seconds")]
     pub reading: Duration,
     #[serde(rename = "post_seconds", serialize_with = "crate::text::as_seconds")]
@@ -90,7 +90,7 @@ pub struct PostedReport {
 #[derive(Debug)]
 pub struct Applied {
     pub report: DayReport,
-    /// The entry with its rows, if it is the first of its day and was counted in one part.
+    /// The entry with its rows, if it is the first of its day and fits in memory.
     pub posted_rows: Option<PostedRows>,
 }
 
@@ -110,6 +110,7 @@ pub async fn apply_day(
     reader: &mut Reader,
     mut run: Option<&mut Run>,
     rules: Rules,
+    workspace: &Workspace,
 ) -> Result<Result<Applied, Refused>, Error> {
     let stopwatch = Stopwatch::start();
     let (day, origin) = (events.day(), events.origin());
@@ -132,33 +133,30 @@ pub async fn apply_day(
     let kind = decision.entry_kind();
     failpoint::reach("apply.compared");
     let posted_through = (kind == EntryKind::Correction).then_some(head);
-    let mut counting = Counting::new(&fingerprint, posted_through, rules.memory)?;
     let mut report = PostedReport::new(kind);
     report.counted_by = events.counted_by();
+    let mut counted =
+        count_day(&mut events, reader, &fingerprint, posted_through, workspace).await?;
     report.reading = stopwatch.elapsed();
+    report.sums.spilled_bytes = counted.rows.spilled_bytes();
+    // Documents are made from all entries of a day, so rows are worth keeping only if there is one entry. A batch of
+    // several makes room for the next.
+    let is_whole_day = entries.is_empty() && counted.rows.spilled_bytes() == 0;
     let newest = current_entry(&entries);
-    let replaces_import = newest.is_some_and(is_import);
+    // Imported counts may differ in either direction, and --replace accepts that.
+    let may_decrease =
+        kind == EntryKind::Apply || rules.accept_decrease || newest.is_some_and(is_import);
     let terms_complete = entries.iter().all(|entry| entry.terms_complete);
     let mut posting = None;
-    while let Some(part) =
-        timed(&mut report.reading, counting.next_part(&mut events, reader)).await?
-    {
-        // Imported counts may differ in either direction, and --replace accepts that.
-        if kind == EntryKind::Correction
-            && !rules.accept_decrease
-            && !replaces_import
-            && let Err(refused) = refuse_decrease(day, &part.deltas, origin)
-        {
+    while let Some(deltas) = timed(&mut report.reading, counted.rows.next_batch()).await? {
+        if !may_decrease && let Err(refused) = refuse_decrease(day, &deltas, origin) {
             return Ok(Err(refused));
         }
         failpoint::reach("apply.counted");
-        report.sums.add(&part);
+        report.sums.add(&deltas);
         if let Some(run) = run.as_deref_mut()
-            && !part.deltas.rows().is_empty()
+            && !deltas.rows().is_empty()
         {
-            // Documents are made from all entries of a day, so rows are worth keeping only if there is one entry. One
-            // of several parts makes room for the next.
-            let is_whole_day = entries.is_empty() && report.sums.parts == 1 && part.next.is_none();
             let work = async {
                 let posting = match &mut posting {
                     Some(posting) => posting,
@@ -168,15 +166,19 @@ pub async fn apply_day(
                     posting.take_incomplete_terms();
                 }
                 if is_whole_day {
-                    posting.add_all_rows(part.deltas).await
+                    posting.add_all_rows(deltas).await
                 } else {
-                    posting.add_rows(part.deltas).await
+                    posting.add_rows(deltas).await
                 }
             };
             timed(&mut report.posting, work).await?;
         }
     }
-    let (figures, rejections) = counting.finish();
+    let CountedDay {
+        figures,
+        rejections,
+        ..
+    } = counted;
     report.set_figures(figures);
     if let Some(newest) = newest
         && report.sums.cells == 0
@@ -341,7 +343,7 @@ impl PostedReport {
             ignored: 0,
             rejected: 0,
             counted_by: None,
-            sums: PartSums::default(),
+            sums: EntrySums::default(),
             reading: Duration::ZERO,
             posting: Duration::ZERO,
         }
@@ -390,7 +392,7 @@ pub async fn recount(
     source: &mut Source,
     reader: &mut Reader,
     day: Day,
-    memory: Memory,
+    workspace: &Workspace,
 ) -> Result<Recount, Error> {
     let mut events = Events::Source(source.day(day).await?);
     let fingerprint = events.fingerprint().await?;
@@ -409,11 +411,12 @@ pub async fn recount(
         return Ok(Recount::Sealed);
     }
     let head = reader.head().await?;
-    let mut counting = Counting::new(&fingerprint, Some(head), memory)?;
+    let counting = count_day(&mut events, reader, &fingerprint, Some(head), workspace);
+    let mut counted = counting.await?;
     let (mut cells, mut first) = (0, None);
-    while let Some(part) = counting.next_part(&mut events, reader).await? {
-        cells += part.deltas.rows().len();
-        first = first.or(part.deltas.rows().first().map(|row| row.cell));
+    while let Some(deltas) = counted.rows.next_batch().await? {
+        cells += deltas.rows().len();
+        first = first.or(deltas.rows().first().map(|row| row.cell));
     }
     Ok(match first {
         None => Recount::Equal,

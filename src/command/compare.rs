@@ -61,7 +61,7 @@ async fn compare(options: CompareArgs, settings: &Settings, output: Output) -> R
         &ledger,
         (options.date_range.bounds(), rules),
         Task::Compare,
-        settings.memory,
+        settings.workspace.clone(),
         &mut reporter,
     )
     .await?;

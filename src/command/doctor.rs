@@ -62,7 +62,7 @@ fn subject(settings: &Settings) -> Subject<'_> {
         source: &settings.source,
         elasticsearch: settings.elasticsearch_quick(),
         plan: &settings.plan,
-        memory: settings.memory,
+        memory: settings.workspace.memory,
         max_clock_skew: settings.max_clock_skew,
     }
 }

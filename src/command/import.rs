@@ -281,7 +281,7 @@ async fn import(
         ledger,
         (bounds, rules),
         task,
-        settings.memory,
+        settings.workspace.clone(),
         &mut reporter,
     )
     .await?;

@@ -70,7 +70,7 @@ pub async fn run(options: ReverseArgs, settings: &Settings, output: Output) -> R
             None,
             *entry_id,
             reason,
-            settings.memory,
+            &settings.workspace,
         );
         let report = unless_interrupted(trying).await?;
         output.report("reversal_dry_run", &report, text(&report));
@@ -111,7 +111,7 @@ async fn post(
         Some(run),
         options.entry_id,
         &options.reason,
-        settings.memory,
+        &settings.workspace,
     )
     .await?;
     output.report("reversed", &report, text(&report));

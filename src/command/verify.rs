@@ -224,7 +224,7 @@ async fn verify_source(
     output: Output,
 ) -> Result<u64, Error> {
     let mut source = Source::open(&settings.source, ledger.zone, "daybook verifying").await?;
-    let check = verify::source(&mut source, reader, period, every, settings.memory).await?;
+    let check = verify::source(&mut source, reader, period, every, &settings.workspace).await?;
     source.close().await;
     let days = counted(check.days, "day", "days");
     tell_findings("source", &check.findings, output);

@@ -64,8 +64,7 @@ pub struct SettingsArgs {
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS", default_value = scope::DEFAULT)]
     pub terms: String,
 
-    /// Memory limit, for example 512M or 2G (at least 128M). A day that needs more is counted in parts, each of which reads
-    /// the day again
+    /// Memory limit, for example 512M or 2G (at least 128M). What counting a day needs beyond it goes into temporary files
     #[arg(
         long,
         global = true,
@@ -74,6 +73,11 @@ pub struct SettingsArgs {
         default_value = Memory::DEFAULT
     )]
     pub memory: Memory,
+
+    /// Directory for temporary files, on a disk rather than in memory [default: $CACHE_DIRECTORY, which systemd sets, or
+    /// /var/tmp]
+    #[arg(long, global = true, value_name = "DIR", env = "DAYBOOK_TEMP_DIR")]
+    pub temp_dir: Option<PathBuf>,
 
     /// Maximum difference between this machine's clock and the ledger server's; nothing is posted beyond it: 30s, 5m, 2h,
     /// 1d

@@ -1,9 +1,7 @@
 //! Counts events in bounded memory.
 //!
-//! When the counts outgrow their memory, they are written to a sorted run, and counting continues with nothing. At the end
-//! the runs are merged. Rejected events are collected in the same way.
-
-use uuid::Uuid;
+//! What the counts need beyond their memory goes into temporary files without names. Rejected events are written to sorted
+//! runs, which are merged at the end.
 
 use super::Counting;
 use super::directory::{Directory, Writing};
@@ -11,12 +9,14 @@ use super::event::FileEvent;
 use super::fingerprint::EventSums;
 use super::lines::Source;
 use super::manifest::{FileDigest, Manifest, RowSums};
-use super::merge::{merge_deltas, merge_rejected};
+use super::merge::merge_rejected;
 use super::row::{RejectedRow, RowWriter};
-use crate::aggregate::{Aggregation, Figures, Overflow};
+use crate::aggregate::{Aggregation, AggregationError, Overflow};
+use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
 use crate::source::kept_json;
+use crate::workspace::Workspace;
 
 /// Bytes of rejected events to collect before writing a run.
 const REJECTED_BYTES: usize = if cfg!(debug_assertions) {
@@ -31,27 +31,26 @@ pub(super) struct Counter<'d> {
     directory: &'d Directory,
     aggregation: Aggregation,
     events: EventSums,
-    /// Figures of the runs.
-    figures: Figures,
-    runs: Vec<Source>,
     rejected: Vec<(i64, Vec<u8>)>,
     rejected_bytes: usize,
     rejected_runs: Vec<Source>,
 }
 
 impl<'d> Counter<'d> {
-    pub(super) fn new(counting: &'d Counting, directory: &'d Directory) -> Self {
-        Self {
+    pub(super) fn new(counting: &'d Counting, directory: &'d Directory) -> Result<Self, Error> {
+        let workspace = Workspace {
+            memory: counting.memory,
+            temp_dir: directory.for_temporary_files()?,
+        };
+        Ok(Self {
             counting,
             directory,
-            aggregation: empty(),
+            aggregation: Aggregation::new(&workspace),
             events: EventSums::default(),
-            figures: Figures::default(),
-            runs: Vec::new(),
             rejected: Vec::new(),
             rejected_bytes: 0,
             rejected_runs: Vec::new(),
-        }
+        })
     }
 
     /// Counts an event of the day.
@@ -66,15 +65,9 @@ impl<'d> Counter<'d> {
                     Ok(())
                 }
             })
-            .map_err(|error| self.overflow(error))?;
+            .map_err(|error| self.failed(error))?;
         for rejection in self.aggregation.take_rejections() {
             self.reject(rejection, event)?;
-        }
-        let memory = self.counting.memory.for_counting();
-        let outgrown = self.aggregation.outgrows(memory);
-        if outgrown.map_err(|error| self.overflow(error))? {
-            tracing::debug!("the counts exceed the memory limit: writing them to a run");
-            self.write_run()?;
         }
         Ok(())
     }
@@ -105,30 +98,6 @@ impl<'d> Counter<'d> {
         Ok(())
     }
 
-    fn write_run(&mut self) -> Result<(), Error> {
-        let run = self.directory.run()?;
-        let (run, _) = self.write_deltas(run, &mut RowSums::default())?;
-        self.runs.push(run);
-        Ok(())
-    }
-
-    /// Writes what is counted, and starts again with nothing.
-    fn write_deltas(
-        &mut self,
-        mut out: Writing,
-        sums: &mut RowSums,
-    ) -> Result<(Source, FileDigest), Error> {
-        let aggregation = std::mem::replace(&mut self.aggregation, empty());
-        let part = aggregation.finish().map_err(|error| self.overflow(error))?;
-        self.figures.join(part.figures);
-        let mut writer = RowWriter::default();
-        for row in part.deltas.rows() {
-            sums.add(row.count, row.total);
-            out.put(writer.counted(&part.deltas, row))?;
-        }
-        finish(out)
-    }
-
     fn write_rejected(&mut self, mut out: Writing) -> Result<(Source, FileDigest), Error> {
         let mut rejected = std::mem::take(&mut self.rejected);
         self.rejected_bytes = 0;
@@ -148,14 +117,6 @@ impl<'d> Counter<'d> {
 
     /// Writes the files, and returns the manifest for them.
     pub(super) fn finish(mut self) -> Result<Manifest, Error> {
-        let mut sums = RowSums::default();
-        let deltas = if self.runs.is_empty() {
-            let out = self.directory.deltas()?;
-            self.write_deltas(out, &mut sums)?.1
-        } else {
-            self.write_run()?;
-            merge_deltas(std::mem::take(&mut self.runs), self.directory, &mut sums)?
-        };
         let rejects = if self.rejected_runs.is_empty() {
             let out = self.directory.rejected()?;
             self.write_rejected(out)?.1
@@ -165,14 +126,32 @@ impl<'d> Counter<'d> {
             self.rejected_runs.push(run.0);
             merge_rejected(std::mem::take(&mut self.rejected_runs), self.directory)?
         };
-        let Counting { day, zone, .. } = *self.counting;
+        let Self {
+            counting,
+            directory,
+            aggregation,
+            events,
+            ..
+        } = self;
+        let Counting { day, zone, .. } = *counting;
+        let of_counting = |error: AggregationError| failed(day, error);
+        let mut counted = aggregation.finish().map_err(of_counting)?;
+        let (mut out, mut writer) = (directory.deltas()?, RowWriter::default());
+        let mut sums = RowSums::default();
+        while let Some(deltas) = counted.rows.next_batch().map_err(of_counting)? {
+            for row in deltas.rows() {
+                sums.add(row.count, row.total);
+                out.put(writer.counted(&deltas, row))?;
+            }
+        }
+        let (_, deltas) = out.finish()?;
         Manifest::new(
             day,
             zone,
             1,
-            self.figures,
+            counted.figures,
             sums,
-            &self.events,
+            &events,
             [deltas, rejects],
         )
         .map_err(|wrong| {
@@ -183,21 +162,20 @@ impl<'d> Counter<'d> {
         })
     }
 
-    fn overflow(&self, error: Overflow) -> Error {
-        Error::new(
-            ErrorKind::FigureTooLarge,
-            format!(
-                "counting the events of {} failed, nothing was written",
-                self.counting.day
-            ),
-        )
-        .caused_by(error)
-        .hint("look for events with absurd numbers")
+    fn failed(&self, error: AggregationError) -> Error {
+        failed(self.counting.day, error)
     }
 }
 
-fn empty() -> Aggregation {
-    Aggregation::of_part(Uuid::nil(), usize::MAX)
+fn failed(day: Day, error: AggregationError) -> Error {
+    error.report(|overflow: Overflow| {
+        Error::new(
+            ErrorKind::FigureTooLarge,
+            format!("counting the events of {day} failed, nothing was written"),
+        )
+        .caused_by(overflow)
+        .hint("look for events with absurd numbers")
+    })
 }
 
 fn finish(out: Writing) -> Result<(Source, FileDigest), Error> {

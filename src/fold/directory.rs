@@ -14,6 +14,7 @@ use super::lines::Source;
 use super::manifest::{DELTAS, FILE, FileDigest, Manifest, REJECTED};
 use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
+use crate::workspace::TempDir;
 
 /// The end of the names of files that exist only while the others are made.
 const UNFINISHED: &str = ".unfinished";
@@ -68,6 +69,11 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Where counting may write temporary files, which have no names.
+    pub(super) fn for_temporary_files(&self) -> Result<TempDir, Error> {
+        TempDir::new(Some(self.path.clone()), None)
     }
 
     /// Starts the file of delta rows.

@@ -53,7 +53,7 @@ pub struct Folded {
 pub fn fold(counting: &Counting, files: &[PathBuf], output: &Path) -> Result<Folded, Error> {
     input::check_distinct(files)?;
     let directory = directory::Directory::create(output)?;
-    let mut counter = count::Counter::new(counting, &directory);
+    let mut counter = count::Counter::new(counting, &directory)?;
     let mut outside = 0;
     let longest_line = counting.memory.for_a_line() as u64;
     let day = date::DayInZone::new(counting.day, counting.zone);

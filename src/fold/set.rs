@@ -175,8 +175,10 @@ impl DeltaSets {
                 });
                 match row {
                     Ok(Ok(())) => lines.advance()?,
-                    Ok(Err(overflow)) => {
-                        return Err(lines.refused("overflows a sum").caused_by(overflow));
+                    Ok(Err(error)) => {
+                        let overflows =
+                            |overflow| lines.refused("overflows a sum").caused_by(overflow);
+                        return Err(error.report(overflows));
                     }
                     Err(wrong) => return Err(lines.refused(&wrong)),
                 }

@@ -1,31 +1,31 @@
-//! The difference between the documents of a day and the ledger, in as many parts as the memory limit requires.
+//! The difference between the documents of a day and the ledger, within the memory limit.
 
-use futures_util::TryFutureExt as _;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::document;
 use super::staging::Staging;
 use super::verdict::OnConflict;
-use crate::aggregate::{Aggregation, DayDeltas, Overflow, PostedRow, Sums};
-use crate::apply::subtract_posted;
+use crate::aggregate::{Aggregation, AggregationError, DayDeltas, Overflow, PostedRow, Sums};
+use crate::apply::{CountingRows, CountingThread, subtract_posted};
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Entry, EntryId, Reader};
-use crate::memory::Memory;
+use crate::workspace::Workspace;
 
 /// Recordsets to keep with their sums; the others are only counted.
-const NAMED: usize = 1000;
+const NAMED: u64 = 1000;
 
-/// The documents of a day that count, minus what the ledger has, part by part.
+/// The documents of a day that count, minus what the ledger has, in batches.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub(super) struct Subtraction {
     day: Day,
     rule: Option<OnConflict>,
     /// Entries up to this one are subtracted; `None` if the ledger has nothing of the day.
     posted_through: Option<EntryId>,
-    memory: Memory,
-    next: Option<Uuid>,
+    workspace: Workspace,
+    /// None before the documents are added up.
+    rows: Option<CountingRows>,
 }
 
 /// The difference of a day.
@@ -55,19 +55,19 @@ pub struct Differing {
 #[derive(Debug, thiserror::Error)]
 enum NotAdded {
     #[error(transparent)]
-    Overflow(#[from] Overflow),
+    Aggregation(#[from] AggregationError),
     #[error(transparent)]
     Body(#[from] serde_json::Error),
 }
 
-impl Parts {
+impl Subtraction {
     /// `entries` are the day's entries, `head` is the newest entry of the ledger.
     pub(super) fn new(
         day: Day,
         rule: Option<OnConflict>,
         entries: &[Entry],
         head: EntryId,
-        memory: Memory,
+        workspace: Workspace,
     ) -> Self {
         let posted_through = entries
             .iter()
@@ -77,8 +77,8 @@ impl Parts {
             day,
             rule,
             posted_through,
-            memory,
-            next: Some(Uuid::nil()),
+            workspace,
+            rows: None,
         }
     }
 
@@ -87,63 +87,67 @@ impl Parts {
         self.posted_through.is_some()
     }
 
-    /// The next part; `None` after the last.
+    /// The next batch; `None` after the last.
     pub(super) async fn next(
         &mut self,
         reader: &mut Reader,
         staging: &mut Staging,
     ) -> Result<Option<DayDeltas>, Error> {
-        let Some(from) = self.next else {
-            return Ok(None);
-        };
+        if let Some(rows) = &mut self.rows {
+            return rows.next_batch().await;
+        }
         let day = self.day;
-        let mut aggregation = self.add_documents(staging, from).await?;
+        let thread = CountingThread::start()?;
+        let mut aggregation = self.add_documents(staging).await?;
         if let Some(through) = self.posted_through {
             aggregation = subtract_posted(reader, day, through, aggregation).await?;
         }
-        let finishing = tokio::task::spawn_blocking(move || aggregation.finish());
-        let finished = finishing
-            .map_err(|error| adding_up(day).caused_by(error))
-            .await?;
-        let part = finished.map_err(|error| adding_up(day).caused_by(error))?;
-        self.next = part.next;
-        Ok(Some(part.deltas))
+        let overflow = move |error: Overflow| adding_up(day).caused_by(error);
+        let (rows, ..) = thread.finish(aggregation, overflow).await?;
+        self.rows.insert(rows).next_batch().await
     }
 
-    /// Adds the documents that count, starting at a recordset.
-    async fn add_documents(&self, staging: &mut Staging, from: Uuid) -> Result<Aggregation, Error> {
-        let mut aggregation = Aggregation::of_part(from, self.memory.for_counting());
+    /// Adds the documents that count.
+    async fn add_documents(&self, staging: &mut Staging) -> Result<Aggregation, Error> {
+        let mut aggregation = Aggregation::new(&self.workspace);
         let add = |recordset_id, body: &str| {
             let add_cell =
                 |cell: PostedRow<'_>| aggregation.add_counted(cell).map_err(NotAdded::from);
-            document::for_each_cell(recordset_id, body, add_cell)
-                .map_err(|error| adding_up(self.day).caused_by(error))
+            document::for_each_cell(recordset_id, body, add_cell).map_err(|error| match error {
+                NotAdded::Aggregation(error) => {
+                    error.report(|overflow| adding_up(self.day).caused_by(overflow))
+                }
+                NotAdded::Body(_) => adding_up(self.day).caused_by(error),
+            })
         };
-        staging.bodies(self.day, self.rule, from, add).await?;
+        staging.bodies(self.day, self.rule, add).await?;
         Ok(aggregation)
     }
 }
 
 impl Difference {
-    /// Reads all parts.
+    /// Reads all batches.
     pub(super) async fn find(
-        mut parts: Parts,
+        mut subtraction: Subtraction,
         reader: &mut Reader,
         staging: &mut Staging,
     ) -> Result<Self, Error> {
         let mut found = Self::default();
-        while let Some(deltas) = parts.next(reader, staging).await? {
+        let mut last = None;
+        while let Some(deltas) = subtraction.next(reader, staging).await? {
             let Sums { count, total } = deltas.sums();
             found.count += count;
             found.total += total;
             found.cells += deltas.rows().len() as u64;
-            // The rows of a recordset are consecutive, and all in one part.
+            // The rows of a recordset are consecutive, but may be in two batches.
             for rows in deltas
                 .rows()
                 .chunk_by(|a, b| a.cell.recordset_id == b.cell.recordset_id)
             {
-                found.recordsets += 1;
-                if found.differing.len() < NAMED {
+                let recordset_id = rows[0].cell.recordset_id;
+                let is_another = last.replace(recordset_id) != Some(recordset_id);
+                found.recordsets += u64::from(is_another);
+                if found.recordsets <= NAMED {
                     let sums = |of: fn(&crate::aggregate::DeltaRow) -> i64| {
                         rows.iter().map(|row| i128::from(of(row))).sum()
                     };
@@ -151,11 +155,17 @@ impl Difference {
                         count: sums(|row| row.count),
                         total: sums(|row| row.total),
                     };
-                    found.differing.push(Differing {
-                        recordset_id: rows[0].cell.recordset_id,
-                        documents: more,
-                        ledger: Sums::default(),
-                    });
+                    if is_another {
+                        found.differing.push(Differing {
+                            recordset_id,
+                            documents: Sums::default(),
+                            ledger: Sums::default(),
+                        });
+                    }
+                    if let Some(Differing { documents, .. }) = found.differing.last_mut() {
+                        documents.count += more.count;
+                        documents.total += more.total;
+                    }
                 }
             }
         }
@@ -165,7 +175,9 @@ impl Difference {
             .iter()
             .map(|differing| differing.recordset_id)
             .collect();
-        let documents = staging.sums_of(parts.day, parts.rule, &ids).await?;
+        let documents = staging
+            .sums_of(subtraction.day, subtraction.rule, &ids)
+            .await?;
         for differing in &mut found.differing {
             let Sums { count, total } = documents
                 .get(&differing.recordset_id)

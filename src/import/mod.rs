@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 pub use difference::Difference;
-use difference::Parts;
+use difference::Subtraction;
 pub use document::Defect;
 use document::{Found, FoundAt};
 use index::OldIndex;
@@ -40,8 +40,8 @@ use crate::elastic::ClientOptions;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::lock::Run;
 use crate::ledger::{Ledger, Reader};
-use crate::memory::Memory;
 use crate::source::Source;
+use crate::workspace::Workspace;
 
 pub use comparison::Comparison;
 pub use difference::Differing;
@@ -88,7 +88,7 @@ pub struct Import<'a> {
     staging: Staging,
     days: Bounds,
     rules: Rules,
-    memory: Memory,
+    workspace: Workspace,
     task: Task<'a>,
     listener: &'a mut (dyn Listener + Send),
     /// The names of the inputs; documents refer to them by index.
@@ -106,7 +106,7 @@ impl<'a> Import<'a> {
         ledger: &'a Ledger,
         (days, rules): (Bounds, Rules),
         task: Task<'a>,
-        memory: Memory,
+        workspace: Workspace,
         listener: &'a mut (dyn Listener + Send),
     ) -> Result<Self, Error> {
         Ok(Self {
@@ -116,7 +116,7 @@ impl<'a> Import<'a> {
             staging: Staging::open(ledger).await?,
             days,
             rules,
-            memory,
+            workspace,
             task,
             listener,
             inputs: Vec::new(),
@@ -332,8 +332,9 @@ impl<'a> Import<'a> {
         };
         let rule = self.rules.on_conflict;
         if !matches!(self.task, Task::Post(_)) || (holders.is_some() && !self.rules.replace) {
-            let parts = Parts::new(day, rule, &entries, head, self.memory);
-            let difference = Difference::find(parts, &mut self.reader, &mut self.staging).await?;
+            let subtraction = Subtraction::new(day, rule, &entries, head, self.workspace.clone());
+            let difference =
+                Difference::find(subtraction, &mut self.reader, &mut self.staging).await?;
             match holders {
                 Some(Holders {
                     ledger: Some(_), ..
@@ -373,7 +374,7 @@ impl<'a> Import<'a> {
             head,
             entries: &entries,
             reason,
-            memory: self.memory,
+            workspace: self.workspace.clone(),
         };
         let posted = Box::pin(post::post_day(
             self.ledger,
@@ -401,9 +402,15 @@ impl<'a> Import<'a> {
             None if entries.is_empty() => DayComparison::NotInLedger,
             None => {
                 let head = self.reader.head().await?;
-                let parts = Parts::new(day, self.rules.on_conflict, &entries, head, self.memory);
+                let subtraction = Subtraction::new(
+                    day,
+                    self.rules.on_conflict,
+                    &entries,
+                    head,
+                    self.workspace.clone(),
+                );
                 let difference =
-                    Difference::find(parts, &mut self.reader, &mut self.staging).await?;
+                    Difference::find(subtraction, &mut self.reader, &mut self.staging).await?;
                 if difference.is_none() {
                     DayComparison::Same
                 } else {

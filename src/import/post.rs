@@ -1,6 +1,6 @@
 //! Posts a day's documents as one entry of kind `import`.
 
-use super::difference::Parts;
+use super::difference::Subtraction;
 use super::staging::{StagedDay, Staging};
 use super::verdict::OnConflict;
 use crate::aggregate::Figures;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posted, Posting};
 use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader};
-use crate::memory::Memory;
+use crate::workspace::Workspace;
 
 /// A day to post.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct ToPost<'a> {
     /// The day's entries in the ledger.
     pub(super) entries: &'a [Entry],
     pub(super) reason: String,
-    pub(super) memory: Memory,
+    pub(super) workspace: Workspace,
 }
 
 /// Posts the difference between the documents and the ledger; `None` if there is none.
@@ -40,11 +40,11 @@ pub(super) async fn post_day(
         head,
         entries,
         reason,
-        memory,
+        workspace,
     } = to_post;
-    let mut parts = Parts::new(day, rule, entries, head, memory);
+    let mut subtraction = Subtraction::new(day, rule, entries, head, workspace);
     let mut posting = None;
-    while let Some(deltas) = parts.next(reader, staging).await? {
+    while let Some(deltas) = subtraction.next(reader, staging).await? {
         if deltas.rows().is_empty() {
             continue;
         }
@@ -57,7 +57,7 @@ pub(super) async fn post_day(
     let posting = match posting {
         Some(posting) => posting,
         // The ledger already has exactly this day, from elsewhere.
-        None if parts.replaces() => return Ok(None),
+        None if subtraction.replaces() => return Ok(None),
         None => begin(ledger, run, head, day, staged, entries).await?,
     };
     let header = Header {

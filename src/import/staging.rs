@@ -295,19 +295,17 @@ impl Staging {
         &mut self,
         day: Day,
         rule: Option<OnConflict>,
-        from: Uuid,
         mut take: impl FnMut(Uuid, &str) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let what = format!("reading the staged documents of {day}");
         let sql = format!(
             "WITH chosen AS ({})
              SELECT d.recordset_id, d.body FROM chosen JOIN pg_temp.import_document d USING (seq)
-             WHERE d.recordset_id >= $2 AND NOT d.is_empty ORDER BY d.recordset_id",
+             WHERE NOT d.is_empty ORDER BY d.recordset_id",
             chosen(rule)
         );
         let mut rows = sqlx::query(AssertSqlSafe(sql))
             .bind(day)
-            .bind(from)
             .fetch(&mut self.connection);
         while let Some(row) = rows.try_next().await.context(&what)? {
             take(

@@ -56,17 +56,13 @@ impl PostedRows {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::aggregate::Aggregation;
 
     #[test]
     fn it_stands_for_its_day_only_as_the_last_of_the_entries_that_are_asked_for() {
-        let nothing = Aggregation::of_part(Uuid::nil(), usize::MAX)
-            .finish()
-            .unwrap()
-            .deltas;
+        let nothing = Aggregation::without_limit().finish().unwrap().rows;
+        let nothing = { nothing }.next_batch().unwrap().unwrap();
         let [day, other]: [Day; 2] = ["2020-02-16", "2020-02-17"].map(|day| day.parse().unwrap());
         let [third, fourth, fifth] =
             [3, 4, 5].map(|n| (0..n).fold(EntryId::NONE, |id, _| id.next()));

@@ -72,11 +72,11 @@ impl StoredRow {
         }
     }
 
-    /// Subtracts the row from an aggregation. `failed` makes the error if a sum overflows.
+    /// Subtracts the row from an aggregation. `overflow` makes the error if a sum overflows.
     pub fn subtract_from(
         &self,
         aggregation: &mut Aggregation,
-        failed: impl FnOnce(Overflow) -> Error,
+        overflow: impl FnOnce(Overflow) -> Error,
     ) -> Result<(), Error> {
         let maps = self.maps()?;
         let posted = PostedRow {
@@ -85,7 +85,9 @@ impl StoredRow {
             total: self.total,
             maps: maps.as_ref().map(|terms| terms.0.as_slice()),
         };
-        aggregation.subtract(posted).map_err(failed)
+        aggregation
+            .subtract(posted)
+            .map_err(|error| error.report(overflow))
     }
 
     pub fn maps(&self) -> Result<PerDimension<TermMap<'_>>, Error> {

@@ -18,9 +18,9 @@ use crate::apply::{Recount, recount};
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::ledger::Reader;
-use crate::memory::Memory;
 use crate::source::Source;
 use crate::text::counted;
+use crate::workspace::Workspace;
 pub use finding::Finding;
 pub use ledger::ledger;
 
@@ -59,7 +59,7 @@ pub async fn source(
     reader: &mut Reader,
     period: Option<Period>,
     every: u64,
-    memory: Memory,
+    workspace: &Workspace,
 ) -> Result<SourceCheck, Error> {
     let mut check = SourceCheck::default();
     let days = reader.days_with_entries().await?;
@@ -71,7 +71,7 @@ pub async fn source(
         .filter(|(place, _)| u64::is_multiple_of(*place, every.max(1)))
     {
         check.days += 1;
-        match recount(source, reader, day, memory).await? {
+        match recount(source, reader, day, workspace).await? {
             Recount::Equal => {}
             Recount::Sealed => check.sealed += 1,
             Recount::Reversed => check.reversed += 1,

@@ -106,6 +106,10 @@ const CASES: &[(&str, Case)] = &[
     ("an unknown dimension of `stats-terms`", |world| {
         with(world, "DAYBOOK_TERMS", "colours", &APPLY)
     }),
+    (
+        "the directory for temporary files does not exist",
+        |world| with(world, "DAYBOOK_TEMP_DIR", "/does/not/exist", &APPLY),
+    ),
     ("the memory limit is too low", |world| {
         with(world, "DAYBOOK_MEMORY", "1M", &APPLY)
     }),

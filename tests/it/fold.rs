@@ -395,7 +395,7 @@ async fn log_long_geocodes(world: &World) {
 }
 
 #[tokio::test]
-async fn a_day_that_outgrows_its_memory_is_counted_in_runs_that_give_the_same_entry() {
+async fn a_day_that_exceeds_the_memory_is_counted_in_temporary_files_to_the_same_entry() {
     let (table, folder) = (World::new().await, Folder::new());
     log_long_geocodes(&table).await;
     apply(&table).await.assert_exit(0);
@@ -406,14 +406,14 @@ async fn a_day_that_outgrows_its_memory_is_counted_in_runs_that_give_the_same_en
     ])
     .await
     .assert_exit(0)
-    .says(&["the counts exceed the memory limit"]);
+    .says(&["the memory limit is reached: wrote a temporary file"]);
     fold(&["--day", DAY, &file, "--output", &whole])
         .await
         .assert_exit(0);
     assert_eq!(folder.manifest("runs"), folder.manifest("whole"));
     assert_eq!(folder.names("runs"), folder.names("whole"));
     let ledger = without_source().await;
-    // Posting has the same limit: it reads the deltas in parts.
+    // Posting has the same limit.
     let posted = ledger
         .run(&[
             "apply",
@@ -429,7 +429,7 @@ async fn a_day_that_outgrows_its_memory_is_counted_in_runs_that_give_the_same_en
         .await
         .assert_exit(0);
     assert!(
-        posted.messages_of("day")[0]["parts"].as_u64() > Some(1),
+        posted.messages_of("day")[0]["spilled_bytes"].as_u64() > Some(0),
         "{}",
         posted.stdout
     );

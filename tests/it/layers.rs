@@ -26,11 +26,11 @@ const LAYERS: &[&[&str]] = &[
         "destination",
         "interrupt",
         "logging",
-        "memory",
         "text",
         "unpack",
+        "workspace",
     ],
-    &["day", "error", "failpoint", "hash", "printable"],
+    &["day", "error", "failpoint", "hash", "memory", "printable"],
     &["clock", "columns", "fuzzing"],
 ];
 

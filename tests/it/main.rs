@@ -40,7 +40,7 @@ mod import; // documents of the old system: each form gives the same ledger as t
 mod late; // a writer that commits after its day was applied
 mod layers; // which module may use which: arrows point down
 mod ledger; // the schema: immutable, tamper-evident, self-explanatory; what it refuses
-mod memory; // a day that exceeds the memory limit: counted in parts, posted as one entry
+mod memory; // a day that exceeds the memory limit: spilled to temporary files, posted as one entry
 mod messages; // the JSON messages of the commands, field by field
 mod monitoring; // metrics, pings and the summary of a run; alerts and dashboard use metrics that exist
 mod moving; // docs/moving.md, followed step by step on an old index

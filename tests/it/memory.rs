@@ -1,4 +1,4 @@
-//! A day that takes more memory than there may be: counted in parts, posted as one entry, the same to the byte.
+//! A day that takes more memory than there may be: spilled to temporary files, posted as one entry, the same to the byte.
 
 use serde_json::Value;
 
@@ -22,7 +22,6 @@ async fn log_long_geocodes(world: &World, from: i64, to: i64) {
                FROM generate_series({from}, {to}) n"
         ))
         .await;
-    // What cannot be counted is met by each part, and kept once.
     world
         .execute(&format!(
             "INSERT INTO stats (id, date, type, record_type, payload) VALUES (-{to}, '{DAY} 12:00Z', 'none', 'records', '{{}}')"
@@ -53,17 +52,17 @@ const CONTENT: &str =
     "SELECT string_agg(encode(content_hash, 'hex'), ' ' ORDER BY entry_id) FROM daybook.entry";
 
 #[tokio::test]
-async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
-    let (whole, parts) = (World::new().await, World::new().await);
+async fn a_day_that_exceeds_the_memory_is_the_entry_that_it_is_when_counted_in_memory() {
+    let (whole, spilled) = (World::new().await, World::new().await);
     for (from, to) in [(1, 25_000), (25_001, 26_000)] {
-        for world in [&whole, &parts] {
+        for world in [&whole, &spilled] {
             log_long_geocodes(world, from, to).await;
         }
-        let in_one = day(&whole, &[]).await;
-        assert_eq!(in_one["parts"], 1);
-        let tried = day(&parts, &[&LEAST[..], &["--dry-run"]].concat()).await;
-        let in_parts = day(&parts, &LEAST).await;
-        assert!(in_parts["parts"].as_u64() > Some(1), "{in_parts}");
+        let in_memory = day(&whole, &[]).await;
+        assert_eq!(in_memory["spilled_bytes"], 0);
+        let tried = day(&spilled, &[&LEAST[..], &["--dry-run"]].concat()).await;
+        let in_files = day(&spilled, &LEAST).await;
+        assert!(in_files["spilled_bytes"].as_u64() > Some(0), "{in_files}");
         for figure in [
             "kind",
             "events",
@@ -73,40 +72,40 @@ async fn a_day_counted_in_parts_is_the_entry_that_it_is_when_counted_in_one() {
             "interactions",
             "records",
         ] {
-            assert_eq!(in_one[figure], in_parts[figure], "{figure}");
-            assert_eq!(in_one[figure], tried[figure], "{figure} of the dry run");
+            assert_eq!(in_memory[figure], in_files[figure], "{figure}");
+            assert_eq!(in_memory[figure], tried[figure], "{figure} of the dry run");
         }
     }
-    assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
+    assert_eq!(whole.value(CONTENT).await, spilled.value(CONTENT).await);
     assert_eq!(
-        parts
+        spilled
             .value("SELECT count(*) FROM daybook.rejected_event")
             .await,
         "2"
     );
-    parts
+    spilled
         .run(&[&["verify", "--ledger", "--source"], &LEAST[..]].concat())
         .await
         .assert_exit(0);
 
-    // A part that takes something away is refused, and what the parts before it have written goes with it.
-    parts.execute("UPDATE stats SET payload = '{}' WHERE id = 25499; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
-    let refused = parts
+    // A batch that takes something away is refused, and what the batches before it have written goes with it.
+    spilled.execute("UPDATE stats SET payload = '{}' WHERE id = 25499; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
+    let refused = spilled
         .run(&[&["apply", "--no-project", "--day", DAY], &LEAST[..]].concat())
         .await
         .assert_exit(1);
     for told in ["now count less than was posted", "--accept-decrease"] {
         assert!(refused.stderr.contains(told), "{}", refused.stderr);
     }
-    assert_eq!(whole.value(CONTENT).await, parts.value(CONTENT).await);
+    assert_eq!(whole.value(CONTENT).await, spilled.value(CONTENT).await);
     assert_eq!(
-        parts
+        spilled
             .value("SELECT max(entry_id) FROM daybook.interaction_delta")
             .await,
         "2"
     );
     whole.end().await;
-    parts.end().await;
+    spilled.end().await;
 }
 
 /// What a process may map to write to: an allocation beyond it fails, and ends the program.
@@ -153,9 +152,9 @@ async fn one_event_of_many_recordsets_and_many_large_rejected_events_keep_within
 #[tokio::test]
 async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or_have_to_be_read_back()
  {
-    let (whole, parts) = (World::new().await, World::new().await);
+    let (whole, spilled) = (World::new().await, World::new().await);
     // Daily documents are made of them, and those of terms.
-    for (world, memory, kept) in [(&whole, "512M", 2), (&parts, LEAST[1], 0)] {
+    for (world, memory, kept) in [(&whole, "512M", 2), (&spilled, LEAST[1], 0)] {
         log_long_geocodes(world, 1, 25_000).await;
         let settings = [("DAYBOOK_MEMORY", memory)];
         // To the first entry's terms nothing is added.
@@ -175,7 +174,10 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
         );
     }
     for (suffix, least) in [("", 500), ("-terms", 25_500)] {
-        let (kept, read) = (whole.documents(suffix).await, parts.documents(suffix).await);
+        let (kept, read) = (
+            whole.documents(suffix).await,
+            spilled.documents(suffix).await,
+        );
         assert!(
             kept.len() >= least,
             "{} documents of stats{suffix}",
@@ -183,11 +185,59 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
         );
         assert!(
             kept == read,
-            "documents of stats{suffix} differ between a day's parts and the whole"
+            "documents of stats{suffix} differ between a day that was spilled and one in memory"
         );
     }
     whole.end().await;
-    parts.end().await;
+    spilled.end().await;
+}
+
+#[tokio::test]
+async fn a_directory_for_temporary_files_that_does_not_exist_or_is_full_is_named_and_nothing_is_posted()
+ {
+    let world = World::new().await;
+    log_long_geocodes(&world, 1, 25_000).await;
+    let apply = ["apply", "--no-project", "--day", DAY];
+    let missing = [&apply[..], &["--temp-dir", "/does-not-exist"]].concat();
+    let ended = world.run(&missing).await.assert_exit(2);
+    let told = "/does-not-exist is not a directory for temporary files";
+    assert!(ended.stderr.contains(told), "{}", ended.stderr);
+
+    // A limit on the size of files stands for a full disk: 100 blocks of 512 bytes or 1 KiB.
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().to_str().expect("a path in UTF-8");
+    let mut limited = tokio::process::Command::new("sh");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_daybook"))
+        .args(apply)
+        .args(LEAST)
+        .args(["--temp-dir", path]);
+    let ended: Ended = limited
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(world.settings())
+        .output()
+        .await
+        .expect("run the program")
+        .into();
+    let ended = ended.assert_exit(1);
+    for told in [
+        "counting exceeds the memory limit, and the temporary files in",
+        path,
+        "more are needed; nothing was posted: File too large",
+        "set --temp-dir (DAYBOOK_TEMP_DIR)",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    assert_eq!(world.value("SELECT count(*) FROM daybook.entry").await, "0");
+
+    // With room it is posted, and leaves nothing in the directory.
+    let with_room = [&apply[..], &LEAST[..], &["--temp-dir", path]].concat();
+    world.run(&with_room).await.assert_exit(0);
+    let left = std::fs::read_dir(path).expect("the directory").count();
+    assert_eq!(left, 0, "files in {path}");
+    world.end().await;
 }
 
 #[tokio::test]

@@ -164,7 +164,6 @@ impl<'s> Work<'s> {
             accept_decrease: options.accept_decrease,
             replace: options.replace,
             anew: options.day.is_some(),
-            memory: self.settings.memory,
         };
         let mut failed: Vec<(Day, Error)> = Vec::new();
         let days = self.choose_days(options, today).await?;
@@ -250,6 +249,7 @@ impl<'s> Work<'s> {
             &mut self.reader,
             run,
             rules,
+            &self.settings.workspace,
         ));
         let applied = applying.await?;
         // A day that was counted elsewhere is still to be compared with the source, if there is one.
