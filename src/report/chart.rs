@@ -11,6 +11,8 @@ use crate::text::Grouped;
 /// The plot's size and place, in the units of the picture.
 const WIDTH: f64 = 400.0;
 const LEFT: f64 = 44.0;
+/// Room for half of the last label.
+const RIGHT: f64 = 14.0;
 const TOP: f64 = 8.0;
 const HEIGHT: f64 = 104.0;
 const BELOW: f64 = 34.0;
@@ -91,7 +93,7 @@ pub fn bars(chart: &Bars<'_>) -> Markup {
     #[expect(clippy::cast_precision_loss, reason = "bars are few")]
     let pitch = WIDTH / chart.labels.len().max(1) as f64;
     let floor = TOP + HEIGHT;
-    let view = format!("0 0 {} {}", unit(LEFT + WIDTH), unit(floor + BELOW));
+    let view = format!("0 0 {} {}", unit(LEFT + WIDTH + RIGHT), unit(floor + BELOW));
     html! {
         figure.chart {
             figcaption {
@@ -172,7 +174,7 @@ fn x_labels(labels: &[String], pitch: f64) -> Markup {
 
 #[expect(clippy::cast_precision_loss, reason = "labels are few")]
 fn x_of(index: usize, pitch: f64) -> f64 {
-    (LEFT + pitch * (index as f64 + 0.5)).clamp(LEFT + 18.0, LEFT + WIDTH - 30.0)
+    (LEFT + pitch * (index as f64 + 0.5)).clamp(LEFT, LEFT + WIDTH - 8.0)
 }
 
 /// What the picture shows, in a sentence.

@@ -110,7 +110,7 @@ fn state(numbers: &LedgerNumbers, days: &BTreeMap<Day, PostedDay>, beside: &Besi
     let [count, total] = sums(&numbers.entries);
     html! {
         dl.tiles {
-            (tile("Interactions", &html! { (Grouped(count)) }, &html! { "with " (counted(numbers.recordsets, "recordset", "recordsets")) }))
+            (tile("Interactions", &html! { (Grouped(count)) }, &html! { "across " (counted(numbers.recordsets, "recordset", "recordsets")) }))
             (tile("Records involved", &html! { (Grouped(total)) }, &html! { "in all interactions" }))
             (last_day_tile(numbers))
             (gaps_tile(days))
@@ -120,7 +120,7 @@ fn state(numbers: &LedgerNumbers, days: &BTreeMap<Day, PostedDay>, beside: &Besi
                 &html! { (kinds(&numbers.entries)) },
             ))
             @if let Some(sealed) = beside.sealed {
-                (tile("Sealed days", &html! { (Grouped(sealed)) }, &html! { "no longer in the source, kept as posted" }))
+                (tile("Sealed days", &html! { (Grouped(sealed)) }, &html! { "no longer in the source; their posted numbers are kept" }))
             }
             (projections_tile(beside.projections.as_deref()))
         }
@@ -135,24 +135,34 @@ fn last_day_tile(numbers: &LedgerNumbers) -> Markup {
             &html! { "nothing is applied yet" },
         );
     };
-    let missing = Period::new(period.to().next(), numbers.last_closed).map_or(0, Period::day_count);
+    let missing = Period::new(period.to().next(), numbers.last_closed);
     let remark = html! {
         @if numbers.asked.is_some() { "of the days asked for" }
-        @else if missing == 0 { span.good { "✓ up to date" } }
-        @else { span.bad { "▲ " (counted(missing, "closed day is", "closed days are")) " missing since" } }
+        @else if let Some(missing) = missing {
+            span.bad {
+                "▲ " (counted(missing.day_count(), "closed day", "closed days")) " not applied yet, from "
+                (whole(missing.from())) " to " (whole(missing.to()))
+            }
+        }
+        @else { span.good { "✓ up to date" } }
     };
     tile(
         "Last applied day",
         &html! { (period.to()) },
-        &html! { (remark) ", first " (period.from()) },
+        &html! { (remark) br; "first day: " (whole(period.from())) },
     )
+}
+
+/// A date that is not broken at its hyphens.
+fn whole(day: Day) -> Markup {
+    html! { span.date { (day) } }
 }
 
 fn gaps_tile(days: &BTreeMap<Day, PostedDay>) -> Markup {
     let missing: usize = gaps(days).into_iter().map(Period::day_count).sum();
     let remark = html! {
-        @if missing == 0 { span.good { "✓ every day between has an entry" } }
-        @else { span.bad { "▲ " a href="#gaps" { "which days" } " have no entry" } }
+        @if missing == 0 { span.good { "✓ each day in between has an entry" } }
+        @else { span.bad { "▲ " a href="#gaps" { "days without an entry" } } }
     };
     tile("Gaps", &html! { (Grouped(missing)) }, &remark)
 }
@@ -167,7 +177,7 @@ fn chain_tile(numbers: &LedgerNumbers) -> Markup {
         (None, Some(hash)) => (
             html! { span.good { "✓ unbroken" } },
             html! {
-                "headers of " (counted(chain.entries, "entry", "entries")) " recomputed for this page; the newest: "
+                "the headers of " (counted(chain.entries, "entry", "entries")) " were checked for this page; newest hash: "
                 span.id title=(hash) { (hash.to_string().chars().take(16).collect::<String>()) "…" }
             },
         ),
@@ -253,7 +263,7 @@ fn days_section(
     html! {
         section id="days" {
             h2 { "Days" }
-            p { "A square is a day, its shade the number of interactions. It leads to the day's entries." }
+            p { "Each square is a day; the darker, the more interactions. Select a day to see its entries." }
             (calendar::legend(&shades))
             a.skip-here href="#after-calendar" { "Skip the calendar" }
             @for year in years.rev() { (calendar::year(year, period, days, &shades)) }
@@ -277,7 +287,7 @@ fn gap_list(gaps: &[Period]) -> Markup {
             }
             @if gaps.len() > GAPS { li { "… and " (counted(gaps.len() - GAPS, "more gap", "more gaps")) } }
         }
-        p { code { "daybook apply --day DAY" } " posts one of them." }
+        p { "To post one of them, run " code { "daybook apply --day DAY" } "." }
     }
 }
 
@@ -294,7 +304,7 @@ fn special_entries(entries: &[Entry]) -> Markup {
         @else {
             (entry_table(special.iter().copied().take(SPECIAL)))
             @if special.len() > SPECIAL {
-                p.muted { "The newest " (SPECIAL) " of " (Grouped(special.len())) "; the others are below, with their days." }
+                p.muted { "The " (SPECIAL) " most recent of " (Grouped(special.len())) "; the others are below, with their days." }
             }
         }
     }
@@ -378,7 +388,7 @@ fn time_section(numbers: &LedgerNumbers, period: Period) -> Markup {
             (charts(&labels, &all, &marks))
             (type_table(figures(&numbers.entries).map(|(_, figure)| figure)))
             details {
-                summary { "The numbers of the charts, by " (name) }
+                summary { "Data of the charts, by " (name) }
                 (step_table(name, &labels, &all, &marks))
             }
             (audit("SELECT record_type, stat_type, sum(count) AS interactions, sum(total) AS records\nFROM daybook.day_total GROUP BY record_type, stat_type ORDER BY record_type, stat_type;"))
@@ -400,7 +410,7 @@ fn recordsets_section(numbers: &LedgerNumbers, period: Period, names: &Names) ->
             h2 { "Recordsets" }
             h3 { "The largest, by records involved" }
             @if numbers.largest.len() < numbers.recordsets {
-                p.muted { "The first " (numbers.largest.len()) " of " (Grouped(numbers.recordsets)) "." }
+                p.muted { (numbers.largest.len()) " of " (Grouped(numbers.recordsets)) " are shown." }
             }
             div.scroll tabindex="0" role="group" aria-label="The largest recordsets" {
                 table {
@@ -424,14 +434,30 @@ fn recordsets_section(numbers: &LedgerNumbers, period: Period, names: &Names) ->
                 }
             }
             @if let Some(growth) = &numbers.growth { (growth_table(growth, names)) }
-            (audit("SELECT recordset_id, sum(count) AS interactions, sum(total) AS records FROM daybook.recordset_total\nGROUP BY recordset_id ORDER BY records DESC, recordset_id LIMIT 25;"))
+            (audit(&format!(
+                "-- the largest\nSELECT recordset_id, sum(count) AS interactions, sum(total) AS records FROM daybook.recordset_total\n\
+                 GROUP BY recordset_id ORDER BY records DESC, recordset_id LIMIT 25;{}",
+                numbers.growth.as_ref().map_or_else(String::new, growth_query)
+            )))
         }
     }
 }
 
+/// The query that gives the largest increases.
+fn growth_query(growth: &Growth) -> String {
+    let Growth {
+        middle, last, days, ..
+    } = growth;
+    format!(
+        "\n\n-- the largest increases\nSELECT recordset_id, sum(CASE WHEN day < '{middle}' THEN -total ELSE total END) AS change\n\
+         FROM daybook.interaction_delta WHERE day BETWEEN date '{middle}' - {days} AND '{last}'\n\
+         GROUP BY recordset_id ORDER BY change DESC, recordset_id LIMIT 10;"
+    )
+}
+
 fn growth_table(growth: &Growth, names: &Names) -> Markup {
     html! {
-        h3 { "Grew most" }
+        h3 { "Largest increases" }
         p.muted {
             "Records involved from " (growth.middle) " to " (growth.last) ", compared with the "
             (counted(growth.days, "day", "days")) " before."
@@ -469,7 +495,7 @@ fn countries_section(countries: &Result<Vec<CountryUsage>, String>) -> Markup {
                 Err(problem) => { p { "Not shown: " (foreign(problem)) "." } }
                 Ok(countries) if countries.is_empty() => { p { "None." } }
                 Ok(countries) => {
-                    p { "Records involved, of all time, by the country of the interaction." }
+                    p { "Records involved since the first day, by the user's country." }
                     (country_table(countries))
                 }
             }
@@ -482,7 +508,7 @@ fn journal_section(entries: &[Entry]) -> Markup {
     html! {
         section id="journal" {
             h2 { "Journal" }
-            @if entries.len() > NEWEST { p.muted { "The newest " (NEWEST) " entries." } }
+            @if entries.len() > NEWEST { p.muted { "The " (NEWEST) " most recent entries." } }
             (entry_table(entries.iter().rev().take(NEWEST)))
         }
     }
@@ -529,7 +555,7 @@ fn entries_section(entries: &[Entry]) -> Markup {
     html! {
         section id="entries" {
             h2 { "All entries" }
-            p { code { "daybook show ENTRY" } " tells more about one of them." }
+            p { "For the details of an entry, run " code { "daybook show ENTRY" } "." }
             @for (index, of_year) in years.iter().rev().enumerate() {
                 details open[index == 0] {
                     summary { (of_year[0].day.date().year()) ", " (counted(of_year.len(), "entry", "entries")) }

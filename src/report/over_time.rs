@@ -83,7 +83,7 @@ pub fn step_table(
 ) -> Markup {
     let are_marked = marks.iter().any(Option::is_some);
     html! {
-        div.scroll tabindex="0" role="group" aria-label="The numbers of the charts" {
+        div.scroll tabindex="0" role="group" aria-label="Data of the charts" {
             table {
                 thead {
                     tr {

@@ -93,12 +93,18 @@ pub fn short(n: i128) -> String {
         (1_000_000, "M"),
         (1_000, "k"),
     ];
-    let unit = UNITS.into_iter().find(|(size, _)| n.abs() >= *size);
+    // What rounds up to the next unit is written in it.
+    let unit = UNITS
+        .into_iter()
+        .find(|(size, _)| n.abs() >= size - size / 2000);
     let Some((size, name)) = unit else {
         return n.to_string();
     };
-    let tenths = n / (size / 10);
-    if tenths.abs() >= 100 || tenths % 10 == 0 {
+    let rounded = |unit: i128| (n.abs() + unit / 2) / unit * n.signum();
+    let tenths = rounded(size / 10);
+    if tenths.abs() >= 100 {
+        format!("{}{name}", rounded(size))
+    } else if tenths % 10 == 0 {
         format!("{}{name}", tenths / 10)
     } else {
         format!("{}.{}{name}", tenths / 10, (tenths % 10).abs())
@@ -117,6 +123,8 @@ mod tests {
             1000,
             1250,
             99_999,
+            999_499,
+            999_500,
             383_011_472,
             2_000_000_000,
             -1250,
@@ -124,7 +132,9 @@ mod tests {
         .map(short);
         assert_eq!(
             shown,
-            ["0", "999", "1k", "1.2k", "99k", "383M", "2G", "-1.2k"]
+            [
+                "0", "999", "1k", "1.3k", "100k", "999k", "1M", "383M", "2G", "-1.3k"
+            ]
         );
     }
 

@@ -158,7 +158,7 @@ pub fn recordset_page(
             (check_section(id, asked))
         }
         footer {
-            "Made by daybook " (env!("CARGO_PKG_VERSION")) ". The newest entry that touches the recordset is "
+            "Made by daybook " (env!("CARGO_PKG_VERSION")) ". Latest entry for this recordset: "
             (numbers.entry_id) "."
         }
     };
@@ -191,8 +191,10 @@ fn time_section(numbers: &RecordsetNumbers, period: Period) -> Markup {
             h2 { "Over time" }
             (charts(&labels, &all, &[]))
             (type_table(numbers.figures().map(|(_, figure)| figure)))
-            h3 { "By " (name) }
-            (step_table(name, &labels, &all, &[]))
+            details {
+                summary { "Data of the charts, by " (name) }
+                (step_table(name, &labels, &all, &[]))
+            }
         }
     }
 }
@@ -204,7 +206,7 @@ fn countries_section(numbers: &RecordsetNumbers) -> Markup {
             h2 { "Countries" }
             @if countries.is_empty() { p { "None." } }
             @else {
-                p { "Records involved, by the country of the interaction." }
+                p { "Records involved, by the user's country." }
                 (country_table(&countries))
             }
         }
@@ -218,7 +220,7 @@ fn viewed_section(numbers: &RecordsetNumbers) -> Markup {
             h2 { "Most viewed records" }
             @if viewed.is_empty() { p { "No record was viewed on its own page." } }
             @else {
-                p { "Views of the records' own pages." }
+                p { "Views of each record's own page." }
                 (scrolled("Most viewed records", &html! {
                     table {
                         thead { tr { th scope="col" { "Record" } th.n scope="col" { "Views" } } }
@@ -258,7 +260,7 @@ fn check_section(id: Uuid, asked: Option<Period>) -> Markup {
     html! {
         section id="check" {
             h2 { "How to check" }
-            p { "Every number is a sum of rows of the ledger, which never change. Each row names the entry that posted it." }
+            p { "Every number is a sum of rows of the ledger. Rows never change, and each names the entry that posted it." }
             (audit(&format!("-- by day\n{rows}\n\n-- by country\n{countries}\n\n-- by record\n{viewed}")))
         }
     }
