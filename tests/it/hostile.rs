@@ -28,7 +28,10 @@ fn words() -> String {
                     .map(|entry| entry.unwrap().path()),
             );
         } else {
-            let text = std::fs::read_to_string(&place).unwrap();
+            // A picture has no words.
+            let Ok(text) = String::from_utf8(std::fs::read(&place).unwrap()) else {
+                continue;
+            };
             let is_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             words.extend(
                 text.split(|c| !is_of_name(c))

@@ -488,29 +488,29 @@ async fn a_day_that_takes_more_memory_than_there_may_be_is_the_same_entry() {
         json!({ "recordset_id": recordset(n), "harvest_date": HARVESTED, "records": { "search": cell } })
     };
     let large = folder.lines("large.log", &(0..300).map(document).collect::<Vec<_>>());
-    let (whole, parts) = (World::new().await, World::new().await);
+    let (whole, spilled) = (World::new().await, World::new().await);
     whole.import(&[&large]).await.assert_exit(0);
-    let ended = parts
+    let ended = spilled
         .import(&["--memory", "128M", "-vv", &large])
         .await
         .assert_exit(0);
-    ended.says(&["the recordsets from here on go to another part"]);
-    assert_eq!(content(&parts).await, content(&whole).await);
-    // And what it is replaced by is compared part by part.
+    ended.says(&["the memory limit is reached: wrote a temporary file"]);
+    assert_eq!(content(&spilled).await, content(&whole).await);
+    // And what it is replaced by is compared in batches.
     let small = folder.lines("small.log", &[search(&recordset(299), HARVESTED, 1, 3)]);
-    parts
+    spilled
         .import(&["--memory", "128M", "--replace", &small])
         .await
         .assert_exit(0);
     assert_eq!(
-        parts
+        spilled
             .value("SELECT concat_ws(' ', sum(count), sum(total)) FROM daybook.interaction_delta")
             .await,
         "1 3"
     );
-    parts.assert_sound().await;
+    spilled.assert_sound().await;
     whole.end().await;
-    parts.end().await;
+    spilled.end().await;
 }
 
 #[tokio::test]

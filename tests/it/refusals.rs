@@ -318,7 +318,7 @@ async fn missing_permissions_are_named_with_the_grant_that_is_missing() {
         1,
         &[
             "no permission to read stats.id in the source",
-            "GRANT SELECT ON stats TO",
+            "GRANT SELECT ON public.stats, public.queries TO",
         ],
     );
     assert!(!ended.stderr.contains(&login.password), "{}", ended.stderr);
@@ -331,7 +331,7 @@ async fn missing_permissions_are_named_with_the_grant_that_is_missing() {
         1,
         &[
             "no permission to read queries.id in the source",
-            "GRANT SELECT ON queries TO",
+            "GRANT SELECT ON public.stats, public.queries TO",
         ],
     );
     assert_eq!(entries(&world).await, "0");
