@@ -79,7 +79,7 @@ pub fn merge(
 }
 
 /// Merges files of delta rows into that of a directory.
-pub(super) fn merge_deltas(
+fn merge_deltas(
     sources: Vec<Source>,
     directory: &Directory,
     sums: &mut RowSums,

@@ -6,7 +6,8 @@
 //! without a manifest is not a delta set. Delta sets of different events add up: `merge` makes one of many, reading all
 //! of them line by line. `apply` posts them.
 //!
-//! Memory is bounded: what outgrows it is written out as a sorted run, and the runs are merged at the end.
+//! Memory is bounded: what the counts need beyond it goes into temporary files (`aggregate`). Rejected events are written
+//! to sorted runs, which are merged at the end.
 
 mod count;
 mod date;
