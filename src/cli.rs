@@ -1,5 +1,6 @@
 //! The command line: parses it and runs the command.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
 
@@ -15,6 +16,7 @@ use crate::config::{Configuration, Settings, SettingsArgs};
 use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::run_span;
+use crate::logging::logs_to_journal;
 use crate::monitoring::{Ping, write_metrics};
 use crate::output::Output;
 
@@ -89,20 +91,7 @@ pub enum Command {
 pub fn main() -> ExitCode {
     let (cli, matches) = match parse() {
         Ok(parsed) => parsed,
-        Err(error) => {
-            // Help and version are not errors.
-            let _ = match error.kind() {
-                ParseErrorKind::MissingSubcommand
-                | ParseErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    write!(std::io::stderr(), "{}", Cli::command().render_help())
-                }
-                _ => error.print(),
-            };
-            return match error.kind() {
-                ParseErrorKind::DisplayHelp | ParseErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(Exit::Usage.code()),
-            };
-        }
+        Err(error) => return ExitCode::from(refuse(&error).code()),
     };
     let output = Output::new(cli.json);
     crate::logging::start(cli.verbose);
@@ -111,6 +100,62 @@ pub fn main() -> ExitCode {
         failure.exit()
     });
     ExitCode::from(exit.code())
+}
+
+/// What clap says instead of a command line. People get its own words on stderr; programs and the journal get an error
+/// like any other.
+fn refuse(error: &clap::Error) -> Exit {
+    if !error.use_stderr() {
+        // Help and version are not errors. If stdout is closed, nothing more can be done.
+        let _ = error.print();
+        return Exit::Done;
+    }
+    crate::logging::start(0);
+    let output = Output::new(wants_json(std::env::args_os()));
+    if output.is_json() || logs_to_journal() {
+        output.report_error(&as_error(error));
+        return Exit::Usage;
+    }
+    let _ = if says_nothing(error) {
+        write!(std::io::stderr(), "{}", Cli::command().render_help())
+    } else {
+        error.print()
+    };
+    Exit::Usage
+}
+
+/// Whether there is no command, so that clap has the help in place of a message.
+fn says_nothing(error: &clap::Error) -> bool {
+    matches!(
+        error.kind(),
+        ParseErrorKind::MissingSubcommand
+            | ParseErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    )
+}
+
+/// The option counts wherever it stands, as the command line was not understood.
+fn wants_json(mut arguments: impl Iterator<Item = OsString>) -> bool {
+    arguments.any(|argument| argument == "--json")
+}
+
+/// The first paragraph says what is wrong; tips and usage follow.
+fn as_error(error: &clap::Error) -> Error {
+    if says_nothing(error) {
+        return Error::usage("there is no command").hint("daybook --help lists the commands");
+    }
+    let text = error.render().to_string();
+    let (what, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let what = what.strip_prefix("error: ").unwrap_or(what);
+    let hints: Vec<String> = rest
+        .split("\n\n")
+        .filter(|paragraph| !paragraph.starts_with("For more information"))
+        .map(on_one_line)
+        .collect();
+    Error::usage(on_one_line(what)).hint(hints.join("; "))
+}
+
+fn on_one_line(paragraph: &str) -> String {
+    paragraph.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn parse() -> Result<(Cli, ArgMatches), clap::Error> {

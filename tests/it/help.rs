@@ -1,6 +1,8 @@
 //! The help of every command, word for word: `cargo insta review`, or INSTA_UPDATE=always, takes over what was changed on
 //! purpose.
 
+use serde_json::Value;
+
 use crate::support::program::command;
 
 /// The commands that `daybook --help` lists.
@@ -50,5 +52,65 @@ async fn the_help_of_each_command_is_as_it_was_read_last() {
     for command in commands {
         let help = without_settings(&help_of(&[command]).await);
         insta::assert_snapshot!(format!("help-{command}"), help);
+    }
+}
+
+/// Whatever is wrong with a command line, a program gets it as it gets every other error.
+#[tokio::test]
+async fn a_refused_command_line_is_an_error_like_any_other() {
+    for (arguments, message, hint) in [
+        (
+            &["apply", "--dry-rum"][..],
+            "unexpected argument '--dry-rum' found",
+            "tip: a similar argument exists: '--dry-run'; Usage: ",
+        ),
+        (
+            &["aply"],
+            "unrecognized subcommand 'aply'",
+            "tip: a similar subcommand exists: 'apply'; Usage: ",
+        ),
+        (
+            &["apply", "--day", "16.02.2020"],
+            "invalid value '16.02.2020' for '--day <DAY>': ",
+            "",
+        ),
+        (
+            &["show"],
+            "the following required arguments were not provided: <ENTRY_ID>",
+            "Usage: daybook show ",
+        ),
+        (
+            &["apply", "--day", "2020-02-16", "--all"],
+            "the argument '--day <DAY>' cannot be used with",
+            "Usage: daybook apply ",
+        ),
+        (&[], "there is no command", "daybook --help"),
+    ] {
+        let output = command(&[], arguments)
+            .arg("--json")
+            .output()
+            .await
+            .unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"));
+        assert_eq!(error["message_type"], "error", "{error}");
+        assert_eq!(error["kind"], "invalid-arguments", "{error}");
+        assert_eq!(error["exit_code"], 2, "{error}");
+        for (member, expected) in [("message", message), ("hint", hint)] {
+            let told = error[member].as_str().unwrap();
+            assert!(
+                told.starts_with(expected),
+                "{arguments:?}, {member}: {told}"
+            );
+        }
+        // People get clap's own words.
+        let output = command(&[], arguments).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.stdout.is_empty() && told.contains("Usage: daybook"),
+            "{told}"
+        );
     }
 }
