@@ -11,6 +11,7 @@ pub mod day_read;
 pub mod definitions;
 mod entry;
 mod handle;
+mod insert_rows;
 pub mod inspection;
 mod journal;
 mod known_balances;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::entry::{EntryId, EntryKind};
 use super::handle::Ledger;
+use super::insert_rows;
 use super::known_balances::{BalancesAsOf, KnownBalances};
 use super::lock::{LastPosting, Run, TOOL_VERSION};
 use super::posted_rows::PostedRows;
@@ -185,7 +186,7 @@ impl Posting {
         }
         let content = std::mem::take(&mut self.content);
         let (copied, content) =
-            copy_rows(&mut self.connection, entry_id, day, deltas, before, content).await?;
+            write_rows(&mut self.connection, entry_id, day, deltas, before, content).await?;
         self.content = content;
         self.delta_rows += delta_rows;
         failpoint::reach("post.rows_written");
@@ -373,8 +374,8 @@ async fn balances_of(
     Ok(balances)
 }
 
-/// Sends the rows while another thread encodes them. Returns how many arrived, and the content hash so far.
-async fn copy_rows(
+/// Writes the rows. Returns how many arrived, and the content hash so far.
+async fn write_rows(
     connection: &mut Connection,
     entry_id: EntryId,
     day: Day,
@@ -383,6 +384,30 @@ async fn copy_rows(
     content: Sha256,
 ) -> Result<(u64, Sha256), Error> {
     let what = format!("posting {day}: writing the rows of entry {entry_id}");
+    if !insert_rows::are_few(&deltas) {
+        return copy_rows(connection, entry_id, day, deltas, balances, content, what).await;
+    }
+    let (columns, content) = insert_rows::Columns::of(day, &deltas, &balances, content)
+        .map_err(|error| overflow(&what, error))?;
+    let inserting = columns.insert(connection, entry_id, day).await;
+    Ok((inserting.context(what)?, content))
+}
+
+fn overflow(what: &str, error: Overflow) -> Error {
+    let what = format!("{what}: a balance overflows, nothing was posted");
+    Error::new(ErrorKind::FigureTooLarge, what).caused_by(error)
+}
+
+/// Sends the rows while another thread encodes them. Returns how many arrived, and the content hash so far.
+async fn copy_rows(
+    connection: &mut Connection,
+    entry_id: EntryId,
+    day: Day,
+    deltas: Arc<DayDeltas>,
+    balances: Vec<Option<Balance>>,
+    content: Sha256,
+    what: String,
+) -> Result<(u64, Sha256), Error> {
     let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
     let encoding = tokio::task::spawn_blocking(move || -> Result<Sha256, Overflow> {
         row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| {
@@ -402,13 +427,7 @@ async fn copy_rows(
     let content = encoding
         .await
         .map_err(|error| Error::new(ErrorKind::Internal, what.as_str()).caused_by(error))?
-        .map_err(|error| {
-            Error::new(
-                ErrorKind::FigureTooLarge,
-                format!("{what}: a balance overflows, nothing was posted"),
-            )
-            .caused_by(error)
-        })?;
+        .map_err(|error| overflow(&what, error))?;
     let arrived = copy.finish().await.context(what)?;
     Ok((arrived, content))
 }

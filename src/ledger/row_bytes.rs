@@ -1,4 +1,4 @@
-//! An entry's rows as bytes: the binary COPY stream that loads them, and the hash that covers them.
+//! An entry's rows as bytes: the hash that covers them, and the binary COPY stream that loads them.
 //!
 //! Both are made from the same text in one pass, so what is hashed is what is stored.
 
@@ -38,23 +38,37 @@ pub(super) fn encode(
     day: Day,
     deltas: &DayDeltas,
     balances: &[Option<Balance>],
-    mut content: Sha256,
+    content: Sha256,
     mut hand_out: impl FnMut(Vec<u8>) -> bool,
 ) -> Result<Sha256, Overflow> {
     let mut chunk = begin_stream();
+    let content = for_each(day, deltas, balances, content, |fields| {
+        append_tuple(&mut chunk, entry_id, fields);
+        chunk.len() < CHUNK_BYTES || hand_out(std::mem::take(&mut chunk))
+    })?;
+    end_stream(&mut chunk);
+    hand_out(chunk);
+    Ok(content)
+}
+
+/// Passes the fields of each row to `take`, until it returns false. Returns the content hash after these rows.
+pub(super) fn for_each(
+    day: Day,
+    deltas: &DayDeltas,
+    balances: &[Option<Balance>],
+    mut content: Sha256,
+    mut take: impl FnMut(&RowFields<'_>) -> bool,
+) -> Result<Sha256, Overflow> {
     let mut scratch = Scratch::default();
     for (row, before) in deltas.rows().iter().zip(balances) {
         let balance = advance(day, row, *before).ok_or(Overflow(row.cell))?;
         scratch.fill_maps(deltas, row);
         let fields = fields(day, row, balance, &scratch.maps);
         content.update(fields.hash(&mut scratch.line));
-        append_tuple(&mut chunk, entry_id, &fields);
-        if chunk.len() >= CHUNK_BYTES && !hand_out(std::mem::take(&mut chunk)) {
+        if !take(&fields) {
             break;
         }
     }
-    end_stream(&mut chunk);
-    hand_out(chunk);
     Ok(content)
 }
 
