@@ -14,7 +14,7 @@ use crate::day::Day;
 use crate::event::PerDimension;
 use crate::postgres::Connection;
 
-/// From this size on COPY is faster.
+/// Beyond this the wait matters little.
 const MOST_ROWS: usize = 256;
 const MOST_TERMS: usize = 4096;
 
