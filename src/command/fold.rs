@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::clock::Stopwatch;
 use crate::day::{Day, TimeZone};
 use crate::error::{Error, ErrorKind, Exit};
-use crate::fold::{Counting, Expected, Manifest, fold, merge};
+use crate::fold::{Counting, Expected, MOST_RANGES, Manifest, fold, merge};
 use crate::interrupt::unless_interrupted;
 use crate::memory::Memory;
 use crate::output::Output;
@@ -44,6 +44,12 @@ pub struct FoldArgs {
     #[arg(long)]
     merge: bool,
 
+    /// Write a directory for each of N ranges of recordsets, so that N processes can merge them:
+    /// DIR/range-0 and so on
+    #[arg(long, value_name = "N", conflicts_with = "merge",
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_RANGES)))]
+    ranges: Option<u32>,
+
     /// Directory to write; must be empty or not exist
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
@@ -58,6 +64,7 @@ pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Ex
             inputs,
             day,
             time_zone: zone,
+            ranges,
             output,
             ..
         } = &options;
@@ -67,27 +74,30 @@ pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Ex
                     day: *day,
                     zone: zone.unwrap_or(TimeZone::UTC),
                     memory,
+                    ranges: *ranges,
                 };
                 let folded = fold(&counting, inputs, output)?;
-                Ok((folded.manifest, Some(folded.outside)))
+                Ok((folded.manifests, Some(folded.outside)))
             }
             _ => {
                 let expected = Expected {
                     day: *day,
                     zone: *zone,
                 };
-                Ok((merge(inputs, expected, output)?, None))
+                Ok((vec![merge(inputs, expected, output)?], None))
             }
         }
     });
-    let (manifest, outside) = unless_interrupted(async {
+    let (manifests, outside) = unless_interrupted(async {
         work.await.map_err(|error| {
             Error::new(ErrorKind::Internal, "counting was aborted").caused_by(error)
         })?
     })
     .await?;
     let seconds = stopwatch.elapsed().as_secs_f64();
-    let text = text(&to, &manifest, outside);
+    let written = Written::new(&manifests)?;
+    let manifest = written.first;
+    let text = written.text(&to, outside);
     let fields = json!({
         "output": to,
         "day": manifest.day,
@@ -98,9 +108,10 @@ pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Ex
         "ignored": manifest.ignored,
         "rejected": manifest.rejected,
         "outside": outside,
-        "interactions": manifest.interactions,
-        "records": manifest.records,
-        "cells": manifest.deltas.rows,
+        "interactions": written.interactions,
+        "records": written.records,
+        "cells": written.cells,
+        "ranges": written.ranges,
         "fingerprint": manifest.fingerprint,
         "seconds": (seconds * 1000.0).round() / 1000.0,
     });
@@ -108,28 +119,61 @@ pub async fn run(options: FoldArgs, memory: Memory, output: Output) -> Result<Ex
     Ok(Exit::Done)
 }
 
-fn text(to: &str, manifest: &Manifest, outside: Option<i64>) -> String {
-    let mut text = format!(
-        "{}: {} of {} ({} counted, {} ignored, {} rejected) → {}, {}, {}",
-        one_line(to),
-        counted(manifest.events, "event", "events"),
-        manifest.day,
-        Grouped(manifest.counted),
-        Grouped(manifest.ignored),
-        Grouped(manifest.rejected),
-        counted(manifest.interactions, "interaction", "interactions"),
-        counted(manifest.records, "record", "records"),
-        counted(manifest.deltas.rows, "cell", "cells"),
-    );
-    match outside {
-        Some(0) => {}
-        Some(outside) => {
-            text += &format!(
-                "; skipped {} of other days",
-                counted(outside, "event", "events")
-            );
-        }
-        None => text += &format!("; merged from {}", counted(manifest.parts, "part", "parts")),
+/// The delta sets that were written, one for each range of recordsets.
+struct Written<'m> {
+    /// Every range has the figures of all events.
+    first: &'m Manifest,
+    interactions: i64,
+    records: i64,
+    cells: u64,
+    ranges: usize,
+}
+
+impl<'m> Written<'m> {
+    fn new(manifests: &'m [Manifest]) -> Result<Self, Error> {
+        let first = manifests
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Internal, "no deltas were written"))?;
+        let sum = |figure: fn(&Manifest) -> i64| {
+            let sum = manifests.iter().map(figure);
+            sum.fold(0, i64::saturating_add)
+        };
+        Ok(Self {
+            first,
+            interactions: sum(|manifest| manifest.interactions),
+            records: sum(|manifest| manifest.records),
+            cells: manifests.iter().map(|manifest| manifest.deltas.rows).sum(),
+            ranges: manifests.len(),
+        })
     }
-    text
+
+    fn text(&self, to: &str, outside: Option<i64>) -> String {
+        let manifest = self.first;
+        let mut text = format!(
+            "{}: {} of {} ({} counted, {} ignored, {} rejected) → {}, {}, {}",
+            one_line(to),
+            counted(manifest.events, "event", "events"),
+            manifest.day,
+            Grouped(manifest.counted),
+            Grouped(manifest.ignored),
+            Grouped(manifest.rejected),
+            counted(self.interactions, "interaction", "interactions"),
+            counted(self.records, "record", "records"),
+            counted(self.cells, "cell", "cells"),
+        );
+        if self.ranges > 1 {
+            text += &format!(" in {} ranges", self.ranges);
+        }
+        match outside {
+            Some(0) => {}
+            Some(outside) => {
+                text += &format!(
+                    "; skipped {} of other days",
+                    counted(outside, "event", "events")
+                );
+            }
+            None => text += &format!("; merged from {}", counted(manifest.parts, "part", "parts")),
+        }
+        text
+    }
 }

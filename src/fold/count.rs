@@ -4,14 +4,15 @@
 //! runs, which are merged at the end.
 
 use super::Counting;
-use super::directory::{Directory, Writing};
+use super::directory::Writing;
 use super::event::FileEvent;
 use super::fingerprint::EventSums;
 use super::lines::Source;
-use super::manifest::{FileDigest, Manifest, RowSums};
+use super::manifest::{FileDigest, Manifest, Scope};
 use super::merge::merge_rejected;
+use super::output::Output;
 use super::row::{RejectedRow, RowWriter};
-use crate::aggregate::{Aggregation, AggregationError, Overflow};
+use crate::aggregate::{Aggregation, AggregationError, Figures, Overflow};
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
@@ -28,7 +29,7 @@ const REJECTED_BYTES: usize = if cfg!(debug_assertions) {
 /// Events that are being counted.
 pub(super) struct Counter<'d> {
     counting: &'d Counting,
-    directory: &'d Directory,
+    output: &'d Output,
     aggregation: Aggregation,
     events: EventSums,
     rejected: Vec<(i64, Vec<u8>)>,
@@ -37,14 +38,14 @@ pub(super) struct Counter<'d> {
 }
 
 impl<'d> Counter<'d> {
-    pub(super) fn new(counting: &'d Counting, directory: &'d Directory) -> Result<Self, Error> {
+    pub(super) fn new(counting: &'d Counting, output: &'d Output) -> Result<Self, Error> {
         let workspace = Workspace {
             memory: counting.memory,
-            temp_dir: directory.for_temporary_files()?,
+            temp_dir: output.first().for_temporary_files()?,
         };
         Ok(Self {
             counting,
-            directory,
+            output,
             aggregation: Aggregation::new(&workspace),
             events: EventSums::default(),
             rejected: Vec::new(),
@@ -91,7 +92,7 @@ impl<'d> Counter<'d> {
         self.rejected_bytes += line.len();
         self.rejected.push((source_id, line));
         if self.rejected_bytes >= REJECTED_BYTES {
-            let run = self.directory.run()?;
+            let run = self.output.first().run()?;
             let run = self.write_rejected(run)?;
             self.rejected_runs.push(run.0);
         }
@@ -115,51 +116,58 @@ impl<'d> Counter<'d> {
         finish(out)
     }
 
-    /// Writes the files, and returns the manifest for them.
-    pub(super) fn finish(mut self) -> Result<Manifest, Error> {
-        let rejects = if self.rejected_runs.is_empty() {
-            let out = self.directory.rejected()?;
-            self.write_rejected(out)?.1
-        } else {
-            let run = self.directory.run()?;
-            let run = self.write_rejected(run)?;
-            self.rejected_runs.push(run.0);
-            merge_rejected(std::mem::take(&mut self.rejected_runs), self.directory)?
-        };
+    /// Writes the rejected events of the day.
+    fn finish_rejected(&mut self) -> Result<FileDigest, Error> {
+        let directory = self.output.first();
+        if self.rejected_runs.is_empty() {
+            let out = directory.rejected()?;
+            return Ok(self.write_rejected(out)?.1);
+        }
+        let run = self.write_rejected(directory.run()?)?;
+        self.rejected_runs.push(run.0);
+        merge_rejected(std::mem::take(&mut self.rejected_runs), directory)
+    }
+
+    /// Writes the files, and returns the manifests for them, one for each range.
+    pub(super) fn finish(mut self) -> Result<Vec<Manifest>, Error> {
+        let mut rejects = vec![self.finish_rejected()?];
         let Self {
             counting,
-            directory,
+            output,
             aggregation,
             events,
             ..
         } = self;
+        rejects.extend(output.no_rejects()?);
         let Counting { day, zone, .. } = *counting;
         let of_counting = |error: AggregationError| failed(day, error);
         let mut counted = aggregation.finish().map_err(of_counting)?;
-        let (mut out, mut writer) = (directory.deltas()?, RowWriter::default());
-        let mut sums = RowSums::default();
+        let (mut out, mut writer) = (output.deltas()?, RowWriter::default());
         while let Some(deltas) = counted.rows.next_batch().map_err(of_counting)? {
             for row in deltas.rows() {
-                sums.add(row.count, row.total);
-                out.put(writer.counted(&deltas, row))?;
+                let line = writer.counted(&deltas, row);
+                out.put(row.cell.recordset_id, [row.count, row.total], line)?;
             }
         }
-        let (_, deltas) = out.finish()?;
-        Manifest::new(
-            day,
-            zone,
-            1,
-            counted.figures,
-            sums,
-            &events,
-            [deltas, rejects],
-        )
-        .map_err(|wrong| {
-            Error::new(
-                ErrorKind::FigureTooLarge,
-                format!("counting {day} failed: {wrong}"),
-            )
-        })
+        let of_range = |(number, ((sums, deltas), rejects))| {
+            let scope = Scope {
+                day,
+                zone,
+                parts: 1,
+                range: output.range(number),
+            };
+            Manifest::new(scope, counted.figures, sums, &events, [deltas, rejects])
+        };
+        let files = out.finish()?.into_iter().zip(rejects).enumerate();
+        let manifests: Result<Vec<_>, _> = files.map(of_range).collect();
+        manifests
+            .and_then(|manifests| check_interactions(manifests, counted.figures))
+            .map_err(|wrong| {
+                Error::new(
+                    ErrorKind::FigureTooLarge,
+                    format!("counting {day} failed: {wrong}"),
+                )
+            })
     }
 
     fn failed(&self, error: AggregationError) -> Error {
@@ -176,6 +184,20 @@ fn failed(day: Day, error: AggregationError) -> Error {
         .caused_by(overflow)
         .hint("look for events with absurd numbers")
     })
+}
+
+/// Whether the rows of all ranges add up to what was counted.
+fn check_interactions(manifests: Vec<Manifest>, figures: Figures) -> Result<Vec<Manifest>, String> {
+    let found = manifests
+        .iter()
+        .map(|manifest| i128::from(manifest.interactions));
+    let (found, counted) = (found.sum::<i128>(), i128::from(figures.interactions));
+    if found == counted {
+        return Ok(manifests);
+    }
+    Err(format!(
+        "the rows add up to {found} interactions, but {counted} were counted"
+    ))
 }
 
 fn finish(out: Writing) -> Result<(Source, FileDigest), Error> {

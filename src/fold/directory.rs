@@ -162,7 +162,7 @@ fn is_ours(name: &str) -> bool {
         || ((name.starts_with("run-") || name.starts_with(FILE)) && name.ends_with(UNFINISHED))
 }
 
-fn unwritable(path: &Path, error: io::Error) -> Error {
+pub(super) fn unwritable(path: &Path, error: io::Error) -> Error {
     Error::new(
         ErrorKind::OutputUnwritable,
         format!("{} cannot be written", path.display()),

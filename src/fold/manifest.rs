@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fingerprint::EventSums;
+use super::range::RecordsetRange;
 use crate::aggregate::Figures;
 use crate::day::{Day, TimeZone};
 use crate::event::RULE_VERSION;
@@ -34,11 +35,15 @@ pub struct Manifest {
     pub tool_version: String,
     /// The number of delta sets, each counted by one process, that were merged into it.
     pub parts: u64,
+    /// The recordsets whose rows it has; all, if it does not say. Every other figure is of all of the events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) range: Option<RecordsetRange>,
     /// Events of the day.
     pub events: i64,
     pub counted: i64,
     pub ignored: i64,
     pub rejected: i64,
+    /// Of the rows, as is `records`.
     pub interactions: i64,
     pub records: i64,
     pub fingerprint: String,
@@ -55,6 +60,15 @@ pub struct FileDigest {
     /// Its size and hash as it is on disk, compressed.
     pub(super) bytes: u64,
     pub(super) sha256: Hash,
+}
+
+/// What a delta set is of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope {
+    pub(super) day: Day,
+    pub(super) zone: TimeZone,
+    pub(super) parts: u64,
+    pub(super) range: Option<RecordsetRange>,
 }
 
 /// Sums over delta rows.
@@ -74,16 +88,21 @@ impl RowSums {
 impl Manifest {
     /// A manifest of this program; the error says what is wrong with the figures.
     pub(super) fn new(
-        day: Day,
-        zone: TimeZone,
-        parts: u64,
+        scope: Scope,
         figures: Figures,
         sums: RowSums,
         events: &EventSums,
         [deltas, rejects]: [FileDigest; 2],
     ) -> Result<Self, String> {
-        let records = i64::try_from(sums.records)
-            .map_err(|_| format!("{} records exceed the range of bigint", sums.records))?;
+        let bigint = |sum: i128, what: &str| {
+            i64::try_from(sum).map_err(|_| format!("{sum} {what} exceed the range of bigint"))
+        };
+        let Scope {
+            day,
+            zone,
+            parts,
+            range,
+        } = scope;
         let manifest = Self {
             daybook_deltas: VERSION,
             day,
@@ -91,18 +110,18 @@ impl Manifest {
             rule_version: RULE_VERSION,
             tool_version: TOOL_VERSION.to_owned(),
             parts,
+            range,
             events: figures.events(),
             counted: figures.counted,
             ignored: figures.ignored,
             rejected: figures.rejected,
-            interactions: figures.interactions,
-            records,
+            interactions: bigint(sums.interactions, "interactions")?,
+            records: bigint(sums.records, "records")?,
             fingerprint: events.to_string(),
             deltas,
             rejects,
         };
         manifest.check()?;
-        manifest.check_sums(sums)?;
         Ok(manifest)
     }
 
@@ -165,6 +184,11 @@ impl Manifest {
         if self.tool_version.len() > LONGEST_VERSION || !self.tool_version.chars().all(is_version) {
             return Err("its tool_version is not a version of daybook".to_owned());
         }
+        if self.range.is_some_and(|range| !range.is_valid()) {
+            return Err("its range of recordsets does not exist".to_owned());
+        }
+        let has_rejected = self.range.is_none_or(RecordsetRange::has_rejected);
+        let rejected = if has_rejected { rejected } else { 0 };
         if u64::try_from(rejected) != Ok(self.rejects.rows) {
             return Err(format!(
                 "{rejected} events rejected, but {} in {REJECTED}",

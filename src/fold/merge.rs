@@ -8,12 +8,11 @@ use std::collections::BinaryHeap;
 use std::path::{Path, PathBuf};
 
 use super::directory::{Directory, Writing};
-use super::fingerprint::EventSums;
 use super::lines::{Key, Lines, Source};
-use super::manifest::{FileDigest, Manifest, RowSums};
+use super::manifest::{FileDigest, Manifest, RowSums, Scope};
 use super::row::{CellSum, RejectedRow, RowWriter, SourceId};
 use super::set::DeltaSets;
-use crate::aggregate::{Cell, Figures};
+use crate::aggregate::Cell;
 use crate::day::{Day, TimeZone};
 use crate::error::{Error, ErrorKind};
 
@@ -27,7 +26,7 @@ pub struct Expected {
     pub zone: Option<TimeZone>,
 }
 
-/// Merges delta sets of different events into one.
+/// Merges delta sets of different events into one. If all are of one range of recordsets, so is the result.
 pub fn merge(
     directories: &[PathBuf],
     expected: Expected,
@@ -39,17 +38,8 @@ pub fn merge(
     let mut sums = RowSums::default();
     let deltas = merge_deltas(sets.deltas(), &directory, &mut sums)?;
     let rejects = merge_rejected(sets.rejects(), &directory)?;
-    let mut figures = Figures::default();
-    let mut events = EventSums::default();
-    let (mut parts, mut said) = (0, RowSums::default());
+    let mut said = RowSums::default();
     for manifest in sets.manifests() {
-        figures.join(manifest.figures());
-        events.join(
-            &manifest
-                .sums_of_events()
-                .map_err(|wrong| Error::new(ErrorKind::InputUnusable, wrong))?,
-        );
-        parts += manifest.parts;
         said.add(manifest.interactions, manifest.records);
     }
     let failed = |wrong: String| {
@@ -64,15 +54,13 @@ pub fn merge(
         )));
     }
     let files = [deltas, rejects];
-    let manifest = Manifest::new(
-        sets.day(),
-        sets.zone(),
-        parts,
-        figures,
-        sums,
-        &events,
-        files,
-    );
+    let scope = Scope {
+        day: sets.day(),
+        zone: sets.zone(),
+        parts: sets.parts(),
+        range: sets.range(),
+    };
+    let manifest = Manifest::new(scope, sets.figures(), sums, &sets.events()?, files);
     let manifest = manifest.map_err(failed)?;
     directory.complete(&manifest)?;
     Ok(manifest)

@@ -1,6 +1,6 @@
 //! Complete delta sets, opened for reading.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::fingerprint::EventSums;
 use super::lines::{Lines, Source, refused, unreadable};
 use super::manifest::{FILE, FileDigest, Manifest, RowSums};
+use super::range::RecordsetRange;
 use super::row::{RejectedRow, Row, SourceId};
 use crate::aggregate::{Aggregation, Cell, Figures};
 use crate::day::{Day, TimeZone};
@@ -21,11 +22,13 @@ use crate::source::Fingerprint;
 /// The largest manifest accepted, in bytes. One has about a thousand.
 const LARGEST_MANIFEST: u64 = 1 << 16;
 
-/// Delta sets of different events of one day.
+/// Delta sets of different events of one day. Either they have all of the recordsets, or all have one range of them.
 #[derive(Debug)]
 pub struct DeltaSets {
     day: Day,
     zone: TimeZone,
+    /// The one that they all have.
+    range: Option<RecordsetRange>,
     sets: Vec<DeltaSet>,
 }
 
@@ -49,7 +52,7 @@ impl DeltaSets {
     /// Opens directories, and checks their digests and that they belong together.
     pub fn open(directories: &[PathBuf]) -> Result<Self, Error> {
         let mut sets: Vec<DeltaSet> = Vec::new();
-        let mut of_events: HashMap<String, PathBuf> = HashMap::new();
+        let mut of_events: HashMap<(String, Option<RecordsetRange>), PathBuf> = HashMap::new();
         for path in directories {
             let set = DeltaSet::open(path)?;
             if let Some(first) = sets.first() {
@@ -58,9 +61,10 @@ impl DeltaSets {
             let Manifest {
                 events,
                 fingerprint,
+                range,
                 ..
             } = &set.manifest;
-            if let Some(other) = of_events.insert(fingerprint.clone(), path.clone())
+            if let Some(other) = of_events.insert((fingerprint.clone(), *range), path.clone())
                 && *events > 0
             {
                 return Err(Error::new(
@@ -75,7 +79,7 @@ impl DeltaSets {
             }
             sets.push(set);
         }
-        refuse_a_sum_of_others(&sets)?;
+        let range = check_ranges(&sets)?;
         let Some(DeltaSet { manifest, path }) = sets.first() else {
             return Err(Error::usage("no directory with deltas was given"));
         };
@@ -85,6 +89,7 @@ impl DeltaSets {
         Ok(Self {
             day: manifest.day,
             zone: zone?,
+            range,
             sets,
         })
     }
@@ -109,8 +114,24 @@ impl DeltaSets {
         Ok(())
     }
 
+    /// Fails if ranges of recordsets are missing.
+    pub fn check_whole(&self) -> Result<(), Error> {
+        let (Some(range), Some(first)) = (self.range, self.sets.first()) else {
+            return Ok(());
+        };
+        Err(refused(
+            &first.path,
+            &format!("it has only {range} of the recordsets"),
+        )
+        .hint("give the directories of all ranges"))
+    }
+
     pub fn day(&self) -> Day {
         self.day
+    }
+
+    pub(super) fn range(&self) -> Option<RecordsetRange> {
+        self.range
     }
 
     pub(super) fn zone(&self) -> TimeZone {
@@ -131,23 +152,41 @@ impl DeltaSets {
         self.sets.iter().map(source).collect()
     }
 
+    /// Sets that together have each event once: every range of recordsets has the figures of all events.
+    fn with_each_event(&self) -> impl Iterator<Item = &DeltaSet> {
+        let range = self.sets.first().and_then(|set| set.manifest.range);
+        let has_it = move |set: &&DeltaSet| set.manifest.range == range;
+        self.sets.iter().filter(has_it)
+    }
+
     /// How many events were counted, ignored and rejected.
     pub fn figures(&self) -> Figures {
         let mut figures = Figures::default();
-        for manifest in self.manifests() {
-            figures.join(manifest.figures());
+        for set in self.with_each_event() {
+            figures.join(set.manifest.figures());
         }
+        figures.interactions = self
+            .manifests()
+            .fold(0, |sum, manifest| manifest.interactions.saturating_add(sum));
         figures
     }
 
     /// The fingerprint of all events.
     pub fn fingerprint(&self) -> Result<Fingerprint, Error> {
-        let mut events = super::fingerprint::EventSums::default();
-        for set in &self.sets {
-            let sums = set.manifest.sums_of_events();
-            events.join(&sums.map_err(|wrong| refused(&set.path, &wrong))?);
+        Ok(self.events()?.fingerprint())
+    }
+
+    pub(super) fn events(&self) -> Result<EventSums, Error> {
+        let mut events = EventSums::default();
+        for set in self.with_each_event() {
+            events.join(&set.sums_of_events()?);
         }
-        Ok(events.fingerprint())
+        Ok(events)
+    }
+
+    /// In how many parts the events were counted.
+    pub(super) fn parts(&self) -> u64 {
+        self.with_each_event().map(|set| set.manifest.parts).sum()
     }
 
     /// By what they were counted, for people.
@@ -158,8 +197,7 @@ impl DeltaSets {
             .collect();
         versions.sort_unstable();
         versions.dedup();
-        let parts: u64 = self.manifests().map(|manifest| manifest.parts).sum();
-        let parts = crate::text::counted(parts, "part", "parts");
+        let parts = crate::text::counted(self.parts(), "part", "parts");
         format!("daybook fold {} in {parts}", versions.join(", "))
     }
 
@@ -305,6 +343,11 @@ impl DeltaSet {
         }
     }
 
+    fn sums_of_events(&self) -> Result<EventSums, Error> {
+        let sums = self.manifest.sums_of_events();
+        sums.map_err(|wrong| refused(&self.path, &wrong))
+    }
+
     fn check_digest(&self, said: &FileDigest) -> Result<(), Error> {
         let path = self.path.join(&said.name);
         let digest = || -> io::Result<(u64, Hash)> {
@@ -335,7 +378,7 @@ impl DeltaSet {
         Ok(())
     }
 
-    /// Fails if the other set is of another day or zone.
+    /// Fails if the other set is of another day or zone, or of other ranges.
     fn check_belongs_to(&self, other: &Self) -> Result<(), Error> {
         let (one, two) = (&self.manifest, &other.manifest);
         let first = self.path.display();
@@ -346,6 +389,19 @@ impl DeltaSet {
                 "its day is one of the time zone {}, but that of {first} one of {}",
                 two.time_zone, one.time_zone
             )
+        } else if one.range.map(|range| range.of) != two.range.map(|range| range.of) {
+            let of = |range: Option<RecordsetRange>| {
+                range.map_or_else(
+                    || "all of the recordsets".to_owned(),
+                    |range| range.to_string(),
+                )
+            };
+            let what = format!(
+                "it has {}, but {first} has {}",
+                of(two.range),
+                of(one.range)
+            );
+            return Err(refused(&other.path, &what).hint("count all parts with the same --ranges"));
         } else {
             return Ok(());
         };
@@ -360,13 +416,60 @@ fn read_manifest(directory: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
+/// The range that all sets have; none if they have all of the recordsets. Fails if they have some of the ranges, or ranges
+/// of different events.
+fn check_ranges(sets: &[DeltaSet]) -> Result<Option<RecordsetRange>, Error> {
+    let mut by_range: BTreeMap<Option<RecordsetRange>, Vec<&DeltaSet>> = BTreeMap::new();
+    for set in sets {
+        by_range.entry(set.manifest.range).or_default().push(set);
+    }
+    let mut first: Option<(EventSums, [i64; 3])> = None;
+    let mut number = 0;
+    for (range, sets) in &by_range {
+        refuse_a_sum_of_others(sets)?;
+        let Some(range) = range else { continue };
+        if by_range.len() > 1 && range.number != number {
+            return Err(is_missing(sets[0], number));
+        }
+        number += 1;
+        let found = sums_of(sets)?;
+        if *first.get_or_insert(found) != found {
+            let what = format!("{range} was counted from other events than range 0");
+            return Err(refused(&sets[0].path, &what)
+                .hint("give every range of every directory that was counted"));
+        }
+    }
+    match by_range.first_key_value() {
+        Some((Some(range), sets)) if by_range.len() > 1 && number < range.of => {
+            Err(is_missing(sets[0], number))
+        }
+        Some((Some(range), _)) if range.of > 1 && by_range.len() == 1 => Ok(Some(*range)),
+        _ => Ok(None),
+    }
+}
+
+fn is_missing(set: &DeltaSet, number: u32) -> Error {
+    let what = set.manifest.range.map_or_else(String::new, |range| {
+        format!("it has {range} of the recordsets, and range {number} is missing")
+    });
+    refused(&set.path, &what).hint("give the directories of one range or of all")
+}
+
+/// Sums over all events of sets of one range, and how many were counted, ignored and rejected.
+fn sums_of(sets: &[&DeltaSet]) -> Result<(EventSums, [i64; 3]), Error> {
+    let (mut events, mut figures) = (EventSums::default(), Figures::default());
+    for set in sets {
+        events.join(&set.sums_of_events()?);
+        figures.join(set.manifest.figures());
+    }
+    let figures = [figures.counted, figures.ignored, figures.rejected];
+    Ok((events, figures))
+}
+
 /// A directory to which the others were merged, given beside them, would count every event twice.
-fn refuse_a_sum_of_others(sets: &[DeltaSet]) -> Result<(), Error> {
-    let sums_of = |set: &DeltaSet| {
-        let sums = set.manifest.sums_of_events();
-        sums.map_err(|wrong| refused(&set.path, &wrong))
-    };
-    let sums = sets.iter().map(sums_of).collect::<Result<Vec<_>, _>>()?;
+fn refuse_a_sum_of_others(sets: &[&DeltaSet]) -> Result<(), Error> {
+    let sums = sets.iter().map(|set| set.sums_of_events());
+    let sums = sums.collect::<Result<Vec<_>, _>>()?;
     let mut all = EventSums::default();
     for sums in &sums {
         all.join(sums);

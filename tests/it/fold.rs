@@ -325,6 +325,157 @@ async fn the_published_day_counted_in_files_is_the_entry_of_the_table() {
     }
 }
 
+/// The directories of one range, or of each.
+fn ranges(parts: &[String], numbers: std::ops::Range<usize>) -> Vec<String> {
+    let of_part = |part: &String| {
+        let numbers = numbers.clone();
+        let part = part.clone();
+        numbers.map(move |number| format!("{part}/range-{number}"))
+    };
+    parts.iter().flat_map(of_part).collect()
+}
+
+#[tokio::test]
+async fn ranges_of_recordsets_are_merged_independently_and_posted_as_one_day() {
+    const RANGES: usize = 3;
+    let (table, folder) = (World::new().await, Folder::new());
+    table.load_real_day().await;
+    table
+        .log(&[Event {
+            stat_type: Some("none".to_owned()),
+            ..Event::search(900_000_000, DAY, RECORDSET, 1)
+        }])
+        .await;
+    apply(&table).await.assert_exit(0);
+    let events = events_of(&table, false).await;
+    let mut parts = Vec::new();
+    for (number, events) in events.chunks(9).enumerate() {
+        let file = folder.write(&format!("{number}.ndjson"), events);
+        let part = folder.path(&format!("part-{number}"));
+        fold(&["--day", DAY, &file, "--ranges", "3", "--output", &part])
+            .await
+            .assert_exit(0)
+            .tells(&[" in 3 ranges"]);
+        parts.push(part);
+    }
+    let merge = async |sets: &[String], name: &str| {
+        let output = folder.path(name);
+        let mut arguments = vec!["--merge", "--output", &output];
+        arguments.extend(sets.iter().map(String::as_str));
+        fold(&arguments).await
+    };
+    let mut merged = Vec::new();
+    for number in 0..RANGES {
+        let name = format!("merged-{number}");
+        merge(&ranges(&parts, number..number + 1), &name)
+            .await
+            .assert_exit(0);
+        let manifest = folder.manifest(&name);
+        assert_eq!(
+            manifest["range"],
+            serde_json::json!({"number": number, "of": 3})
+        );
+        assert_eq!(manifest["events"], 24);
+        merged.push(folder.path(&name));
+    }
+    // Each has some of the cells, and all of them are those of a day that was counted at once.
+    let rows = |name: &str| folder.lines(&format!("{name}/deltas.ndjson.zst"));
+    let in_turn: String = (0..RANGES).map(|n| rows(&format!("merged-{n}"))).collect();
+    assert!((0..RANGES).all(|n| !rows(&format!("merged-{n}")).is_empty()));
+    let file = folder.write("events.ndjson", &events);
+    let whole = folder.path("whole");
+    fold(&["--day", DAY, &file, "--output", &whole])
+        .await
+        .assert_exit(0);
+    assert_eq!(in_turn, rows("whole"));
+    merge(&merged, "again").await.assert_exit(0);
+    let mut again = folder.manifest("again");
+    assert_eq!(again["parts"], 3);
+    again["parts"] = 1.into();
+    assert_eq!(again, folder.manifest("whole"));
+
+    // What does not make up a day is refused.
+    let ledger = without_source().await;
+    for (sets, said) in [
+        (&merged[1..2], "it has only range 1 of 3 of the recordsets"),
+        (&merged[1..], "and range 0 is missing"),
+        (&merged[..2], "and range 2 is missing"),
+        (
+            &[
+                merged[0].clone(),
+                merged[1].clone(),
+                format!("{}/range-2", parts[0]),
+            ][..],
+            "range 2 of 3 was counted from other events than range 0",
+        ),
+        (
+            &[merged[0].clone(), whole.clone()][..],
+            "it has all of the recordsets, but",
+        ),
+        (
+            &[&merged[..], &merged[..1]].concat()[..],
+            "has the same events as",
+        ),
+        (
+            &[&merged[..], &ranges(&parts, 0..1)[..]].concat()[..],
+            "has the events of all the other directories",
+        ),
+    ] {
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        post(&ledger, &sets).await.assert_exit(1).says(&[said]);
+    }
+    let sets: Vec<&str> = merged.iter().map(String::as_str).collect();
+    post(&ledger, &sets).await.assert_exit(0);
+    assert_eq!(entry(&ledger).await, entry(&table).await);
+    assert_eq!(
+        ledger.value(REJECTED_HASH).await,
+        table.value(REJECTED_HASH).await
+    );
+    let reason = ledger.value("SELECT reason FROM daybook.entry").await;
+    assert!(reason.ends_with("in 3 parts"), "{reason}");
+    for world in [table, ledger] {
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn ranges_that_an_interrupted_run_has_left_are_replaced_and_others_kept() {
+    let folder = Folder::new();
+    folder.small_set("set", 1, &["--ranges", "4"]).await;
+    let (events, set) = (folder.path("set.ndjson"), folder.path("set"));
+    let fold_again = async |ranges: &str, output: &str| {
+        fold(&[
+            "--day", DAY, &events, "--ranges", ranges, "--output", output,
+        ])
+        .await
+    };
+    fold_again("4", &set)
+        .await
+        .assert_exit(2)
+        .says(&["range-0 already holds deltas"]);
+    fold_again("2", &set)
+        .await
+        .assert_exit(2)
+        .says(&["set is not empty: it contains range-"]);
+    // The first range is completed last.
+    std::fs::remove_file(format!("{set}/range-0/manifest.json")).unwrap();
+    fold_again("4", &set).await.assert_exit(0);
+    assert_eq!(
+        folder.names("set"),
+        ["range-0", "range-1", "range-2", "range-3"]
+    );
+    for set in folder.names("set") {
+        assert_eq!(folder.names(&format!("set/{set}")).len(), 3);
+    }
+    // Nothing remains of a run that failed.
+    let cut = folder.write("cut.ndjson", &["{".to_owned()]);
+    let failed = folder.path("failed");
+    fold(&["--day", DAY, &cut, "--ranges", "2", "--output", &failed])
+        .await
+        .assert_exit(1);
+    assert!(!Path::new(&failed).exists());
+}
+
 #[tokio::test]
 async fn odd_events_are_counted_and_rejected_in_files_as_they_are_in_the_table() {
     let (table, folder) = (world_of_json().await, Folder::new());
@@ -878,9 +1029,15 @@ async fn the_page_on_scaling_counts_and_posts_a_day_in_several_processes() {
         .arg("--version")
         .output()
         .is_ok_and(|output| output.status.success());
+    let in_ci = std::env::var_os("CI").is_some();
+    assert!(
+        has_parallel || !in_ci,
+        "GNU parallel is missing: apt-get install parallel"
+    );
     for (section, is_there) in [
         ("### With xargs", true),
         ("### With GNU parallel", has_parallel),
+        ("### Merging in several processes", has_parallel),
     ] {
         if !is_there {
             continue;

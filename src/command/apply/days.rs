@@ -106,6 +106,7 @@ impl<'s> Work<'s> {
             Error::new(ErrorKind::Internal, "reading deltas was aborted").caused_by(error)
         })??;
         sets.check_expected(options.day, Some(self.ledger.zone))?;
+        sets.check_whole()?;
         self.deltas = Some(Arc::new(sets));
         Ok(())
     }
