@@ -194,7 +194,22 @@ impl Command {
         match self {
             Self::Apply(options) => !options.dry_run,
             Self::CollectStats(_) => true,
-            _ => false,
+            Self::Migrate(_)
+            | Self::Fold(_)
+            | Self::Project(_)
+            | Self::Rebuild(_)
+            | Self::Export(_)
+            | Self::Import(_)
+            | Self::Compare(_)
+            | Self::Reverse(_)
+            | Self::Verify(_)
+            | Self::Doctor(_)
+            | Self::Status(_)
+            | Self::Log(_)
+            | Self::Show(_)
+            | Self::Report(_)
+            | Self::Totals(_)
+            | Self::Config(_) => false,
         }
     }
 
@@ -207,7 +222,18 @@ impl Command {
             | Self::Rebuild(_)
             | Self::Import(_)
             | Self::Reverse(_) => true,
-            _ => false,
+            Self::Migrate(_)
+            | Self::Fold(_)
+            | Self::Export(_)
+            | Self::Compare(_)
+            | Self::Verify(_)
+            | Self::Doctor(_)
+            | Self::Status(_)
+            | Self::Log(_)
+            | Self::Show(_)
+            | Self::Report(_)
+            | Self::Totals(_)
+            | Self::Config(_) => false,
         }
     }
 }

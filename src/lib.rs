@@ -4,8 +4,7 @@
 //! up the events of a day, posts the sums as immutable rows of a ledger, and updates Elasticsearch documents, which are
 //! projections of the ledger. Applying a day twice changes nothing.
 //!
-//! ARCHITECTURE.md has a map of the modules. A module uses only modules of its own layer or of lower layers; a test
-//! enforces this.
+//! ARCHITECTURE.md has a map of the modules. A module uses only modules of lower layers; a test enforces this.
 
 // Commands.
 mod cli;

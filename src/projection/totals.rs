@@ -8,7 +8,7 @@ use crate::event::{RecordType, StatType};
 use crate::ledger::{CellTotal, EntryId};
 
 /// The cells of a document, in their order.
-pub(super) const CELLS: [(RecordType, [StatType; 5]); 2] = [
+pub(super) const CELLS: [(RecordType, [StatType; StatType::ALL.len()]); 2] = [
     (RecordType::Records, StatType::ALL),
     (RecordType::Mediarecords, StatType::ALL),
 ];
