@@ -38,7 +38,7 @@ impl Exit {
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $kind:ident = $name:literal => $exit:ident,)*) => {
         /// What kind of failure an error is. The exit code follows from it, and so does whatever the program does about
-        /// it. Its name never changes: it stands in the JSON message and in the log, and docs/operating.md has an entry
+        /// it. Its name never changes: it stands in the JSON message and in the log, and docs/runbook.md has an entry
         /// for each.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum ErrorKind {
@@ -314,11 +314,11 @@ mod tests {
 
     use super::*;
 
-    const RUNBOOK: &str = include_str!("../docs/operating.md");
+    const RUNBOOK: &str = include_str!("../docs/runbook.md");
 
     /// The text beneath a heading of the runbook, up to the next heading.
     fn entry(heading: &str) -> Option<&'static str> {
-        let (_, rest) = RUNBOOK.split_once(&format!("\n#### {heading}\n"))?;
+        let (_, rest) = RUNBOOK.split_once(&format!("\n### {heading}\n"))?;
         Some(rest.split("\n#").next().unwrap_or(rest))
     }
 
@@ -349,13 +349,13 @@ mod tests {
     #[test]
     fn the_runbook_has_no_entry_for_an_unknown_kind() {
         let of_kinds = RUNBOOK
-            .split_once("\n### Kinds of errors\n")
+            .split_once("\n## Kinds of errors\n")
             .and_then(|(_, rest)| rest.split_once("\n## "))
             .expect("the section")
             .0;
         for heading in of_kinds
             .lines()
-            .filter_map(|line| line.strip_prefix("#### "))
+            .filter_map(|line| line.strip_prefix("### "))
         {
             let is_known = ErrorKind::ALL.iter().any(|kind| kind.name() == heading);
             assert!(is_known, "{heading}");

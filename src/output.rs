@@ -87,7 +87,7 @@ impl Output {
             // With fields, so that journalctl can filter by them; the hint on a line of its own, so that it shows them.
             tracing::error!(kind, exit_code, "{message}");
             let hint = hint.map(|hint| format!("{hint}; ")).unwrap_or_default();
-            tracing::warn!(kind, "{hint}see docs/operating.md#{kind}");
+            tracing::warn!(kind, "{hint}see docs/runbook.md#{kind}");
             return;
         }
         let mut stderr = io::stderr().lock();
@@ -97,7 +97,7 @@ impl Output {
             let _ = writeln!(stderr, "  {}", one_line(hint));
         }
         if failure.kind() != ErrorKind::Interrupted {
-            let _ = writeln!(stderr, "  see docs/operating.md#{kind}");
+            let _ = writeln!(stderr, "  see docs/runbook.md#{kind}");
         }
     }
 }
