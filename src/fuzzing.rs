@@ -1,9 +1,13 @@
-//! Inputs for fuzzing, in unit tests only: good inputs, damaged. `script/soak` runs the tests whose names contain `fuzz`
-//! for as long as it is told.
+//! Fuzzing of what reads other programs' bytes, in unit tests only. The folder `tests/corpus/FORMAT` has inputs of each
+//! format: good ones, and those that once were a problem. `script/soak` runs the tests whose names contain `fuzz` for as
+//! long as it is told.
+
+use std::path::Path;
 
 use proptest::collection::vec;
-use proptest::prelude::{Strategy, any};
+use proptest::prelude::{Just, Strategy, any};
 use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 /// Pieces that parsers are sensitive to.
 const PIECES: [&[u8]; 20] = [
@@ -40,8 +44,57 @@ enum Damage {
     Repeat(Index, Index),
 }
 
-/// One of some good inputs, damaged in a few places, or not at all.
-pub fn damaged(seeds: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>> {
+/// Checks that something holds for each input of a format's corpus, and for these inputs damaged in a few places.
+#[track_caller]
+pub fn check(format: &str, holds: impl Fn(&[u8]) -> Result<(), TestCaseError>) {
+    let corpus = corpus(format);
+    for input in &corpus {
+        run(1, format, Just(input.clone()), &holds);
+    }
+    run(Config::default().cases, format, damaged(corpus), &holds);
+}
+
+/// Checks a number of inputs. A panic is a failure, too.
+#[track_caller]
+fn run(
+    cases: u32,
+    format: &str,
+    inputs: impl Strategy<Value = Vec<u8>>,
+    holds: impl Fn(&[u8]) -> Result<(), TestCaseError>,
+) {
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    match TestRunner::new(config).run(&inputs, |input| holds(&input)) {
+        Ok(()) => {}
+        Err(TestError::Fail(why, input)) => panic!(
+            "{why}\nfor this input, which belongs into tests/corpus/{format} once that is mended: b\"{}\"",
+            input.escape_ascii()
+        ),
+        Err(TestError::Abort(why)) => panic!("{why}"),
+    }
+}
+
+/// The inputs of a format.
+pub fn corpus(format: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpus")
+        .join(format);
+    let files =
+        std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "{} is empty", folder.display());
+    paths
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect()
+}
+
+/// One of some inputs, damaged in a few places, or not at all.
+fn damaged(inputs: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     let damage = proptest::prop_oneof![
         any::<Index>().prop_map(Damage::Cut),
         any::<Index>().prop_map(Damage::Remove),
@@ -49,10 +102,10 @@ pub fn damaged(seeds: &'static [&'static [u8]]) -> impl Strategy<Value = Vec<u8>
         (any::<Index>(), select(&PIECES[..])).prop_map(|(at, piece)| Damage::Insert(at, piece)),
         any::<(Index, Index)>().prop_map(|(from, to)| Damage::Repeat(from, to)),
     ];
-    (select(seeds), vec(damage, 0..6)).prop_map(|(seed, damages)| {
+    (select(inputs), vec(damage, 0..6)).prop_map(|(input, damages)| {
         damages
             .into_iter()
-            .fold(seed.to_vec(), |bytes, damage| damage.apply(bytes))
+            .fold(input, |bytes, damage| damage.apply(bytes))
     })
 }
 

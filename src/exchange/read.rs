@@ -51,6 +51,10 @@ impl Export {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let file = unpack::open(path).map_err(|error| unreadable(path, error))?;
+        Self::new(path, file)
+    }
+
+    fn new(path: &Path, file: Box<dyn BufRead + Send>) -> Result<Self, Error> {
         let mut lines = Lines::new(file, LONGEST_LINE);
         let first = lines.next().map_err(|error| unreadable(path, error))?;
         let header = first
@@ -251,7 +255,81 @@ fn refused(path: &Path, wrong: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
+    use proptest::{prop_assert, prop_assert_eq};
+
     use super::*;
+    use crate::exchange::format::End;
+    use crate::fuzzing;
+
+    /// The pieces of a file.
+    fn pieces(file: &[u8]) -> Result<Vec<Piece>, Error> {
+        let (sender, mut receiver) = mpsc::channel(file.len() + 2);
+        let file = Box::new(Cursor::new(file.to_vec()));
+        Export::new(Path::new("export.ndjson"), file)?.read(&sender)?;
+        let mut pieces = Vec::new();
+        while let Ok(piece) = receiver.try_recv() {
+            pieces.push(piece);
+        }
+        Ok(pieces)
+    }
+
+    /// The start of the last line.
+    fn last_line(file: &[u8]) -> usize {
+        let before = file.strip_suffix(b"\n").unwrap_or(file);
+        before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1)
+    }
+
+    /// The same file with a last line whose hash is right, if it has a last line.
+    fn with_right_hash(file: &[u8]) -> Option<Vec<u8>> {
+        let (before, last) = file.split_at(last_line(file));
+        let Ok(Line::End(end)) = serde_json::from_slice(last) else {
+            return None;
+        };
+        let sha256 = Sha256::new_with_prefix(before).into();
+        let last = serde_json::to_string(&Line::End(End { sha256, ..end })).unwrap();
+        Some([before, last.as_bytes(), b"\n"].concat())
+    }
+
+    /// A file is taken as complete only if all bytes before its last line are as they were written.
+    #[test]
+    fn fuzz_exports() {
+        let good = fuzzing::corpus("exports");
+        fuzzing::check("exports", |file| {
+            if let Ok(pieces) = pieces(file) {
+                prop_assert!(matches!(pieces.last(), Some(Piece::End)));
+                let before = &file[..last_line(file)];
+                prop_assert!(good.iter().any(|good| &good[..last_line(good)] == before));
+            }
+            Ok(())
+        });
+    }
+
+    /// Whatever a file holds, even with the right hash: what is handed on has entries without gaps, each with its rows.
+    #[test]
+    fn fuzz_lines_of_exports() {
+        fuzzing::check("exports", |file| {
+            let Some(Ok(pieces)) = with_right_hash(file).map(|file| pieces(&file)) else {
+                return Ok(());
+            };
+            let entries: Vec<&Entry> = pieces
+                .iter()
+                .filter_map(|piece| match piece {
+                    Piece::Entry(entry) => Some(entry.as_ref()),
+                    _ => None,
+                })
+                .collect();
+            for (entry, next) in entries.iter().zip(entries.iter().skip(1)) {
+                prop_assert_eq!(next.entry_id, entry.entry_id.next());
+                prop_assert_eq!(next.previous_hash, entry.entry_hash);
+            }
+            Ok(())
+        });
+    }
 
     #[test]
     fn a_line_that_is_too_long_or_has_no_end_is_an_error_that_names_it() {

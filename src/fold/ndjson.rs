@@ -265,6 +265,8 @@ fn string_text(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prop_assert;
+
     use super::*;
 
     const DAY: &str = "2020-02-16";
@@ -405,5 +407,17 @@ mod tests {
         assert_eq!(columns[0], Some(b"view".to_vec()));
         assert_eq!(columns[2], Some(b"{\"\xff\xc3\":\"x\"}".to_vec()));
         assert_eq!(columns[4], Some(b"\xc3\xa4\xff".to_vec()));
+    }
+
+    /// Whatever a file holds, no line gives more than one event.
+    #[test]
+    fn fuzz_lines() {
+        crate::fuzzing::check("events", |file| {
+            if let Ok((events, outside)) = read_all(file) {
+                let lines = file.split(|byte| *byte == b'\n').count();
+                prop_assert!(events.len() + usize::try_from(outside).unwrap() <= lines);
+            }
+            Ok(())
+        });
     }
 }
