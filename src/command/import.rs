@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::arguments::DateRangeArgs;
 use super::import_report::ImportReporter;
-use super::project;
-use super::recorded::finish;
+use super::project::Projecting;
+use super::recorded::{finish, finish_with};
 use crate::config::{FromIndexArgs, Settings};
 use crate::day::{Day, Period};
 use crate::elastic::Client;
@@ -94,10 +94,11 @@ Examples:
   daybook import --day 2020-02-16 stats-dict-object.json
   daybook import --from-index http://old:9200/stats";
 
-#[derive(Serialize)]
+/// What a run did, as recorded with its end.
+#[derive(Default, Serialize)]
 struct Figures {
     #[serde(flatten)]
-    summary: Summary,
+    summary: Option<Summary>,
     /// The results of the projections.
     #[serde(flatten)]
     projections: Map<String, Value>,
@@ -128,6 +129,7 @@ pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Re
             .map(|summary| exit_of(&summary, output));
     }
     let mut run = Run::start_posting(&ledger, "import", settings.max_clock_skew).await?;
+    let mut figures = Figures::default();
     let work = import_and_project(
         options,
         settings,
@@ -135,9 +137,11 @@ pub async fn run(options: ImportArgs, settings: &Settings, output: Output) -> Re
         client.as_ref(),
         &mut run,
         output,
+        &mut figures,
     );
     let done = unless_interrupted(Box::pin(work)).await;
-    finish(run, done).await
+    let figures = serde_json::json!(figures);
+    finish_with(run, done.map(|exit| (exit, &figures)), figures.clone()).await
 }
 
 /// Refuses a range that ends before it starts.
@@ -228,36 +232,31 @@ async fn import_and_project(
     client: Option<&Client>,
     run: &mut Run,
     output: Output,
-) -> Result<(Exit, Figures), Error> {
+    figures: &mut Figures,
+) -> Result<Exit, Error> {
     let summary = import(options, settings, ledger, Some(&mut *run), output).await?;
+    let exit = exit_of(&summary, output);
+    figures.summary = Some(summary);
     let projected = match client {
         Some(client) => {
-            Box::pin(project::bring_up_to_date(
-                ledger, client, settings, run, None, output,
-            ))
-            .await
+            let projecting = Projecting {
+                ledger,
+                client,
+                settings,
+                output,
+            };
+            let figures = &mut figures.projections;
+            Box::pin(projecting.bring_up_to_date(run, None, figures)).await
         }
-        None => Ok(Map::new()),
+        None => Ok(()),
     };
-    match (exit_of(&summary, output), projected) {
-        (exit, Ok(projections)) => Ok((
-            exit,
-            Figures {
-                summary,
-                projections,
-            },
-        )),
+    match (exit, projected) {
+        (exit, Ok(())) => Ok(exit),
         (Exit::Done, Err(error)) => Err(error.after_posting()),
         (exit, Err(behind)) => {
             // Report both. The refused day determines the exit code: the next run advances the projection anyway.
             output.report_error(&behind);
-            Ok((
-                exit,
-                Figures {
-                    summary,
-                    projections: Map::new(),
-                },
-            ))
+            Ok(exit)
         }
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use tracing::Instrument as _;
 
 use super::rebuild::build_all;
-use super::recorded::{finish, start};
+use super::recorded::{finish, finish_with, start};
 use crate::config::Settings;
 use crate::elastic::Client;
 use crate::error::{Error, ErrorKind, Exit};
@@ -26,64 +26,30 @@ pub async fn run(_: ProjectArgs, settings: &Settings, output: Output) -> Result<
     let client = settings.elasticsearch()?;
     let (ledger, mut run) =
         unless_interrupted(start(settings, LockKind::Posting, "project")).await?;
-    let work = bring_up_to_date(&ledger, &client, settings, &mut run, None, output);
-    let done = unless_interrupted(Box::pin(work)).await;
-    finish(run, done.map(|figures| (Exit::Done, figures))).await
-}
-
-/// Brings all projections to the ledger's newest entry, and reports each: advances them, or rebuilds those that lack nearly
-/// all of the ledger. `posted_rows` are rows just posted, which need not be read back.
-pub async fn bring_up_to_date(
-    ledger: &Ledger,
-    client: &Client,
-    settings: &Settings,
-    run: &mut Run,
-    posted_rows: Option<PostedRows>,
-    output: Output,
-) -> Result<Map<String, Value>, Error> {
-    client.check_version().await?;
     let projecting = Projecting {
-        ledger,
-        client,
+        ledger: &ledger,
+        client: &client,
         settings,
         output,
     };
-    let Advances {
-        mut figures,
-        lacking,
-        failed,
-    } = projecting
-        .advance(
-            &settings.plan.kinds(),
-            IfLackingMost::Leave,
-            posted_rows,
-            run,
-        )
-        .await?;
-    // A problem of one index does not stop the others, but an unreachable cluster does.
-    let is_gone = failed
-        .as_ref()
-        .is_some_and(|error| error.kind().is_transient());
-    if !lacking.is_empty() && !is_gone {
-        match (projecting.rebuild(lacking, run).await, &failed) {
-            (Ok(rebuilt), _) => figures.extend(rebuilt),
-            (Err(error), None) => return Err(error),
-            (Err(error), Some(_)) => output.report_error(&error),
-        }
-    }
-    failed.map_or(Ok(figures), Err)
+    let mut figures = Map::new();
+    let work = projecting.bring_up_to_date(&mut run, None, &mut figures);
+    let done = unless_interrupted(Box::pin(work)).await;
+    let figures = Value::Object(figures);
+    finish_with(run, done.map(|()| (Exit::Done, &figures)), figures.clone()).await
 }
 
-struct Projecting<'a> {
-    ledger: &'a Ledger,
-    client: &'a Client,
-    settings: &'a Settings,
-    output: Output,
+/// What advancing the projections needs.
+#[derive(Clone, Copy)]
+pub struct Projecting<'a> {
+    pub ledger: &'a Ledger,
+    pub client: &'a Client,
+    pub settings: &'a Settings,
+    pub output: Output,
 }
 
 /// The result of advancing some projections.
 struct Advances {
-    figures: Map<String, Value>,
     /// Projections to be rebuilt instead.
     lacking: Vec<Projection>,
     /// The first failure.
@@ -91,6 +57,35 @@ struct Advances {
 }
 
 impl Projecting<'_> {
+    /// Brings all projections to the ledger's newest entry, and reports each: advances them, or rebuilds those that lack
+    /// nearly all of the ledger. `posted_rows` are rows just posted, which need not be read back. `figures` are what was
+    /// done, also if one of them fails.
+    pub async fn bring_up_to_date(
+        &self,
+        run: &mut Run,
+        posted_rows: Option<PostedRows>,
+        figures: &mut Map<String, Value>,
+    ) -> Result<(), Error> {
+        self.client.check_version().await?;
+        let kinds = self.settings.plan.kinds();
+        let advances = self
+            .advance(&kinds, IfLackingMost::Leave, posted_rows, run, figures)
+            .await?;
+        let Advances { lacking, failed } = advances;
+        // A problem of one index does not stop the others, but an unreachable cluster does.
+        let is_gone = failed
+            .as_ref()
+            .is_some_and(|error| error.kind().is_transient());
+        if !lacking.is_empty() && !is_gone {
+            match (self.rebuild(lacking, run, figures).await, &failed) {
+                (Ok(()), _) => {}
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(_)) => self.output.report_error(&error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Advances projections concurrently, and reports each: one waits for the cluster while another reads the ledger.
     async fn advance(
         &self,
@@ -98,6 +93,7 @@ impl Projecting<'_> {
         if_lacking_most: IfLackingMost,
         posted_rows: Option<PostedRows>,
         run: &mut Run,
+        figures: &mut Map<String, Value>,
     ) -> Result<Advances, Error> {
         let Self {
             ledger,
@@ -119,7 +115,7 @@ impl Projecting<'_> {
             }
         }
         drop(posted_rows);
-        let (mut done, mut lacking, mut failed) = (Vec::new(), Vec::new(), None::<Error>);
+        let (mut lacking, mut failed) = (Vec::new(), None::<Error>);
         // In groups, if the server allows only few connections.
         for kinds in kinds.chunks(readers.len()) {
             let advance = |(kind, reader)| {
@@ -137,7 +133,7 @@ impl Projecting<'_> {
                 match (outcome, &failed) {
                     (Ok(Some(advanced)), _) => {
                         output.report("projected", &advanced, text(&advanced));
-                        done.push(advanced);
+                        note(figures, "projected", &advanced);
                     }
                     (Ok(None), _) => lacking.push(*kind),
                     // A problem of one index does not stop the others.
@@ -147,16 +143,7 @@ impl Projecting<'_> {
             }
         }
         run.unlock_projections().await?;
-        let figures = if done.is_empty() {
-            Map::new()
-        } else {
-            figures("projected", &done)
-        };
-        Ok(Advances {
-            figures,
-            lacking,
-            failed,
-        })
+        Ok(Advances { lacking, failed })
     }
 
     /// Rebuilds projections in a run of its own; advances them if another run is rebuilding.
@@ -164,7 +151,8 @@ impl Projecting<'_> {
         &self,
         kinds: Vec<Projection>,
         run: &mut Run,
-    ) -> Result<Map<String, Value>, Error> {
+        figures: &mut Map<String, Value>,
+    ) -> Result<(), Error> {
         let Self {
             ledger,
             client,
@@ -177,12 +165,10 @@ impl Projecting<'_> {
             .await
         {
             Err(error) if error.kind() == ErrorKind::Locked => {
-                let Advances {
-                    figures, failed, ..
-                } = self
-                    .advance(&kinds, IfLackingMost::Advance, None, run)
+                let Advances { failed, .. } = self
+                    .advance(&kinds, IfLackingMost::Advance, None, run, figures)
                     .await?;
-                return failed.map_or(Ok(figures), Err);
+                return failed.map_or(Ok(()), Err);
             }
             started => started?,
         };
@@ -193,17 +179,23 @@ impl Projecting<'_> {
         };
         let work = build_all(options, settings, ledger, client, &mut rebuilding, output);
         // An interruption also ends this run, which is then recorded as not finished.
-        let rebuilt = Box::pin(work.instrument(span))
-            .await
-            .map(|rebuilt| figures("rebuilt", &rebuilt));
-        let figures = rebuilt.as_ref().cloned().unwrap_or_default();
-        finish(rebuilding, rebuilt.map(|figures| (Exit::Done, figures))).await?;
-        Ok(figures)
+        let rebuilt = Box::pin(work.instrument(span)).await;
+        let mut of_rebuild = Map::new();
+        for rebuilt in rebuilt.iter().flatten() {
+            note(&mut of_rebuild, "rebuilt", rebuilt);
+        }
+        figures.extend(of_rebuild.clone());
+        finish(rebuilding, rebuilt.map(|_| (Exit::Done, of_rebuild))).await?;
+        Ok(())
     }
 }
 
-fn figures(name: &str, of: &impl serde::Serialize) -> Map<String, Value> {
-    Map::from_iter([(name.to_owned(), json!(of))])
+/// Adds one projection's figures to a list.
+fn note(figures: &mut Map<String, Value>, list: &str, one: &impl serde::Serialize) {
+    let list = figures.entry(list).or_insert_with(|| json!([]));
+    if let Value::Array(list) = list {
+        list.push(json!(one));
+    }
 }
 
 fn text(advanced: &Advanced) -> String {

@@ -2,15 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::recorded::finish;
-use super::{arguments, project};
+use super::arguments;
+use super::project::Projecting;
+use super::recorded::finish_with;
 use crate::config::Settings;
-use crate::elastic::Client;
 use crate::error::{Error, Exit};
 use crate::failpoint;
 use crate::interrupt::unless_interrupted;
 use crate::ledger::lock::Run;
-use crate::ledger::{EntryId, Ledger, Reader};
+use crate::ledger::{EntryId, Ledger};
 use crate::output::Output;
 use crate::reverse::{Report, reverse};
 use crate::text::counted;
@@ -82,50 +82,36 @@ pub async fn run(options: ReverseArgs, settings: &Settings, output: Output) -> R
         settings.max_clock_skew,
     ))
     .await?;
-    let work = post(
-        &ledger,
-        &mut reader,
-        &mut run,
-        client.as_ref(),
-        &options,
+    let projecting = client.as_ref().map(|client| Projecting {
+        ledger: &ledger,
+        client,
         settings,
         output,
-    );
-    let done = unless_interrupted(work).await;
-    finish(run, done.map(|figures| (Exit::Done, figures))).await
-}
-
-/// Posts, then advances the projections.
-async fn post(
-    ledger: &Ledger,
-    reader: &mut Reader,
-    run: &mut Run,
-    client: Option<&Client>,
-    options: &ReverseArgs,
-    settings: &Settings,
-    output: Output,
-) -> Result<Map<String, Value>, Error> {
-    let report = reverse(
-        ledger,
-        reader,
-        Some(run),
-        options.entry_id,
-        &options.reason,
-        &settings.workspace,
-    )
-    .await?;
-    output.report("reversed", &report, text(&report));
-    failpoint::reach("reverse.posted");
-    let mut figures = match client {
-        Some(client) => Box::pin(project::bring_up_to_date(
-            ledger, client, settings, run, None, output,
-        ))
-        .await
-        .map_err(Error::after_posting)?,
-        None => Map::new(),
+    });
+    let mut figures = Map::new();
+    let work = async {
+        let reversing = reverse(
+            &ledger,
+            &mut reader,
+            Some(&mut run),
+            *entry_id,
+            reason,
+            &settings.workspace,
+        );
+        let report = reversing.await?;
+        output.report("reversed", &report, text(&report));
+        failpoint::reach("reverse.posted");
+        figures.insert("entries_posted".to_owned(), Value::from(1));
+        match projecting {
+            Some(projecting) => Box::pin(projecting.bring_up_to_date(&mut run, None, &mut figures))
+                .await
+                .map_err(Error::after_posting),
+            None => Ok(()),
+        }
     };
-    figures.insert("entries_posted".to_owned(), Value::from(1));
-    Ok(figures)
+    let done = unless_interrupted(work).await;
+    let figures = Value::Object(figures);
+    finish_with(run, done.map(|()| (Exit::Done, &figures)), figures.clone()).await
 }
 
 fn text(report: &Report) -> String {

@@ -15,7 +15,7 @@ use crate::apply::{
 };
 use crate::clock;
 use crate::command::progress::ProgressReporter;
-use crate::command::project;
+use crate::command::project::Projecting;
 use crate::config::Settings;
 use crate::day::{Day, Period};
 use crate::elastic::Client;
@@ -127,23 +127,20 @@ impl<'s> Work<'s> {
         let projected = match client {
             Some(client) if !stopped => {
                 let posted_rows = self.posted_rows.take();
-                let advancing = project::bring_up_to_date(
-                    &self.ledger,
+                let projecting = Projecting {
+                    ledger: &self.ledger,
                     client,
-                    self.settings,
-                    run,
-                    posted_rows,
-                    self.output,
-                );
+                    settings: self.settings,
+                    output: self.output,
+                };
+                let figures = &mut self.figures.projections;
+                let advancing = projecting.bring_up_to_date(run, posted_rows, figures);
                 Box::pin(advancing).await.map_err(Error::after_posting)
             }
-            _ => Ok(Map::new()),
+            _ => Ok(()),
         };
         match (posted, projected) {
-            (posted, Ok(projections)) => {
-                self.figures.projections = projections;
-                posted
-            }
+            (posted, Ok(())) => posted,
             (Ok(()), Err(error)) => Err(error),
             (Err(error), Err(behind)) => {
                 // Report both. The failed day determines the exit code: the next run advances the projection anyway.
