@@ -282,7 +282,7 @@ async fn dispatch(
     let configuration = match (configuration, &command) {
         // What is wrong with the settings is for it to tell.
         (Err(error), Command::Doctor(options)) => {
-            return doctor::run(options.clone(), Err(error), output).await;
+            return doctor::run(options.clone(), Err(error), None, output).await;
         }
         (configuration, _) => configuration?,
     };
@@ -303,7 +303,9 @@ async fn dispatch(
         Command::Reverse(options) => reverse::run(options, &settings()?, output).await,
         Command::Verify(options) => verify::run(options, &settings()?, output).await,
         Command::Doctor(options) => {
-            Box::pin(unless_interrupted(doctor::run(options, settings(), output))).await
+            let file = configuration.file.as_deref();
+            let examining = doctor::run(options, settings(), file, output);
+            Box::pin(unless_interrupted(examining)).await
         }
         Command::Status(options) => {
             unless_interrupted(status::run(options, &settings()?, output)).await

@@ -38,6 +38,7 @@ mod aggregate;
 mod event;
 
 // Foundations.
+mod certificate;
 pub mod clock;
 mod columns;
 pub mod day;

@@ -1,5 +1,7 @@
 //! `daybook doctor`: checks everything that a run needs, and names the way out. Changes nothing.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::config::Settings;
@@ -26,13 +28,17 @@ struct Summary<'c> {
     next: Option<&'c str>,
 }
 
-/// Runs the command. The settings may be what is wrong.
+/// Runs the command. The settings may be what is wrong; `file` is the configuration file that was read.
 pub async fn run(
     options: DoctorArgs,
     settings: Result<Settings, Error>,
+    file: Option<&Path>,
     output: Output,
 ) -> Result<Exit, Error> {
     let mut of_settings = Checks::new(Area::Settings);
+    if let Some(file) = file {
+        of_settings.ok("file", format!("{} was read", file.display()));
+    }
     let settings = of_settings.take("settings", settings);
     for problem in super::config::ignored() {
         of_settings.warning("settings", problem, "correct its name");
@@ -40,6 +46,11 @@ pub async fn run(
     let mut checks = of_settings.into_found();
     if let Some(settings) = settings {
         checks.extend(Box::pin(examine(&subject(&settings))).await);
+    }
+    if let Some(file) = file {
+        for hint in checks.iter_mut().filter_map(|check| check.hint.as_mut()) {
+            name_key(hint, file);
+        }
     }
     for check in checks
         .iter()
@@ -54,6 +65,17 @@ pub async fn run(
     } else {
         Exit::Done
     })
+}
+
+/// Adds to a hint that says which variable to set, what its key in the configuration file is.
+fn name_key(hint: &mut String, file: &Path) {
+    if let Some((_, rest)) = hint.split_once("set DAYBOOK_") {
+        let is_part = |c: char| c.is_ascii_uppercase() || c == '_';
+        let end = rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        let key = rest[..end].to_lowercase();
+        let file = file.display();
+        *hint += &format!("; its key in {file} is {key}");
+    }
 }
 
 fn subject(settings: &Settings) -> Subject<'_> {
@@ -101,4 +123,23 @@ fn text(summary: &Summary<'_>) -> String {
         text += &format!("\nnext: {}", one_line(next));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_key_in_the_file() {
+        let named = |hint: &str| {
+            let mut hint = hint.to_owned();
+            name_key(&mut hint, Path::new("/a.toml"));
+            hint
+        };
+        assert_eq!(
+            named("set DAYBOOK_LEDGER_URL (or --ledger-url) to x"),
+            "set DAYBOOK_LEDGER_URL (or --ledger-url) to x; its key in /a.toml is ledger_url"
+        );
+        assert_eq!(named("set it"), "set it");
+    }
 }

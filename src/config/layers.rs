@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches as _};
@@ -29,6 +29,8 @@ pub struct Configuration {
     pub args: SettingsArgs,
     /// What each was set to, and where.
     pub settings: Vec<Setting>,
+    /// The configuration file that was read.
+    pub file: Option<PathBuf>,
 }
 
 impl Configuration {
@@ -42,10 +44,17 @@ impl Configuration {
         let packaged = Path::new(PACKAGED_FILE);
         // One that may not be looked at is not ignored.
         let is_packaged = packaged.try_exists().unwrap_or(true);
-        if let Some(path) = file.or_else(|| is_packaged.then_some(packaged)) {
+        let file = file.or_else(|| is_packaged.then_some(packaged));
+        if let Some(path) = file {
             lower.add(from_file(&known, path)?, given);
         }
-        lower.read_again(program, &known)
+        let (args, settings) = lower.read_again(program, &known)?;
+        let file = file.map(Path::to_owned);
+        Ok(Self {
+            args,
+            settings,
+            file,
+        })
     }
 }
 
@@ -77,7 +86,11 @@ impl Lower {
     }
 
     /// Reads the command line with these values as defaults.
-    fn read_again(&self, program: Command, known: &[Arg]) -> Result<Configuration, Error> {
+    fn read_again(
+        &self,
+        program: Command,
+        known: &[Arg],
+    ) -> Result<(SettingsArgs, Vec<Setting>), Error> {
         let program = self.0.values().fold(program, |program, value| {
             let text = OsString::from(value.text.expose_secret());
             program.mut_arg(&value.name, |definition| definition.default_value(text))
@@ -91,7 +104,7 @@ impl Lower {
             .iter()
             .map(|definition| self.setting(definition, &matches))
             .collect();
-        Ok(Configuration { args, settings })
+        Ok((args, settings))
     }
 
     fn setting(&self, definition: &Arg, matches: &ArgMatches) -> Setting {

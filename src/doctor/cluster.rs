@@ -2,8 +2,10 @@
 
 use url::Url;
 
+use super::certificate;
 use super::check::Checks;
 use super::subject::Subject;
+use crate::certificate::Begin;
 use crate::elastic::Client;
 use crate::elastic::inspection::{Disk, Privileges, Watermarks};
 use crate::error::{Error, ErrorKind};
@@ -27,6 +29,7 @@ pub(super) async fn examine(subject: &Subject<'_>, checks: &mut Checks) -> bool 
     };
     checks.ok("reachable", client.place());
     encryption(client, checks);
+    certificate::examine(encrypted_hosts(client), Begin::AtOnce, checks).await;
     if checks
         .take("version", client.check_version().await)
         .is_none()
@@ -65,6 +68,17 @@ fn encryption(client: &Client, checks: &mut Checks) {
     } else {
         checks.ok("encryption", "none; the cluster is on this machine");
     }
+}
+
+/// The nodes that are reached by TLS.
+fn encrypted_hosts(client: &Client) -> Vec<(String, u16)> {
+    let place = client.place();
+    let urls = place
+        .split(',')
+        .filter_map(|address| Url::parse(address.trim()).ok());
+    urls.filter(|url| url.scheme() == "https")
+        .filter_map(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)))
+        .collect()
 }
 
 /// All aliases, and a pattern for their indices.

@@ -5,6 +5,7 @@
 //! delays nothing else. Documents are compared with the ledger afterwards, if both were found. Within an area a check
 //! that fails ends those that depend on it.
 
+mod certificate;
 mod check;
 mod cluster;
 mod documents;

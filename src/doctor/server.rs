@@ -1,6 +1,8 @@
 //! Checks of a Postgres server and the connection to it.
 
+use super::certificate;
 use super::check::Checks;
+use crate::certificate::Begin;
 use crate::error::{Error, ErrorKind};
 use crate::postgres::inspection::ServerFacts;
 use crate::postgres::{Connection, Database};
@@ -30,6 +32,10 @@ pub(super) async fn examine(
         checks.ok("version", format!("Postgres {}", facts.version));
     }
     encryption(database, &facts, checks);
+    // One that nobody looks at may expire.
+    if facts.tls.is_some() && database.verifies_certificates() {
+        certificate::examine(database.hosts(), Begin::AsPostgres, checks).await;
+    }
     if facts.free_connections < CONNECTIONS_OF_A_RUN {
         checks.warning(
             "connections",

@@ -68,6 +68,23 @@ impl Connection {
 }
 
 impl Database {
+    /// Whether every server must present a certificate that is trusted and valid.
+    pub fn verifies_certificates(&self) -> bool {
+        self.servers.iter().all(|server| {
+            let mode = server.get_ssl_mode();
+            matches!(mode, PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+        })
+    }
+
+    /// The servers that are reached over the network.
+    pub fn hosts(&self) -> impl Iterator<Item = (String, u16)> {
+        let hosts = self
+            .servers
+            .iter()
+            .map(|server| (server.get_host().to_owned(), server.get_port()));
+        hosts.filter(|(host, _)| !host.starts_with('/'))
+    }
+
     /// Whether every server must prove by its certificate that it is the one in the address.
     pub fn verifies_server(&self) -> bool {
         self.servers

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::commands::days_ago;
+use crate::support::journey::{Newcomer, assert_steps, command_in, follow};
 use crate::support::program::{self, Ended};
 use crate::support::proxy::{Proxy, Reply};
 use crate::support::{Event, Login, RECORDSET, World};
@@ -183,68 +184,41 @@ async fn a_server_that_hangs_in_the_middle_delays_nothing_else() {
     world.end().await;
 }
 
-/// The first command of daybook's in a text, without the program's name.
-fn command_in(text: &str) -> Option<Vec<&str>> {
-    let (_, rest) = text.split_once("`daybook ")?;
-    let (command, _) = rest.split_once('`')?;
-    Some(command.split(' ').collect())
+/// The program, and settings in the environment.
+struct WithVariables(Vec<(String, String)>);
+
+impl Newcomer for WithVariables {
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        let settings: Vec<(&str, &str)> = self
+            .0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let mut command = program::command(&settings, arguments);
+        command.output().await.unwrap().into()
+    }
+
+    fn set(&mut self, _: &str, variable: &str, value: &str) {
+        self.0.push((variable.to_owned(), value.to_owned()));
+    }
 }
 
-/// With nothing but the program and empty servers.
 #[tokio::test]
 async fn its_hints_lead_from_nothing_to_a_first_applied_day() {
     let world = World::unmigrated().await;
-    let mut settings: Vec<(&str, &str)> = Vec::new();
-    let mut done = Vec::new();
-    loop {
-        let run = async |arguments: &[&str]| -> Ended {
-            let mut command = program::command(&settings, arguments);
-            command.output().await.unwrap().into()
-        };
-        let ended = run(&["doctor", "--json"]).await;
-        let summary = ended.messages_of("doctor").remove(0);
-        assert_eq!(ended.code == Some(0), summary["failed"] == 0, "{summary}");
-        let next = summary["next"].as_str().unwrap_or_default().to_owned();
-        assert!(done.len() < 10, "{done:?}: {next}");
-        if next.contains("set DAYBOOK_LEDGER_URL") {
-            settings.push((LEDGER, &world.ledger_url));
-        } else if next.contains("set DAYBOOK_ELASTICSEARCH_URL") {
-            settings.push((ELASTICSEARCH, &world.elasticsearch_url));
-            settings.push(("DAYBOOK_INDEX_PREFIX", &world.prefix));
-        } else if next.contains("search API's tables stats and queries") {
-            // They are somebody else's to create.
-            world.create_source().await;
-            world
-                .log(&[Event::search(1, &days_ago(1), RECORDSET, 5)])
-                .await;
-        } else if let Some(sql) = next.split_once("owner: ").map(|(_, sql)| sql) {
-            world.execute(sql).await;
-        } else if let Some(command) = command_in(&next) {
-            run(&command).await.assert_exit(0);
-        } else {
-            run(&["status"]).await.assert_exit(0).tells(&[
-                &format!("applied          {0} to {0}", days_ago(1)),
-                "up to date with entry 1",
-            ]);
-            ended.assert_exit(0);
-            break;
-        }
-        done.push(next);
-    }
-    let steps = [
-        "DAYBOOK_LEDGER_URL",
-        "migrate",
-        "tables stats",
-        "DAYBOOK_ELASTICSEARCH_URL",
-        "apply",
-    ];
-    assert_eq!(done.len(), steps.len(), "{done:#?}");
-    for step in steps {
-        assert!(
-            done.iter().any(|done| done.contains(step)),
-            "{step}: {done:#?}"
-        );
-    }
+    let mut newcomer = WithVariables(Vec::new());
+    newcomer.set("", "DAYBOOK_INDEX_PREFIX", &world.prefix);
+    let done = follow(&world, &mut newcomer).await;
+    assert_steps(
+        &done,
+        &[
+            "DAYBOOK_LEDGER_URL",
+            "migrate",
+            "tables stats",
+            "DAYBOOK_ELASTICSEARCH_URL",
+            "apply",
+        ],
+    );
     world.end().await;
 }
 
@@ -323,8 +297,45 @@ async fn what_a_user_lacks_in_elasticsearch_is_named() {
 }
 
 #[tokio::test]
-async fn what_would_trouble_a_run_or_a_rebuild_is_found() {
-    let world = in_order().await;
+async fn a_certificate_that_expires_soon_is_reported() {
+    let world = World::secure().await;
+    let ended = doctor(&world, &[]).await.assert_exit(0);
+    let mut expiry = String::new();
+    for area in ["ledger", "source", "elasticsearch"] {
+        let found = check(&ended, area, "certificate");
+        assert_eq!(found["level"], "ok", "{found}");
+        let message = found["message"].as_str().unwrap();
+        expiry = message.split_once("until ").unwrap().1.to_owned();
+    }
+    let expiry = chrono::NaiveDateTime::parse_from_str(&expiry, "%Y-%m-%d %H:%M UTC").unwrap();
+    // This machine's clock, three weeks before.
+    let soon = expiry.and_utc() - daybook::clock::now() - chrono::TimeDelta::days(21);
+    let offset = soon.num_seconds().to_string();
+    let then = ("DAYBOOK_CLOCK_OFFSET", offset.as_str());
+    let ended = doctor(&world, &[then]).await;
+    for area in ["ledger", "source", "elasticsearch"] {
+        let hint = assert_trouble(
+            &ended,
+            area,
+            "certificate",
+            "warning",
+            "for another 20 days",
+        );
+        assert!(hint.contains("renew it"), "{hint}");
+    }
+    // Nobody looks at a certificate with this mode.
+    let mut ledger: url::Url = world.ledger_url.parse().unwrap();
+    ledger.set_query(Some("sslmode=require"));
+    let ended = doctor(&world, &[(LEDGER, ledger.as_str())]).await;
+    let checks = ended.messages_of("check");
+    let of_ledger = |check: &&Value| check["area"] == "ledger" && check["check"] == "certificate";
+    assert_eq!(checks.iter().find(of_ledger), None);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_misspelt_setting_is_found() {
+    let world = World::new().await;
     let misspelt = [("DAYBOOK_INDEX_PREFX", "stats")];
     let ended = doctor(&world, &misspelt).await.assert_exit(0);
     assert_trouble(
@@ -334,19 +345,34 @@ async fn what_would_trouble_a_run_or_a_rebuild_is_found() {
         "warning",
         "DAYBOOK_INDEX_PREFX",
     );
+    world.end().await;
+}
 
+#[tokio::test]
+async fn a_missing_index_on_dates_is_found_with_the_statement_that_creates_it() {
+    let world = World::new().await;
     world.execute("DROP INDEX stats_by_date").await;
     let ended = doctor(&world, &[]).await.assert_exit(0);
     let hint = assert_trouble(&ended, "source", "index", "warning", "no index on date");
     world.execute(hint.split_once(": ").unwrap().1).await;
     let ended = doctor(&world, &[]).await.assert_exit(0);
     assert_eq!(check(&ended, "source", "index")["level"], "ok");
+    world.end().await;
+}
 
+#[tokio::test]
+async fn clocks_that_differ_are_found() {
+    let world = World::new().await;
     let ended = doctor(&world, &[("DAYBOOK_CLOCK_OFFSET", "-7200")])
         .await
         .assert_exit(1);
     assert_trouble(&ended, "ledger", "clocks", "failed", " apart");
+    world.end().await;
+}
 
+#[tokio::test]
+async fn a_cluster_without_shards_or_room_is_found() {
+    let world = in_order().await;
     let answered = async |replies: Vec<(&'static str, Value)>| {
         let proxy = Proxy::http(&world.elasticsearch_url).await;
         proxy.answer(move |request, _| {
@@ -390,7 +416,12 @@ async fn what_would_trouble_a_run_or_a_rebuild_is_found() {
     );
     let ended = answered(with_free(1 << 29)).await.assert_exit(0);
     assert_eq!(check(&ended, "elasticsearch", "disk")["level"], "ok");
+    world.end().await;
+}
 
+#[tokio::test]
+async fn an_index_template_that_interferes_is_found() {
+    let world = World::new().await;
     let template = json!({
         "index_patterns": [format!("{}*", world.prefix)], "priority": 500,
         "template": { "mappings": { "_source": { "excludes": ["records"] } } },

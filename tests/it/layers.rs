@@ -30,7 +30,15 @@ const LAYERS: &[&[&str]] = &[
         "unpack",
         "workspace",
     ],
-    &["day", "error", "failpoint", "hash", "memory", "printable"],
+    &[
+        "certificate",
+        "day",
+        "error",
+        "failpoint",
+        "hash",
+        "memory",
+        "printable",
+    ],
     &["clock", "columns", "fuzzing"],
 ];
 
