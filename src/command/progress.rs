@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use console::Term;
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::clock::Stopwatch;
@@ -22,6 +23,9 @@ pub(super) struct ProgressReporter {
 
 const BETWEEN_LINES: Duration = Duration::from_secs(30);
 const BETWEEN_TICKS: Duration = Duration::from_millis(200);
+
+/// Columns that a bar needs beside its message.
+const WIDE: u16 = 80;
 
 impl ProgressReporter {
     /// `one` and `many` name the unit of progress.
@@ -53,8 +57,10 @@ impl Progress for ProgressReporter {
         if !std::io::stderr().is_terminal() {
             return;
         }
-        // The bar takes the rest of the line: a line that wraps leaves its pieces on the screen.
+        let is_narrow = Term::stderr().size().1 < WIDE;
+        // The bar, or the message, takes the rest of the line: a line that wraps leaves its pieces on the screen.
         let template = match steps {
+            Some(_) if is_narrow => "{prefix} {pos}/{len} days{wide_msg}",
             Some(_) => "{prefix} {wide_bar} {pos}/{len} days{msg}",
             None => "{prefix} {spinner} {elapsed}{wide_msg}",
         };

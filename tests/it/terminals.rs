@@ -251,7 +251,6 @@ async fn a_file_is_written_to_what_is_there() {
 /// A line that is as wide as the terminal wraps, and its pieces stay on the screen.
 #[tokio::test]
 async fn a_progress_bar_fits_on_a_line_of_the_terminal() {
-    const COLUMNS: usize = 80;
     let world = World::new().await;
     let days: Vec<String> = (1..=9).map(|day| format!("2020-02-0{day}")).collect();
     let events: Vec<Event> = (1..)
@@ -260,29 +259,31 @@ async fn a_progress_bar_fits_on_a_line_of_the_terminal() {
         .collect();
     world.log(&events).await;
     let program = env!("CARGO_BIN_EXE_daybook");
-    let typed = format!(
-        "stty cols {COLUMNS} && exec {program} apply --from {} --to {} >/dev/null",
-        days[0], days[8]
-    );
-    // It gives the program a terminal.
-    let mut terminal = tokio::process::Command::new("script");
-    terminal
-        .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
-        .env_clear()
-        .envs(world.settings())
-        .env("PATH", "/usr/bin:/bin")
-        .env("TERM", "xterm");
-    let output = terminal.output().await.unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let shown = String::from_utf8(output.stdout).unwrap();
-    let bars: Vec<&str> = shown
-        .split(['\r', '\n', '\u{1b}'])
-        .filter_map(|line| line.find("applying ").map(|at| &line[at..]))
-        .collect();
-    assert!(!bars.is_empty(), "{shown:?}");
-    for bar in bars {
-        assert!(bar.chars().count() <= COLUMNS, "{bar}");
-        assert!(bar.contains("/9 days"), "{bar}");
+    for columns in [80, 40] {
+        let typed = format!(
+            "stty rows 24 cols {columns} && exec {program} apply --from {} --to {} >/dev/null",
+            days[0], days[8]
+        );
+        // It gives the program a terminal.
+        let mut terminal = tokio::process::Command::new("script");
+        terminal
+            .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+            .env_clear()
+            .envs(world.settings())
+            .env("PATH", "/usr/bin:/bin")
+            .env("TERM", "xterm");
+        let output = terminal.output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let bars: Vec<&str> = shown
+            .split(['\r', '\n', '\u{1b}'])
+            .filter_map(|line| line.find("applying ").map(|at| &line[at..]))
+            .collect();
+        assert!(!bars.is_empty(), "{shown:?}");
+        for bar in bars {
+            assert!(bar.chars().count() <= columns, "{bar}");
+            assert!(bar.contains("/9 days"), "{bar}");
+        }
     }
     world.end().await;
 }
