@@ -95,12 +95,12 @@ impl State {
         );
         for (name, help, value) in [
             (
-                "daybook_days_behind",
+                "daybook_day_lag",
                 "Closed days after the last applied one.",
                 &self.days_behind as &dyn Display,
             ),
             (
-                "daybook_gap_days",
+                "daybook_gaps",
                 "Days between the first and the last that have no entry.",
                 &self.gaps as &dyn Display,
             ),
@@ -166,12 +166,12 @@ fn add_run(metrics: &mut Exposition, run: &EndedRun) {
             &duration.as_secs_f64(),
         ),
         (
-            "daybook_last_run_days",
+            "daybook_last_run_day_checks",
             "Days that it looked at.",
             &figures.days,
         ),
         (
-            "daybook_last_run_days_failed",
+            "daybook_last_run_day_failures",
             "Of these, days that could not be applied.",
             &figures.days_failed,
         ),

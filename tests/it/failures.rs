@@ -1,6 +1,6 @@
-//! The table of messages in docs/operating.md: each of its failures is made, and ends with the code and says the words that stand
-//! there. Then `daybook doctor` finds it, or `daybook status` reports it, as the table says. A row without a case fails, and so
-//! does a case without a row.
+//! The table of messages in docs/runbook.md: each of its failures is made, and ends with the code and says the words that stand
+//! there. Then `daybook doctor` finds it, or `daybook status` reports it, and an alert fires on the metrics that the run has left,
+//! as the table says. A row without a case fails, and so does a case without a row.
 
 use std::collections::BTreeSet;
 
@@ -11,11 +11,12 @@ use serde_json::json;
 
 use crate::support::hold::{Place, signal};
 use crate::support::program::{self, Ended};
+use crate::support::promtool::{Scenario, assert_alerts};
 use crate::support::proxy::{Proxy, Reply};
 use crate::support::world::with_database;
 use crate::support::{Event, Login, RECORDSET, World};
 
-const HANDBOOK: &str = include_str!("../../docs/operating.md");
+const HANDBOOK: &str = include_str!("../../docs/runbook.md");
 
 const DAY: &str = "2020-02-16";
 const APPLY: [&str; 3] = ["apply", "--day", DAY];
@@ -36,6 +37,8 @@ struct Row {
     words: Vec<&'static str>,
     /// The command that finds it afterwards.
     found_by: Option<&'static str>,
+    /// The alert that fires.
+    alert: Option<String>,
 }
 
 /// A failure, and what the commands that look for failures say in the same circumstances.
@@ -55,12 +58,15 @@ fn rows() -> Vec<Row> {
         .skip_while(|line| !line.starts_with("|---"))
         .skip(1);
     let rows = table.take_while(|line| line.starts_with('|')).map(|line| {
-        let line = line.replace("| |", "|  |").leak();
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [failure, code, kind, message, found_by, remedy] = cells[..] else {
-            panic!("not six columns: {line}")
+        let cells = line
+            .strip_prefix('|')
+            .and_then(|line| line.strip_suffix('|'));
+        let cells = cells.unwrap().replace("| |", "|  |").replace("| |", "|  |");
+        let cells: Vec<&str> = cells.leak().split(" | ").map(str::trim).collect();
+        let [failure, code, kind, message, found_by, alert, remedy] = cells[..] else {
+            panic!("not seven columns: {line}")
         };
-        let kind = kind.strip_prefix('[').and_then(|kind| kind.split_once(']'));
+        let [kind, alert] = [kind, alert].map(|link| link.strip_prefix('[')?.split_once(']'));
         assert!(!remedy.is_empty(), "no way out: {line}");
         let words = message
             .trim_matches('`')
@@ -73,6 +79,7 @@ fn rows() -> Vec<Row> {
             kind: kind.map(|(kind, _)| kind),
             words,
             found_by: Some(found_by.trim_matches('`')).filter(|command| !command.is_empty()),
+            alert: alert.map(|(name, _)| format!("Daybook{name}")),
         }
     });
     rows.collect()
@@ -272,7 +279,7 @@ const CASES: &[(&str, Case)] = &[
     ("the index belongs to another ledger", |world| {
         Box::pin(async {
             world.run(&APPLY).await.assert_exit(0);
-            let other = World::new().await;
+            let other = World::new().await.with_metrics_of(world);
             // Clones of one template are, to daybook, the same ledger.
             other
                 .execute("UPDATE daybook.ledger SET ledger_id = gen_random_uuid()")
@@ -290,7 +297,7 @@ const CASES: &[(&str, Case)] = &[
                 .run(&["apply", "--day", "2020-02-17"])
                 .await
                 .assert_exit(0);
-            let restored = World::new().await;
+            let restored = World::new().await.with_metrics_of(world);
             restored.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
             let ended = fail(
                 &restored,
@@ -358,13 +365,34 @@ async fn every_failure_of_the_table_ends_and_speaks_as_the_table_says() {
     let told: BTreeSet<&str> = rows.iter().map(|row| row.failure).collect();
     let made: BTreeSet<&str> = CASES.iter().map(|(failure, _)| *failure).collect();
     assert_eq!(told, made, "the rows of the table, and the cases here");
-    stream::iter(&rows)
-        .for_each_concurrent(AT_ONCE, check)
+    let well = metrics_of_a_good_run().await;
+    let mut scenarios: Vec<Scenario> = stream::iter(&rows)
+        .map(|row| check(row, &well))
+        .buffer_unordered(AT_ONCE)
+        .collect()
         .await;
+    let runs = scenarios
+        .iter()
+        .filter(|scenario| !scenario.firing.is_empty());
+    assert!(runs.count() > 35);
+    scenarios.push(Scenario::new("before any failure", well, "3h", &[]));
+    assert_alerts(&scenarios).await;
 }
 
-async fn check(row: &Row) {
-    let world = World::new().await;
+/// The metrics of a ledger with which nothing is wrong.
+async fn metrics_of_a_good_run() -> String {
+    let world = World::new().await.with_metrics();
+    world.run(&["apply"]).await.assert_exit(0);
+    let text = std::fs::read_to_string(world.metrics.as_ref().unwrap()).unwrap();
+    world.end().await;
+    text
+}
+
+/// Makes the failure of a row. Returns the metrics afterwards. Those before are of a good run.
+async fn check(row: &Row, before: &str) -> Scenario {
+    let world = World::new().await.with_metrics();
+    let metrics = world.metrics.clone().unwrap();
+    std::fs::write(&metrics, before).unwrap();
     world.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
     let (_, make) = CASES
         .iter()
@@ -390,7 +418,7 @@ async fn check(row: &Row) {
         &ended.stderr
     };
     if let Some(kind) = row.kind.filter(|kind| *kind != "interrupted") {
-        let anchor = format!("docs/operating.md#{kind}\n");
+        let anchor = format!("docs/runbook.md#{kind}\n");
         assert!(
             ended.stderr.contains(&anchor),
             "{}: {}",
@@ -412,7 +440,21 @@ async fn check(row: &Row) {
         // Nothing is wrong but the command.
         None => {}
     }
+    let scenario = left(row, std::fs::read_to_string(&metrics).unwrap());
     world.end().await;
+    scenario
+}
+
+/// The metrics that a run has left, and the alert. The day of the tests is long ago, so days are missing, too.
+fn left(row: &Row, metrics: String) -> Scenario {
+    let after = match row.alert.as_deref() {
+        Some("DaybookNotSucceeding") => "28h",
+        _ => "3h",
+    };
+    let firing: Vec<&str> = row.alert.as_deref().into_iter().collect();
+    let mut scenario = Scenario::new(row.failure, metrics, after, &firing);
+    scenario.others = true;
+    scenario
 }
 
 fn assert_doctor_finds(row: &Row, doctor: &Ended) {

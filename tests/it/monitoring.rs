@@ -7,69 +7,38 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
-use crate::support::{Event, RECORDSET, World};
+use crate::support::{Event, RECORDSET, World, promtool};
 
 const DAY: &str = "2020-02-16";
 const ALERTS: &str = include_str!("../../observability/alerts.yml");
 const DASHBOARD: &str = include_str!("../../observability/dashboard.json");
 const UNIT: &str = include_str!("../../systemd/daybook-failed@.service");
 
-/// The samples of a text in Prometheus's exposition format, by name and labels. Anything that is not exactly in this format
-/// fails.
+/// The samples of a text in Prometheus's exposition format, by name and labels without the first, which all have.
 fn samples(text: &str) -> BTreeMap<(String, String), f64> {
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-    };
     let mut samples = BTreeMap::new();
-    let (mut family, mut described, mut seen) = ("", "", BTreeSet::new());
-    assert!(text.ends_with('\n'));
-    for line in text.lines() {
-        if let Some(rest) = line.strip_prefix("# HELP ") {
-            let (name, help) = rest.split_once(' ').expect("a help text");
-            assert!(
-                is_name(name) && !help.is_empty() && seen.insert(name),
-                "{line}"
-            );
-            described = name;
-        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
-            assert_eq!(rest, format!("{described} gauge"));
-            family = described;
-        } else {
-            let (name, rest) = line.split_once('{').expect("labels");
-            let (labels, value) = rest.rsplit_once("} ").expect("a value");
-            assert_eq!(name, family, "{line}");
-            for label in labels.split(',') {
-                let (label, value) = label.split_once('=').expect("a label");
-                let inner = value
-                    .strip_prefix('"')
-                    .and_then(|value| value.strip_suffix('"'));
-                let inner = inner.unwrap_or_else(|| panic!("no quotes: {line}"));
-                assert!(is_name(label) && !inner.contains(['"', '\\']), "{line}");
-            }
-            let value: f64 = value
-                .parse()
-                .unwrap_or_else(|_| panic!("no number: {line}"));
-            let labels = labels.split_once(',').map_or("", |(_, own)| own);
-            let former = samples.insert((name.to_owned(), labels.to_owned()), value);
-            assert_eq!(former, None, "twice: {line}");
-        }
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = line.split_once('{').expect("labels");
+        let (labels, value) = rest.rsplit_once("} ").expect("a value");
+        let labels = labels.split_once(',').map_or("", |(_, own)| own);
+        let value = value.parse().expect("a number");
+        let former = samples.insert((name.to_owned(), labels.to_owned()), value);
+        assert_eq!(former, None, "twice: {line}");
     }
     samples
 }
 
-fn metrics_file(world: &World) -> PathBuf {
-    std::env::temp_dir().join(format!("{}.prom", world.prefix))
-}
-
-fn read(file: &Path) -> BTreeMap<(String, String), f64> {
-    samples(&std::fs::read_to_string(file).unwrap())
+/// The samples of a file that Prometheus finds nothing wrong with.
+async fn read(file: &Path) -> BTreeMap<(String, String), f64> {
+    let text = std::fs::read_to_string(file).unwrap();
+    promtool::run(&["check", "metrics"], &text).await;
+    samples(&text)
 }
 
 /// The names of metrics that a text has.
@@ -82,20 +51,16 @@ fn named(text: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
-    let world = World::new().await;
-    let file = metrics_file(&world);
-    let setting = ("DAYBOOK_METRICS_FILE", file.to_str().unwrap());
+    let world = World::new().await.with_metrics();
+    let file = world.metrics.clone().unwrap();
     world
         .log(&[
             Event::search(1, DAY, RECORDSET, 5),
             Event::search(2, DAY, "not a recordset", 5),
         ])
         .await;
-    world
-        .run_with(&[setting], &["apply", "--day", DAY])
-        .await
-        .assert_exit(0);
-    let good = read(&file);
+    world.run(&["apply", "--day", DAY]).await.assert_exit(0);
+    let good = read(&file).await;
     let value = |name: &str, labels: &str| good[&(name.to_owned(), labels.to_owned())];
     for (name, labels, expected) in [
         (
@@ -103,12 +68,12 @@ async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
             concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""),
             1.0,
         ),
-        ("daybook_gap_days", "", 0.0),
+        ("daybook_gaps", "", 0.0),
         ("daybook_rejected_events", "", 1.0),
         ("daybook_newest_entry", "", 1.0),
         ("daybook_failed_runs", "", 0.0),
         ("daybook_last_run_exit_code", "", 0.0),
-        ("daybook_last_run_days", "", 1.0),
+        ("daybook_last_run_day_checks", "", 1.0),
         ("daybook_last_run_events", "", 2.0),
         ("daybook_last_run_rejected_events", "", 1.0),
         ("daybook_last_run_documents", "projection=\"daily\"", 1.0),
@@ -122,7 +87,7 @@ async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
         assert_eq!(value(name, labels), expected, "{name}");
     }
     for (name, labels) in [
-        ("daybook_days_behind", ""),
+        ("daybook_day_lag", ""),
         ("daybook_last_run_seconds", ""),
         ("daybook_last_run_stage_seconds", "stage=\"read\""),
         ("daybook_last_run_stage_seconds", "stage=\"post\""),
@@ -145,12 +110,12 @@ async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
         .await;
     world
         .run_with(
-            &[setting, ("DAYBOOK_ELASTICSEARCH_URL", "http://127.0.0.1:1")],
+            &[("DAYBOOK_ELASTICSEARCH_URL", "http://127.0.0.1:1")],
             &["apply", "--day", "2020-02-17"],
         )
         .await
         .assert_exit(3);
-    let failed = read(&file);
+    let failed = read(&file).await;
     let value = |name: &str, labels: &str| failed[&(name.to_owned(), labels.to_owned())];
     assert_eq!(value("daybook_last_run_exit_code", ""), 3.0);
     assert_eq!(value("daybook_failed_runs", ""), 1.0);
@@ -162,19 +127,16 @@ async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
     );
 
     // Another command repairs it; a dry run and a look change nothing.
-    world
-        .run_with(&[setting], &["project"])
-        .await
-        .assert_exit(0);
+    world.run(&["project"]).await.assert_exit(0);
     let behind = (
         "daybook_projection_entries_behind".to_owned(),
         "projection=\"daily\"".to_owned(),
     );
-    assert_eq!(read(&file)[&behind], 0.0);
+    assert_eq!(read(&file).await[&behind], 0.0);
     std::fs::remove_file(&file).unwrap();
-    world.run_with(&[setting], &["status"]).await.assert_exit(0);
+    world.run(&["status"]).await.assert_exit(0);
     world
-        .run_with(&[setting], &["apply", "--day", DAY, "--dry-run"])
+        .run(&["apply", "--day", DAY, "--dry-run"])
         .await
         .assert_exit(0);
     assert!(!file.exists());
@@ -196,6 +158,40 @@ async fn the_metrics_tell_of_good_runs_and_of_failed_ones() {
         "not on the dashboard: {:?}",
         metrics.difference(&shown)
     );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_projection_that_fails_leaves_the_figures_of_the_others() {
+    let world = World::new().await.with_metrics();
+    let file = world.metrics.clone().unwrap();
+    world.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
+    world.run(&["apply", "--day", DAY]).await.assert_exit(0);
+    let settings = format!("{}-totals/_settings", world.prefix);
+    let block = json!({ "index.blocks.write": true });
+    world.elastic(Method::PUT, &settings, Some(block)).await;
+    world.log(&[Event::search(2, DAY, RECORDSET, 5)]).await;
+    for command in [
+        &["apply", "--day", DAY][..],
+        &["reverse", "2", "--reason", "a test"],
+    ] {
+        world.run(command).await.assert_exit(3);
+        let metrics = read(&file).await;
+        for (name, projection, expected) in [
+            ("daybook_last_run_documents", "daily", 1.0),
+            ("daybook_projection_entries_behind", "daily", 0.0),
+            ("daybook_projection_entries_behind", "terms", 0.0),
+        ] {
+            let labels = format!("projection=\"{projection}\"");
+            assert_eq!(
+                metrics[&(name.to_owned(), labels)],
+                expected,
+                "{name} {command:?}"
+            );
+        }
+        let behind = "daybook_projection_entries_behind".to_owned();
+        assert!(metrics[&(behind, "projection=\"totals\"".to_owned())] > 0.0);
+    }
     world.end().await;
 }
 
@@ -341,38 +337,24 @@ async fn each_run_ends_with_a_summary_whose_figures_are_fields() {
     world.end().await;
 }
 
-/// The page about operating says what to do about each alert, and names no other.
-#[test]
-fn the_handbook_has_each_alert() {
-    let handbook = include_str!("../../docs/operating.md");
-    let section = handbook
-        .split_once("\n## Alerts\n")
-        .expect("the section Alerts")
-        .1;
-    let section = section.split("\n## ").next().unwrap();
-    let explained: BTreeSet<&str> = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
-        .collect();
-    let alerts: BTreeSet<&str> = ALERTS
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("- alert: "))
-        .collect();
-    assert_eq!(explained, alerts);
-}
-
-#[test]
-fn the_dashboard_is_json_and_each_panel_asks_something() {
+#[tokio::test]
+async fn each_panel_of_the_dashboard_shows_something_of_a_run() {
+    let world = World::new().await.with_metrics();
+    world.log(&[Event::search(1, DAY, RECORDSET, 5)]).await;
+    world.run(&["apply", "--day", DAY]).await.assert_exit(0);
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
-    let panels = dashboard["panels"].as_array().unwrap();
-    for panel in panels {
-        assert!(
-            panel["targets"]
-                .as_array()
-                .is_some_and(|targets| !targets.is_empty()),
-            "{panel}"
-        );
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().expect("targets");
+        assert!(!targets.is_empty(), "{panel}");
+        let expressions = targets
+            .iter()
+            .map(|target| target["expr"].as_str().unwrap());
+        queries.extend(expressions.map(|query| query.replace("$prefix", &world.prefix)));
     }
+    let metrics = std::fs::read_to_string(world.metrics.as_ref().unwrap()).unwrap();
+    promtool::assert_found(metrics, &queries).await;
+    world.end().await;
 }
 
 /// The shell code of the unit for failures, with `curl` and `journalctl` that write down what they get.

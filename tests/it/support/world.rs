@@ -1,5 +1,6 @@
 //! A database and an index prefix for each test.
 
+use std::path::PathBuf;
 use std::str::FromStr as _;
 
 use serde_json::Value;
@@ -19,6 +20,8 @@ pub struct World {
     pub prefix: String,
     pub database: String,
     pub servers: Servers,
+    /// Where runs write metrics, if they do.
+    pub metrics: Option<PathBuf>,
     http: reqwest::Client,
 }
 
@@ -88,7 +91,20 @@ impl World {
             database,
             http: servers.http_client(),
             servers,
+            metrics: None,
         }
+    }
+
+    /// The same world, whose runs write metrics.
+    pub fn with_metrics(mut self) -> Self {
+        self.metrics = Some(metrics_of(&self.prefix));
+        self
+    }
+
+    /// The same world, whose runs write metrics where another one's do.
+    pub fn with_metrics_of(mut self, other: &Self) -> Self {
+        self.metrics.clone_from(&other.metrics);
+        self
     }
 
     /// Drops the database and the indices.
@@ -102,6 +118,11 @@ impl World {
         self.servers
             .execute(&format!("DROP DATABASE {} WITH (FORCE)", self.database))
             .await;
+        // Those of another world are still needed.
+        let own = metrics_of(&self.prefix);
+        if self.metrics.is_some_and(|metrics| metrics == own) {
+            let _ = std::fs::remove_file(own);
+        }
     }
 
     /// The settings that point the program at this world.
@@ -117,6 +138,11 @@ impl World {
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
         command.env("DAYBOOK_TERMS", EVERY_TERM);
+        command.envs(
+            self.metrics
+                .as_ref()
+                .map(|file| ("DAYBOOK_METRICS_FILE", file)),
+        );
         command.envs(
             self.servers
                 .authority
@@ -305,6 +331,10 @@ impl World {
             after = Some(page["_scroll_id"].clone());
         }
     }
+}
+
+fn metrics_of(prefix: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("{prefix}.prom"))
 }
 
 pub fn with_database(url: &str, database: &str) -> String {
