@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Installs a package into an overlay over this machine, looks at it, removes and purges it:
-#   unshare --mount script/lib/try-package.sh FILE.deb
-# Whatever it changes is gone when it ends. script/test runs it.
+# Installs a package into an overlay over this machine, runs a command, looks at the package, removes and purges it:
+#   unshare --mount script/lib/try-package.sh FILE.deb [COMMAND...]
+# The command finds the overlay in DAYBOOK_TEST_ROOT. Whatever this changes is gone when it ends. script/test runs it.
 set -euo pipefail
 
 readonly SERVICE=idb-interaction-telemetry-aggregator
 
 main() {
   local package=$1 layers
+  shift
   layers=$(mktemp -d)
   mount -t tmpfs none "$layers"
   mkdir "$layers"/{changes,work,root}
@@ -15,13 +16,23 @@ main() {
   mount -t proc none "$layers/root/proc"
   mount --rbind /dev "$layers/root/dev"
   cp "$package" "$layers/root/package.deb"
-  chroot "$layers/root" /bin/bash -euo pipefail -c "$(declare -f inside as expect); SERVICE=$SERVICE inside"
+  in_overlay "$layers/root" install_package
+  if (($# > 0)); then DAYBOOK_TEST_ROOT=$layers/root "$@"; fi
+  in_overlay "$layers/root" look
 }
 
-inside() {
+# in_overlay ROOT FUNCTION
+in_overlay() {
+  chroot "$1" /bin/bash -euo pipefail -c "$(declare -f "$2" as expect); SERVICE=$SERVICE $2"
+}
+
+install_package() {
   # Nothing is left out, and no index of manual pages is made, which takes long.
   rm -f /etc/dpkg/dpkg.cfg.d/* /var/lib/man-db/auto-update
-  dpkg --install /package.deb
+  expect "runuser -u daybook -- daybook doctor" dpkg --install /package.deb
+}
+
+look() {
   echo "== the user, and what it may read"
   expect "daybook:x:" getent passwd daybook
   expect "640 root daybook" stat -c "%a %U %G" /etc/daybook/daybook.toml
@@ -32,8 +43,8 @@ inside() {
   systemd-analyze verify --man=no --recursive-errors=one "$SERVICE.service" "$SERVICE.timer" daybook-failed@x.service
   systemd-analyze security --no-pager --offline=true --threshold=11 "$SERVICE.service" | tail -n 1
   echo "== the program, as the user"
-  echo 'index_prefix = "packaged"' >>/etc/daybook/daybook.toml
-  expect "packaged  [file /etc/daybook/daybook.toml]" as daybook daybook config
+  grep '^index_prefix' /etc/daybook/daybook.toml || echo 'index_prefix = "packaged"' >>/etc/daybook/daybook.toml
+  expect "[file /etc/daybook/daybook.toml]" as daybook daybook config
   expect "Permission denied" bash -c "$(declare -f as); ! as nobody nogroup config 2>&1"
   expect "_daybook" bash -c 'source /usr/share/bash-completion/completions/daybook; complete -p daybook'
   expect "DAYBOOK_LEDGER_URL" zcat /usr/share/man/man1/daybook.1.gz

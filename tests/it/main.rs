@@ -16,6 +16,7 @@ mod support;
 #[path = "year.rs"]
 mod a_year; // a year of late events, purges, imports and reversals, against an independent recount
 mod accidents; // servers that die, return nonsense or are busy, killed runs: running again repairs everything
+mod alerts; // each alert fires on the metrics of a ledger in the state that it is about, and on no others
 mod auditing; // every query of docs/auditing.md: its result on a known ledger, its plan on a ledger of ten years
 mod bulk; // documents that are refused, changed or deleted; compressed requests
 mod clocks; // wrong clocks, impossible dates, and for how long a day is compared again
@@ -30,7 +31,7 @@ mod encrypted; // TLS and logins of Elasticsearch: which servers the program tru
 mod examples; // the files in example-objects are what the program writes
 mod exchange; // exports and their import: an exact copy or nothing, however the file is damaged
 mod failpoints; // the process is ended at each failpoint, then run again
-mod failures; // the table of messages in docs/operating.md: each failure is produced
+mod failures; // the table of messages in docs/runbook.md: each failure is produced
 mod fold; // events counted in files: the entry that `apply` posts from the table; what is refused
 mod forged; // what a login that may post cannot do, changes to the schema that verify reports, witnesses of the ledger
 mod healing; // damage to the indices: detected, reported, and repaired by the recommended command
@@ -45,12 +46,14 @@ mod messages; // the JSON messages of the commands, field by field
 mod monitoring; // metrics, pings and the summary of a run; alerts and dashboard use metrics that exist
 mod moving; // docs/moving.md, followed step by step on an old index
 mod once; // the same day again, run after run and all at once
+mod packaged; // the Debian package, installed: `daybook doctor` leads to a first applied day
 mod postgres; // connections to Postgres: URLs, login settings, errors and exit codes, servers that stop responding
 mod privileges; // the least privileges in Elasticsearch: enough for each command, and no more
 mod privileges_postgres; // each role in Postgres: enough for its commands, and no more
 mod projections; // when checkpoints are written; documents that are too large for the cluster
 mod property; // random days, early and late, against an independent recount in SQL
 mod readers; // the requests that readers of the old index send: each response equals plain SQL over the source
+mod readme; // README.md typed word by word: what each command prints
 mod real_day; // the published day: ledger, documents and totals, exact to the term
 mod rebuild;
 mod refusals; // what is refused, with which message and exit code, and that nothing is posted

@@ -1,5 +1,6 @@
 //! Shared by the tests: a world for each (a database cloned from a migrated template, an index prefix), the program to
-//! run in it, events for its source, queries on its ledger, and a proxy that simulates failures of its servers.
+//! run in it, events for its source, queries on its ledger, a proxy that simulates failures of its servers, and
+//! Prometheus's tool for its metrics.
 
 pub mod audit;
 pub mod contents;
@@ -7,8 +8,10 @@ pub mod event;
 pub mod history;
 pub mod hold;
 pub mod indices;
+pub mod journey;
 pub mod login;
 pub mod program;
+pub mod promtool;
 pub mod proxy;
 pub mod servers;
 pub mod world;
