@@ -23,6 +23,7 @@ use crate::elastic::{Client, ClientOptions};
 use crate::error::Error;
 use crate::postgres::Database;
 use crate::projection::Plan;
+use crate::projection::layout::Layout;
 use crate::projection::scope::Scope;
 use crate::workspace::{TempDir, Workspace};
 
@@ -63,6 +64,10 @@ impl Settings {
             plan: Plan {
                 prefix: args.index_prefix,
                 terms,
+                layout: Layout {
+                    shards: args.shards,
+                    replicas: args.replicas,
+                },
             },
             workspace: Workspace {
                 memory: args.memory,

@@ -32,10 +32,6 @@ pub struct RebuildArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_enum)]
     only: Vec<Projection>,
 
-    /// Primary shards of each new index
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    shards: u32,
-
     /// Previous generations to keep
     #[arg(long, value_name = "N", default_value_t = 1)]
     keep: usize,
@@ -49,7 +45,7 @@ pub struct RebuildArgs {
     resume: bool,
 
     /// Switch the aliases back to the previous generation, which the next advance brings up to date
-    #[arg(long, conflicts_with_all = ["shards", "keep", "resume"])]
+    #[arg(long, conflicts_with_all = ["keep", "resume"])]
     rollback: bool,
 }
 
@@ -99,14 +95,8 @@ async fn build(
     run: &mut Run,
     output: Output,
 ) -> Result<serde_json::Value, Error> {
-    let RebuildArgs {
-        shards,
-        keep,
-        resume,
-        ..
-    } = options;
+    let RebuildArgs { keep, resume, .. } = options;
     let options = RebuildOptions {
-        shards,
         keep,
         resume,
         ..RebuildOptions::of(kinds)

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use super::durations::{ClockSkew, Timeout};
 use super::elasticsearch::ElasticsearchArgs;
 use crate::memory::Memory;
+use crate::projection::layout::Replicas;
 use crate::projection::scope;
 
 /// The settings, each with its default.
@@ -63,6 +64,28 @@ pub struct SettingsArgs {
     /// items:seen+view; or none
     #[arg(long, global = true, value_name = "NAMES", env = "DAYBOOK_TERMS", default_value = scope::DEFAULT)]
     pub terms: String,
+
+    /// Primary shards of each new index
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "DAYBOOK_SHARDS",
+        default_value = "1",
+        value_parser = clap::value_parser!(u32).range(1..=1024)
+    )]
+    pub shards: u32,
+
+    /// Replicas of each shard of a new index: a number, or a range such as 0-1 or 0-all, of which the cluster makes as many
+    /// as it has nodes for
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        env = "DAYBOOK_REPLICAS",
+        default_value = Replicas::DEFAULT
+    )]
+    pub replicas: Replicas,
 
     /// Memory limit, for example 512M or 2G (at least 128M). What counting a day needs beyond it goes into temporary files
     #[arg(

@@ -94,7 +94,7 @@ pub async fn advance(
         Some(index) => {
             // A run that was killed may have left the index without checking it.
             if index.checkpoint.applied_through == EntryId::NONE {
-                index.read_back(client, &kind.serving_design()).await?;
+                index.read_back(client, &plan.serving_design(kind)).await?;
             }
             index
         }
@@ -240,7 +240,7 @@ async fn create(
         lists_omitted_from: None,
         building: None,
     };
-    index::create(client, alias, checkpoint, &kind.serving_design()).await
+    index::create(client, alias, checkpoint, &plan.serving_design(kind)).await
 }
 
 /// Refuses an index of another ledger, or of another shape than the settings require.

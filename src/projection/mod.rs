@@ -17,6 +17,7 @@ mod extra;
 pub mod fold;
 pub mod index;
 mod json;
+pub mod layout;
 mod mapping;
 mod oversize;
 pub mod place;
@@ -32,6 +33,7 @@ use scope::Scope;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::projection::layout::Layout;
 use crate::projection::template::Design;
 
 /// A kind of documents derived from the ledger.
@@ -54,6 +56,8 @@ pub struct Plan {
     pub prefix: String,
     /// Which terms have documents.
     pub terms: Scope,
+    /// The shards of new indices.
+    pub layout: Layout,
 }
 
 impl Projection {
@@ -75,15 +79,6 @@ impl Projection {
             Self::Terms => mapping::terms(),
         }
     }
-
-    /// The design of an index that serves readers as soon as it is created.
-    pub fn serving_design(self) -> Design {
-        Design {
-            mapping: self.mapping(),
-            settings: serving_settings(1),
-            serving: true,
-        }
-    }
 }
 
 impl Plan {
@@ -95,6 +90,15 @@ impl Plan {
             .collect()
     }
 
+    /// The design of an index that serves readers as soon as it is created.
+    pub fn serving_design(&self, kind: Projection) -> Design {
+        Design {
+            mapping: kind.mapping(),
+            settings: settings(self.layout.serving().into()),
+            serving: true,
+        }
+    }
+
     /// The name that readers use.
     pub fn alias(&self, kind: Projection) -> String {
         let prefix = &self.prefix;
@@ -104,11 +108,6 @@ impl Plan {
             Projection::Terms => format!("{prefix}-terms"),
         }
     }
-}
-
-/// The settings of an index that serves readers.
-pub fn serving_settings(shards: u32) -> Value {
-    settings(json!({ "index.number_of_shards": shards, "index.auto_expand_replicas": "0-1" }))
 }
 
 /// The settings that every index has, and its own. Those that readers or the program depend on are set even to their

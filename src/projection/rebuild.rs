@@ -28,6 +28,7 @@ use crate::ledger::lock::Run;
 use crate::ledger::{EntryId, Ledger, Reader};
 use crate::projection::checkpoint::{Building, Checkpoint};
 use crate::projection::index::{self, Index};
+use crate::projection::layout::Layout;
 use crate::projection::template::Design;
 
 /// More do not make a rebuild faster.
@@ -36,8 +37,6 @@ const BULK_REQUESTS_IN_FLIGHT: usize = 3;
 #[derive(Clone, Debug)]
 pub struct RebuildOptions {
     pub kinds: Vec<Projection>,
-    /// Primary shards of each new index.
-    pub shards: u32,
     /// Generations to keep beside the one that serves.
     pub keep: usize,
     /// Resume an interrupted rebuild.
@@ -49,7 +48,6 @@ impl RebuildOptions {
     pub fn of(kinds: Vec<Projection>) -> Self {
         Self {
             kinds,
-            shards: 1,
             keep: 1,
             resume: false,
         }
@@ -146,7 +144,9 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             self.write_all(kind, &mut index, building).await?
         };
         failpoint::reach("rebuild.complete");
-        index.set(self.client, &serving_again()).await?;
+        index
+            .set(self.client, &serving_again(self.plan.layout))
+            .await?;
         let (mut compared_through, mut comparing) = (None, Duration::ZERO);
         if let Some(sent) = sent {
             timed(&mut comparing, self.compare_with_sent(kind, &index, &sent)).await?;
@@ -173,7 +173,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         let ours = |index: &Index| index.checkpoint.ledger_id == self.ledger.ledger_id;
         let design = Design {
             mapping: kind.mapping(),
-            settings: building_settings(self.options.shards),
+            settings: building_settings(self.plan.layout),
             serving: false,
         };
         let left = index::generations(self.client, &alias).await?;
@@ -457,14 +457,16 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
 }
 
 /// Nobody reads an index that is being built: no replicas, no refreshes.
-fn building_settings(shards: u32) -> Value {
+fn building_settings(layout: Layout) -> Value {
     settings(json!({
-        "index.number_of_shards": shards, "index.number_of_replicas": 0, "index.auto_expand_replicas": false,
+        "index.number_of_shards": layout.shards, "index.number_of_replicas": 0, "index.auto_expand_replicas": false,
         "index.refresh_interval": "-1",
     }))
 }
 
 /// Restores what `building_settings` turned off.
-fn serving_again() -> Value {
-    json!({ "index.auto_expand_replicas": "0-1", "index.refresh_interval": null })
+fn serving_again(layout: Layout) -> Value {
+    let mut settings = layout.replicas.settings();
+    settings.insert("index.refresh_interval".to_owned(), Value::Null);
+    settings.into()
 }

@@ -8,8 +8,8 @@ use daybook::Cli;
 use serde_json::Value;
 
 use crate::commands::{journal, search};
-use crate::support::World;
 use crate::support::program::{self, Ended};
+use crate::support::{Event, RECORDSET, World};
 
 const EXAMPLE: &str = include_str!("../../daybook.example.toml");
 
@@ -237,6 +237,46 @@ fn the_example_has_every_setting_with_its_default_and_no_other() {
             _ => assert!(group.contains("Example"), "{name} has no default"),
         }
     }
+}
+
+#[tokio::test]
+async fn new_indices_have_the_shards_and_replicas_of_the_settings() {
+    let world = World::new().await;
+    world
+        .log(&[Event::search(1, "2020-02-16", RECORDSET, 5)])
+        .await;
+    let layout = async |suffix: &str| {
+        let index = format!("{}-totals-{suffix}", world.prefix);
+        let settings = world.settings_of(&index).await;
+        [
+            "number_of_shards",
+            "number_of_replicas",
+            "auto_expand_replicas",
+        ]
+        .map(|name| settings[&format!("index.{name}")].clone())
+    };
+    let settings = [("DAYBOOK_SHARDS", "3"), ("DAYBOOK_REPLICAS", "2")];
+    let apply = ["apply", "--day", "2020-02-16"];
+    world.run_with(&settings, &apply).await.assert_exit(0);
+    assert_eq!(layout("g000001").await, ["3", "2", "false"]);
+    // An index keeps its layout until it is rebuilt.
+    world.run(&["project"]).await.assert_exit(0);
+    world.run(&["rebuild"]).await.assert_exit(0);
+    assert_eq!(layout("g000002").await, ["1", "0", "0-1"]);
+    let rebuild = ["rebuild", "--replicas", "0-all"];
+    world.run(&rebuild).await.assert_exit(0);
+    assert_eq!(layout("g000003").await, ["1", "0", "0-all"]);
+    world.run_with(&settings, &["rebuild"]).await.assert_exit(0);
+    assert_eq!(layout("g000004").await, ["3", "2", "false"]);
+    for (name, value) in [
+        ("--shards", "0"),
+        ("--shards", "many"),
+        ("--replicas", "2-1"),
+    ] {
+        let ended = world.run(&[name, value, "project"]).await.assert_exit(2);
+        ended.says(&[value, name]);
+    }
+    world.end().await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl World {
     }
 
     /// Settings of an index that matter: without its names and its time of birth.
-    async fn settings_of(&self, index: &str) -> Value {
+    pub(crate) async fn settings_of(&self, index: &str) -> Value {
         let answer = self
             .elastic(
                 Method::GET,
