@@ -41,7 +41,7 @@ pub(super) async fn examine(subject: &Subject<'_>, checks: &mut Checks) -> bool 
     }
     privileges(client, subject.plan, checks).await;
     if versions.is_some() {
-        health(client, checks).await;
+        health(client, subject.plan, checks).await;
         disks(client, subject.plan, checks).await;
     }
     templates(client, subject.plan, checks).await;
@@ -139,17 +139,55 @@ fn report_privileges(found: &Privileges, names: &[String], checks: &mut Checks) 
     }
 }
 
-async fn health(client: &Client, checks: &mut Checks) {
-    const WAY_OUT: &str = "GET _cluster/allocation/explain says why shards are not assigned";
-    match client.health().await {
+async fn health(client: &Client, plan: &Plan, checks: &mut Checks) {
+    let found = async {
+        let status = client.health().await?;
+        let missing = match status.as_str() {
+            "red" => client.missing_shards(&format!("{}-*", plan.prefix)).await?,
+            _ => Vec::new(),
+        };
+        Ok((status, missing))
+    };
+    match found.await {
         Err(error) => checks.unknown("health", &error),
-        Ok(status) if status == "red" => {
-            let what = "red: some shards are missing, so writes to them fail";
-            let error = Error::new(ErrorKind::ElasticsearchBusy, what).hint(WAY_OUT);
-            checks.failed("health", &error);
-        }
-        Ok(status) => checks.ok("health", status),
+        Ok((status, missing)) if status == "red" => missing_shards(&missing, plan, checks),
+        Ok((status, _)) => checks.ok("health", status),
     }
+}
+
+/// Names shards without any copy, and what rebuilds their indices.
+fn missing_shards(missing: &[(String, String)], plan: &Plan, checks: &mut Checks) {
+    const WAY_OUT: &str = "GET _cluster/allocation/explain says why shards are not assigned";
+    if missing.is_empty() {
+        let what = "red: shards of other indices than daybook's are missing";
+        return checks.warning("health", what, WAY_OUT);
+    }
+    let shards: Vec<String> = missing
+        .iter()
+        .map(|(index, number)| format!("shard {number} of {index}"))
+        .collect();
+    let is_of = |index: &str, kind: Projection| {
+        let generation = index.strip_prefix(&plan.alias(kind));
+        generation.is_some_and(|generation| generation.starts_with("-g"))
+    };
+    let kinds: Vec<&str> = Projection::ALL
+        .into_iter()
+        .filter(|kind| missing.iter().any(|(index, _)| is_of(index, *kind)))
+        .map(Projection::name)
+        .collect();
+    let what = format!(
+        "red: no node has {}, so reading and writing there fail",
+        shards.join(", ")
+    );
+    let mut hint = format!("bring back the node that had it; {WAY_OUT}");
+    if !kinds.is_empty() {
+        hint += &format!(
+            "; if the node is lost for good, run `daybook rebuild --only {}`",
+            kinds.join(",")
+        );
+    }
+    let error = Error::new(ErrorKind::ElasticsearchBusy, what).hint(hint);
+    checks.failed("health", &error);
 }
 
 async fn disks(client: &Client, plan: &Plan, checks: &mut Checks) {
@@ -218,7 +256,7 @@ fn size(bytes: u64) -> String {
 async fn templates(client: &Client, plan: &Plan, checks: &mut Checks) {
     let mut interfering = Vec::new();
     for kind in plan.kinds() {
-        match template::interfering(client, &plan.alias(kind), &kind.serving_design()).await {
+        match template::interfering(client, &plan.alias(kind), &plan.serving_design(kind)).await {
             Ok(found) => interfering.extend(found),
             Err(error) => return checks.unknown("templates", &error),
         }

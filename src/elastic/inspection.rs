@@ -159,6 +159,36 @@ impl Client {
         Ok(answer.read::<Body>(what)?.status)
     }
 
+    /// The shards without any copy, of indices whose names match a pattern: index and number.
+    pub async fn missing_shards(&self, pattern: &str) -> Result<Vec<(String, String)>, Error> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(default)]
+            indices: BTreeMap<String, Index>,
+        }
+        #[derive(Deserialize)]
+        struct Index {
+            #[serde(default)]
+            shards: BTreeMap<String, Shard>,
+        }
+        #[derive(Deserialize)]
+        struct Shard {
+            status: String,
+        }
+        let what = "asking Elasticsearch which shards are missing";
+        let path = format!(
+            "/_cluster/health/{pattern}?level=shards&filter_path=indices.*.shards.*.status"
+        );
+        let answer = self.request(Method::Get, &path, None, what).await?;
+        let indices = answer.read::<Body>(what)?.indices.into_iter();
+        Ok(indices
+            .flat_map(|(name, index)| {
+                let red = index.shards.into_iter().filter(|(_, s)| s.status == "red");
+                red.map(move |(number, _)| (name.clone(), number))
+            })
+            .collect())
+    }
+
     /// The disks of the nodes.
     pub async fn disks(&self) -> Result<Vec<Disk>, Error> {
         #[derive(Deserialize)]

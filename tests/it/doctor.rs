@@ -382,8 +382,19 @@ async fn a_cluster_without_shards_or_room_is_found() {
         doctor(&world, &[(ELASTICSEARCH, proxy.url())]).await
     };
     let red = ("/_cluster/health", json!({ "status": "red" }));
-    let ended = answered(vec![red]).await.assert_exit(1);
-    assert_trouble(&ended, "elasticsearch", "health", "failed", "red");
+    let ended = answered(vec![red]).await.assert_exit(0);
+    let of_others = "red: shards of other indices";
+    assert_trouble(&ended, "elasticsearch", "health", "warning", of_others);
+    let shards = json!({ "0": { "status": "green" }, "1": { "status": "red" } });
+    let index = format!("{}-totals-g000001", world.prefix);
+    let indices = json!({ &index: { "shards": shards } });
+    let red = json!({ "status": "red", "indices": indices });
+    let ended = answered(vec![("/_cluster/health", red)])
+        .await
+        .assert_exit(1);
+    let named = format!("red: no node has shard 1 of {index},");
+    let hint = assert_trouble(&ended, "elasticsearch", "health", "failed", &named);
+    assert!(hint.ends_with("`daybook rebuild --only totals`"), "{hint}");
     // The servers of the tests have no watermarks.
     let with_free = |bytes: u64| {
         let total = json!({ "total_in_bytes": 1 << 30, "available_in_bytes": bytes });
