@@ -1,5 +1,6 @@
 # The private Elasticsearch of the stack: security on (basic auth), one node. With --secure also TLS, and users of the
-# file realm: native users and API keys need a module (analysis-common) that the distribution at hand lacks.
+# file realm: native users and API keys need a module (analysis-common) that the distribution at hand lacks. With --nodes a
+# cluster of several, without security: it is there to lose nodes.
 # shellcheck shell=bash
 
 readonly ES_PASSWORD=daybook-local ES_VERSIONS=(9.2.0 8.19.0 7.17.29) ES_DEFAULT=8.19.0
@@ -20,10 +21,21 @@ choose_elasticsearch() {
   ES_NAME=elasticsearch-$ES_VERSION$FOR_TESTS$SECURE
   ES_DIST=$STACK_DIR/dist/elasticsearch-$ES_VERSION
   ES_HEAP=${STACK_ES_HEAP:-1g}
-  if [[ $SECURE ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
+  if [[ $SECURE$NODES ]]; then ES_HEAP=${STACK_ES_HEAP:-512m}; fi
   ES_JAVA_FLAGS=("-Xms$ES_HEAP" "-Xmx$ES_HEAP")
   # For the few minutes that tests last, compiling well costs more than it gains.
   if [[ $FOR_TESTS ]]; then ES_JAVA_FLAGS+=(-XX:TieredStopAtLevel=1); fi
+}
+
+# choose_node NUMBER: makes this node of the cluster the Elasticsearch that is meant.
+choose_node() { ES_NAME=elasticsearch-$ES_VERSION$FOR_TESTS-node-$1; }
+
+# The node's ports, for clients and for the other nodes.
+choose_node_ports() {
+  if elasticsearch_runs "$ES_NAME"; then return; fi
+  make_server_dir "$ES_NAME" transport
+  choose_port "$STACK_DIR/$ES_NAME" >/dev/null
+  choose_port "$STACK_DIR/$ES_NAME/transport" >/dev/null
 }
 
 newest_elasticsearch() {
@@ -64,7 +76,7 @@ elasticsearch_ready() { elasticsearch_runs "$1" && [[ $(elasticsearch_health "$1
 elasticsearch_health() {
   local connection port _ status request
   port=$(<"$STACK_DIR/$1/port")
-  request="GET /_cluster/health?wait_for_status=yellow&timeout=5s HTTP/1.0"$'\r\n'
+  request="GET /_cluster/health?$(condition_of_health "$1")&timeout=5s&master_timeout=5s HTTP/1.0"$'\r\n'
   request+="Authorization: Basic $(printf 'elastic:%s' "$ES_PASSWORD" | base64)"$'\r\n\r\n'
   if [[ $1 == *-secure ]]; then
     read -r _ status _ < <(printf '%s' "$request" | tls_request "$port") || return 0
@@ -75,6 +87,14 @@ elasticsearch_health() {
   printf '%s' "$request" >&"$connection"
   if read -r -t 10 -u "$connection" _ status _; then printf '%s' "$status"; fi
   exec {connection}>&-
+}
+
+# A cluster may have lost shards for good; its nodes are up when they have found each other.
+condition_of_health() {
+  case $1 in
+    *-node-*) echo "wait_for_nodes=ge(2)" ;;
+    *) echo wait_for_status=yellow ;;
+  esac
 }
 
 start_elasticsearch() {
@@ -97,7 +117,7 @@ launch_elasticsearch() {
   port=$(choose_port "$dir")
   write_elasticsearch_settings "$dir" "$port" "$data"
   if [[ $SECURE ]]; then secure_elasticsearch "$dir"; fi
-  [[ -e $dir/config/elasticsearch.keystore ]] || set_elasticsearch_password "$dir"
+  [[ $NODES || -e $dir/config/elasticsearch.keystore ]] || set_elasticsearch_password "$dir"
   with_elasticsearch_environment "$dir" ES_JAVA_OPTS="${ES_JAVA_FLAGS[*]}" \
     setsid --wait "$ES_DIST/bin/elasticsearch" -d "-Epath.logs=$dir/logs" \
     </dev/null >"$dir/log" 2>&1 9>&- || elasticsearch_failed "$dir"
@@ -117,19 +137,37 @@ write_elasticsearch_settings() {
     >"$dir/config/jvm.options"
   cat >"$dir/config/elasticsearch.yml" <<END
 cluster.name: daybook-stack
-node.name: daybook
 path.data: "$data"
 network.host: 127.0.0.1
 http.port: $port
-transport.port: 0
-discovery.type: single-node
-xpack.security.enabled: true
 xpack.security.transport.ssl.enabled: false
 xpack.ml.enabled: false
 action.destructive_requires_name: false
 cluster.max_shards_per_node: 20000
 cluster.routing.allocation.disk.threshold_enabled: false
 END
+  write_cluster_settings "$dir" >>"$dir/config/elasticsearch.yml"
+}
+
+write_cluster_settings() {
+  local dir=$1 node ports=()
+  if [[ ! $NODES ]]; then
+    printf '%s\n' "node.name: daybook" "transport.port: 0" "discovery.type: single-node" "xpack.security.enabled: true"
+    return
+  fi
+  for node in $NODES; do ports+=("127.0.0.1:$(<"${dir%-*}-$node/transport/port")"); done
+  cat <<END
+node.name: node-${dir##*-}
+transport.port: $(<"$dir/transport/port")
+discovery.seed_hosts: [$(join_with_commas "${ports[@]}")]
+cluster.initial_master_nodes: [node-${NODES// /, node-}]
+xpack.security.enabled: false
+END
+}
+
+join_with_commas() {
+  local IFS=,
+  printf '%s' "$*"
 }
 
 # Certificates and keys must lie below config. A user's line is name:hash, a role's is role:name,name,...
@@ -185,6 +223,10 @@ elasticsearch_failed() {
 stop_elasticsearch() { stop_server "$1" TERM; }
 
 elasticsearch_url() {
+  if [[ $NODES ]]; then
+    printf 'http://127.0.0.1:%s' "$(<"$STACK_DIR/$ES_NAME/port")"
+    return
+  fi
   local server=http://elastic:$ES_PASSWORD@127.0.0.1
   if [[ $SECURE ]]; then server=https://elastic:$ES_PASSWORD@localhost; fi
   printf '%s:%s' "$server" "$(<"$STACK_DIR/$ES_NAME/port")"

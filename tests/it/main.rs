@@ -20,6 +20,7 @@ mod alerts; // each alert fires on the metrics of a ledger in the state that it 
 mod auditing; // every query of docs/auditing.md: its result on a known ledger, its plan on a ledger of ten years
 mod bulk; // documents that are refused, changed or deleted; compressed requests
 mod clocks; // wrong clocks, impossible dates, and for how long a day is compared again
+mod cluster; // a cluster of three nodes: one is killed, comes back or stays away; a shard that is lost for good
 mod commands; // how days are selected, output, settings
 mod configuration; // the layers of settings, `daybook config`, the example of a configuration file
 mod connections; // nodes that are down, clusters that hang, endless responses, proxies

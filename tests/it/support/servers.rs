@@ -33,6 +33,16 @@ impl Servers {
         }
     }
 
+    /// With the cluster of three nodes instead, if `script/stack up --nodes 3` has started it: their addresses, separated by
+    /// commas.
+    pub fn nodes() -> Option<Self> {
+        let elasticsearch_url = std::env::var("DAYBOOK_NODES_ELASTICSEARCH_URL").ok()?;
+        Some(Self {
+            elasticsearch_url,
+            ..Self::plain()
+        })
+    }
+
     /// The address of the secure Elasticsearch for one of its users: `daybook_nobody`, or one that has the role of the
     /// same name in example-objects/elasticsearch-roles.yml on the indices of every world.
     pub fn elasticsearch_url_of(&self, user: &str) -> String {

@@ -38,6 +38,11 @@ impl World {
         Self::migrated(&TEMPLATE, Servers::plain()).await
     }
 
+    /// The same on a cluster of three nodes.
+    pub async fn on(nodes: Servers) -> Self {
+        Self::migrated(&TEMPLATE, nodes).await
+    }
+
     /// The same on the servers that accept only encrypted connections, as a superuser of both.
     pub async fn secure() -> Self {
         Self::migrated(&SECURE_TEMPLATE, Servers::secure()).await
@@ -267,29 +272,29 @@ impl World {
         .unwrap_or(Value::Null)
     }
 
-    /// Sends a request to Elasticsearch. Returns the body of its response unchanged.
+    /// Sends a request to Elasticsearch, of several nodes to the first one that is there. Returns the body of its response
+    /// unchanged.
     pub async fn elastic_text(
         &self,
         method: reqwest::Method,
         path: &str,
         body: Option<String>,
     ) -> String {
-        let mut request = self.http.request(
-            method,
-            format!("{}/{path}", self.elasticsearch_url.trim_end_matches('/')),
-        );
-        if let Some(body) = body {
-            request = request
-                .header("content-type", "application/json")
-                .body(body);
+        let mut refused = None;
+        for node in self.elasticsearch_url.split(',') {
+            let url = format!("{}/{path}", node.trim_end_matches('/'));
+            let mut request = self.http.request(method.clone(), url);
+            if let Some(body) = &body {
+                request = request
+                    .header("content-type", "application/json")
+                    .body(body.clone());
+            }
+            match request.send().await {
+                Ok(answer) => return answer.text().await.expect("a body"),
+                Err(error) => refused = Some(error),
+            }
         }
-        request
-            .send()
-            .await
-            .expect("Elasticsearch answers")
-            .text()
-            .await
-            .expect("a body")
+        panic!("Elasticsearch does not answer: {refused:?}")
     }
 
     /// All documents behind an alias of this world (`""`, `"-totals"`), sorted by id: id, version and source.
