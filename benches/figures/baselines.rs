@@ -53,6 +53,23 @@ pub async fn read_ledger(ledger_url: &str) -> Result<f64, Error> {
     Ok(start.elapsed().as_secs_f64())
 }
 
+/// Reads what the pages of recordsets need of every delta row once (src/ledger/survey.rs), and discards it.
+pub async fn read_for_pages(ledger_url: &str) -> Result<f64, Error> {
+    let mut connection = connect(ledger_url).await?;
+    sqlx::raw_sql("SET jit = off")
+        .execute(&mut connection)
+        .await?;
+    let start = Stopwatch::start();
+    throw_away(
+        &mut connection,
+        "COPY (SELECT recordset_id, day, record_type, stat_type, count, total,
+                      CASE WHEN record_type = 'records' AND stat_type = 'view' THEN items END, geocodes
+               FROM daybook.interaction_delta) TO STDOUT (FORMAT binary)",
+    )
+    .await?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
 async fn throw_away(connection: &mut PgConnection, copy: &str) -> Result<(), Error> {
     let mut messages = connection.copy_out_raw(copy).await?;
     while let Some(message) = messages.try_next().await? {

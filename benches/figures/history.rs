@@ -1,4 +1,4 @@
-//! Ten years of history: the cost of rebuilding and verifying them, and whether a day costs more with them.
+//! Ten years of history: the cost of rebuilding, verifying and reporting them, and whether a day costs more with them.
 
 use chrono::{Days, NaiveDate};
 use daybook::clock::Stopwatch;
@@ -49,8 +49,13 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> 
         post(setting, &daybook, last, table).await?;
     }
     settle(&daybook.ledger_url).await?;
+    if !setting.wants_all() {
+        report(setting, &daybook, table).await?;
+        return Ok(());
+    }
     rebuild(setting, &daybook, table).await?;
     verify(setting, &daybook, table).await?;
+    report(setting, &daybook, table).await?;
     // After the rebuild the indices are as of the last day. The following days come next.
     let days: Vec<NaiveDate> = (0..setting.runs(5) as u64)
         .map(|n| day(setting.history_days + n))
@@ -240,6 +245,46 @@ async fn verify(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Resu
         samples.of("peak"),
     ));
     Ok(())
+}
+
+/// `report` of the ledger; and of all its recordsets, against one reading of the rows that their pages need.
+async fn report(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Result<(), Error> {
+    let mut samples = Samples::default();
+    let folder = tempfile::tempdir()?;
+    for run in 0..setting.runs(3) {
+        eprintln!("H: report, run {}", run + 1);
+        let page = folder.path().join("report.html");
+        let ended = daybook.run(&["report", "--output", utf8(&page)?])?;
+        samples.add("page", ended.seconds);
+        samples.add("page peak", ended.peak_megabytes);
+        samples.add("bytes", ended.number("bytes")? / 1e6);
+        samples.add(
+            "read",
+            baselines::read_for_pages(&daybook.ledger_url).await?,
+        );
+        let site = folder.path().join(format!("site-{run}"));
+        let ended = daybook.run(&["report", "--site", utf8(&site)?])?;
+        samples.add("site", ended.seconds);
+        samples.add("site peak", ended.peak_megabytes);
+    }
+    let figure = |name, unit, sample| Figure::new(name, unit, samples.of(sample));
+    table.add(figure("H: report --output", "s", "page").goal(Goal::MedianAtMost(15.0)));
+    table.add(figure("H: size of the page", "MB", "bytes").goal(Goal::EveryAtMost(2.0)));
+    let peak = "H: peak of resident memory, report --output";
+    table.add(figure(peak, "MB", "page peak").goal(Goal::EveryAtMost(200.0)));
+    table.add(
+        figure("H: report --site", "s", "site")
+            .against("reading what pages need", samples.of("read"), Ratio::Of)
+            .goal(Goal::RatioAtMost(1.3)),
+    );
+    let peak = "H: peak of resident memory, report --site";
+    table.add(figure(peak, "MB", "site peak").goal(Goal::EveryAtMost(537.0)));
+    Ok(())
+}
+
+fn utf8(path: &std::path::Path) -> Result<&str, Error> {
+    path.to_str()
+        .ok_or_else(|| format!("{} is no text", path.display()).into())
 }
 
 /// `apply` of the same day on top of the history and on top of its last month.

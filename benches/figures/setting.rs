@@ -21,8 +21,8 @@ pub enum Size {
     H,
 }
 
-/// What to measure of a large day; `--only` selects some of it, for working on one.
-const PARTS: [&str; 3] = ["steps", "apply", "terms"];
+/// What to measure of a large day and, last, of the history; `--only` selects some of it, for working on one.
+const PARTS: [&str; 4] = ["steps", "apply", "terms", "report"];
 
 pub struct Setting {
     pub json: bool,
@@ -43,8 +43,7 @@ pub struct Setting {
     pub python: PathBuf,
 }
 
-const USAGE: &str =
-    "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms]; see script/bench";
+const USAGE: &str = "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms|report]; see script/bench";
 /// The published day.
 pub const REAL_DAY: &str = "2020-02-16";
 /// The prefix of the indices.
@@ -96,7 +95,12 @@ impl Setting {
         self.size.is_none_or(|chosen| chosen == size)
     }
 
-    /// Whether to measure this part of a large day.
+    /// Whether to measure everything.
+    pub fn wants_all(&self) -> bool {
+        self.only.is_none()
+    }
+
+    /// Whether to measure this part.
     pub fn wants(&self, part: &str) -> bool {
         self.only.as_deref().is_none_or(|only| only == part)
     }

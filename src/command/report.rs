@@ -20,7 +20,8 @@ use crate::projection::countries::usage_by_country;
 use crate::projection::{Projection, index};
 use crate::report::gather::{ledger_numbers, recordset_numbers};
 use crate::report::names::Names;
-use crate::report::{Beside, ProjectionState, ledger_page, recordset_page, site};
+use crate::report::site::{self, Site};
+use crate::report::{Beside, ProjectionState, ledger_page, recordset_page};
 use crate::source::Source;
 use crate::text::{Grouped, counted};
 
@@ -33,9 +34,12 @@ Examples:
   daybook report --output report.html
   daybook report --output 2020.html --from 2020-01-01 --to 2020-12-31
   daybook report --output fishes.html --recordset 00038086-3303-4b89-b2d6-1b84e7598f0e
-  daybook report --site /srv/www/usage --names recordsets.csv")]
+  daybook report --site /srv/www/usage --names recordsets.csv
+  daybook report --site /srv/www/usage --output /srv/www/ledger.html")]
 pub struct ReportArgs {
     /// Output file
+    ///
+    /// Beside --site: with links to the pages of the recordsets
     #[arg(short, long, value_name = "FILE", required_unless_present = "site")]
     output: Option<PathBuf>,
 
@@ -44,7 +48,7 @@ pub struct ReportArgs {
     recordset: Option<Uuid>,
 
     /// Write a page for each recordset and an index into a folder; pages that are up to date stay
-    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
 
     /// The days to report on [default: all].
@@ -63,47 +67,96 @@ pub async fn run(options: ReportArgs, settings: &Settings, output: Output) -> Re
     let opening = Ledger::open_for_reading(&settings.ledger, "daybook report");
     let (ledger, mut reader) = unless_interrupted(opening).await?;
     let asked = options.date_range.within(reader.period().await?)?;
-    match (options.site, options.output) {
-        (Some(folder), _) => {
-            let site = unless_interrupted(site::site(&ledger, asked, names, &folder)).await?;
-            let folder = folder.display().to_string();
-            let text = format!(
-                "{}: {}, {} written",
-                one_line(&folder),
-                counted(site.recordsets, "recordset", "recordsets"),
-                counted(site.pages_written, "page", "pages"),
-            );
-            let fields = serde_json::json!({ "folder": folder, "site": site });
-            output.report("site_written", fields, text);
+    // Fails before the ledger is read if something cannot be written.
+    if let Some(folder) = &options.site {
+        if options
+            .output
+            .as_deref()
+            .is_some_and(|file| site::is_index(folder, file))
+        {
+            return Err(Error::usage("--output is the index of the site")
+                .hint("give another file with --output"));
         }
-        (None, Some(path)) => {
-            // Fails before the ledger is read if the file cannot be written.
-            let file = create(&path)?;
-            let page = if let Some(id) = options.recordset {
-                unless_interrupted(page_of_recordset(&ledger, id, asked, &names)).await?
-            } else {
-                let page = page_of_ledger(settings, &ledger, &mut reader, asked, names);
-                unless_interrupted(page).await?
-            };
-            write(file, &path, &page)?;
-            let path = path.display().to_string();
-            let text = format!("{}: {} bytes", one_line(&path), Grouped(page.len()));
-            let fields = serde_json::json!({ "file": path, "bytes": page.len() });
-            output.report("report_written", fields, text);
-        }
-        // The parser refuses it.
-        (None, None) => {}
+        site::create(folder)?;
     }
+    let file = options.output.as_deref().map(create).transpose()?;
+    if let Some(folder) = &options.site {
+        let writing = site::site(&ledger, asked, &names, folder, &settings.workspace);
+        let site = unless_interrupted(writing).await?;
+        report_site(folder, site, output);
+    }
+    let (Some(file), Some(path)) = (file, options.output) else {
+        return Ok(Exit::Done);
+    };
+    let page = if let Some(id) = options.recordset {
+        let page = page_of_recordset(settings, &ledger, id, asked, &names);
+        unless_interrupted(page).await?
+    } else {
+        let site = options.site.map(|folder| address_from(&path, &folder));
+        let beside = Beside {
+            names,
+            site: site.transpose()?,
+            ..Beside::default()
+        };
+        let page = page_of_ledger(settings, &ledger, &mut reader, asked, beside);
+        unless_interrupted(page).await?
+    };
+    write(file, &path, &page)?;
+    let path = path.display().to_string();
+    let text = format!("{}: {} bytes", one_line(&path), Grouped(page.len()));
+    let fields = serde_json::json!({ "file": path, "bytes": page.len() });
+    output.report("report_written", fields, text);
     Ok(Exit::Done)
 }
 
+fn report_site(folder: &Path, site: Site, output: Output) {
+    let folder = folder.display().to_string();
+    let text = format!(
+        "{}: {}, {} written",
+        one_line(&folder),
+        counted(site.recordsets, "recordset", "recordsets"),
+        counted(site.pages_written, "page", "pages"),
+    );
+    let fields = serde_json::json!({ "folder": folder, "site": site });
+    output.report("site_written", fields, text);
+}
+
+/// The address of a folder for links in a file: relative, so that both can be moved together. It ends with a slash.
+fn address_from(file: &Path, folder: &Path) -> Result<String, Error> {
+    let whole = |path: &Path| {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        path.canonicalize()
+            .map_err(|error| cannot_write(path, error))
+    };
+    let from = whole(file.parent().unwrap_or(Path::new("/")))?;
+    let to = whole(folder)?;
+    let same = from
+        .components()
+        .zip(to.components())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let mut address = "../".repeat(from.components().count() - same);
+    for component in to.components().skip(same) {
+        let name = component.as_os_str().as_encoded_bytes();
+        address +=
+            &percent_encoding::percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string();
+        address.push('/');
+    }
+    Ok(address)
+}
+
 async fn page_of_recordset(
+    settings: &Settings,
     ledger: &Ledger,
     recordset_id: Uuid,
     asked: Option<Period>,
     names: &Names,
 ) -> Result<String, Error> {
-    let numbers = recordset_numbers(ledger, recordset_id, asked).await?;
+    let numbers = recordset_numbers(ledger, recordset_id, asked, &settings.workspace).await?;
     let numbers = numbers.ok_or_else(|| {
         Error::new(
             ErrorKind::EntryMissing,
@@ -120,14 +173,10 @@ async fn page_of_ledger(
     ledger: &Ledger,
     reader: &mut Reader,
     asked: Option<Period>,
-    names: Names,
+    mut beside: Beside,
 ) -> Result<String, Error> {
     let numbers = ledger_numbers(ledger, asked).await?;
-    let mut beside = Beside {
-        names,
-        sealed: sealed(settings, ledger, reader).await,
-        ..Beside::default()
-    };
+    beside.sealed = sealed(settings, ledger, reader).await;
     if settings.has_elasticsearch() {
         // A person waits for the page, even if the cluster does not respond.
         let client = settings.elasticsearch_quick()?;
@@ -225,4 +274,27 @@ fn cannot_write(path: &Path, error: std::io::Error) -> Error {
     )
     .caused_by(error)
     .hint("give another file with --output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_a_site_is_relative_to_the_file_that_links_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a/b", "a/c d"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        for (file, site, address) in [
+            ("page.html", "a/b", "a/b/"),
+            ("a/b/page.html", "a/b", ""),
+            ("a/b/page.html", "a/c d", "../c%20d/"),
+            ("a/b/page.html", "a", "../"),
+        ] {
+            assert_eq!(address_from(&path(file), &path(site)).unwrap(), address);
+        }
+        assert!(address_from(&path("none/page.html"), &path("a")).is_err());
+    }
 }

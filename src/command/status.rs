@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use self::lines::Lines;
 use self::state::{LedgerStatus, ProjectionStatus, Sealed};
+use crate::aggregate::Sums;
 use crate::config::Settings;
 use crate::day::Period;
 use crate::elastic::Client;
@@ -203,6 +204,7 @@ async fn ledger_status(
     let today = ledger.zone.day_of(clocks.here);
     let last_closed = reader.last_day(today.previous()).await?;
     let missing = last_closed.and_then(|last| Period::new(last.next(), today.previous()));
+    let Sums { count, total } = reader.sums().await?;
     let (sealed, source_problem) = match sealed(settings, ledger, reader).await {
         Ok(sealed) => (Some(sealed), None),
         // The ledger's own state does not depend on the source.
@@ -214,6 +216,8 @@ async fn ledger_status(
         newest_entry: reader.head().await?,
         first_day: period.map(Period::from),
         last_day: period.map(Period::to),
+        count,
+        total,
         days_behind: missing.map_or(0, Period::day_count),
         days_to_come: ranges(reader.days_to_come(today).await?),
         clock_skew_seconds: clocks.apart.num_seconds(),

@@ -125,9 +125,21 @@ impl Reader {
 
     /// The sums over all entries of a day.
     pub async fn net_of_day(&mut self, day: Day) -> Result<Sums, Error> {
-        let what = format!("adding up the entries of {day}");
+        self.sums_of_entries(Some(day), format!("adding up the entries of {day}"))
+            .await
+    }
+
+    /// The sums over all entries.
+    pub async fn sums(&mut self) -> Result<Sums, Error> {
+        self.sums_of_entries(None, "adding up all entries".to_owned())
+            .await
+    }
+
+    /// The sums of the totals in the headers of entries: of a day, or of all.
+    async fn sums_of_entries(&mut self, day: Option<Day>, what: String) -> Result<Sums, Error> {
         let (count, total): (String, String) = sqlx::query_as(
-            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.entry_total WHERE day = $1",
+            "SELECT coalesce(sum(count), 0)::text, coalesce(sum(total), 0)::text FROM daybook.entry_total
+             WHERE $1::date IS NULL OR day = $1",
         )
         .bind(day)
         .fetch_one(&mut self.connection)

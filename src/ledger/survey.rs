@@ -139,7 +139,6 @@ from_row!(Rejects {
 #[derive(Debug)]
 pub struct SurveyedRow<'a> {
     pub recordset_id: Uuid,
-    pub entry_id: EntryId,
     pub day: Day,
     pub record_type: RecordType,
     pub stat_type: StatType,
@@ -151,7 +150,7 @@ pub struct SurveyedRow<'a> {
 }
 
 /// Number of columns of [`SurveyedRow`].
-const COLUMNS: usize = 9;
+const COLUMNS: usize = 8;
 
 /// Large enough to be worth sending, small enough to keep several waiting.
 const BATCH_BYTES: usize = 1 << 20;
@@ -162,7 +161,6 @@ impl<'a> SurveyedRow<'a> {
         const UNKNOWN: OutOfStep = OutOfStep("a row that no posting makes");
         let [
             Some(recordset_id),
-            Some(entry_id),
             Some(day),
             Some(record_type),
             Some(stat_type),
@@ -189,7 +187,6 @@ impl<'a> SurveyedRow<'a> {
             .map_err(|_| UNKNOWN)?;
         Ok(Self {
             recordset_id: Uuid::from_slice(recordset_id).map_err(|_| UNKNOWN)?,
-            entry_id: EntryId::from_number(bigint(entry_id)?),
             day: Day::from_postgres_days(day).ok_or(UNKNOWN)?,
             record_type: text(record_type)?.parse().map_err(|_| UNKNOWN)?,
             stat_type: text(stat_type)?.parse().map_err(|_| UNKNOWN)?,
@@ -201,30 +198,37 @@ impl<'a> SurveyedRow<'a> {
     }
 
     /// Calls `take` with each geocode and its share of the total.
-    pub fn for_each_geocode(&self, take: impl FnMut(&str, i64)) -> Result<(), Error> {
+    pub fn for_each_geocode(
+        &self,
+        take: impl FnMut(&str, i64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.for_each(self.geocodes, take)
     }
 
     /// Calls `take` with each record that was viewed on its own page, and the number of views.
-    pub fn for_each_viewed(&self, take: impl FnMut(&str, i64)) -> Result<(), Error> {
+    pub fn for_each_viewed(
+        &self,
+        take: impl FnMut(&str, i64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         self.viewed
             .map_or(Ok(()), |viewed| self.for_each(viewed, take))
     }
 
-    fn for_each(&self, map: &str, mut take: impl FnMut(&str, i64)) -> Result<(), Error> {
-        let terms =
-            map::read(map).map_err(|error| {
-                let (entry, recordset) = (self.entry_id, self.recordset_id);
-                Error::new(ErrorKind::LedgerDamaged, format!(
-                "a row of entry {entry}, recordset {recordset}, has a map that cannot be read"
-            ))
+    fn for_each(
+        &self,
+        map: &str,
+        mut take: impl FnMut(&str, i64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let terms = map::read(map).map_err(|error| {
+            let (day, recordset) = (self.day, self.recordset_id);
+            Error::new(
+                ErrorKind::LedgerDamaged,
+                format!("a row of {day}, recordset {recordset}, has a map that cannot be read"),
+            )
             .caused_by(error)
             .hint("`daybook verify --ledger` reports what is wrong with the ledger")
-            })?;
-        for (term, n) in &terms.0 {
-            take(term, *n);
-        }
-        Ok(())
+        })?;
+        terms.0.iter().try_for_each(|(term, n)| take(term, *n))
     }
 }
 
@@ -292,43 +296,81 @@ impl Survey {
         .context("recomputing the chain of the entries")
     }
 
-    /// The sums of each recordset: of all time from its balances, of a period from the rows of its days.
+    /// The days from the first entry to the last, of those asked for; none if there is no entry.
+    pub async fn covered(&mut self) -> Result<Option<Period>, Error> {
+        self.days_within(self.period).await
+    }
+
+    /// The days from the ledger's first entry to its last, whatever the period; none if there is no entry.
+    pub async fn whole(&mut self) -> Result<Option<Period>, Error> {
+        self.days_within(None).await
+    }
+
+    async fn days_within(&mut self, period: Option<Period>) -> Result<Option<Period>, Error> {
+        let (first, last): (Option<Day>, Option<Day>) = sqlx::query_as(
+            "SELECT min(day), max(day) FROM daybook.entry
+             WHERE ($1::date IS NULL OR day >= $1) AND ($2::date IS NULL OR day <= $2)",
+        )
+        .bind(period.map(Period::from))
+        .bind(period.map(Period::to))
+        .fetch_one(&mut self.connection)
+        .await
+        .context("reading which days have entries")?;
+        let ends = first.zip(last);
+        Ok(ends.and_then(|(first, last)| Period::new(first, last)))
+    }
+
+    /// The sums of each recordset.
     pub async fn recordsets(&mut self) -> Result<Vec<RecordsetSum>, Error> {
+        self.sums_of(None).await
+    }
+
+    /// The sums of a recordset; none if it has no rows.
+    pub async fn recordset(&mut self, recordset_id: Uuid) -> Result<Option<RecordsetSum>, Error> {
+        Ok(self.sums_of(Some(recordset_id)).await?.pop())
+    }
+
+    /// The sums of a recordset, or of all: of all time from their balances, of a period from the rows of its days.
+    async fn sums_of(&mut self, only: Option<Uuid>) -> Result<Vec<RecordsetSum>, Error> {
         const WHAT: &str = "adding up the recordsets";
-        let Some(period) = self.period else {
-            // One look-up in the index for each recordset and each cell, whatever the number of rows.
+        if let Some(period) = self.period {
             return sqlx::query_as(
-                "WITH RECURSIVE recordset AS (
-                     (SELECT d.recordset_id FROM daybook.interaction_delta d ORDER BY d.recordset_id LIMIT 1)
-                     UNION ALL
-                     SELECT (SELECT d.recordset_id FROM daybook.interaction_delta d WHERE d.recordset_id > r.recordset_id
-                             ORDER BY d.recordset_id LIMIT 1)
-                     FROM recordset r WHERE r.recordset_id IS NOT NULL)
-                 SELECT r.recordset_id, sum(b.count_balance)::bigint AS count, sum(b.total_balance)::bigint AS total,
-                        min(b.first_day) AS first_day, max(b.last_day) AS last_day, max(b.entry_id) AS entry_id
-                 FROM recordset r
-                 CROSS JOIN (SELECT record_type, stat_type FROM unnest($1::text[]) record_type, unnest($2::text[]) stat_type) c
-                 CROSS JOIN LATERAL (
-                     SELECT d.count_balance, d.total_balance, d.first_day, d.last_day, d.entry_id
-                     FROM daybook.interaction_delta d
-                     WHERE d.recordset_id = r.recordset_id AND d.record_type = c.record_type AND d.stat_type = c.stat_type
-                     ORDER BY d.entry_id DESC LIMIT 1) b
-                 WHERE r.recordset_id IS NOT NULL
-                 GROUP BY r.recordset_id",
+                "SELECT recordset_id, sum(count)::bigint AS count, sum(total)::bigint AS total, min(day) AS first_day,
+                        max(day) AS last_day, max(entry_id) AS entry_id
+                 FROM daybook.interaction_delta
+                 WHERE day BETWEEN $1 AND $2 AND ($3::uuid IS NULL OR recordset_id = $3) GROUP BY recordset_id",
             )
-            .bind(RecordType::ALL.map(RecordType::name).as_slice())
-            .bind(StatType::ALL.map(StatType::name).as_slice())
+            .bind(period.from())
+            .bind(period.to())
+            .bind(only)
             .fetch_all(&mut self.connection)
             .await
             .context(WHAT);
-        };
+        }
+        // One look-up in the index for each recordset and each cell, whatever the number of rows.
         sqlx::query_as(
-            "SELECT recordset_id, sum(count)::bigint AS count, sum(total)::bigint AS total, min(day) AS first_day,
-                    max(day) AS last_day, max(entry_id) AS entry_id
-             FROM daybook.interaction_delta WHERE day BETWEEN $1 AND $2 GROUP BY recordset_id",
+            "WITH RECURSIVE recordset AS (
+                 (SELECT d.recordset_id FROM daybook.interaction_delta d WHERE $3::uuid IS NULL OR d.recordset_id = $3
+                  ORDER BY d.recordset_id LIMIT 1)
+                 UNION ALL
+                 SELECT (SELECT d.recordset_id FROM daybook.interaction_delta d WHERE d.recordset_id > r.recordset_id
+                         ORDER BY d.recordset_id LIMIT 1)
+                 FROM recordset r WHERE r.recordset_id IS NOT NULL AND $3 IS NULL)
+             SELECT r.recordset_id, sum(b.count_balance)::bigint AS count, sum(b.total_balance)::bigint AS total,
+                    min(b.first_day) AS first_day, max(b.last_day) AS last_day, max(b.entry_id) AS entry_id
+             FROM recordset r
+             CROSS JOIN (SELECT record_type, stat_type FROM unnest($1::text[]) record_type, unnest($2::text[]) stat_type) c
+             CROSS JOIN LATERAL (
+                 SELECT d.count_balance, d.total_balance, d.first_day, d.last_day, d.entry_id
+                 FROM daybook.interaction_delta d
+                 WHERE d.recordset_id = r.recordset_id AND d.record_type = c.record_type AND d.stat_type = c.stat_type
+                 ORDER BY d.entry_id DESC LIMIT 1) b
+             WHERE r.recordset_id IS NOT NULL
+             GROUP BY r.recordset_id",
         )
-        .bind(period.from())
-        .bind(period.to())
+        .bind(RecordType::ALL.map(RecordType::name).as_slice())
+        .bind(StatType::ALL.map(StatType::name).as_slice())
+        .bind(only)
         .fetch_all(&mut self.connection)
         .await
         .context(WHAT)
@@ -391,8 +433,8 @@ impl Survey {
         .context("counting the rejected events by reason")
     }
 
-    /// Passes the rows of some recordsets, or of all, to `take`, ordered by recordset. The server sends them while
-    /// another thread works on `state`, which is returned.
+    /// Passes the rows of some recordsets, or of all, to `take`, in no particular order: sorting them would cost the
+    /// server more than reading them. It sends them while another thread works on `state`, which is returned.
     pub async fn rows<T: Send + 'static>(
         &mut self,
         recordsets: Option<&[Uuid]>,
@@ -430,9 +472,9 @@ impl Survey {
             ));
         }
         format!(
-            "COPY (SELECT recordset_id, entry_id, day, record_type, stat_type, count, total,
+            "COPY (SELECT recordset_id, day, record_type, stat_type, count, total,
                           CASE WHEN record_type = 'records' AND stat_type = 'view' THEN items END, geocodes
-                   FROM daybook.interaction_delta WHERE {} ORDER BY recordset_id) TO STDOUT (FORMAT binary)",
+                   FROM daybook.interaction_delta WHERE {}) TO STDOUT (FORMAT binary)",
             conditions.join(" AND ")
         )
     }

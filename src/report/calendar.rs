@@ -76,8 +76,8 @@ pub fn shapes() -> Markup {
     }
 }
 
-/// Explains shades and shapes.
-pub fn legend(shades: &Shades) -> Markup {
+/// Explains shades and shapes, also that of days that are not applied if there are some.
+pub fn legend(shades: &Shades, are_all_applied: bool) -> Markup {
     html! {
         ul.legend {
             @for shade in 1..=4 {
@@ -88,6 +88,9 @@ pub fn legend(shades: &Shades) -> Markup {
             li { (sample(&html! { (square(2)) use href="#i" class="i" {} })) " imported" }
             li { (sample(&html! { (square(0)) use href="#r" class="r" {} })) " reversed" }
             li { (sample(&html! { use href="#g" class="g" {} })) " gap: no entry" }
+            @if !are_all_applied {
+                li { (sample(&html! { use href="#g" class="u" {} })) " not applied: no entry, before the first or after the last" }
+            }
         }
     }
 }
@@ -104,52 +107,84 @@ fn class_of(shade: usize) -> &'static str {
     ["s0", "s1", "s2", "s3", "s4"][shade.min(4)]
 }
 
-/// A year of the period.
-pub fn year(year: i32, period: Period, days: &BTreeMap<Day, PostedDay>, shades: &Shades) -> Markup {
-    let (Some(first), Some(last)) = (
-        NaiveDate::from_ymd_opt(year, 1, 1),
-        NaiveDate::from_ymd_opt(year, 12, 31),
-    ) else {
-        return html! {};
-    };
-    let shift = first.weekday().num_days_from_monday();
-    let dates = first.iter_days().take_while(|date| *date <= last);
-    let of_year: Vec<(NaiveDate, Day)> = dates
-        .filter_map(|date| Some((date, Day::new(date).ok()?)))
-        .filter(|(_, day)| period.contains(*day))
+/// What the calendar shows.
+#[derive(Clone, Copy)]
+pub struct Calendar<'a> {
+    pub shown: Period,
+    /// The days from the ledger's first entry to its last, also those that are not shown.
+    pub whole: Option<Period>,
+    pub days: &'a BTreeMap<Day, PostedDay>,
+    pub shades: &'a Shades,
+}
+
+/// The days of a year, as two halves that stand below each other where there is little room.
+pub fn year(year: i32, calendar: Calendar<'_>) -> Markup {
+    let halves = [(1, 6, 30), (7, 12, 31)];
+    let halves = halves.map(|(from, to, last)| half(year, from, (to, last), calendar.shown));
+    let of_year: Vec<Day> = halves
+        .iter()
+        .flatten()
+        .flat_map(|half| half.days.clone())
         .collect();
     html! {
         figure.year {
-            figcaption { strong { (year) } " " (summary(&of_year, days)) }
-            div.scroll tabindex="0" role="group" aria-label=(format!("Calendar of {year}")) {
-                svg.cal viewBox="0 0 722 110" {
-                    @for (row, name) in [(0, "Mon"), (2, "Wed"), (4, "Fri")] {
-                        text x="0" y=(TOP + row * PITCH + 9) { (name) }
-                    }
-                    @for month in 1..=12 {
-                        @if let Some(start) = NaiveDate::from_ymd_opt(year, month, 1) {
-                            text x=(place(start, shift).0) y="10" { (MONTHS[start.month0() as usize]) }
-                        }
-                    }
-                    @for (date, day) in &of_year {
-                        (cell(*day, place(*date, shift), days.get(day), shades))
-                    }
+            figcaption { strong { (year) } " " (summary(&of_year, calendar)) }
+            div.halves role="group" aria-label=(format!("Calendar of {year}")) {
+                @for half in halves.iter().flatten().filter(|half| !half.days.is_empty()) {
+                    (half_picture(half, calendar))
                 }
             }
         }
     }
 }
 
-/// Where the square of a date is.
-fn place(date: NaiveDate, shift: u32) -> (u32, u32) {
-    let index = date.ordinal0() + shift;
+/// Half a year.
+struct Half {
+    first: NaiveDate,
+    /// Its days that are shown.
+    days: Vec<Day>,
+}
+
+fn half(year: i32, from: u32, (to, last): (u32, u32), shown: Period) -> Option<Half> {
+    let first = NaiveDate::from_ymd_opt(year, from, 1)?;
+    let last = NaiveDate::from_ymd_opt(year, to, last)?;
+    let dates = first.iter_days().take_while(|date| *date <= last);
+    let days = dates.filter_map(|date| Day::new(date).ok());
+    Some(Half {
+        first,
+        days: days.filter(|day| shown.contains(*day)).collect(),
+    })
+}
+
+fn half_picture(half: &Half, calendar: Calendar<'_>) -> Markup {
+    let months = half.first.month()..half.first.month() + 6;
+    html! {
+        svg.cal viewBox="0 0 394 110" {
+            @for (row, name) in [(0, "Mon"), (2, "Wed"), (4, "Fri")] {
+                text x="0" y=(TOP + row * PITCH + 9) { (name) }
+            }
+            @for start in months.filter_map(|month| half.first.with_month(month)) {
+                text x=(place(start, half.first).0) y="10" { (MONTHS[start.month0() as usize]) }
+            }
+            @for day in &half.days {
+                (cell(*day, place(day.date(), half.first), calendar))
+            }
+        }
+    }
+}
+
+/// Where the square of a date is in the half of a year that begins with `first`.
+fn place(date: NaiveDate, first: NaiveDate) -> (u32, u32) {
+    let index = date.ordinal0() - first.ordinal0() + first.weekday().num_days_from_monday();
     (LEFT + index / 7 * PITCH, TOP + index % 7 * PITCH)
 }
 
-fn cell(day: Day, (x, y): (u32, u32), posted: Option<&PostedDay>, shades: &Shades) -> Markup {
-    let Some(posted) = posted else {
-        return html! {
-            use href="#g" class="g" x=(x) y=(y) { title { (day) ": gap, no entry" } }
+fn cell(day: Day, (x, y): (u32, u32), calendar: Calendar<'_>) -> Markup {
+    let Some(posted) = calendar.days.get(&day) else {
+        return if calendar.is_gap(day) {
+            html! { use href="#g" class="g" x=(x) y=(y) { title { (day) ": gap, no entry" } } }
+        } else {
+            html! { use href="#g" class="u" x=(x) y=(y) { title { (day) ": not applied, no entry" } } }
         };
     };
     let remarks = posted.remarks();
@@ -159,7 +194,7 @@ fn cell(day: Day, (x, y): (u32, u32), posted: Option<&PostedDay>, shades: &Shade
                 (day) ": " (Grouped(posted.count)) " interactions, " (Grouped(posted.total)) " records"
                 @if !remarks.is_empty() { "; " (remarks) }
             }
-            use href="#c" class=(class_of(shades.of_count(posted.count))) x=(x) y=(y) {}
+            use href="#c" class=(class_of(calendar.shades.of_count(posted.count))) x=(x) y=(y) {}
             @if posted.is_quiet { use href="#q" class="q" x=(x) y=(y) {} }
             @if posted.is_imported { use href="#i" class="i" x=(x) y=(y) {} }
             @if posted.is_corrected { use href="#k" class="k" x=(x) y=(y) {} }
@@ -168,15 +203,25 @@ fn cell(day: Day, (x, y): (u32, u32), posted: Option<&PostedDay>, shades: &Shade
     }
 }
 
+impl Calendar<'_> {
+    /// Whether a day without entries has some before and after it.
+    fn is_gap(self, day: Day) -> bool {
+        self.whole.is_some_and(|whole| whole.contains(day))
+    }
+}
+
 /// How many days of each kind a year has, in words.
-fn summary(of_year: &[(NaiveDate, Day)], days: &BTreeMap<Day, PostedDay>) -> String {
-    let posted: Vec<&PostedDay> = of_year
+fn summary(of_year: &[Day], calendar: Calendar<'_>) -> String {
+    let (posted, missing): (Vec<Day>, Vec<Day>) = of_year
         .iter()
-        .filter_map(|(_, day)| days.get(day))
-        .collect();
+        .copied()
+        .partition(|day| calendar.days.contains_key(day));
+    let posted: Vec<&PostedDay> = posted.iter().map(|day| &calendar.days[day]).collect();
+    let gaps = missing.iter().filter(|day| calendar.is_gap(**day)).count();
     let number = |is: fn(&PostedDay) -> bool| posted.iter().filter(|day| is(day)).count();
     let kinds = [
-        (of_year.len() - posted.len(), "gap", "gaps"),
+        (gaps, "gap", "gaps"),
+        (missing.len() - gaps, "not applied", "not applied"),
         (number(|day| day.is_quiet), "quiet", "quiet"),
         (number(|day| day.is_corrected), "corrected", "corrected"),
         (number(|day| day.is_imported), "imported", "imported"),
@@ -228,14 +273,21 @@ mod tests {
             ("2020-02-17", quiet),
             ("2020-02-18", special),
         ]);
-        let period = Period::new("2020-02-15".parse().unwrap(), "2020-02-18".parse().unwrap());
-        let svg = year(2020, period.unwrap(), &days, &Shades::of(&days)).into_string();
+        let period = |from: &str, to: &str| Period::new(from.parse().unwrap(), to.parse().unwrap());
+        let calendar = Calendar {
+            shown: period("2020-02-14", "2020-02-18").unwrap(),
+            whole: period("2020-02-15", "2020-02-18"),
+            days: &days,
+            shades: &Shades::of(&days),
+        };
+        let svg = year(2020, calendar).into_string();
         for part in [
             r##"<a href="#d2020-02-15"><title>2020-02-15: 5 interactions, 5 records</title><use href="#c" class="s1" x="108" y="83"></use></a>"##,
             "2020-02-16: gap, no entry",
+            "2020-02-14: not applied, no entry",
             r##"<use href="#q" class="q""##,
             "2020-02-18: 7 interactions, 7 records; corrected, imported, reversed",
-            "12 interactions, 3 days with entries, 1 gap, 1 quiet, 1 corrected, 1 imported, 1 reversed",
+            "12 interactions, 3 days with entries, 1 gap, 1 not applied, 1 quiet, 1 corrected, 1 imported, 1 reversed",
         ] {
             assert!(svg.contains(part), "{part} in {svg}");
         }
@@ -245,7 +297,34 @@ mod tests {
                     || svg.contains(&format!(r#"class="{shape}""#))
             );
         }
-        assert!(!svg.contains("2020-02-14:") && !svg.contains("2020-02-19:"));
+        assert!(!svg.contains("2020-02-13:") && !svg.contains("2020-02-19:"));
+        // Nothing is in the second half, which is not drawn.
+        assert_eq!(svg.matches("<svg").count(), 1);
+    }
+
+    #[test]
+    fn each_date_of_a_year_has_a_place_of_its_own_within_its_half() {
+        for (of, year) in [
+            (2020, "leap"),
+            (2023, "ends on a Sunday"),
+            (2028, "most weeks"),
+        ] {
+            let mut places = Vec::new();
+            for (from, to, last) in [(1, 6, 30), (7, 12, 31)] {
+                let shown =
+                    Period::new("1970-01-01".parse().unwrap(), "9998-12-30".parse().unwrap());
+                let half = half(of, from, (to, last), shown.unwrap()).unwrap();
+                for day in &half.days {
+                    let (x, y) = place(day.date(), half.first);
+                    assert!(x + PITCH <= 394 && y + PITCH <= 110, "{year}: {day}");
+                    places.push((from, x, y));
+                }
+            }
+            let all = places.len();
+            places.sort_unstable();
+            places.dedup();
+            assert_eq!(places.len(), all, "{year}");
+        }
     }
 
     #[test]

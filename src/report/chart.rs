@@ -6,6 +6,7 @@
 use maud::{Markup, html};
 
 use super::page::short;
+use super::steps::Axis;
 use crate::text::Grouped;
 
 /// The plot's size and place, in the units of the picture.
@@ -25,11 +26,9 @@ pub struct Bars<'a> {
     /// What it is of, as a heading.
     pub title: &'a str,
     pub unit: &'a str,
-    /// One label a bar.
-    pub labels: &'a [String],
+    pub axis: &'a Axis,
+    /// One for each step.
     pub values: &'a [i128],
-    /// What was corrected in the time of a bar, if anything.
-    pub marks: &'a [Option<String>],
 }
 
 /// How values become heights.
@@ -91,7 +90,7 @@ fn unit(value: f64) -> String {
 pub fn bars(chart: &Bars<'_>) -> Markup {
     let scale = Scale::of(chart.values);
     #[expect(clippy::cast_precision_loss, reason = "bars are few")]
-    let pitch = WIDTH / chart.labels.len().max(1) as f64;
+    let pitch = WIDTH / chart.values.len().max(1) as f64;
     let floor = TOP + HEIGHT;
     let view = format!("0 0 {} {}", unit(LEFT + WIDTH + RIGHT), unit(floor + BELOW));
     html! {
@@ -108,7 +107,7 @@ pub fn bars(chart: &Bars<'_>) -> Markup {
                 }
                 line.axis x1=(unit(LEFT)) x2=(unit(LEFT + WIDTH)) y1=(unit(floor)) y2=(unit(floor)) {}
                 (bar_marks(chart, scale, pitch))
-                (x_labels(chart.labels, pitch))
+                (x_labels(&chart.axis.labels, pitch))
             }
         }
     }
@@ -120,17 +119,18 @@ fn bar_marks(chart: &Bars<'_>, scale: Scale, pitch: f64) -> Markup {
     #[expect(clippy::cast_precision_loss, reason = "bars are few")]
     let left = |index: usize| LEFT + pitch * index as f64 + gap.max((pitch - width) / 2.0);
     html! {
-        @for (index, (label, value)) in chart.labels.iter().zip(chart.values).enumerate() {
+        @for (index, value) in chart.values.iter().enumerate() {
             @let height = (HEIGHT * scale.height(*value)).max(if *value > 0 { 1.0 } else { 0.0 });
+            @let class = if chart.axis.parts[index].is_some() { "part" } else { "bar" };
             @if height > 0.0 {
-                rect.bar x=(unit(left(index))) y=(unit(floor - height)) width=(unit(width)) height=(unit(height)) {
-                    title { (label) ": " (Grouped(*value)) " " (chart.unit) }
+                rect class=(class) x=(unit(left(index))) y=(unit(floor - height)) width=(unit(width)) height=(unit(height)) {
+                    title { (chart.axis.full_label(index)) ": " (Grouped(*value)) " " (chart.unit) }
                 }
             }
-            @if let Some(Some(mark)) = chart.marks.get(index) {
+            @if let Some(mark) = &chart.axis.marks[index] {
                 @let x = left(index) + width / 2.0;
                 path.mark d=(format!("M{} {}l3.5 6h-7z", unit(x), unit(floor + 3.0))) {
-                    title { (label) ": " (mark) }
+                    title { (chart.axis.labels[index]) ": " (mark) }
                 }
             }
         }
@@ -182,10 +182,10 @@ fn summary(chart: &Bars<'_>) -> String {
     let Bars {
         title,
         unit,
-        labels,
+        axis,
         values,
-        ..
     } = *chart;
+    let labels = &axis.labels;
     let (Some(first), Some(last)) = (labels.first(), labels.last()) else {
         return format!("{title}: nothing");
     };
@@ -258,28 +258,37 @@ mod tests {
         assert_eq!(Scale::of(&[]).ticks(), [1]);
     }
 
+    fn axis(labels: &[&str]) -> Axis {
+        Axis {
+            step: "month",
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            parts: vec![None; labels.len()],
+            marks: vec![None; labels.len()],
+        }
+    }
+
     #[test]
     fn each_value_has_a_bar_with_its_number_and_each_correction_a_mark() {
-        let labels: Vec<String> = (1..=3).map(|n| format!("2020-0{n}")).collect();
+        let mut axis = axis(&["2020-01", "2020-02", "2020-03", "2020-04"]);
+        axis.marks[1] = Some("2 corrections".to_owned());
+        axis.parts[3] = Some("to 2020-04-02".to_owned());
         let chart = Bars {
             title: "Views",
             unit: "views",
-            labels: &labels,
-            values: &[1234, 0, -5],
-            marks: &[None, Some("2 corrections".to_owned()), None],
+            axis: &axis,
+            values: &[1234, 0, -5, 7],
         };
         let svg = bars(&chart).into_string();
-        assert!(svg.contains("<title>2020-01: 1,234 views</title>"), "{svg}");
-        assert!(
-            svg.contains("<title>2020-02: 2 corrections</title>"),
-            "{svg}"
-        );
-        assert_eq!(svg.matches("class=\"bar\"").count(), 1);
-        assert!(
-            svg.contains(
-                "Views, 2020-01 to 2020-03: 1,229 views in all, most in 2020-01 with 1,234"
-            )
-        );
+        for part in [
+            "<title>2020-01: 1,234 views</title>",
+            "<title>2020-02: 2 corrections</title>",
+            "<title>2020-04 (to 2020-04-02): 7 views</title>",
+            "Views, 2020-01 to 2020-04: 1,236 views in all, most in 2020-01 with 1,234",
+        ] {
+            assert!(svg.contains(part), "{part} in {svg}");
+        }
+        let number = |class| svg.matches(&format!("<rect class=\"{class}\"")).count();
+        assert_eq!((number("bar"), number("part")), (1, 1));
     }
 
     #[test]
@@ -287,9 +296,8 @@ mod tests {
         let chart = Bars {
             title: "Views",
             unit: "views",
-            labels: &[],
+            axis: &axis(&[]),
             values: &[],
-            marks: &[],
         };
         assert!(bars(&chart).into_string().contains("Views: nothing"));
         assert!(sparkline(&[], &[]).into_string().contains("nothing"));

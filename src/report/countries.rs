@@ -4,26 +4,25 @@ use maud::{Markup, html};
 
 use super::chart;
 use super::page::{foreign, number, scrolled};
-use crate::projection::countries::CountryUsage;
 use crate::text::Grouped;
 
 /// Number of countries that are shown.
-const SHOWN: usize = 30;
+pub const SHOWN: usize = 30;
 
-/// A table with a bar for each country.
-pub fn country_table(countries: &[CountryUsage]) -> Markup {
-    let highest = countries.iter().map(|usage| usage.records).max();
+/// A table with a bar for each country, of the largest of `length` countries.
+pub fn country_table(largest: &[(&str, i64)], length: usize) -> Markup {
+    let highest = largest.iter().map(|(_, records)| *records).max();
     let table = html! {
         table {
             thead { tr { th scope="col" { "Country" } th.n scope="col" { "Records" } td aria-hidden="true" {} } }
             tbody {
-                @for usage in countries.iter().take(SHOWN) {
+                @for (country, records) in largest {
                     tr {
                         th.name scope="row" {
-                            @if usage.country.is_empty() { span.muted { "not known" } } @else { (foreign(&usage.country)) }
+                            @if country.is_empty() { span.muted { "not known" } } @else { (foreign(country)) }
                         }
-                        (number(usage.records))
-                        td.wide aria-hidden="true" { (chart::ranked_bar(usage.records, highest.unwrap_or(1))) }
+                        (number(*records))
+                        td.wide aria-hidden="true" { (chart::ranked_bar(*records, highest.unwrap_or(1))) }
                     }
                 }
             }
@@ -31,6 +30,6 @@ pub fn country_table(countries: &[CountryUsage]) -> Markup {
     };
     html! {
         (scrolled("Records by country", &table))
-        @if countries.len() > SHOWN { p.muted { "The first " (SHOWN) " of " (Grouped(countries.len())) "." } }
+        @if length > largest.len() { p.muted { "The first " (largest.len()) " of " (Grouped(length)) "." } }
     }
 }

@@ -4,19 +4,19 @@ use chrono::{DateTime, Utc};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use super::recordset_page::RecordsetNumbers;
+use super::recordset_numbers::{RecordsetNumbers, Tally};
 use super::steps::Steps;
 use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::ledger::copy_out::Identity;
 use crate::ledger::survey::{Chain, Change, RecordsetSum, Rejects, Survey};
 use crate::ledger::{Entry, Ledger};
-use crate::projection::place::Places;
+use crate::workspace::Workspace;
 
 /// Number of recordsets in the table of the largest.
-const LARGEST: usize = 25;
+pub const LARGEST: usize = 25;
 /// Number of recordsets in the table of those that grew most.
-const GROWN: usize = 10;
+pub const GROWN: usize = 10;
 /// Number of days that are compared with as many before them: whole weeks.
 const COMPARED_DAYS: usize = 28;
 
@@ -29,8 +29,12 @@ pub struct LedgerNumbers {
     pub last_closed: Day,
     /// The days that were asked for, if not all.
     pub asked: Option<Period>,
-    /// The days from the first entry to the last; none if there is no entry.
+    /// The days from the first entry to the last, of those asked for; none if there is no entry.
     pub period: Option<Period>,
+    /// The days from the ledger's first entry to its last.
+    pub whole: Option<Period>,
+    /// The days asked for that are over, or all days from the first to the last.
+    pub shown: Option<Period>,
     pub entries: Vec<Entry>,
     pub chain: Chain,
     /// Number of recordsets that have rows.
@@ -66,18 +70,23 @@ pub async fn ledger_numbers(
     let identity = survey.identity().await?;
     let taken_at = survey.taken_at().await?;
     let entries = survey.entries().await?;
-    let first = entries.iter().map(|entry| entry.day).min();
-    let last = entries.iter().map(|entry| entry.day).max();
-    let period = first
-        .zip(last)
-        .and_then(|(first, last)| Period::new(first, last));
+    let last_closed = ledger.zone.day_of(taken_at).previous();
+    let (period, whole) = (survey.covered().await?, survey.whole().await?);
+    let shown = match asked {
+        // A day that is not over may have entries: a clock was wrong.
+        Some(asked) => {
+            let last = period.map_or(last_closed, |period| period.to().max(last_closed));
+            Period::new(asked.from(), asked.to().min(last))
+        }
+        None => period,
+    };
     let chain = survey.chain().await?;
     let mut sums = survey.recordsets().await?;
     sums.sort_by_key(|sum| (std::cmp::Reverse(sum.total), sum.recordset_id));
     let recordsets = sums.len();
     sums.truncate(LARGEST);
     let largest = match period {
-        Some(period) => with_series(&mut survey, sums, &Steps::of(period)).await?,
+        Some(period) => with_series(&mut survey, sums, &Steps::of(period, period)).await?,
         None => Vec::new(),
     };
     let growth = match period {
@@ -85,11 +94,13 @@ pub async fn ledger_numbers(
         None => None,
     };
     Ok(LedgerNumbers {
-        last_closed: ledger.zone.day_of(taken_at).previous(),
         identity,
         taken_at,
+        last_closed,
         asked,
         period,
+        whole,
+        shown,
         entries,
         chain,
         recordsets,
@@ -104,17 +115,23 @@ pub async fn recordset_numbers(
     ledger: &Ledger,
     recordset_id: Uuid,
     asked: Option<Period>,
+    workspace: &Workspace,
 ) -> Result<Option<RecordsetNumbers>, Error> {
     let mut survey = Survey::take(ledger, asked).await?;
-    let state = (None::<RecordsetNumbers>, Places::default());
-    let (numbers, _) = survey
-        .rows(Some(&[recordset_id]), state, |(numbers, places), row| {
-            numbers
-                .get_or_insert_with(|| RecordsetNumbers::new(row.recordset_id))
-                .add(row, places)
-        })
+    let sum = survey.recordset(recordset_id).await?;
+    let Some((sum, covered)) = sum.zip(survey.covered().await?) else {
+        return Ok(None);
+    };
+    let tally = Tally::new([sum], covered, workspace);
+    let tally = survey
+        .rows(Some(&[recordset_id]), tally, Tally::add)
         .await?;
-    Ok(numbers)
+    let mut found = None;
+    tally.finish(|numbers| {
+        found = Some(numbers);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 async fn with_series(

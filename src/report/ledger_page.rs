@@ -6,14 +6,15 @@ use chrono::Datelike as _;
 use maud::{Markup, html};
 use uuid::Uuid;
 
-use super::calendar::{self, Shades};
+use super::calendar::{self, Calendar, Shades};
 use super::chart;
-use super::countries::country_table;
-use super::days::{PostedDay, gaps, posted_days};
-use super::gather::{Growth, LedgerNumbers};
+use super::countries::{self, country_table};
+use super::days::{Missing, PostedDay, WhyMissing, missing, posted_days};
+use super::gather::{GROWN, Growth, LARGEST, LedgerNumbers};
 use super::names::Names;
 use super::over_time::{Figure, charts, series, step_table, type_table};
 use super::page::{audit, contents, foreign, number, page, scrolled, tile};
+use super::site;
 use super::steps::Steps;
 use crate::day::{Day, Period};
 use crate::ledger::survey::Rejects;
@@ -25,13 +26,15 @@ use crate::text::{Grouped, counted};
 const NEWEST: usize = 20;
 /// Number of entries in the table of corrections, imports and reversals.
 const SPECIAL: usize = 100;
-/// Number of gaps that are listed.
-const GAPS: usize = 50;
+/// Number of ranges of days without an entry that are listed.
+const MISSING: usize = 50;
 
 /// What the page shows beside the numbers of the ledger.
 #[derive(Debug, Default)]
 pub struct Beside {
     pub names: Names,
+    /// The address of a site with the pages of the recordsets, if there is one; it ends with a slash.
+    pub site: Option<String>,
     /// The state of each projection; none if no cluster is configured.
     pub projections: Option<Vec<ProjectionState>>,
     /// The days whose events are no longer in the source; none if that is not known.
@@ -51,11 +54,13 @@ pub struct ProjectionState {
 /// The page.
 pub fn ledger_page(numbers: &LedgerNumbers, beside: &Beside) -> String {
     let days = posted_days(&numbers.entries);
-    let mut sections = vec![
-        ("days", "Days"),
-        ("time", "Over time"),
-        ("recordsets", "Recordsets"),
-    ];
+    let missing = numbers
+        .shown
+        .map_or_else(Vec::new, |shown| missing(&days, shown, numbers.whole));
+    let mut sections = vec![("days", "Days")];
+    if numbers.period.is_some() {
+        sections.extend([("time", "Over time"), ("recordsets", "Recordsets")]);
+    }
     if beside.countries.is_some() {
         sections.push(("countries", "Countries"));
     }
@@ -75,17 +80,15 @@ pub fn ledger_page(numbers: &LedgerNumbers, beside: &Beside) -> String {
             (contents(&sections))
         }
         main id="main" {
-            (state(numbers, &days, beside))
+            (state(numbers, &missing, beside))
+            (days_section(numbers, &days, &missing))
             @if let Some(period) = numbers.period {
-                (days_section(numbers, period, &days))
                 (time_section(numbers, period))
-                (recordsets_section(numbers, period, &beside.names))
-            } @else {
-                p { "The ledger has no entries yet: " code { "daybook apply" } " posts the first." }
+                (recordsets_section(numbers, period, beside))
             }
             @if let Some(countries) = &beside.countries { (countries_section(countries)) }
             (journal_section(&numbers.entries))
-            (rejected_section(&numbers.rejects))
+            (rejected_section(&numbers.rejects, numbers.asked))
             (entries_section(&numbers.entries))
         }
         (footer(numbers))
@@ -106,14 +109,15 @@ pub(super) fn footer(numbers: &LedgerNumbers) -> Markup {
     }
 }
 
-fn state(numbers: &LedgerNumbers, days: &BTreeMap<Day, PostedDay>, beside: &Beside) -> Markup {
+fn state(numbers: &LedgerNumbers, missing: &[Missing], beside: &Beside) -> Markup {
     let [count, total] = sums(&numbers.entries);
     html! {
         dl.tiles {
             (tile("Interactions", &html! { (Grouped(count)) }, &html! { "across " (counted(numbers.recordsets, "recordset", "recordsets")) }))
             (tile("Records involved", &html! { (Grouped(total)) }, &html! { "in all interactions" }))
             (last_day_tile(numbers))
-            (gaps_tile(days))
+            (gaps_tile(missing))
+            (not_applied_tile(missing))
             (chain_tile(numbers))
             (tile(
                 "Entries", &html! { (Grouped(numbers.entries.len())) },
@@ -158,13 +162,31 @@ fn whole(day: Day) -> Markup {
     html! { span.date { (day) } }
 }
 
-fn gaps_tile(days: &BTreeMap<Day, PostedDay>) -> Markup {
-    let missing: usize = gaps(days).into_iter().map(Period::day_count).sum();
+/// The number of days that are missing for these reasons.
+fn days_missing(missing: &[Missing], is: impl Fn(WhyMissing) -> bool) -> usize {
+    let those = missing.iter().filter(|missing| is(missing.why));
+    those.map(|missing| missing.days.day_count()).sum()
+}
+
+fn gaps_tile(missing: &[Missing]) -> Markup {
+    let gaps = days_missing(missing, |why| why == WhyMissing::Gap);
     let remark = html! {
-        @if missing == 0 { span.good { "✓ each day in between has an entry" } }
-        @else { span.bad { "▲ " a href="#gaps" { "days without an entry" } } }
+        @if gaps == 0 { span.good { "✓ each day in between has an entry" } }
+        @else { span.bad { "▲ " a href="#missing" { "days without an entry" } } }
     };
-    tile("Gaps", &html! { (Grouped(missing)) }, &remark)
+    tile("Gaps", &html! { (Grouped(gaps)) }, &remark)
+}
+
+/// Of days asked for, those that the ledger does not reach.
+fn not_applied_tile(missing: &[Missing]) -> Markup {
+    let days = days_missing(missing, |why| why != WhyMissing::Gap);
+    html! {
+        @if days > 0 {
+            (tile("Not applied", &html! { (Grouped(days)) }, &html! {
+                span.bad { "▲ " a href="#missing" { "days asked for" } " are before the first entry or after the last" }
+            }))
+        }
+    }
 }
 
 fn chain_tile(numbers: &LedgerNumbers) -> Markup {
@@ -254,38 +276,74 @@ fn kinds(entries: &[Entry]) -> String {
 
 fn days_section(
     numbers: &LedgerNumbers,
-    period: Period,
     days: &BTreeMap<Day, PostedDay>,
+    missing: &[Missing],
 ) -> Markup {
-    let shades = Shades::of(days);
-    let years = period.from().date().year()..=period.to().date().year();
-    let gaps = gaps(days);
     html! {
         section id="days" {
             h2 { "Days" }
-            p { "Each square is a day; the darker, the more interactions. Select a day to see its entries." }
-            (calendar::legend(&shades))
-            a.skip-here href="#after-calendar" { "Skip the calendar" }
-            @for year in years.rev() { (calendar::year(year, period, days, &shades)) }
-            div id="after-calendar" tabindex="-1" {}
-            @if !gaps.is_empty() { (gap_list(&gaps)) }
-            (special_entries(&numbers.entries))
-            (audit("SELECT day FROM daybook.gap ORDER BY day;\nSELECT * FROM daybook.posted_day WHERE corrected OR imported OR taken_back ORDER BY day;"))
+            @if let Some((period, shown)) = numbers.period.zip(numbers.shown) {
+                (calendar_of(numbers, period, shown, days, missing))
+            } @else if numbers.whole.is_some() {
+                p { "The ledger has no entries about these days." }
+            } @else {
+                p { "The ledger has no entries yet: " code { "daybook apply" } " posts the first." }
+            }
+            @if !missing.is_empty() { (missing_list(missing)) }
+            @if numbers.period.is_some() {
+                (special_entries(&numbers.entries))
+                (audit(&format!(
+                    "SELECT day FROM daybook.gap{} ORDER BY day;\n\
+                     SELECT * FROM daybook.posted_day WHERE (corrected OR imported OR taken_back){} ORDER BY day;",
+                    condition("WHERE", "day", numbers.asked), condition("AND", "day", numbers.asked)
+                )))
+            }
         }
     }
 }
 
-fn gap_list(gaps: &[Period]) -> Markup {
+/// The years that have entries, the newest first.
+fn calendar_of(
+    numbers: &LedgerNumbers,
+    period: Period,
+    shown: Period,
+    days: &BTreeMap<Day, PostedDay>,
+    missing: &[Missing],
+) -> Markup {
+    let calendar = Calendar {
+        shown,
+        whole: numbers.whole,
+        days,
+        shades: &Shades::of(days),
+    };
+    let years = period.from().date().year()..=period.to().date().year();
+    let are_all_applied = missing.iter().all(|missing| missing.why == WhyMissing::Gap);
     html! {
-        h3 id="gaps" { "Days without an entry" }
+        p { "Each square is a day; the darker, the more interactions. Select a day to see its entries." }
+        (calendar::legend(calendar.shades, are_all_applied))
+        a.skip-here href="#after-calendar" { "Skip the calendar" }
+        @for year in years.rev() { (calendar::year(year, calendar)) }
+        div id="after-calendar" tabindex="-1" {}
+    }
+}
+
+fn missing_list(missing: &[Missing]) -> Markup {
+    let why = |why| match why {
+        WhyMissing::Gap => "",
+        WhyMissing::BeforeTheFirst => ": not applied, before the first entry",
+        WhyMissing::AfterTheLast => ": not applied, after the last entry",
+    };
+    html! {
+        h3 id="missing" { "Days without an entry" }
         ul {
-            @for gap in gaps.iter().take(GAPS) {
+            @for Missing { days, why: of } in missing.iter().take(MISSING) {
                 li {
-                    (gap.from())
-                    @if gap.day_count() > 1 { " to " (gap.to()) ", " (counted(gap.day_count(), "day", "days")) }
+                    (days.from())
+                    @if days.day_count() > 1 { " to " (days.to()) ", " (counted(days.day_count(), "day", "days")) }
+                    (why(*of))
                 }
             }
-            @if gaps.len() > GAPS { li { "… and " (counted(gaps.len() - GAPS, "more gap", "more gaps")) } }
+            @if missing.len() > MISSING { li { "… and " (counted(missing.len() - MISSING, "more range", "more ranges")) } }
         }
         p { "To post one of them, run " code { "daybook apply --day DAY" } "." }
     }
@@ -374,43 +432,58 @@ fn corrections(entries: &[Entry], steps: &Steps) -> Vec<Option<String>> {
 }
 
 fn time_section(numbers: &LedgerNumbers, period: Period) -> Markup {
-    let steps = Steps::of(period);
-    let labels = steps.labels();
-    let marks = corrections(&numbers.entries, &steps);
-    let all = series(figures(&numbers.entries), &steps);
-    let name = steps.step().name();
+    let steps = Steps::of(period, period);
+    let mut axis = steps.axis();
+    axis.marks = corrections(&numbers.entries, &steps);
+    let by_step = figures(&numbers.entries)
+        .filter_map(|(day, figure)| Some((steps.index_of_day(day)?, figure)));
+    let all = series(by_step, steps.len());
+    let name = axis.step;
     html! {
         section id="time" {
             h2 { "Over time" }
             p {
                 "By " (name) ". A triangle below the axis marks a " (name) " with corrections or reversals, which the bars include."
             }
-            (charts(&labels, &all, &marks))
+            (charts(&axis, &all))
             (type_table(figures(&numbers.entries).map(|(_, figure)| figure)))
             details {
                 summary { "Data of the charts, by " (name) }
-                (step_table(name, &labels, &all, &marks))
+                (step_table(&axis, &all))
             }
-            (audit("SELECT record_type, stat_type, sum(count) AS interactions, sum(total) AS records\nFROM daybook.day_total GROUP BY record_type, stat_type ORDER BY record_type, stat_type;"))
+            (audit(&format!(
+                "SELECT record_type, stat_type, sum(count) AS interactions, sum(total) AS records\n\
+                 FROM daybook.day_total{} GROUP BY record_type, stat_type ORDER BY record_type, stat_type;",
+                condition("WHERE", "day", numbers.asked)
+            )))
         }
     }
 }
 
-fn recordset(recordset_id: Uuid, names: &Names) -> Markup {
-    html! {
-        @if let Some(name) = names.of(recordset_id) { (foreign(name)) br; }
+/// A recordset's name and id, with a link to its page if there is one.
+fn recordset(recordset_id: Uuid, beside: &Beside) -> Markup {
+    let shown = html! {
+        @if let Some(name) = beside.names.of(recordset_id) { (foreign(name)) br; }
         span.id { (recordset_id) }
+    };
+    match &beside.site {
+        Some(site) => html! { a href=(site::address(site, recordset_id)) { (shown) } },
+        None => shown,
     }
 }
 
-fn recordsets_section(numbers: &LedgerNumbers, period: Period, names: &Names) -> Markup {
-    let labels = Steps::of(period).labels();
+fn recordsets_section(numbers: &LedgerNumbers, period: Period, beside: &Beside) -> Markup {
+    let axis = Steps::of(period, period).axis();
     html! {
         section id="recordsets" {
             h2 { "Recordsets" }
             h3 { "The largest, by records involved" }
-            @if numbers.largest.len() < numbers.recordsets {
-                p.muted { (numbers.largest.len()) " of " (Grouped(numbers.recordsets)) " are shown." }
+            p.muted {
+                @if numbers.largest.len() < numbers.recordsets {
+                    (numbers.largest.len()) " of " (Grouped(numbers.recordsets)) " are shown. "
+                }
+                "Each line goes by " (axis.step) " and has a scale of its own, from 0 to its highest " (axis.step) ", so the lines show when, not how much."
+                @if let Some(incomplete) = axis.incomplete() { " Not complete: " (incomplete) "." }
             }
             div.scroll tabindex="0" role="group" aria-label="The largest recordsets" {
                 table {
@@ -424,23 +497,41 @@ fn recordsets_section(numbers: &LedgerNumbers, period: Period, names: &Names) ->
                         @for largest in &numbers.largest {
                             @let sum = &largest.sum;
                             tr {
-                                th.long scope="row" { (recordset(sum.recordset_id, names)) }
+                                th.long scope="row" { (recordset(sum.recordset_id, beside)) }
                                 (number(sum.count)) (number(sum.total))
-                                td { (chart::sparkline(&labels, &largest.series)) }
+                                td { (chart::sparkline(&axis.labels, &largest.series)) }
                                 td.date { (sum.first_day) } td.date { (sum.last_day) }
                             }
                         }
                     }
                 }
             }
-            @if let Some(growth) = &numbers.growth { (growth_table(growth, names)) }
-            (audit(&format!(
-                "-- the largest\nSELECT recordset_id, sum(count) AS interactions, sum(total) AS records FROM daybook.recordset_total\n\
-                 GROUP BY recordset_id ORDER BY records DESC, recordset_id LIMIT 25;{}",
-                numbers.growth.as_ref().map_or_else(String::new, growth_query)
-            )))
+            @if let Some(growth) = &numbers.growth { (growth_table(growth, beside)) }
+            (audit(&largest_query(numbers.asked, numbers.growth.as_ref())))
         }
     }
+}
+
+/// For queries: that a day is one of those asked for.
+fn condition(keyword: &str, column: &str, asked: Option<Period>) -> String {
+    asked.map_or_else(String::new, |asked| {
+        let (from, to) = (asked.from(), asked.to());
+        format!(" {keyword} {column} BETWEEN '{from}' AND '{to}'")
+    })
+}
+
+/// The queries that give the largest recordsets and the largest increases.
+fn largest_query(asked: Option<Period>, growth: Option<&Growth>) -> String {
+    let rows = match asked {
+        Some(_) => "interaction_delta",
+        None => "recordset_total",
+    };
+    format!(
+        "-- the largest\nSELECT recordset_id, sum(count) AS interactions, sum(total) AS records FROM daybook.{rows}{}\n\
+         GROUP BY recordset_id ORDER BY records DESC, recordset_id LIMIT {LARGEST};{}",
+        condition("WHERE", "day", asked),
+        growth.map_or_else(String::new, growth_query)
+    )
 }
 
 /// The query that gives the largest increases.
@@ -451,11 +542,11 @@ fn growth_query(growth: &Growth) -> String {
     format!(
         "\n\n-- the largest increases\nSELECT recordset_id, sum(CASE WHEN day < '{middle}' THEN -total ELSE total END) AS change\n\
          FROM daybook.interaction_delta WHERE day BETWEEN date '{middle}' - {days} AND '{last}'\n\
-         GROUP BY recordset_id ORDER BY change DESC, recordset_id LIMIT 10;"
+         GROUP BY recordset_id ORDER BY change DESC, recordset_id LIMIT {GROWN};"
     )
 }
 
-fn growth_table(growth: &Growth, names: &Names) -> Markup {
+fn growth_table(growth: &Growth, beside: &Beside) -> Markup {
     html! {
         h3 { "Largest increases" }
         p.muted {
@@ -475,7 +566,7 @@ fn growth_table(growth: &Growth, names: &Names) -> Markup {
                     tbody {
                         @for change in &growth.changes {
                             tr {
-                                th.long scope="row" { (recordset(change.recordset_id, names)) }
+                                th.long scope="row" { (recordset(change.recordset_id, beside)) }
                                 (number(change.before)) (number(change.after))
                                 td.n { "+" (Grouped(i128::from(change.after) - i128::from(change.before))) }
                             }
@@ -495,8 +586,10 @@ fn countries_section(countries: &Result<Vec<CountryUsage>, String>) -> Markup {
                 Err(problem) => { p { "Not shown: " (foreign(problem)) "." } }
                 Ok(countries) if countries.is_empty() => { p { "None." } }
                 Ok(countries) => {
+                    @let largest: Vec<(&str, i64)> = countries.iter().take(countries::SHOWN)
+                        .map(|usage| (usage.country.as_str(), usage.records)).collect();
                     p { "Records involved since the first day, by the user's country." }
-                    (country_table(countries))
+                    (country_table(&largest, countries.len()))
                 }
             }
             (audit("SELECT term::jsonb ->> 'country' AS country, sum(n) AS records FROM daybook.interaction_term_delta\nWHERE dimension = 'geocodes' GROUP BY country ORDER BY records DESC;"))
@@ -514,7 +607,7 @@ fn journal_section(entries: &[Entry]) -> Markup {
     }
 }
 
-fn rejected_section(rejects: &[Rejects]) -> Markup {
+fn rejected_section(rejects: &[Rejects], asked: Option<Period>) -> Markup {
     html! {
         section id="rejected" {
             h2 { "Rejected events" }
@@ -539,7 +632,11 @@ fn rejected_section(rejects: &[Rejects]) -> Markup {
                         }
                     }
                 }
-                (audit("SELECT reason, count(*) AS events FROM daybook.rejected_event GROUP BY reason ORDER BY events DESC, reason;"))
+                (audit(&format!(
+                    "SELECT r.reason, count(*) AS events FROM daybook.rejected_event r JOIN daybook.entry e USING (entry_id){}\n\
+                     GROUP BY r.reason ORDER BY events DESC, r.reason;",
+                    condition("WHERE", "e.day", asked)
+                )))
             }
         }
     }

@@ -13,9 +13,11 @@ mod ledger_page;
 pub mod names;
 mod over_time;
 mod page;
+mod recordset_numbers;
 mod recordset_page;
 pub mod site;
 mod steps;
+mod sums;
 
 pub use ledger_page::{Beside, ProjectionState, ledger_page};
 pub use recordset_page::recordset_page;

@@ -6,8 +6,7 @@ use maud::{Markup, html};
 
 use super::chart::{self, Bars};
 use super::page::{number, scrolled};
-use super::steps::Steps;
-use crate::day::Day;
+use super::steps::Axis;
 use crate::event::{RecordType, StatType};
 
 /// What one cell, or all cells of its types, have on a day.
@@ -28,23 +27,26 @@ pub struct Series {
     totals: Vec<i128>,
 }
 
-/// The series of the stat types that have interactions.
-pub fn series<'a>(figures: impl Iterator<Item = (Day, Figure<'a>)>, steps: &Steps) -> Vec<Series> {
+/// The series of the stat types that have interactions, from figures by step.
+pub fn series<'a>(
+    figures: impl Iterator<Item = (usize, Figure<'a>)>,
+    length: usize,
+) -> Vec<Series> {
     let mut all: Vec<Series> = StatType::ALL
         .into_iter()
         .map(|stat_type| Series {
             stat_type,
-            counts: vec![0; steps.len()],
-            totals: vec![0; steps.len()],
+            counts: vec![0; length],
+            totals: vec![0; length],
         })
         .collect();
-    for (day, figure) in figures {
+    for (step, figure) in figures {
         let of_type = all
             .iter_mut()
             .find(|series| series.stat_type.name() == figure.stat_type);
-        if let (Some(index), Some(series)) = (steps.index_of_day(day), of_type) {
-            series.counts[index] += figure.count;
-            series.totals[index] += figure.total;
+        if let Some(series) = of_type {
+            series.counts[step] += figure.count;
+            series.totals[step] += figure.total;
         }
     }
     all.retain(|series| series.counts.iter().chain(&series.totals).any(|n| *n != 0));
@@ -52,8 +54,11 @@ pub fn series<'a>(figures: impl Iterator<Item = (Day, Figure<'a>)>, steps: &Step
 }
 
 /// A chart or two for each series.
-pub fn charts(labels: &[String], all: &[Series], marks: &[Option<String>]) -> Markup {
+pub fn charts(axis: &Axis, all: &[Series]) -> Markup {
     html! {
+        @if let Some(incomplete) = axis.incomplete() {
+            p { "Drawn with a dashed outline, as it is not complete: " (incomplete) "." }
+        }
         div.charts {
             @for Series { stat_type, counts, totals } in all {
                 @let is_of_one_record = counts == totals;
@@ -61,7 +66,7 @@ pub fn charts(labels: &[String], all: &[Series], marks: &[Option<String>]) -> Ma
                     // Where each interaction is about one record, one chart says it all.
                     @if unit == "interactions" || !is_of_one_record {
                         @let title = title(*stat_type, if is_of_one_record { "interactions, each with one record" } else { unit });
-                        (chart::bars(&Bars { title: &title, unit, labels, values, marks }))
+                        (chart::bars(&Bars { title: &title, unit, axis, values }))
                     }
                 }
             }
@@ -75,19 +80,14 @@ fn title(stat_type: StatType, unit: &str) -> String {
 }
 
 /// The numbers of the charts.
-pub fn step_table(
-    step: &str,
-    labels: &[String],
-    all: &[Series],
-    marks: &[Option<String>],
-) -> Markup {
-    let are_marked = marks.iter().any(Option::is_some);
+pub fn step_table(axis: &Axis, all: &[Series]) -> Markup {
+    let are_marked = axis.marks.iter().any(Option::is_some);
     html! {
         div.scroll tabindex="0" role="group" aria-label="Data of the charts" {
             table {
                 thead {
                     tr {
-                        th scope="col" { (step) }
+                        th scope="col" { (axis.step) }
                         @for Series { stat_type, .. } in all {
                             th.n scope="col" { (stat_type.name()) br; "interactions" }
                             th.n scope="col" { (stat_type.name()) br; "records" }
@@ -96,11 +96,11 @@ pub fn step_table(
                     }
                 }
                 tbody {
-                    @for (index, label) in labels.iter().enumerate() {
+                    @for index in 0..axis.labels.len() {
                         tr {
-                            th.date scope="row" { (label) }
+                            th.date scope="row" { (axis.full_label(index)) }
                             @for series in all { (number(series.counts[index])) (number(series.totals[index])) }
-                            @if are_marked { td { @if let Some(Some(mark)) = marks.get(index) { (mark) } } }
+                            @if are_marked { td { @if let Some(mark) = &axis.marks[index] { (mark) } } }
                         }
                     }
                 }

@@ -1,128 +1,21 @@
 //! The page about one recordset, for its publisher. No IO.
 
 use maud::{Markup, html};
-use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::countries::country_table;
-use super::over_time::{Figure, charts, series, step_table, type_table};
+use super::over_time::{charts, series, step_table, type_table};
 use super::page::{Mark, audit, contents, foreign, number, page, scrolled, tile};
-use super::steps::Steps;
-use crate::day::{Day, Period};
-use crate::error::{Error, ErrorKind};
-use crate::event::{RecordType, StatType};
-use crate::ledger::EntryId;
-use crate::ledger::survey::SurveyedRow;
-use crate::projection::countries::CountryUsage;
-use crate::projection::place::Places;
+use super::recordset_numbers::RecordsetNumbers;
+use crate::day::Period;
 use crate::text::Grouped;
 
-/// Number of records in the table of those viewed most.
-const MOST_VIEWED: usize = 25;
-
-/// The numbers of the page, added up from the rows of the recordset.
-#[derive(Debug, Default)]
-pub struct RecordsetNumbers {
-    pub recordset_id: Uuid,
-    /// The newest entry that touches it.
-    pub entry_id: EntryId,
-    /// Interactions and records by day and types.
-    cells: FxHashMap<(Day, RecordType, StatType), [i64; 2]>,
-    /// Records by country.
-    countries: FxHashMap<Box<str>, i64>,
-    /// Views by record.
-    viewed: FxHashMap<Box<str>, i64>,
-}
-
-impl RecordsetNumbers {
-    pub fn new(recordset_id: Uuid) -> Self {
-        Self {
-            recordset_id,
-            ..Self::default()
-        }
-    }
-
-    /// Adds a row of the recordset.
-    pub fn add(&mut self, row: &SurveyedRow<'_>, places: &mut Places) -> Result<(), Error> {
-        let exceeded = || {
-            Error::new(
-                ErrorKind::FigureTooLarge,
-                format!(
-                    "the totals of recordset {} exceed a bigint",
-                    self.recordset_id
-                ),
-            )
-        };
-        self.entry_id = self.entry_id.max(row.entry_id);
-        let [count, total] = self
-            .cells
-            .entry((row.day, row.record_type, row.stat_type))
-            .or_default();
-        *count = count.checked_add(row.count).ok_or_else(exceeded)?;
-        *total = total.checked_add(row.total).ok_or_else(exceeded)?;
-        let countries = &mut self.countries;
-        row.for_each_geocode(|geocode, n| add(countries, &places.of(geocode).country, n))?;
-        let viewed = &mut self.viewed;
-        row.for_each_viewed(|record, n| add(viewed, record, n))?;
-        Ok(())
-    }
-
-    /// The days from the first that has a row to the last; none if there are no rows.
-    fn period(&self) -> Option<Period> {
-        let days = self.cells.keys().map(|(day, ..)| *day);
-        let (first, last) = (days.clone().min()?, days.max()?);
-        Period::new(first, last)
-    }
-
-    fn figures(&self) -> impl Iterator<Item = (Day, Figure<'static>)> {
-        self.cells
-            .iter()
-            .map(|((day, record_type, stat_type), [count, total])| {
-                let figure = Figure {
-                    record_type: record_type.name(),
-                    stat_type: stat_type.name(),
-                    count: (*count).into(),
-                    total: (*total).into(),
-                };
-                (*day, figure)
-            })
-    }
-
-    /// The countries, the most records first.
-    fn countries(&self) -> Vec<CountryUsage> {
-        let mut countries: Vec<CountryUsage> = self
-            .countries
-            .iter()
-            .map(|(country, records)| CountryUsage {
-                country: country.to_string(),
-                records: *records,
-            })
-            .collect();
-        countries.retain(|usage| usage.records != 0);
-        countries.sort_by(|a, b| (b.records, &a.country).cmp(&(a.records, &b.country)));
-        countries
-    }
-
-    /// The records that were viewed most.
-    fn most_viewed(&self) -> Vec<(&str, i64)> {
-        let viewed = self
-            .viewed
-            .iter()
-            .map(|(record, views)| (&**record, *views));
-        let mut viewed: Vec<(&str, i64)> = viewed.filter(|(_, views)| *views > 0).collect();
-        viewed.sort_by_key(|(record, views)| (std::cmp::Reverse(*views), *record));
-        viewed.truncate(MOST_VIEWED);
-        viewed
-    }
-}
-
-/// Adds to a sum. A sum beyond a bigint stays at its end: the totals, which are larger, report it.
-fn add(sums: &mut FxHashMap<Box<str>, i64>, term: &str, n: i64) {
-    if let Some(sum) = sums.get_mut(term) {
-        *sum = sum.saturating_add(n);
-    } else {
-        sums.insert(term.into(), n);
-    }
+/// What the page needs to be one of a site.
+#[derive(Clone, Copy, Debug)]
+pub struct InSite<'a> {
+    pub mark: &'a Mark,
+    /// The address of the site's index.
+    pub index: &'a str,
 }
 
 /// The page. `name` is the recordset's, `asked` the days asked for, if not all.
@@ -130,9 +23,9 @@ pub fn recordset_page(
     numbers: &RecordsetNumbers,
     name: Option<&str>,
     asked: Option<Period>,
-    mark: Option<&Mark>,
+    in_site: Option<InSite<'_>>,
 ) -> String {
-    let id = numbers.recordset_id;
+    let id = numbers.sum.recordset_id;
     let sections = [
         ("time", "Over time"),
         ("countries", "Countries"),
@@ -141,6 +34,7 @@ pub fn recordset_page(
     ];
     let body = html! {
         header {
+            @if let Some(InSite { index, .. }) = in_site { p.up { a href=(index) { "All recordsets" } } }
             h1 { @if let Some(name) = name { (foreign(name)) } @else { "Recordset" } }
             p {
                 "Interactions with the records of recordset " span.id { (id) }
@@ -149,24 +43,22 @@ pub fn recordset_page(
             (contents(&sections))
         }
         main id="main" {
-            @if let Some(period) = numbers.period() {
-                (state(numbers, period))
-                (time_section(numbers, period))
-            } @else { p { "The ledger has nothing for this recordset." } }
+            (state(numbers))
+            (time_section(numbers))
             (countries_section(numbers))
             (viewed_section(numbers))
             (check_section(id, asked))
         }
         footer {
             "Made by daybook " (env!("CARGO_PKG_VERSION")) ". Latest entry for this recordset: "
-            (numbers.entry_id) "."
+            (numbers.sum.entry_id) "."
         }
     };
     let title = name.map_or_else(|| format!("Recordset {id}"), str::to_owned);
-    page(&title, mark, &body)
+    page(&title, in_site.map(|site| site.mark), &body)
 }
 
-fn state(numbers: &RecordsetNumbers, period: Period) -> Markup {
+fn state(numbers: &RecordsetNumbers) -> Markup {
     let [count, total] = numbers
         .figures()
         .fold([0, 0], |[count, total], (_, figure)| {
@@ -176,45 +68,49 @@ fn state(numbers: &RecordsetNumbers, period: Period) -> Markup {
         dl.tiles {
             (tile("Interactions", &html! { (Grouped(count)) }, &html! { "searches, views, downloads and others" }))
             (tile("Records involved", &html! { (Grouped(total)) }, &html! { "in all interactions" }))
-            (tile("First day", &html! { (period.from()) }, &html! { "with an interaction" }))
-            (tile("Last day", &html! { (period.to()) }, &html! { "with an interaction" }))
+            (tile("First day", &html! { (numbers.sum.first_day) }, &html! { "with an interaction" }))
+            (tile("Last day", &html! { (numbers.sum.last_day) }, &html! { "with an interaction" }))
         }
     }
 }
 
-fn time_section(numbers: &RecordsetNumbers, period: Period) -> Markup {
-    let steps = Steps::of(period);
-    let (labels, name) = (steps.labels(), steps.step().name());
-    let all = series(numbers.figures(), &steps);
+fn time_section(numbers: &RecordsetNumbers) -> Markup {
+    let axis = numbers.steps.axis();
+    let all = series(numbers.figures(), axis.labels.len());
     html! {
         section id="time" {
             h2 { "Over time" }
-            (charts(&labels, &all, &[]))
+            (charts(&axis, &all))
             (type_table(numbers.figures().map(|(_, figure)| figure)))
             details {
-                summary { "Data of the charts, by " (name) }
-                (step_table(name, &labels, &all, &[]))
+                summary { "Data of the charts, by " (axis.step) }
+                (step_table(&axis, &all))
             }
         }
     }
 }
 
 fn countries_section(numbers: &RecordsetNumbers) -> Markup {
-    let countries = numbers.countries();
+    let largest = numbers.countries.largest();
+    let largest: Vec<(&str, i64)> = largest
+        .iter()
+        .map(|(name, n)| (name.as_str(), *n))
+        .collect();
     html! {
         section id="countries" {
             h2 { "Countries" }
-            @if countries.is_empty() { p { "None." } }
+            @if largest.is_empty() { p { "None." } }
             @else {
                 p { "Records involved, by the user's country." }
-                (country_table(&countries))
+                (country_table(&largest, numbers.countries.length))
             }
         }
     }
 }
 
 fn viewed_section(numbers: &RecordsetNumbers) -> Markup {
-    let viewed = numbers.most_viewed();
+    let mut viewed = numbers.viewed.largest();
+    viewed.retain(|(_, views)| *views > 0);
     html! {
         section id="viewed" {
             h2 { "Most viewed records" }
@@ -225,10 +121,13 @@ fn viewed_section(numbers: &RecordsetNumbers) -> Markup {
                     table {
                         thead { tr { th scope="col" { "Record" } th.n scope="col" { "Views" } } }
                         tbody {
-                            @for (record, views) in viewed { tr { th.long scope="row" { (foreign(record)) } (number(views)) } }
+                            @for (record, views) in &viewed { tr { th.long scope="row" { (foreign(record)) } (number(*views)) } }
                         }
                     }
                 }))
+                @if numbers.viewed.length > viewed.len() {
+                    p.muted { "The first " (viewed.len()) " of " (Grouped(numbers.viewed.length)) "." }
+                }
             }
         }
     }

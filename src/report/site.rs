@@ -1,7 +1,7 @@
 //! A site: a page for each recordset that has data, and an index of them.
 //!
 //! Pages that are up to date stay as they are: each carries a mark that says what it was made from. The rows of all
-//! others are read once, ordered by recordset, while another thread adds them up and writes the pages. Each file is
+//! others are read once, while another thread adds them up; the pages are written when all rows are there. Each file is
 //! replaced in one step, so a web server can serve the folder meanwhile.
 
 use std::fs::File;
@@ -15,18 +15,22 @@ use uuid::Uuid;
 
 use super::names::Names;
 use super::page::{Mark, foreign, number, page, tile};
-use super::recordset_page::{RecordsetNumbers, recordset_page};
+use super::recordset_numbers::{Tally, steps_of};
+use super::recordset_page::{InSite, recordset_page};
 use crate::day::Period;
 use crate::destination::Destination;
 use crate::error::{Error, ErrorKind};
 use crate::hash::Hash;
 use crate::ledger::Ledger;
-use crate::ledger::survey::{RecordsetSum, Survey, SurveyedRow};
-use crate::projection::place::Places;
+use crate::ledger::survey::{RecordsetSum, Survey};
 use crate::text::Grouped;
+use crate::workspace::Workspace;
 
 /// The folder of the recordsets' pages.
 const RECORDSETS: &str = "recordset";
+const INDEX: &str = "index.html";
+/// The address of the index on the recordsets' pages.
+const UP: &str = "../index.html";
 /// A page's mark is within its first bytes.
 const HEAD_BYTES: u64 = 4096;
 
@@ -38,105 +42,112 @@ pub struct Site {
     pub pages_written: usize,
 }
 
+/// Creates the folders of a site that are missing.
+pub fn create(folder: &Path) -> Result<(), Error> {
+    let pages = folder.join(RECORDSETS);
+    std::fs::create_dir_all(&pages).map_err(|error| cannot_write(&pages, error))
+}
+
+/// Whether a file is the index of the site in `folder`. Neither need exist.
+pub fn is_index(folder: &Path, file: &Path) -> bool {
+    let parent = file.parent().unwrap_or(file);
+    let whole = |path: &Path| {
+        path.canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .ok()
+    };
+    file.file_name().is_some_and(|name| name == INDEX)
+        && whole(&folder.join(".")) == whole(&parent.join("."))
+}
+
 /// Brings the pages in `folder` up to date.
 pub async fn site(
     ledger: &Ledger,
     asked: Option<Period>,
-    names: Names,
+    names: &Names,
     folder: &Path,
+    workspace: &Workspace,
 ) -> Result<Site, Error> {
-    let pages = folder.join(RECORDSETS);
-    std::fs::create_dir_all(&pages).map_err(|error| cannot_write(&pages, error))?;
     let mut survey = Survey::take(ledger, asked).await?;
-    let identity = survey.identity().await?;
+    let ledger_id = survey.identity().await?.ledger_id;
+    let covered = survey.covered().await?;
     let mut sums = survey.recordsets().await?;
     sums.sort_by_key(|sum| (std::cmp::Reverse(sum.total), sum.recordset_id));
-    let mut marks = FxHashMap::default();
-    for sum in &sums {
-        let mark = mark(identity.ledger_id, sum, asked, names.of(sum.recordset_id));
-        if !is_current(&path_of(&pages, sum.recordset_id), &mark) {
-            marks.insert(sum.recordset_id, mark);
-        }
-    }
-    let index = index_page(&sums, &names, asked);
-    let stale: Vec<Uuid> = marks.keys().copied().collect();
-    let writer = Writer {
-        pages,
-        names,
+    let mut stale = Stale {
+        pages: folder.join(RECORDSETS),
         asked,
-        marks,
-        places: Places::default(),
-        current: None,
-        written: 0,
+        marks: FxHashMap::default(),
     };
-    let recordsets = sums.len();
-    let pages_written = if stale.is_empty() {
-        0
-    } else {
+    if let Some(covered) = covered {
+        stale.find(&sums, ledger_id, covered, names);
+    }
+    let index = index_page(&sums, names, asked);
+    let (recordsets, pages_written) = (sums.len(), stale.marks.len());
+    if let Some(covered) = covered.filter(|_| pages_written > 0) {
+        sums.retain(|sum| stale.marks.contains_key(&sum.recordset_id));
+        let ids: Vec<Uuid> = sums.iter().map(|sum| sum.recordset_id).collect();
         // All of them are asked for without a list, so that the server need not compare each row with it.
-        let only = (stale.len() < recordsets).then_some(stale.as_slice());
-        let mut writer = survey.rows(only, writer, Writer::add).await?;
-        writer.finish()?;
-        writer.written
-    };
-    replace_if_different(&folder.join("index.html"), &index)?;
+        let only = (ids.len() < recordsets).then_some(ids.as_slice());
+        let tally = Tally::new(sums, covered, workspace);
+        let tally = survey.rows(only, tally, Tally::add).await?;
+        stale.write(tally, names)?;
+    }
+    replace_if_different(&folder.join(INDEX), &index)?;
     Ok(Site {
         recordsets,
         pages_written,
     })
 }
 
-/// Makes the pages while rows arrive.
-struct Writer {
+/// The pages to be made.
+struct Stale {
     pages: PathBuf,
-    names: Names,
     asked: Option<Period>,
-    /// The marks of the pages to be made.
+    /// Their marks.
     marks: FxHashMap<Uuid, Mark>,
-    places: Places,
-    current: Option<RecordsetNumbers>,
-    written: usize,
 }
 
-impl Writer {
-    fn add(&mut self, row: &SurveyedRow<'_>) -> Result<(), Error> {
-        let is_next = |current: &RecordsetNumbers| current.recordset_id != row.recordset_id;
-        if self.current.as_ref().is_none_or(is_next) {
-            self.finish()?;
+impl Stale {
+    /// Finds the pages that do not carry the mark that they would carry now.
+    fn find(&mut self, sums: &[RecordsetSum], ledger_id: Uuid, covered: Period, names: &Names) {
+        for sum in sums {
+            let id = sum.recordset_id;
+            // A month that has ended since is no longer incomplete.
+            let ends = steps_of(sum, covered).map(|steps| steps.incomplete_ends());
+            let mark = mark(&format!(
+                "{ledger_id} {id} {} {:?} {ends:?} {:?} {}",
+                sum.entry_id,
+                self.asked.map(|asked| (asked.from(), asked.to())),
+                names.of(id),
+                env!("CARGO_PKG_VERSION")
+            ));
+            if !is_current(&path_of(&self.pages, id), &mark) {
+                self.marks.insert(id, mark);
+            }
         }
-        let current = self
-            .current
-            .get_or_insert_with(|| RecordsetNumbers::new(row.recordset_id));
-        current.add(row, &mut self.places)
     }
 
-    /// Writes the page of the current recordset.
-    fn finish(&mut self) -> Result<(), Error> {
-        let Some(numbers) = self.current.take() else {
-            return Ok(());
-        };
-        let id = numbers.recordset_id;
-        let name = self.names.of(id);
-        let page = recordset_page(&numbers, name, self.asked, self.marks.get(&id));
-        replace(&path_of(&self.pages, id), &page)?;
-        self.written += 1;
-        Ok(())
+    fn write(&self, tally: Tally, names: &Names) -> Result<(), Error> {
+        tally.finish(|numbers| {
+            let id = numbers.sum.recordset_id;
+            let in_site = self.marks.get(&id).map(|mark| InSite { mark, index: UP });
+            let page = recordset_page(&numbers, names.of(id), self.asked, in_site);
+            replace(&path_of(&self.pages, id), &page)
+        })
     }
+}
+
+/// The address of a recordset's page in a site, whose own address ends with a slash or is empty.
+pub fn address(site: &str, recordset_id: Uuid) -> String {
+    format!("{site}{RECORDSETS}/{recordset_id}.html")
 }
 
 fn path_of(pages: &Path, recordset_id: Uuid) -> PathBuf {
     pages.join(format!("{recordset_id}.html"))
 }
 
-/// What a page depends on.
-fn mark(ledger_id: Uuid, sum: &RecordsetSum, asked: Option<Period>, name: Option<&str>) -> Mark {
-    let asked = asked.map(|asked| (asked.from(), asked.to()));
-    let of = format!(
-        "{ledger_id} {} {} {asked:?} {name:?} {}",
-        sum.recordset_id,
-        sum.entry_id,
-        env!("CARGO_PKG_VERSION")
-    );
+/// The mark of a page that depends on this.
+fn mark(of: &str) -> Mark {
     Mark(Hash::sha256(of).to_string())
 }
 
@@ -174,7 +185,7 @@ fn index_page(sums: &[RecordsetSum], names: &Names, asked: Option<Period>) -> St
                             @let id = sum.recordset_id;
                             tr {
                                 th.long scope="row" {
-                                    a href=(format!("{RECORDSETS}/{id}.html")) {
+                                    a href=(address("", id)) {
                                         @if let Some(name) = names.of(id) { (foreign(name)) } @else { (id) }
                                     }
                                 }

@@ -1,6 +1,6 @@
 //! The steps of a series: the days, months or years of a period. No IO.
 
-use chrono::{Datelike as _, NaiveDate};
+use chrono::{Datelike as _, Days, Months, NaiveDate};
 
 use crate::day::{Day, Period};
 use crate::ledger::survey::Step;
@@ -16,27 +16,55 @@ pub struct Steps {
     step: Step,
     first: NaiveDate,
     length: usize,
+    /// The days that the ledger covers.
+    covered: Period,
+}
+
+/// What stands along the axis of a chart, with an element for each step.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// The name of the steps: day, month or year.
+    pub step: &'static str,
+    /// `2020-02-16`, `2020-02` or `2020`.
+    pub labels: Vec<String>,
+    /// Which days of a step there are, if not all: `from 2020-02-10`.
+    pub parts: Vec<Option<String>>,
+    /// What was corrected in a step.
+    pub marks: Vec<Option<String>>,
+}
+
+impl Axis {
+    /// The label of a step, with the days that there are.
+    pub fn full_label(&self, index: usize) -> String {
+        match &self.parts[index] {
+            Some(part) => format!("{} ({part})", self.labels[index]),
+            None => self.labels[index].clone(),
+        }
+    }
+
+    /// The steps of which only a part is covered, in words.
+    pub fn incomplete(&self) -> Option<String> {
+        let parts = (0..self.labels.len()).filter(|index| self.parts[*index].is_some());
+        let parts: Vec<String> = parts.map(|index| self.full_label(index)).collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 }
 
 impl Steps {
-    /// The steps of a period, by its length.
-    pub fn of(period: Period) -> Self {
+    /// The steps of a period, by its length. The ledger covers only the days in `covered`.
+    pub fn of(period: Period, covered: Period) -> Self {
         let step = match period.day_count() {
             days if days <= MOST_DAYS => Step::Day,
             days if days <= MOST_DAYS_BY_MONTH => Step::Month,
             _ => Step::Year,
         };
-        Self::by(step, period)
-    }
-
-    /// The steps of a period, of a given length.
-    pub fn by(step: Step, period: Period) -> Self {
         let first = start_of(step, period.from().date());
         let length = number(step, period.to().date()) - number(step, first) + 1;
         Self {
             step,
             first,
             length: usize::try_from(length).unwrap_or(0),
+            covered,
         }
     }
 
@@ -60,28 +88,59 @@ impl Steps {
         self.index_of(day.date())
     }
 
-    /// The names of the steps: `2020-02-16`, `2020-02` or `2020`.
-    pub fn labels(&self) -> Vec<String> {
-        (0..self.length).map(|index| self.label(index)).collect()
+    /// The axis of a chart, without marks.
+    pub fn axis(&self) -> Axis {
+        Axis {
+            step: self.step.name(),
+            labels: (0..self.length).map(|index| self.label(index)).collect(),
+            parts: (0..self.length).map(|index| self.part(index)).collect(),
+            marks: vec![None; self.length],
+        }
+    }
+
+    /// Whether the first and the last step are covered in part only.
+    pub fn incomplete_ends(&self) -> [bool; 2] {
+        [0, self.length.saturating_sub(1)].map(|index| self.part(index).is_some())
+    }
+
+    /// Which days of a step are covered, if not all, in words.
+    fn part(&self, index: usize) -> Option<String> {
+        let (first, last) = (
+            self.start(index),
+            self.start(index + 1).checked_sub_days(Days::new(1))?,
+        );
+        let (from, to) = (self.covered.from().date(), self.covered.to().date());
+        match (from > first, to < last) {
+            (false, false) => None,
+            (true, false) => Some(format!("from {from}")),
+            (false, true) => Some(format!("to {to}")),
+            (true, true) => Some(format!("{from} to {to}")),
+        }
+    }
+
+    /// The first date of a step.
+    fn start(&self, index: usize) -> NaiveDate {
+        let index = i32::try_from(index).unwrap_or(i32::MAX);
+        let start = match self.step {
+            Step::Day => u64::try_from(index)
+                .ok()
+                .and_then(|days| self.first.checked_add_days(Days::new(days))),
+            Step::Month => u32::try_from(index)
+                .ok()
+                .and_then(|months| self.first.checked_add_months(Months::new(months))),
+            Step::Year => NaiveDate::from_ymd_opt(self.first.year() + index, 1, 1),
+        };
+        start.unwrap_or(NaiveDate::MAX)
     }
 
     fn label(&self, index: usize) -> String {
-        let index = i32::try_from(index).unwrap_or(i32::MAX);
-        match self.step {
-            Step::Day => {
-                let days = chrono::Duration::days(i64::from(index));
-                (self.first + days).format("%Y-%m-%d").to_string()
-            }
-            Step::Month => {
-                let month = number(Step::Month, self.first) + i64::from(index);
-                format!(
-                    "{:04}-{:02}",
-                    month.div_euclid(12),
-                    month.rem_euclid(12) + 1
-                )
-            }
-            Step::Year => (self.first.year() + index).to_string(),
-        }
+        let start = self.start(index);
+        let format = match self.step {
+            Step::Day => "%Y-%m-%d",
+            Step::Month => "%Y-%m",
+            Step::Year => "%Y",
+        };
+        start.format(format).to_string()
     }
 }
 
@@ -108,20 +167,27 @@ fn number(step: Step, date: NaiveDate) -> i64 {
 mod tests {
     use super::*;
 
+    fn period(from: &str, to: &str) -> Period {
+        Period::new(from.parse().unwrap(), to.parse().unwrap()).unwrap()
+    }
+
     fn steps(from: &str, to: &str) -> Steps {
-        Steps::of(Period::new(from.parse().unwrap(), to.parse().unwrap()).unwrap())
+        Steps::of(period(from, to), period(from, to))
     }
 
     #[test]
     fn a_series_goes_by_day_by_month_or_by_year_as_its_length_demands() {
         let short = steps("2020-02-28", "2020-03-01");
-        assert_eq!(short.labels(), ["2020-02-28", "2020-02-29", "2020-03-01"]);
-        let months = steps("2019-11-30", "2020-03-01").labels();
+        assert_eq!(
+            short.axis().labels,
+            ["2020-02-28", "2020-02-29", "2020-03-01"]
+        );
+        let months = steps("2019-11-30", "2020-03-01").axis().labels;
         assert_eq!(
             months,
             ["2019-11", "2019-12", "2020-01", "2020-02", "2020-03"]
         );
-        let years = steps("1990-12-31", "2020-01-01").labels();
+        let years = steps("1990-12-31", "2020-01-01").axis().labels;
         assert_eq!((years.len(), &*years[0], &*years[30]), (31, "1990", "2020"));
     }
 
@@ -137,5 +203,48 @@ mod tests {
         ] {
             assert_eq!(months.index_of(date.parse().unwrap()), index, "{date}");
         }
+    }
+
+    #[test]
+    fn a_step_of_which_not_all_days_are_covered_says_which_are() {
+        for (of, covered, parts) in [
+            (
+                ("2019-12-30", "2020-04-02"),
+                ("2019-12-30", "2020-04-02"),
+                vec![
+                    "2019-12 (from 2019-12-30)",
+                    "2020-01",
+                    "2020-02",
+                    "2020-03",
+                    "2020-04 (to 2020-04-02)",
+                ],
+            ),
+            // A recordset may begin later than the ledger: then its first month is whole.
+            (
+                ("2019-12-30", "2020-04-02"),
+                ("2019-01-01", "2020-04-30"),
+                vec!["2019-12", "2020-01", "2020-02", "2020-03", "2020-04"],
+            ),
+            (
+                ("2020-02-28", "2020-02-29"),
+                ("2020-02-28", "2020-02-29"),
+                vec!["2020-02-28", "2020-02-29"],
+            ),
+        ] {
+            let steps = Steps::of(period(of.0, of.1), period(covered.0, covered.1));
+            let axis = steps.axis();
+            let labels: Vec<String> = (0..steps.len()).map(|n| axis.full_label(n)).collect();
+            assert_eq!(labels, parts);
+            let has_parts = parts[0].contains('(');
+            assert_eq!(steps.incomplete_ends(), [has_parts; 2]);
+        }
+        let years = Steps::of(
+            period("1990-03-01", "2020-02-29"),
+            period("1990-03-01", "2020-02-29"),
+        );
+        assert_eq!(
+            years.axis().incomplete().unwrap(),
+            "1990 (from 1990-03-01), 2020 (to 2020-02-29)"
+        );
     }
 }

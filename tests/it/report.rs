@@ -154,6 +154,7 @@ async fn the_page_of_the_ledger_says_what_sql_says_and_everybody_can_use_it() {
     }
     browser.open(&page, VIEWS[0]).await;
     the_numbers_are_those_of_sql(&world, &mut browser).await;
+    the_queries_can_be_run(&world, &mut browser).await;
     // Each day leads to its entries.
     let dead =
         "[...document.querySelectorAll('a[href^=\"#\"]')].filter(a => !document.getElementById(
@@ -166,11 +167,24 @@ async fn the_page_of_the_ledger_says_what_sql_says_and_everybody_can_use_it() {
         6
     );
     let gap = browser
-        .evaluate("document.getElementById('gaps').nextElementSibling.innerText")
+        .evaluate("document.getElementById('missing').nextElementSibling.innerText")
         .await;
     assert_eq!(gap, "2020-02-15");
     browser.end().await;
     world.end().await;
+}
+
+/// The queries that a page gives can be run as they are.
+async fn the_queries_can_be_run(world: &World, browser: &mut Browser) {
+    let queries = "[...document.querySelectorAll('pre code')].map(code => code.textContent)";
+    let queries: Vec<String> = serde_json::from_value(browser.evaluate(queries).await).unwrap();
+    assert!(!queries.is_empty());
+    for query in queries {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(query.clone()))
+            .execute(&mut world.sql().await)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error}"));
+    }
 }
 
 async fn the_numbers_are_those_of_sql(world: &World, browser: &mut Browser) {
@@ -265,6 +279,7 @@ async fn the_page_of_a_recordset_says_what_sql_says_about_its_days() {
                  HAVING sum(n) <> 0) s"
         );
         assert_eq!(viewed, world.value(&sql).await);
+        the_queries_can_be_run(&world, &mut browser).await;
     }
     browser.end().await;
     world.end().await;
@@ -329,10 +344,12 @@ async fn a_site_is_brought_up_to_date_page_by_page() {
     let alone = report(&world, &folder, &["--recordset", SECOND]).await;
     let unmarked = |path: &Path| {
         let page = std::fs::read_to_string(path).unwrap();
-        let (head, rest) = page
-            .split_once("<meta name=\"daybook-mark\"")
-            .unwrap_or((&page, ">"));
-        format!("{head}{}", rest.split_once('>').unwrap().1)
+        let (head, rest) = page.split_once("<meta name=\"daybook-mark\"").unwrap();
+        let page = format!("{head}{}", rest.split_once('>').unwrap().1);
+        page.replace(
+            r#"<p class="up"><a href="../index.html">All recordsets</a></p>"#,
+            "",
+        )
     };
     let page_alone = std::fs::read_to_string(alone).unwrap();
     assert_eq!(unmarked(&page(SECOND)), page_alone);
@@ -347,6 +364,150 @@ async fn a_site_is_brought_up_to_date_page_by_page() {
         assert!(Path::new(&site).join(link).is_file(), "{link}");
     }
     assert_eq!(browser.complaints, [""; 0]);
+    // The page of the ledger leads to each of them, and each leads to the index.
+    let ledger = folder.file("ledger.html");
+    world
+        .run(&[
+            "report", "--site", &site, "--output", &ledger, "--names", &names,
+        ])
+        .await
+        .assert_exit(0);
+    browser.open(Path::new(&ledger), VIEWS[0]).await;
+    let links = "[...document.querySelectorAll('#recordsets tbody:first-of-type a')].map(a => a.href).join()";
+    let links = browser.evaluate(links).await;
+    let links: Vec<&str> = links.as_str().unwrap().split(',').collect();
+    assert!(links.len() >= 3, "{links:?}");
+    for link in links {
+        let page = url::Url::parse(link).unwrap().to_file_path().unwrap();
+        browser.open(&page, VIEWS[0]).await;
+        let up = browser
+            .evaluate("document.querySelector('.up a').href")
+            .await;
+        let up = url::Url::parse(up.as_str().unwrap())
+            .unwrap()
+            .to_file_path();
+        assert_eq!(
+            up.unwrap(),
+            Path::new(&site).canonicalize().unwrap().join("index.html")
+        );
+    }
+    browser.end().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn days_asked_for_that_the_ledger_does_not_reach_are_told() {
+    let world = World::with_history().await;
+    let folder = Folder::new(&world);
+    let mut browser = Browser::start().await;
+    let page = report(
+        &world,
+        &folder,
+        &["--from", "2020-02-08", "--to", "2020-02-19"],
+    )
+    .await;
+    browser.open(&page, VIEWS[1]).await;
+    assert_eq!(browser.evaluate(&tile("Not applied")).await, "7");
+    assert_eq!(browser.evaluate(&tile("Gaps")).await, "0");
+    let list = "document.getElementById('missing').nextElementSibling.innerText";
+    assert_eq!(
+        browser.evaluate(list).await,
+        "2020-02-08 to 2020-02-09, 2 days: not applied, before the first entry\n\
+         2020-02-15 to 2020-02-19, 5 days: not applied, after the last entry"
+    );
+    the_queries_can_be_run(&world, &mut browser).await;
+    let squares = "document.querySelectorAll('.year .u').length";
+    assert_eq!(browser.evaluate(squares).await, 7);
+    assert_eq!(browser.accessibility_problems().await, [""; 0]);
+    // Days in between are gaps, also if only they are asked for; days that are not over are not missing.
+    world
+        .run(&["apply", "--day", "2020-02-17", "--no-project"])
+        .await
+        .assert_exit(0);
+    let page = report(
+        &world,
+        &folder,
+        &["--from", "2020-02-15", "--to", "2020-02-16"],
+    )
+    .await;
+    browser.open(&page, VIEWS[0]).await;
+    assert_eq!(browser.evaluate(&tile("Gaps")).await, "2");
+    let text = browser
+        .evaluate("document.getElementById('days').innerText")
+        .await;
+    assert!(
+        text.as_str()
+            .unwrap()
+            .contains("has no entries about these days"),
+        "{text}"
+    );
+    let page = report(
+        &world,
+        &folder,
+        &["--from", "2020-02-17", "--to", "2998-12-31"],
+    )
+    .await;
+    browser.open(&page, VIEWS[0]).await;
+    let text = browser.evaluate(list).await;
+    let yesterday = world
+        .value("SELECT ((now() AT TIME ZONE 'UTC')::date - 1)::text")
+        .await;
+    assert!(
+        text.as_str()
+            .unwrap()
+            .starts_with(&format!("2020-02-18 to {yesterday}, ")),
+        "{text}"
+    );
+    browser.end().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn months_of_which_the_ledger_has_only_some_days_are_marked() {
+    let world = World::new().await;
+    world
+        .log(&[
+            Event::search(1, "2020-01-10", RECORDSET, 5),
+            Event::search(2, "2020-03-01", RECORDSET, 5),
+            Event::search(3, "2020-03-02", SECOND, 5),
+            Event::search(4, "2020-05-20", RECORDSET, 5),
+        ])
+        .await;
+    for day in ["2020-01-10", "2020-03-01", "2020-03-02", "2020-05-20"] {
+        world
+            .run(&["apply", "--day", day, "--no-project"])
+            .await
+            .assert_exit(0);
+    }
+    let folder = Folder::new(&world);
+    let mut browser = Browser::start().await;
+    let months = "[...document.querySelectorAll('#time details th[scope=row]')].map(th => th.textContent).join('; ')";
+    let whole = "2020-01 (from 2020-01-10); 2020-02; 2020-03; 2020-04; 2020-05 (to 2020-05-20)";
+    for options in [&[][..], &["--recordset", RECORDSET]] {
+        let page = report(&world, &folder, options).await;
+        browser.open(&page, VIEWS[0]).await;
+        assert_eq!(browser.evaluate(months).await, whole, "{options:?}");
+        let bars = browser
+            .evaluate("document.querySelectorAll('#time .part').length")
+            .await;
+        assert_eq!(bars, 4, "{options:?}: two charts with two ends");
+        assert_eq!(browser.accessibility_problems().await, [""; 0]);
+    }
+    // A site's page becomes stale when a month that was not complete is.
+    let site = folder.file("site");
+    let written = async || {
+        let ended = world
+            .run(&["report", "--json", "--site", &site])
+            .await
+            .assert_exit(0);
+        ended.messages_of("site_written")[0]["site"]["pages_written"].clone()
+    };
+    assert_eq!(written().await, 2);
+    world
+        .run(&["apply", "--day", "2020-05-31", "--no-project"])
+        .await
+        .assert_exit(0);
+    assert_eq!(written().await, 1);
     browser.end().await;
     world.end().await;
 }
@@ -387,7 +548,12 @@ async fn a_report_that_fails_leaves_the_file_as_it_was() {
         ),
         (vec!["--site", &page], 1, "cannot be written"),
         (
-            vec!["--site", "site", "--output", &page],
+            vec!["--site", "site", "--output", "./site/index.html"],
+            2,
+            "--output is the index of the site",
+        ),
+        (
+            vec!["--site", "site", "--recordset", RECORDSET],
             2,
             "cannot be used with",
         ),

@@ -87,11 +87,13 @@ impl Lines {
             format!("{ledger_id}, days in {time_zone}"),
         );
         match (status.first_day, status.last_day) {
-            (Some(first), Some(last)) => self.add(
-                Severity::Fine,
-                "applied",
-                format!("{first} to {last}, newest entry {newest_entry}"),
-            ),
+            (Some(first), Some(last)) => {
+                let text = format!("{first} to {last}, newest entry {newest_entry}");
+                self.add(Severity::Fine, "applied", text);
+                let (count, total) = (Grouped(status.count), Grouped(status.total));
+                let text = format!("{count} interactions, {total} records involved");
+                self.add(Severity::Fine, "counted", text);
+            }
             _ => self.add(
                 Severity::Note,
                 "applied",

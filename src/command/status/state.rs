@@ -16,6 +16,10 @@ pub(super) struct LedgerStatus {
     pub(super) newest_entry: EntryId,
     pub(super) first_day: Option<Day>,
     pub(super) last_day: Option<Day>,
+    /// Interactions of all entries, from the totals in their headers.
+    pub(super) count: i128,
+    /// Records involved in them.
+    pub(super) total: i128,
     /// Closed days after the last applied one.
     pub(super) days_behind: usize,
     /// Days that have entries but have not begun yet, as ranges.
