@@ -18,6 +18,9 @@ const TOP: f64 = 8.0;
 const HEIGHT: f64 = 104.0;
 const BELOW: f64 = 34.0;
 
+/// Half the width of a digit of a label, in the larger type of narrow screens.
+const HALF_DIGIT: f64 = 4.6;
+
 /// Bars that differ more than this are drawn on a logarithmic scale.
 const MOST_LINEAR: i128 = 1000;
 
@@ -167,14 +170,16 @@ fn x_labels(labels: &[String], pitch: f64) -> Markup {
         @for (index, label) in labels.iter().enumerate().skip(first).step_by(every) {
             @let is_year = widest == 7 && every >= 12;
             @let label = if is_year { &label[..4] } else { label.as_str() };
-            text.x x=(unit(x_of(index, pitch))) y=(y) { (label) }
+            text.x x=(unit(x_of(index, pitch, label))) y=(y) { (label) }
         }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "labels are few")]
-fn x_of(index: usize, pitch: f64) -> f64 {
-    (LEFT + pitch * (index as f64 + 0.5)).clamp(LEFT, LEFT + WIDTH - 8.0)
+/// Where a label is centred: below its bar, and within the picture.
+#[expect(clippy::cast_precision_loss, reason = "labels are few and short")]
+fn x_of(index: usize, pitch: f64, label: &str) -> f64 {
+    let half = label.len() as f64 * HALF_DIGIT;
+    (LEFT + pitch * (index as f64 + 0.5)).clamp(half, LEFT + WIDTH + RIGHT - half)
 }
 
 /// What the picture shows, in a sentence.

@@ -135,9 +135,11 @@ async fn without_the_source_status_says_so_and_tells_the_rest() {
         "{problem}"
     );
     let text = world.run_with(&elsewhere, &["status"]).await.assert_exit(0);
+    let counted = "SELECT concat(sum(count), ' interactions, ', sum(total), ' records involved') FROM daybook.interaction_delta";
     text.tells(&[
         "source           not checked: cannot connect to the source",
         "applied          2020-10-24 to 2020-10-27",
+        &format!("counted          {}", world.value(counted).await),
     ]);
 
     world.execute("DROP TABLE stats").await;
@@ -242,6 +244,7 @@ async fn the_worst_comes_first() {
     let usual = [
         "ledger",
         "applied",
+        "counted",
         "last run",
         "stats",
         "stats-totals up",
@@ -250,7 +253,7 @@ async fn the_worst_comes_first() {
     let labels_of = async || labels(&world).await.join("|");
     let fine = labels_of().await;
     assert!(
-        fine.starts_with("behind|ledger|applied|last run|stats|"),
+        fine.starts_with("behind|ledger|applied|counted|last run|stats|"),
         "{fine}"
     );
     assert_eq!(fine.split('|').count(), usual.len() + 1, "{fine}");
