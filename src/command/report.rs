@@ -37,9 +37,7 @@ Examples:
   daybook report --site /srv/www/usage --names recordsets.csv
   daybook report --site /srv/www/usage --output /srv/www/ledger.html")]
 pub struct ReportArgs {
-    /// Output file
-    ///
-    /// Beside --site: with links to the pages of the recordsets
+    /// Output file; beside --site, its page links to those of the recordsets
     #[arg(short, long, value_name = "FILE", required_unless_present = "site")]
     output: Option<PathBuf>,
 
