@@ -325,8 +325,9 @@ async fn a_certificate_that_expires_soon_is_reported() {
         expiry = message.split_once("until ").unwrap().1.to_owned();
     }
     let expiry = chrono::NaiveDateTime::parse_from_str(&expiry, "%Y-%m-%d %H:%M UTC").unwrap();
-    // This machine's clock, three weeks before.
-    let soon = expiry.and_utc() - daybook::clock::now() - chrono::TimeDelta::days(21);
+    // This machine's clock, some three weeks before.
+    let left = chrono::TimeDelta::days(20) + chrono::TimeDelta::hours(12);
+    let soon = expiry.and_utc() - daybook::clock::now() - left;
     let offset = soon.num_seconds().to_string();
     let then = ("DAYBOOK_CLOCK_OFFSET", offset.as_str());
     let ended = doctor_of_certificates(&world, &[then]).await;
