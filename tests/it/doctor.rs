@@ -279,7 +279,7 @@ async fn what_a_user_lacks_in_elasticsearch_is_named() {
     let world = World::secure().await;
     let as_user = async |user: &str| {
         let url = world.servers.elasticsearch_url_of(user);
-        doctor(&world, &[(ELASTICSEARCH, &url)]).await
+        doctor_in_time(&world, &[(ELASTICSEARCH, &url)]).await
     };
     let ended = as_user("daybook_project").await.assert_exit(0);
     assert_eq!(check(&ended, "elasticsearch", "privileges")["level"], "ok");
@@ -296,8 +296,8 @@ async fn what_a_user_lacks_in_elasticsearch_is_named() {
     world.end().await;
 }
 
-/// What it finds of all certificates, once the encrypted servers answer in time: they are slow beside many other tests.
-async fn doctor_of_certificates(world: &World, settings: &[(&str, &str)]) -> Ended {
+/// What it finds once the encrypted servers answer in time: they are slow beside many other tests.
+async fn doctor_in_time(world: &World, settings: &[(&str, &str)]) -> Ended {
     for _ in 0..20 {
         let ended = doctor(world, settings).await;
         let checks = ended.messages_of("check");
@@ -316,7 +316,7 @@ async fn doctor_of_certificates(world: &World, settings: &[(&str, &str)]) -> End
 #[tokio::test]
 async fn a_certificate_that_expires_soon_is_reported() {
     let world = World::secure().await;
-    let ended = doctor_of_certificates(&world, &[]).await.assert_exit(0);
+    let ended = doctor_in_time(&world, &[]).await.assert_exit(0);
     let mut expiry = String::new();
     for area in ["ledger", "source", "elasticsearch"] {
         let found = check(&ended, area, "certificate");
@@ -330,7 +330,7 @@ async fn a_certificate_that_expires_soon_is_reported() {
     let soon = expiry.and_utc() - daybook::clock::now() - left;
     let offset = soon.num_seconds().to_string();
     let then = ("DAYBOOK_CLOCK_OFFSET", offset.as_str());
-    let ended = doctor_of_certificates(&world, &[then]).await;
+    let ended = doctor_in_time(&world, &[then]).await;
     for area in ["ledger", "source", "elasticsearch"] {
         let hint = assert_trouble(
             &ended,

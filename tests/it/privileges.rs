@@ -10,7 +10,7 @@ use crate::support::{Event, RECORDSET, World};
 async fn run_as(world: &World, role: &str, command: &[&str]) -> Ended {
     let url = world.servers.elasticsearch_url_of(role);
     world
-        .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &url)], command)
+        .run_until_answered(&[("DAYBOOK_ELASTICSEARCH_URL", &url)], command)
         .await
 }
 

@@ -19,7 +19,7 @@ async fn a_day_is_applied_verified_and_told_over_encrypted_connections_with_few_
     ] {
         let url = world.servers.elasticsearch_url_of(role);
         world
-            .run_with(&[("DAYBOOK_ELASTICSEARCH_URL", &url)], command)
+            .run_until_answered(&[("DAYBOOK_ELASTICSEARCH_URL", &url)], command)
             .await
             .assert_exit(0);
     }

@@ -176,6 +176,27 @@ impl World {
             .into()
     }
 
+    /// Runs a command that gives a person an answer within seconds, again while the cluster takes longer: beside many other
+    /// tests it may.
+    pub async fn run_until_answered(&self, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
+        const SLOW: [&str; 4] = [
+            "no connection within",
+            "no answer within",
+            "was not complete within",
+            "nothing came for",
+        ];
+        for _ in 0..20 {
+            let ended = self.run_with(settings, arguments).await;
+            if !SLOW
+                .iter()
+                .any(|slow| ended.stdout.contains(slow) || ended.stderr.contains(slow))
+            {
+                return ended;
+            }
+        }
+        panic!("{arguments:?}: the cluster does not answer in time");
+    }
+
     /// Runs the program until the lock is free: the server needs a moment to notice that its holder has died.
     pub async fn run_when_unlocked(&self, arguments: &[&str]) -> Ended {
         loop {
