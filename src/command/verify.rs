@@ -172,7 +172,12 @@ async fn verify_ledger(
     witnessed: &BTreeSet<Witnessed>,
     output: Output,
 ) -> Result<u64, Error> {
-    let mut check = verify::ledger(ledger, period, witnessed).await?;
+    let mut progress = ProgressReporter::of("row", "rows");
+    progress.begin("reading the ledger", None);
+    let rows = &mut |rows| progress.at(rows, 0);
+    let check = verify::ledger(ledger, period, witnessed, rows).await;
+    progress.end();
+    let mut check = check?;
     let to_come = reader
         .days_to_come(ledger.zone.day_of(clock::now()))
         .await?;
@@ -224,7 +229,15 @@ async fn verify_source(
     output: Output,
 ) -> Result<u64, Error> {
     let mut source = Source::open(&settings.source, ledger.zone, "daybook verifying").await?;
-    let check = verify::source(&mut source, reader, period, every, &settings.workspace).await?;
+    let mut progress = ProgressReporter::of("day", "days");
+    let done = &mut |done, days| match done {
+        0 => progress.begin("recounting", Some(days)),
+        _ => progress.at(done, done),
+    };
+    let workspace = &settings.workspace;
+    let check = verify::source(&mut source, reader, period, every, workspace, done).await;
+    progress.end();
+    let check = check?;
     source.close().await;
     let days = counted(check.days, "day", "days");
     tell_findings("source", &check.findings, output);

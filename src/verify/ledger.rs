@@ -34,10 +34,12 @@ const BATCHES_WAITING: usize = 4;
 const WHAT: &str = "reading the rows of the ledger to verify them";
 
 /// Recomputes the hashes, the chain, the control sums and the balances, and compares the hashes with the witnesses.
+/// `done` is told the number of rows read.
 pub async fn ledger(
     ledger: &Ledger,
     period: Option<Period>,
     witnessed: &BTreeSet<Witnessed>,
+    done: &mut dyn FnMut(u64),
 ) -> Result<LedgerCheck, Error> {
     let SchemaCheck {
         mut findings,
@@ -63,15 +65,22 @@ pub async fn ledger(
         .await
         .context("reading the rejected events to verify them")?;
     let computing = tokio::task::spawn_blocking(move || compute(audit, batches));
+    let mut sending = Sending {
+        sender,
+        rows: 0,
+        done,
+    };
     for chunk in chunks {
-        let listening = send_chunk(&mut connection, &statement(&chunk, period), &sender)
+        let statement = statement(&chunk, period);
+        let listening = sending
+            .chunk(&mut connection, &statement)
             .await
             .context(WHAT)?;
         if !listening {
             break;
         }
     }
-    drop(sender);
+    drop(sending);
     let check = computing
         .await
         .map_err(|error| Error::new(ErrorKind::Internal, WHAT).caused_by(error))?;
@@ -215,35 +224,41 @@ struct Batch {
     is_last: bool,
 }
 
-/// Sends a chunk's stream in batches. Returns false if the receiver is gone.
-async fn send_chunk(
-    connection: &mut Connection,
-    statement: &str,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<bool, sqlx::Error> {
-    let mut stream = connection.copy_out_raw(statement).await?;
-    let (mut messages, mut bytes) = (Vec::new(), 0);
-    while let Some(message) = stream.try_next().await? {
-        bytes += message.len();
-        messages.push(message);
-        if bytes >= BATCH_BYTES {
-            let batch = Batch {
-                messages: std::mem::take(&mut messages),
-                is_last: false,
-            };
-            bytes = 0;
-            if sender.send(batch).await.is_err() {
-                return Ok(false);
+/// Sends streams of rows in batches.
+struct Sending<'a> {
+    sender: mpsc::Sender<Batch>,
+    rows: u64,
+    done: &'a mut dyn FnMut(u64),
+}
+
+impl Sending<'_> {
+    /// Sends a chunk. Returns false if the receiver is gone.
+    async fn chunk(
+        &mut self,
+        connection: &mut Connection,
+        statement: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let mut stream = connection.copy_out_raw(statement).await?;
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        while let Some(message) = stream.try_next().await? {
+            bytes += message.len();
+            messages.push(message);
+            if bytes >= BATCH_BYTES {
+                bytes = 0;
+                if !self.batch(std::mem::take(&mut messages), false).await {
+                    return Ok(false);
+                }
             }
         }
+        Ok(self.batch(messages, true).await)
     }
-    Ok(sender
-        .send(Batch {
-            messages,
-            is_last: true,
-        })
-        .await
-        .is_ok())
+
+    async fn batch(&mut self, messages: Vec<Bytes>, is_last: bool) -> bool {
+        self.rows += messages.len() as u64;
+        (self.done)(self.rows);
+        let batch = Batch { messages, is_last };
+        self.sender.send(batch).await.is_ok()
+    }
 }
 
 /// Decodes the batches and adds their rows.

@@ -53,25 +53,30 @@ pub fn days_to_come(first: Day, last: Day) -> Finding {
     )
 }
 
-/// Counts posted days again if the source still has their events.
+/// Counts posted days again if the source still has their events. `done` is told the days that are done, and of how many.
 pub async fn source(
     source: &mut Source,
     reader: &mut Reader,
     period: Option<Period>,
     every: u64,
     workspace: &Workspace,
+    done: &mut dyn FnMut(u64, u64),
 ) -> Result<SourceCheck, Error> {
     let mut check = SourceCheck::default();
     let days = reader.days_with_entries().await?;
     let days = days
         .into_iter()
         .filter(|day| period.is_none_or(|period| period.contains(*day)));
-    for (_, day) in (1..)
+    let looked_at: Vec<Day> = (1..)
         .zip(days)
         .filter(|(place, _)| u64::is_multiple_of(*place, every.max(1)))
-    {
+        .map(|(_, day)| day)
+        .collect();
+    let days = looked_at.len() as u64;
+    done(0, days);
+    for day in &looked_at {
         check.days += 1;
-        match recount(source, reader, day, workspace).await? {
+        match recount(source, reader, *day, workspace).await? {
             Recount::Equal => {}
             Recount::Sealed => check.sealed += 1,
             Recount::Reversed => check.reversed += 1,
@@ -102,6 +107,7 @@ pub async fn source(
                 });
             }
         }
+        done(check.days, days);
     }
     Ok(check)
 }

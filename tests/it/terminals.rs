@@ -248,6 +248,29 @@ async fn a_file_is_written_to_what_is_there() {
     world.end().await;
 }
 
+/// What a command shows of a stage on a terminal of so many columns.
+async fn shown_bars(world: &World, command: &str, stage: &str, columns: usize) -> Vec<String> {
+    let program = env!("CARGO_BIN_EXE_daybook");
+    let typed = format!("stty rows 24 cols {columns} && exec {program} {command} >/dev/null");
+    // It gives the program a terminal.
+    let mut terminal = tokio::process::Command::new("script");
+    terminal
+        .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
+        .env_clear()
+        .envs(world.settings())
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm");
+    let output = terminal.output().await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let bars: Vec<String> = shown
+        .split(['\r', '\n', '\u{1b}'])
+        .filter_map(|line| line.find(stage).map(|at| line[at..].to_owned()))
+        .collect();
+    assert!(!bars.is_empty(), "{stage}: {shown:?}");
+    bars
+}
+
 /// A line that is as wide as the terminal wraps, and its pieces stay on the screen.
 #[tokio::test]
 async fn a_progress_bar_fits_on_a_line_of_the_terminal() {
@@ -258,31 +281,17 @@ async fn a_progress_bar_fits_on_a_line_of_the_terminal() {
         .map(|(id, day)| Event::search(id, day, RECORDSET, 5))
         .collect();
     world.log(&events).await;
-    let program = env!("CARGO_BIN_EXE_daybook");
+    let apply = format!("apply --from {} --to {}", days[0], days[8]);
     for columns in [80, 40] {
-        let typed = format!(
-            "stty rows 24 cols {columns} && exec {program} apply --from {} --to {} >/dev/null",
-            days[0], days[8]
-        );
-        // It gives the program a terminal.
-        let mut terminal = tokio::process::Command::new("script");
-        terminal
-            .args(["--quiet", "--return", "--command", &typed, "/dev/null"])
-            .env_clear()
-            .envs(world.settings())
-            .env("PATH", "/usr/bin:/bin")
-            .env("TERM", "xterm");
-        let output = terminal.output().await.unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let shown = String::from_utf8(output.stdout).unwrap();
-        let bars: Vec<&str> = shown
-            .split(['\r', '\n', '\u{1b}'])
-            .filter_map(|line| line.find("applying ").map(|at| &line[at..]))
-            .collect();
-        assert!(!bars.is_empty(), "{shown:?}");
-        for bar in bars {
-            assert!(bar.chars().count() <= columns, "{bar}");
-            assert!(bar.contains("/9 days"), "{bar}");
+        for (command, stage, told) in [
+            (apply.as_str(), "applying ", "/9 days"),
+            ("verify --ledger", "reading the ledger ", ""),
+            ("verify --source", "recounting ", "/9 days"),
+        ] {
+            for bar in shown_bars(&world, command, stage, columns).await {
+                assert!(bar.chars().count() <= columns, "{bar}");
+                assert!(bar.contains(told), "{bar}");
+            }
         }
     }
     world.end().await;
