@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::arguments::{self, DateRangeArgs};
+use super::progress::ProgressReporter;
 use crate::config::Settings;
 use crate::day::Period;
 use crate::destination::Destination;
@@ -17,6 +18,7 @@ use crate::output::Output;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
 use crate::projection::countries::usage_by_country;
+use crate::projection::rebuild::Progress as _;
 use crate::projection::{Projection, index};
 use crate::report::gather::{ledger_numbers, recordset_numbers};
 use crate::report::names::Names;
@@ -79,9 +81,13 @@ pub async fn run(options: ReportArgs, settings: &Settings, output: Output) -> Re
     }
     let file = options.output.as_deref().map(create).transpose()?;
     if let Some(folder) = &options.site {
-        let writing = site::site(&ledger, asked, &names, folder, &settings.workspace);
-        let site = unless_interrupted(writing).await?;
-        report_site(folder, site, output);
+        let mut progress = ProgressReporter::of("row", "rows");
+        progress.begin("reading the ledger", None);
+        let rows = &mut |rows| progress.at(rows, 0);
+        let writing = site::site(&ledger, asked, &names, folder, &settings.workspace, rows);
+        let site = unless_interrupted(writing).await;
+        progress.end();
+        report_site(folder, site?, output);
     }
     let (Some(file), Some(path)) = (file, options.output) else {
         return Ok(Exit::Done);

@@ -3,10 +3,7 @@
 //! Questions about the whole ledger are answered from the headers, which carry their entries' totals. Questions about
 //! recordsets read balances, or the rows that they need without their maps. Only the pages of recordsets need terms.
 
-use bytes::Bytes;
 use chrono::{DateTime, NaiveDate, Utc};
-use futures_util::TryStreamExt as _;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::copy_out::Identity;
@@ -18,7 +15,8 @@ use crate::day::{Day, Period};
 use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::hash::Hash;
-use crate::postgres::copy_out::{Decoder, Fields, OutOfStep};
+use crate::postgres::batches::{BatchReceiver, batches};
+use crate::postgres::copy_out::{Fields, OutOfStep};
 use crate::postgres::{Connection, Context as _};
 
 /// A snapshot of the ledger that answers the questions of reports.
@@ -151,10 +149,6 @@ pub struct SurveyedRow<'a> {
 
 /// Number of columns of [`SurveyedRow`].
 const COLUMNS: usize = 8;
-
-/// Large enough to be worth sending, small enough to keep several waiting.
-const BATCH_BYTES: usize = 1 << 20;
-const BATCHES_WAITING: usize = 4;
 
 impl<'a> SurveyedRow<'a> {
     fn decode(fields: &Fields<'a, COLUMNS>) -> Result<Self, OutOfStep> {
@@ -434,23 +428,26 @@ impl Survey {
     }
 
     /// Passes the rows of some recordsets, or of all, to `take`, in no particular order: sorting them would cost the
-    /// server more than reading them. It sends them while another thread works on `state`, which is returned.
+    /// server more than reading them. It sends them while another thread works on `state`, which is returned. `done` is
+    /// told the number of rows read.
     pub async fn rows<T: Send + 'static>(
         &mut self,
         recordsets: Option<&[Uuid]>,
         state: T,
         take: fn(&mut T, &SurveyedRow<'_>) -> Result<(), Error>,
+        done: &mut dyn FnMut(u64),
     ) -> Result<T, Error> {
         const WHAT: &str = "reading the rows of the recordsets";
-        let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+        let (mut sender, batches) = batches(done);
         let computing = tokio::task::spawn_blocking(move || compute(state, batches, take));
         let statement = self.statement(recordsets);
-        let sent = self.send_rows(&statement, sender).await;
+        let sent = sender.stream(&mut self.connection, &statement).await;
+        drop(sender);
         let computed = computing
             .await
             .map_err(|error| Error::new(ErrorKind::Internal, WHAT).caused_by(error))?;
         // An error while computing ends the stream: it is the cause.
-        let state = computed?;
+        let state = computed.map_err(Failure::into_error)?;
         sent.context(WHAT)?;
         Ok(state)
     }
@@ -478,49 +475,38 @@ impl Survey {
             conditions.join(" AND ")
         )
     }
+}
 
-    /// Sends the messages of the stream in batches, until its end or until the receiver is gone.
-    async fn send_rows(
-        &mut self,
-        statement: &str,
-        sender: mpsc::Sender<Vec<Bytes>>,
-    ) -> Result<(), sqlx::Error> {
-        let mut stream = self.connection.copy_out_raw(statement).await?;
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some(message) = stream.try_next().await? {
-            bytes += message.len();
-            batch.push(message);
-            if bytes >= BATCH_BYTES {
-                bytes = 0;
-                if sender.send(std::mem::take(&mut batch)).await.is_err() {
-                    return Ok(());
-                }
+/// What ends the computing.
+enum Failure {
+    OutOfStep(OutOfStep),
+    Other(Error),
+}
+
+impl From<OutOfStep> for Failure {
+    fn from(error: OutOfStep) -> Self {
+        Self::OutOfStep(error)
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> Error {
+        match self {
+            Self::OutOfStep(error) => {
+                Error::new(ErrorKind::PostgresRefused, "a row cannot be read").caused_by(error)
             }
+            Self::Other(error) => error,
         }
-        // If the receiver is gone, it reports why.
-        let _ = sender.send(batch).await;
-        Ok(())
     }
 }
 
 fn compute<T>(
     mut state: T,
-    mut batches: mpsc::Receiver<Vec<Bytes>>,
+    batches: BatchReceiver,
     take: fn(&mut T, &SurveyedRow<'_>) -> Result<(), Error>,
-) -> Result<T, Error> {
-    let out_of_step = |error: OutOfStep| {
-        Error::new(ErrorKind::PostgresRefused, "a row cannot be read").caused_by(error)
-    };
-    let mut decoder = Decoder::<COLUMNS>::default();
-    while let Some(messages) = batches.blocking_recv() {
-        for message in messages {
-            if let Some(fields) = decoder.row(&message).map_err(out_of_step)? {
-                take(
-                    &mut state,
-                    &SurveyedRow::decode(&fields).map_err(out_of_step)?,
-                )?;
-            }
-        }
-    }
+) -> Result<T, Failure> {
+    batches.for_each(|fields| {
+        take(&mut state, &SurveyedRow::decode(fields)?).map_err(Failure::Other)
+    })?;
     Ok(state)
 }

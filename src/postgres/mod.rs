@@ -1,6 +1,7 @@
 //! Connections to Postgres, and the exit codes and hints of its errors.
 
 mod address;
+pub mod batches;
 pub mod copy_out;
 mod error_class;
 pub mod inspection;

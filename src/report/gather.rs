@@ -124,7 +124,7 @@ pub async fn recordset_numbers(
     };
     let tally = Tally::new([sum], covered, workspace);
     let tally = survey
-        .rows(Some(&[recordset_id]), tally, Tally::add)
+        .rows(Some(&[recordset_id]), tally, Tally::add, &mut |_| {})
         .await?;
     let mut found = None;
     tally.finish(|numbers| {

@@ -60,13 +60,14 @@ pub fn is_index(folder: &Path, file: &Path) -> bool {
         && whole(&folder.join(".")) == whole(&parent.join("."))
 }
 
-/// Brings the pages in `folder` up to date.
+/// Brings the pages in `folder` up to date. `done` is told the number of rows read.
 pub async fn site(
     ledger: &Ledger,
     asked: Option<Period>,
     names: &Names,
     folder: &Path,
     workspace: &Workspace,
+    done: &mut dyn FnMut(u64),
 ) -> Result<Site, Error> {
     let mut survey = Survey::take(ledger, asked).await?;
     let ledger_id = survey.identity().await?.ledger_id;
@@ -89,7 +90,7 @@ pub async fn site(
         // All of them are asked for without a list, so that the server need not compare each row with it.
         let only = (ids.len() < recordsets).then_some(ids.as_slice());
         let tally = Tally::new(sums, covered, workspace);
-        let tally = survey.rows(only, tally, Tally::add).await?;
+        let tally = survey.rows(only, tally, Tally::add, done).await?;
         stale.write(tally, names)?;
     }
     replace_if_different(&folder.join(INDEX), &index)?;

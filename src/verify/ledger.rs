@@ -5,15 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
-use tokio::sync::mpsc;
 
 use super::audit::{Audit, Header};
 use super::finding::LedgerCheck;
-use super::row::{COLUMNS, RejectedEvent, Row, StoredDate};
+use super::row::{RejectedEvent, Row, StoredDate};
 use super::schema::{self, SchemaCheck};
 use super::witness::Witnessed;
 use crate::day::Period;
@@ -21,15 +19,12 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Dimension;
 use crate::hash::Hash;
 use crate::ledger::{EntryTotals, Ledger};
-use crate::postgres::copy_out::{Decoder, OutOfStep};
+use crate::postgres::batches::{BatchReceiver, batches};
+use crate::postgres::copy_out::OutOfStep;
 use crate::postgres::{Connection, Context as _};
 
 /// Number of rows that the server sorts at a time, in memory.
 const CHUNK_ROWS: i64 = 4000;
-
-/// Large enough to be worth sending, small enough to keep several waiting.
-const BATCH_BYTES: usize = 1 << 20;
-const BATCHES_WAITING: usize = 4;
 
 const WHAT: &str = "reading the rows of the ledger to verify them";
 
@@ -59,28 +54,23 @@ pub async fn ledger(
         .context("recomputing the hashes of the ledger's entries")?;
     let chunks = chunks(&headers);
     findings.extend(witnessed.iter().filter_map(|seen| seen.check(&headers)));
-    let (sender, batches) = mpsc::channel(BATCHES_WAITING);
+    let (mut sender, batches) = batches(done);
     let mut audit = Audit::new(headers, period);
     add_rejected(&mut connection, &mut audit, period)
         .await
         .context("reading the rejected events to verify them")?;
     let computing = tokio::task::spawn_blocking(move || compute(audit, batches));
-    let mut sending = Sending {
-        sender,
-        rows: 0,
-        done,
-    };
     for chunk in chunks {
         let statement = statement(&chunk, period);
-        let listening = sending
-            .chunk(&mut connection, &statement)
+        let listening = sender
+            .stream(&mut connection, &statement)
             .await
             .context(WHAT)?;
         if !listening {
             break;
         }
     }
-    drop(sending);
+    drop(sender);
     let check = computing
         .await
         .map_err(|error| Error::new(ErrorKind::Internal, WHAT).caused_by(error))?;
@@ -218,66 +208,15 @@ fn statement(chunk: &str, period: Option<Period>) -> String {
     )
 }
 
-/// Messages of a COPY stream, and whether they are the last.
-struct Batch {
-    messages: Vec<Bytes>,
-    is_last: bool,
-}
-
-/// Sends streams of rows in batches.
-struct Sending<'a> {
-    sender: mpsc::Sender<Batch>,
-    rows: u64,
-    done: &'a mut dyn FnMut(u64),
-}
-
-impl Sending<'_> {
-    /// Sends a chunk. Returns false if the receiver is gone.
-    async fn chunk(
-        &mut self,
-        connection: &mut Connection,
-        statement: &str,
-    ) -> Result<bool, sqlx::Error> {
-        let mut stream = connection.copy_out_raw(statement).await?;
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        while let Some(message) = stream.try_next().await? {
-            bytes += message.len();
-            messages.push(message);
-            if bytes >= BATCH_BYTES {
-                bytes = 0;
-                if !self.batch(std::mem::take(&mut messages), false).await {
-                    return Ok(false);
-                }
-            }
+/// Adds the rows.
+fn compute(mut audit: Audit, batches: BatchReceiver) -> Result<LedgerCheck, OutOfStep> {
+    batches.for_each(|fields| {
+        match Row::decode(fields)? {
+            Some(row) => audit.add(&row),
+            None => audit.add_incomplete(Row::decode_entry_id(fields)?),
         }
-        Ok(self.batch(messages, true).await)
-    }
-
-    async fn batch(&mut self, messages: Vec<Bytes>, is_last: bool) -> bool {
-        self.rows += messages.len() as u64;
-        (self.done)(self.rows);
-        let batch = Batch { messages, is_last };
-        self.sender.send(batch).await.is_ok()
-    }
-}
-
-/// Decodes the batches and adds their rows.
-fn compute(mut audit: Audit, mut batches: mpsc::Receiver<Batch>) -> Result<LedgerCheck, OutOfStep> {
-    let mut decoder = Decoder::<COLUMNS>::default();
-    while let Some(Batch { messages, is_last }) = batches.blocking_recv() {
-        for message in messages {
-            let Some(fields) = decoder.row(&message)? else {
-                continue;
-            };
-            match Row::decode(&fields)? {
-                Some(row) => audit.add(&row),
-                None => audit.add_incomplete(Row::decode_entry_id(&fields)?),
-            }
-        }
-        if is_last && !std::mem::take(&mut decoder).is_complete() {
-            return Err(OutOfStep("it ends too early"));
-        }
-    }
+        Ok::<_, OutOfStep>(())
+    })?;
     Ok(audit.finish())
 }
 

@@ -282,11 +282,14 @@ async fn a_progress_bar_fits_on_a_line_of_the_terminal() {
         .collect();
     world.log(&events).await;
     let apply = format!("apply --from {} --to {}", days[0], days[8]);
+    let folder = crate::import::documents::Folder::new();
+    let site = format!("report --site {}", folder.0.display());
     for columns in [80, 40] {
         for (command, stage, told) in [
             (apply.as_str(), "applying ", "/9 days"),
             ("verify --ledger", "reading the ledger ", ""),
             ("verify --source", "recounting ", "/9 days"),
+            (site.as_str(), "reading the ledger ", ""),
         ] {
             for bar in shown_bars(&world, command, stage, columns).await {
                 assert!(bar.chars().count() <= columns, "{bar}");
