@@ -189,19 +189,17 @@ fn run(mut cli: Cli, matches: &ArgMatches, output: Output) -> Result<Exit, Error
 }
 
 impl Command {
-    /// Whether a service waits for this run: what the timer starts.
-    fn pings(&self) -> bool {
+    fn monitored(&self) -> Monitored {
         match self {
-            Self::Apply(options) => !options.dry_run,
-            Self::CollectStats(_) => true,
+            Self::Apply(options) if options.dry_run => Monitored::No,
+            Self::Apply(_) | Self::CollectStats(_) => Monitored::PingAndMetrics,
+            Self::Project(_) | Self::Rebuild(_) | Self::Import(_) | Self::Reverse(_) => {
+                Monitored::Metrics
+            }
             Self::Migrate(_)
             | Self::Fold(_)
-            | Self::Project(_)
-            | Self::Rebuild(_)
             | Self::Export(_)
-            | Self::Import(_)
             | Self::Compare(_)
-            | Self::Reverse(_)
             | Self::Verify(_)
             | Self::Doctor(_)
             | Self::Status(_)
@@ -209,33 +207,19 @@ impl Command {
             | Self::Show(_)
             | Self::Report(_)
             | Self::Totals(_)
-            | Self::Config(_) => false,
+            | Self::Config(_) => Monitored::No,
         }
     }
+}
 
-    /// Whether the metrics may be others afterwards.
-    fn changes_metrics(&self) -> bool {
-        match self {
-            Self::Apply(options) => !options.dry_run,
-            Self::CollectStats(_)
-            | Self::Project(_)
-            | Self::Rebuild(_)
-            | Self::Import(_)
-            | Self::Reverse(_) => true,
-            Self::Migrate(_)
-            | Self::Fold(_)
-            | Self::Export(_)
-            | Self::Compare(_)
-            | Self::Verify(_)
-            | Self::Doctor(_)
-            | Self::Status(_)
-            | Self::Log(_)
-            | Self::Show(_)
-            | Self::Report(_)
-            | Self::Totals(_)
-            | Self::Config(_) => false,
-        }
-    }
+/// What monitoring is told of a run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Monitored {
+    /// A service waits for it, because the timer starts it; the metrics may be others afterwards.
+    PingAndMetrics,
+    /// The metrics may be others afterwards.
+    Metrics,
+    No,
 }
 
 /// Runs the command, and tells monitoring about it.
@@ -244,15 +228,18 @@ async fn watched(
     configuration: Result<Configuration, Error>,
     output: Output,
 ) -> Result<Exit, Error> {
+    let monitored = command.monitored();
     let args = configuration.as_ref().ok().map(|read| &read.args);
     let ping_url = args.and_then(|args| args.ping_url.as_ref());
-    let ping_url = ping_url.filter(|_| command.pings());
+    let ping_url = ping_url.filter(|_| monitored == Monitored::PingAndMetrics);
     let ping = ping_url.map(Ping::new).transpose()?;
-    let metrics = args.filter(|_| command.changes_metrics()).and_then(|args| {
-        args.metrics_file
-            .clone()
-            .zip(Settings::new(args.clone()).ok())
-    });
+    let metrics = args
+        .filter(|_| monitored != Monitored::No)
+        .and_then(|args| {
+            args.metrics_file
+                .clone()
+                .zip(Settings::new(args.clone()).ok())
+        });
     if let Some(ping) = &ping {
         ping.started().await;
     }

@@ -319,7 +319,7 @@ fn calendar_of(
     let years = period.from().date().year()..=period.to().date().year();
     let are_all_applied = missing.iter().all(|missing| missing.why == WhyMissing::Gap);
     html! {
-        p { "Each square is a day; the darker, the more interactions. Select a day to see its entries." }
+        p { "Each square is a day; the more it stands out, the more interactions it has. Select a day to see its entries." }
         (calendar::legend(calendar.shades, are_all_applied))
         a.skip-here href="#after-calendar" { "Skip the calendar" }
         @for year in years.rev() { (calendar::year(year, calendar)) }

@@ -95,6 +95,13 @@ async fn each_alert_fires_in_the_state_that_it_is_about_and_in_no_other() {
         &["DaybookGaps"],
     ));
 
+    // The first run of all posts, and ends before there is any document.
+    let first = World::new().await.with_metrics();
+    log(&first, 1, 1, RECORDSET).await;
+    first.run_with(&[silent], &["apply"]).await.assert_exit(3);
+    let firing = ["DaybookNotSucceeding", "DaybookRunFailed"];
+    scenarios.push(scenario(&first, "no run has succeeded yet", "3h", &firing));
+
     let nothing = Scenario::new("no file", String::new(), "1h", &["DaybookMetricsMissing"]);
     scenarios.push(nothing);
 
@@ -104,7 +111,7 @@ async fn each_alert_fires_in_the_state_that_it_is_about_and_in_no_other() {
         .flat_map(|scenario| scenario.firing.iter().map(String::as_str))
         .collect();
     assert_eq!(fired, alerts());
-    for world in [well, late, torn] {
+    for world in [well, late, torn, first] {
         world.end().await;
     }
 }
