@@ -57,20 +57,21 @@ BEGIN ATOMIC
         d.recordset_id::text || E'\n' || d.record_type || E'\n' || d.stat_type || E'\n' || to_char(d.day, 'YYYY-MM-DD') || E'\n'
         || d.count || E'\n' || d.total || E'\n' || d.items::text || E'\n' || d.queries::text || E'\n' || d.geocodes::text || E'\n'
         || d.count_balance || E'\n' || d.total_balance || E'\n'
-        || to_char(d.first_day, 'YYYY-MM-DD') || E'\n' || to_char(d.last_day, 'YYYY-MM-DD'), 'UTF8'));
+        || to_char(d.first_day, 'YYYY-MM-DD') || E'\n' || to_char(d.last_day, 'YYYY-MM-DD')
+        || CASE d.part WHEN 0 THEN '' ELSE E'\n' || d.part END, 'UTF8'));
 END;
 COMMENT ON FUNCTION daybook.row_hash_of(daybook.interaction_delta) IS
-    'SHA-256 over a delta row: its fields, one a line. No field can hold a line feed: jsonb''s text escapes it.';
+    'SHA-256 over a delta row: its fields, one a line; the last is the part, unless it is 0. No field can hold a line feed: jsonb''s text escapes it.';
 
 CREATE FUNCTION daybook.content_hash_of(of_entry_id bigint) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
 BEGIN ATOMIC
     SELECT sha256(coalesce(
-        string_agg(daybook.row_hash_of(d), ''::bytea ORDER BY d.recordset_id, d.record_type, d.stat_type), ''::bytea))
+        string_agg(daybook.row_hash_of(d), ''::bytea ORDER BY d.recordset_id, d.record_type, d.stat_type, d.part), ''::bytea))
     FROM daybook.interaction_delta d WHERE d.entry_id = of_entry_id;
 END;
 COMMENT ON FUNCTION daybook.content_hash_of(bigint) IS
-    'SHA-256 over the row hashes of an entry in the order recordset_id, record_type, stat_type: what entry.content_hash must be.';
+    'SHA-256 over the row hashes of an entry in the order recordset_id, record_type, stat_type, part: what entry.content_hash must be.';
 
 CREATE FUNCTION daybook.rejected_hash_of(of_entry_id bigint) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE
@@ -91,7 +92,7 @@ BEGIN ATOMIC
     SELECT coalesce(jsonb_agg(jsonb_build_object(
         'record_type', s.record_type, 'stat_type', s.stat_type, 'cells', s.cells, 'count', s.count, 'total', s.total)
         ORDER BY s.record_type, s.stat_type), '[]'::jsonb)
-    FROM (SELECT d.record_type, d.stat_type, count(*) AS cells, sum(d.count) AS count, sum(d.total) AS total
+    FROM (SELECT d.record_type, d.stat_type, count(*) FILTER (WHERE d.part = 0) AS cells, sum(d.count) AS count, sum(d.total) AS total
           FROM daybook.interaction_delta d WHERE d.entry_id = of_entry_id GROUP BY d.record_type, d.stat_type) s;
 END;
 COMMENT ON FUNCTION daybook.totals_of(bigint) IS

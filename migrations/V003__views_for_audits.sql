@@ -30,7 +30,7 @@ COMMENT ON COLUMN daybook.interaction_term_delta.record_type IS 'records or medi
 COMMENT ON COLUMN daybook.interaction_term_delta.stat_type IS 'The kind of interaction.';
 COMMENT ON COLUMN daybook.interaction_term_delta.dimension IS 'items (record ids), queries (query hashes) or geocodes (JSON).';
 COMMENT ON COLUMN daybook.interaction_term_delta.term IS 'The record id, query hash or geocode.';
-COMMENT ON COLUMN daybook.interaction_term_delta.n IS 'Its share of the row''s total.';
+COMMENT ON COLUMN daybook.interaction_term_delta.n IS 'Its share of the cell''s total.';
 
 CREATE VIEW daybook.entry_total AS
     SELECT e.entry_id, e.day, e.kind, t.record_type, t.stat_type, t.cells, t.count, t.total
@@ -153,29 +153,33 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION daybook.term_sum(jsonb) IS 'Sum of the values of a term map.';
 
-CREATE FUNCTION daybook.control_sums_hold(d daybook.interaction_delta) RETURNS boolean
-LANGUAGE sql STABLE PARALLEL SAFE
+CREATE FUNCTION daybook.control_sums_hold(
+    stat_type text, count numeric, total numeric, items numeric, queries numeric, geocodes numeric) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-    SELECT daybook.term_sum(d.geocodes) = d.total
-       AND daybook.term_sum(d.items) = CASE WHEN d.stat_type IN ('view', 'seen') THEN d.total ELSE 0 END
-       AND daybook.term_sum(d.queries) = CASE WHEN d.stat_type = 'view' THEN 0 ELSE d.total END
-       AND (d.stat_type NOT IN ('view', 'seen') OR d.total = d.count);
+    SELECT geocodes = total
+       AND items = CASE WHEN stat_type IN ('view', 'seen') THEN total ELSE 0 END
+       AND queries = CASE WHEN stat_type = 'view' THEN 0 ELSE total END
+       AND (stat_type NOT IN ('view', 'seen') OR total = count);
 END;
-COMMENT ON FUNCTION daybook.control_sums_hold(daybook.interaction_delta) IS
-    'The control sums of a delta row: geocodes sum to total; for view and seen items sum to total and total is count; for all but view queries sum to total.';
+COMMENT ON FUNCTION daybook.control_sums_hold(text, numeric, numeric, numeric, numeric, numeric) IS
+    'The control sums of what an entry adds to a cell, given the sums of its maps: geocodes sum to total; for view and seen items sum to total and total is count; for all but view queries sum to total.';
 
 CREATE VIEW daybook.control_sum_violation AS
-    SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, d.count, d.total
-    FROM daybook.interaction_delta d
-    WHERE NOT daybook.control_sums_hold(d)
-      AND NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = d.entry_id AND NOT e.terms_complete);
-COMMENT ON VIEW daybook.control_sum_violation IS 'Delta rows whose control sums do not hold, but for entries that are marked as not having all terms. Must be empty.';
+    SELECT s.entry_id, s.day, s.recordset_id, s.record_type, s.stat_type, s.count::bigint, s.total::bigint
+    FROM (SELECT d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type, sum(d.count) AS count, sum(d.total) AS total,
+                 sum(daybook.term_sum(d.items)) AS items, sum(daybook.term_sum(d.queries)) AS queries,
+                 sum(daybook.term_sum(d.geocodes)) AS geocodes
+          FROM daybook.interaction_delta d GROUP BY d.entry_id, d.day, d.recordset_id, d.record_type, d.stat_type) s
+    WHERE NOT daybook.control_sums_hold(s.stat_type, s.count, s.total, s.items, s.queries, s.geocodes)
+      AND NOT EXISTS (SELECT FROM daybook.entry e WHERE e.entry_id = s.entry_id AND NOT e.terms_complete);
+COMMENT ON VIEW daybook.control_sum_violation IS 'Cells of entries whose control sums do not hold, but for entries that are marked as not having all terms. Must be empty.';
 COMMENT ON COLUMN daybook.control_sum_violation.entry_id IS 'The entry.';
-COMMENT ON COLUMN daybook.control_sum_violation.day IS 'The day of the row.';
+COMMENT ON COLUMN daybook.control_sum_violation.day IS 'The day of its rows.';
 COMMENT ON COLUMN daybook.control_sum_violation.recordset_id IS 'The recordset.';
 COMMENT ON COLUMN daybook.control_sum_violation.record_type IS 'records or mediarecords.';
 COMMENT ON COLUMN daybook.control_sum_violation.stat_type IS 'The kind of interaction.';
-COMMENT ON COLUMN daybook.control_sum_violation.count IS 'The row''s interactions.';
+COMMENT ON COLUMN daybook.control_sum_violation.count IS 'Interactions that the entry adds to the cell.';
 COMMENT ON COLUMN daybook.control_sum_violation.total IS 'The total that its maps do not sum to.';
 
 CREATE VIEW daybook.entry_check AS

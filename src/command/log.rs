@@ -155,7 +155,7 @@ fn line(entry: &Entry) -> String {
         entry.kind,
         Grouped(entry.source_events),
         Grouped(entry.source_rejected),
-        Grouped(entry.delta_rows),
+        Grouped(entry.cells()),
         entry.posted_at.format("%Y-%m-%d %H:%M:%SZ"),
         one_line(&entry.posted_by),
     );

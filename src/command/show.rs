@@ -179,7 +179,7 @@ fn text(shown: &Shown<'_>) -> String {
     line("rejected hash", entry.rejected_hash.to_string());
     line("previous hash", entry.previous_hash.to_string());
     line("entry hash", entry.entry_hash.to_string());
-    line("adds", format!("{} cells", Grouped(entry.delta_rows)));
+    line("adds", format!("{} cells", Grouped(entry.cells())));
     for sum in &entry.totals.0 {
         line(
             "",

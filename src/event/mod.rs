@@ -112,9 +112,15 @@ impl StatType {
 
     /// Whether the maps of a cell, by their sums, agree with its count and total: every
     /// dimension that is counted adds up to the total, and each item is one record.
-    pub fn control_sums_hold(self, count: i64, total: i64, sums: PerDimension<i128>) -> bool {
-        let if_counted = |is_counted: bool| if is_counted { i128::from(total) } else { 0 };
-        sums.geocodes == i128::from(total)
+    pub fn control_sums_hold(
+        self,
+        count: impl Into<i128>,
+        total: impl Into<i128>,
+        sums: PerDimension<i128>,
+    ) -> bool {
+        let (count, total): (i128, i128) = (count.into(), total.into());
+        let if_counted = |is_counted: bool| if is_counted { total } else { 0 };
+        sums.geocodes == total
             && sums.items == if_counted(self.counts_items())
             && sums.queries == if_counted(self.counts_queries())
             && (!self.counts_items() || total == count)

@@ -141,6 +141,9 @@ pub(super) struct Delta<'a> {
     pub(super) total_balance: i64,
     pub(super) first_day: Day,
     pub(super) last_day: Day,
+    /// Left out if it is 0, as it nearly always is.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub(super) part: i16,
 }
 
 /// A rejected event. Its JSON is a string, which keeps the exact text, including line feeds.
@@ -172,6 +175,11 @@ pub(super) struct Sums {
     pub(super) rejected_events: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it")]
+fn is_first(part: &i16) -> bool {
+    *part == 0
+}
+
 impl Delta<'_> {
     pub(super) fn fields(&self) -> RowFields<'_> {
         RowFields {
@@ -190,6 +198,7 @@ impl Delta<'_> {
             total_balance: self.total_balance,
             first_day: self.first_day,
             last_day: self.last_day,
+            part: self.part,
         }
     }
 }

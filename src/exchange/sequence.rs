@@ -27,8 +27,8 @@ struct Current {
     entry_hash: Hash,
     delta_rows: u64,
     rows: u64,
-    /// The sort key of the last row.
-    row: Option<(Uuid, String, String)>,
+    /// The cell of the last row, and which part of it.
+    row: Option<((Uuid, String, String), i16)>,
     /// The id of the last rejected event.
     rejected: Option<i64>,
 }
@@ -124,15 +124,20 @@ impl Sequence {
             return Err("a row comes before the first entry".to_owned());
         };
         let entry_id = current.entry_id;
-        let row = (
+        let cell = (
             delta.recordset_id,
             delta.record_type.clone().into_owned(),
             delta.stat_type.clone().into_owned(),
         );
-        if current.rejected.is_some() || current.row.as_ref().is_some_and(|before| *before >= row) {
+        let follows = match &current.row {
+            Some((before, part)) if *before == cell => part.checked_add(1) == Some(delta.part),
+            Some((before, _)) => *before < cell && delta.part == 0,
+            None => delta.part == 0,
+        };
+        if current.rejected.is_some() || !follows {
             return Err(format!(
                 "a row of entry {entry_id} is out of order ({}, {}, {})",
-                row.0, row.1, row.2
+                cell.0, cell.1, cell.2
             ));
         }
         if current.rows == current.delta_rows {
@@ -141,7 +146,7 @@ impl Sequence {
                 current.delta_rows
             ));
         }
-        current.row = Some(row);
+        current.row = Some((cell, delta.part));
         current.rows += 1;
         self.sums.delta_rows += 1;
         Ok(())

@@ -283,6 +283,7 @@ impl Lines {
             total_balance: fields.total_balance,
             first_day: fields.first_day,
             last_day: fields.last_day,
+            part: fields.part,
         }))
         .await
     }

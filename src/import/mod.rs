@@ -388,7 +388,7 @@ impl<'a> Import<'a> {
             Some(posted) => Outcome::Posted {
                 entry_id: posted.entry_id,
                 entry_hash: posted.entry_hash,
-                cells: posted.delta_rows,
+                cells: posted.cells,
             },
             None => Outcome::Equal,
         })

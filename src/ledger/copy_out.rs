@@ -90,6 +90,7 @@ pub struct CopiedRow {
     maps: PerDimension<String>,
     balances: [i64; 2],
     days: [Day; 2],
+    part: i16,
 }
 
 /// A rejected event.
@@ -189,8 +190,8 @@ impl Snapshot {
         let what = format!("reading the rows of entry {entry_id}");
         let mut rows = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, day, count, total, items, queries, geocodes, count_balance,
-                    total_balance, first_day, last_day
-             FROM daybook.interaction_delta WHERE entry_id = $1 ORDER BY recordset_id, record_type, stat_type",
+                    total_balance, first_day, last_day, part
+             FROM daybook.interaction_delta WHERE entry_id = $1 ORDER BY recordset_id, record_type, stat_type, part",
         )
         .bind(entry_id)
         .fetch(&mut self.connection);
@@ -236,6 +237,7 @@ impl CopiedRow {
             total_balance,
             first_day,
             last_day,
+            part: self.part,
         }
     }
 
@@ -255,6 +257,7 @@ fn copied_row(row: &PgRow) -> Result<CopiedRow, sqlx::Error> {
         maps: PerDimension::try_from_fn(|dimension| owned_text(row, dimension.name()))?,
         balances: [row.try_get("count_balance")?, row.try_get("total_balance")?],
         days: [row.try_get("first_day")?, row.try_get("last_day")?],
+        part: row.try_get("part")?,
     })
 }
 

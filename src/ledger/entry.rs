@@ -159,6 +159,13 @@ pub struct Entry {
     pub posted_at: DateTime<Utc>,
 }
 
+impl Entry {
+    /// Number of cells that it adds to: of its rows, if none of them is very large.
+    pub fn cells(&self) -> i64 {
+        self.totals.0.iter().map(|total| total.cells).sum()
+    }
+}
+
 from_row!(Entry {
     entry_id,
     day,

@@ -7,7 +7,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::entry::EntryId;
-use super::row_bytes::{self, Balance};
+use super::row_bytes::{self, Balance, Encoded};
 use super::row_hash::RowFields;
 use crate::aggregate::{DayDeltas, Overflow};
 use crate::day::Day;
@@ -42,22 +42,23 @@ pub(super) struct Columns {
     total_balances: Vec<i64>,
     first_days: Vec<Day>,
     last_days: Vec<Day>,
+    parts: Vec<i16>,
 }
 
 impl Columns {
-    /// The rows with their balances, and the content hash after them. The arguments are those of [`row_bytes::encode`].
+    /// The rows with their balances, and what was made of the deltas. The arguments are those of [`row_bytes::encode`].
     pub(super) fn of(
         day: Day,
         deltas: &DayDeltas,
         balances: &[Option<Balance>],
         content: Sha256,
-    ) -> Result<(Self, Sha256), Overflow> {
+    ) -> Result<(Self, Encoded), Overflow> {
         let mut columns = Self::default();
-        let content = row_bytes::for_each(day, deltas, balances, content, |fields| {
+        let encoded = row_bytes::for_each(day, deltas, balances, content, |fields| {
             columns.push(fields);
             true
         })?;
-        Ok((columns, content))
+        Ok((columns, encoded))
     }
 
     fn push(&mut self, fields: &RowFields<'_>) {
@@ -73,6 +74,7 @@ impl Columns {
         self.total_balances.push(fields.total_balance);
         self.first_days.push(fields.first_day);
         self.last_days.push(fields.last_day);
+        self.parts.push(fields.part);
     }
 
     /// Inserts the rows. Returns how many arrived.
@@ -84,14 +86,14 @@ impl Columns {
     ) -> Result<u64, sqlx::Error> {
         let inserted = sqlx::query(
             "INSERT INTO daybook.interaction_delta (recordset_id, record_type, stat_type, entry_id, day, count, total,
-                 items, queries, geocodes, count_balance, total_balance, first_day, last_day)
+                 items, queries, geocodes, count_balance, total_balance, first_day, last_day, part)
              SELECT r.recordset_id, r.record_type, r.stat_type, $1, $2, r.count, r.total,
                  r.items::jsonb, r.queries::jsonb, r.geocodes::jsonb,
-                 r.count_balance, r.total_balance, r.first_day, r.last_day
+                 r.count_balance, r.total_balance, r.first_day, r.last_day, r.part
              FROM unnest($3::uuid[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[], $9::text[],
-                 $10::text[], $11::bigint[], $12::bigint[], $13::date[], $14::date[])
+                 $10::text[], $11::bigint[], $12::bigint[], $13::date[], $14::date[], $15::smallint[])
                  AS r (recordset_id, record_type, stat_type, count, total, items, queries, geocodes,
-                 count_balance, total_balance, first_day, last_day)",
+                 count_balance, total_balance, first_day, last_day, part)",
         )
         .bind(entry_id)
         .bind(day)
@@ -107,6 +109,7 @@ impl Columns {
         .bind(self.total_balances)
         .bind(self.first_days)
         .bind(self.last_days)
+        .bind(self.parts)
         .execute(connection)
         .await?;
         Ok(inserted.rows_affected())

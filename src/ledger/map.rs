@@ -36,6 +36,18 @@ impl<'a> Writer<'a> {
             .extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     }
 
+    /// Puts a term if the whole text then has at most so many bytes, or if it is the first term. Returns whether it did.
+    pub fn put_within(&mut self, most_bytes: usize, term: &str, n: i64) -> bool {
+        let (before, is_first) = (self.out.len(), self.is_empty);
+        self.put(term, n);
+        // The brace that ends the map takes a byte.
+        let fits = is_first || self.out.len() < most_bytes;
+        if !fits {
+            self.out.truncate(before);
+        }
+        fits
+    }
+
     pub fn finish(self) {
         self.out.push(b'}');
     }

@@ -20,6 +20,7 @@ pub mod map;
 pub mod migrate;
 pub mod migrations;
 mod overview;
+mod parts;
 mod past_runs;
 pub mod post;
 mod posted_rows;

@@ -17,7 +17,7 @@ use super::insert_rows;
 use super::known_balances::{BalancesAsOf, KnownBalances};
 use super::lock::{LastPosting, Run, TOOL_VERSION};
 use super::posted_rows::PostedRows;
-use super::row_bytes::{self, Balance};
+use super::row_bytes::{self, Balance, Encoded};
 use crate::aggregate::{Cell, DayDeltas, Figures, Overflow};
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
@@ -40,6 +40,7 @@ pub struct Posting {
     /// Hash of the rows so far.
     content: Sha256,
     delta_rows: u64,
+    cells: u64,
     last: Option<Cell>,
     terms: Terms,
     /// All rows, if they were added at once and should stay in memory.
@@ -87,8 +88,8 @@ pub struct Posted {
     pub entry_id: EntryId,
     /// Hash of its header. Kept outside the database, it is a witness that `verify --expect` checks.
     pub entry_hash: Hash,
-    /// Number of its rows.
-    pub delta_rows: u64,
+    /// Number of its cells.
+    pub cells: u64,
     /// The entry with its rows, if they were kept.
     pub posted_rows: Option<PostedRows>,
 }
@@ -125,6 +126,7 @@ impl Posting {
             balances,
             content,
             delta_rows: 0,
+            cells: 0,
             last: None,
             terms: Terms::MustBeComplete,
             kept: None,
@@ -173,8 +175,8 @@ impl Posting {
             .hint("this is a defect of daybook: please report it"));
         }
         self.last = Some(last.cell);
-        let delta_rows = deltas.rows().len() as u64;
-        tracing::info!(%day, entry_id = entry_id.number(), delta_rows, "posting rows");
+        let cells = deltas.rows().len() as u64;
+        tracing::info!(%day, entry_id = entry_id.number(), cells, "posting rows");
         let before = balances(&mut self.connection, &deltas, &self.balances)
             .await
             .context(format!("{what}: looking up balances"))?;
@@ -185,15 +187,16 @@ impl Posting {
             }
         }
         let content = std::mem::take(&mut self.content);
-        let (copied, content) =
+        let (copied, Encoded { content, rows }) =
             write_rows(&mut self.connection, entry_id, day, deltas, before, content).await?;
         self.content = content;
-        self.delta_rows += delta_rows;
+        self.delta_rows += rows;
+        self.cells += cells;
         failpoint::reach("post.rows_written");
-        if copied != delta_rows {
+        if copied != rows {
             return Err(Error::new(
                 ErrorKind::Internal,
-                format!("{what}: {copied} of {delta_rows} rows arrived: nothing was posted"),
+                format!("{what}: {copied} of {rows} rows arrived: nothing was posted"),
             ));
         }
         Ok(())
@@ -265,7 +268,7 @@ impl Posting {
             connection,
             entry_id,
             day,
-            delta_rows,
+            cells,
             kept,
             balances,
             ..
@@ -278,7 +281,7 @@ impl Posting {
         Ok(Posted {
             entry_id,
             entry_hash,
-            delta_rows,
+            cells,
             posted_rows,
         })
     }
@@ -374,7 +377,7 @@ async fn balances_of(
     Ok(balances)
 }
 
-/// Writes the rows. Returns how many arrived, and the content hash so far.
+/// Writes the rows. Returns how many arrived, and what was made of the deltas.
 async fn write_rows(
     connection: &mut Connection,
     entry_id: EntryId,
@@ -382,15 +385,15 @@ async fn write_rows(
     deltas: Arc<DayDeltas>,
     balances: Vec<Option<Balance>>,
     content: Sha256,
-) -> Result<(u64, Sha256), Error> {
+) -> Result<(u64, Encoded), Error> {
     let what = format!("posting {day}: writing the rows of entry {entry_id}");
     if !insert_rows::are_few(&deltas) {
         return copy_rows(connection, entry_id, day, deltas, balances, content, what).await;
     }
-    let (columns, content) = insert_rows::Columns::of(day, &deltas, &balances, content)
+    let (columns, encoded) = insert_rows::Columns::of(day, &deltas, &balances, content)
         .map_err(|error| overflow(&what, error))?;
     let inserting = columns.insert(connection, entry_id, day).await;
-    Ok((inserting.context(what)?, content))
+    Ok((inserting.context(what)?, encoded))
 }
 
 fn overflow(what: &str, error: Overflow) -> Error {
@@ -398,7 +401,7 @@ fn overflow(what: &str, error: Overflow) -> Error {
     Error::new(ErrorKind::FigureTooLarge, what).caused_by(error)
 }
 
-/// Sends the rows while another thread encodes them. Returns how many arrived, and the content hash so far.
+/// Sends the rows while another thread encodes them. Returns how many arrived, and what was made of the deltas.
 async fn copy_rows(
     connection: &mut Connection,
     entry_id: EntryId,
@@ -407,9 +410,9 @@ async fn copy_rows(
     balances: Vec<Option<Balance>>,
     content: Sha256,
     what: String,
-) -> Result<(u64, Sha256), Error> {
+) -> Result<(u64, Encoded), Error> {
     let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
-    let encoding = tokio::task::spawn_blocking(move || -> Result<Sha256, Overflow> {
+    let encoding = tokio::task::spawn_blocking(move || -> Result<Encoded, Overflow> {
         row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| {
             sender.blocking_send(chunk).is_ok()
         })
@@ -424,10 +427,10 @@ async fn copy_rows(
         }
     }
     // The encoder has closed the channel: it is done, or a balance overflowed.
-    let content = encoding
+    let encoded = encoding
         .await
         .map_err(|error| Error::new(ErrorKind::Internal, what.as_str()).caused_by(error))?
         .map_err(|error| overflow(&what, error))?;
     let arrived = copy.finish().await.context(what)?;
-    Ok((arrived, content))
+    Ok((arrived, encoded))
 }

@@ -5,7 +5,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::entry::EntryId;
-use super::map;
+use super::parts::{self, RemainingTerms};
 use super::row_hash::RowFields;
 use crate::aggregate::{DayDeltas, DeltaRow, Overflow};
 use crate::day::Day;
@@ -13,9 +13,9 @@ use crate::event::PerDimension;
 
 /// The statement that takes the stream.
 pub(super) const COPY_STATEMENT: &str = "COPY daybook.interaction_delta (recordset_id, record_type, stat_type, entry_id, \
-     day, count, total, items, queries, geocodes, count_balance, total_balance, first_day, last_day) \
+     day, count, total, items, queries, geocodes, count_balance, total_balance, first_day, last_day, part) \
      FROM STDIN (FORMAT binary)";
-const COLUMNS: i16 = 14;
+const COLUMNS: i16 = 15;
 
 /// Large enough for a message of its own, small enough to keep several in flight.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
@@ -29,9 +29,18 @@ pub(super) struct Balance {
     pub(super) last_day: Day,
 }
 
-/// Encodes rows of an entry, and passes the stream to `hand_out` in chunks. Returns the content hash after these rows.
+/// What was made of the deltas of an entry.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    /// The content hash after them.
+    pub(super) content: Sha256,
+    /// The number of rows: one for each part of a cell.
+    pub(super) rows: u64,
+}
+
+/// Encodes rows of an entry, and passes the stream to `hand_out` in chunks.
 ///
-/// `balances` has an element for each row; `content` is the hash before these rows. Stops early, without an error, if
+/// `balances` has an element for each cell; `content` is the hash before these rows. Stops early, without an error, if
 /// `hand_out` returns false because the receiver is gone.
 pub(super) fn encode(
     entry_id: EntryId,
@@ -40,36 +49,45 @@ pub(super) fn encode(
     balances: &[Option<Balance>],
     content: Sha256,
     mut hand_out: impl FnMut(Vec<u8>) -> bool,
-) -> Result<Sha256, Overflow> {
+) -> Result<Encoded, Overflow> {
     let mut chunk = begin_stream();
-    let content = for_each(day, deltas, balances, content, |fields| {
+    let encoded = for_each(day, deltas, balances, content, |fields| {
         append_tuple(&mut chunk, entry_id, fields);
         chunk.len() < CHUNK_BYTES || hand_out(std::mem::take(&mut chunk))
     })?;
     end_stream(&mut chunk);
     hand_out(chunk);
-    Ok(content)
+    Ok(encoded)
 }
 
-/// Passes the fields of each row to `take`, until it returns false. Returns the content hash after these rows.
+/// Passes the fields of each row to `take`, until it returns false.
 pub(super) fn for_each(
     day: Day,
     deltas: &DayDeltas,
     balances: &[Option<Balance>],
-    mut content: Sha256,
+    content: Sha256,
     mut take: impl FnMut(&RowFields<'_>) -> bool,
-) -> Result<Sha256, Overflow> {
+) -> Result<Encoded, Overflow> {
+    let most_bytes = parts::most_bytes();
     let mut scratch = Scratch::default();
+    let mut encoded = Encoded { content, rows: 0 };
     for (row, before) in deltas.rows().iter().zip(balances) {
         let balance = advance(day, row, *before).ok_or(Overflow(row.cell))?;
-        scratch.fill_maps(deltas, row);
-        let fields = fields(day, row, balance, &scratch.maps);
-        content.update(fields.hash(&mut scratch.line));
-        if !take(&fields) {
-            break;
+        let mut remaining = RemainingTerms::of(deltas, row, most_bytes);
+        for part in 0.. {
+            remaining.write_part(&mut scratch.maps);
+            let fields = fields(day, row, balance, &scratch.maps, part);
+            encoded.content.update(fields.hash(&mut scratch.line));
+            encoded.rows += 1;
+            if !take(&fields) {
+                return Ok(encoded);
+            }
+            if remaining.are_none() {
+                break;
+            }
         }
     }
-    Ok(content)
+    Ok(encoded)
 }
 
 /// A new stream without tuples.
@@ -102,6 +120,7 @@ pub(super) fn append_tuple(chunk: &mut Vec<u8>, entry_id: EntryId, fields: &RowF
     append_field(chunk, &[&fields.total_balance.to_be_bytes()]);
     append_field(chunk, &[&date(fields.first_day)]);
     append_field(chunk, &[&date(fields.last_day)]);
+    append_field(chunk, &[&fields.part.to_be_bytes()]);
 }
 
 /// The balance after a row; none if it overflows.
@@ -127,42 +146,38 @@ struct Scratch {
     line: Vec<u8>,
 }
 
-impl Scratch {
-    fn fill_maps(&mut self, deltas: &DayDeltas, row: &DeltaRow) {
-        for (dimension, terms) in deltas.maps(row) {
-            let text = &mut self.maps[dimension];
-            text.clear();
-            let mut map = map::Writer::new(text);
-            terms.for_each(|term, n| map.put(term, n));
-            map.finish();
-        }
-    }
-}
-
+/// The fields of a part of a row. The first part carries the row's sums.
 fn fields<'a>(
     day: Day,
     row: &DeltaRow,
     balance: Balance,
     maps: &'a PerDimension<Vec<u8>>,
+    part: i16,
 ) -> RowFields<'a> {
+    let (count, total) = if part == 0 {
+        (row.count, row.total)
+    } else {
+        (0, 0)
+    };
     RowFields {
         recordset_id: row.cell.recordset_id,
         record_type: row.cell.record_type.name(),
         stat_type: row.cell.stat_type.name(),
         day,
-        count: row.count,
-        total: row.total,
+        count,
+        total,
         maps: maps.as_ref().map(Vec::as_slice),
         count_balance: balance.count,
         total_balance: balance.total,
         first_day: balance.first_day,
         last_day: balance.last_day,
+        part,
     }
 }
 
 fn append_field(chunk: &mut Vec<u8>, parts: &[&[u8]]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    // The server refuses a field of 2 GiB: it takes at most 256 MiB of jsonb.
+    // The server refuses a field of 2 GiB: it takes at most 256 MiB of jsonb. Only a single term can be that long.
     chunk.extend(i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
     for part in parts {
         chunk.extend_from_slice(part);

@@ -24,10 +24,12 @@ pub struct RowFields<'a> {
     pub total_balance: i64,
     pub first_day: Day,
     pub last_day: Day,
+    /// 0 for nearly all rows; see [`parts`](super::parts).
+    pub part: i16,
 }
 
 impl RowFields<'_> {
-    /// The hash of the fields, one a line. `line` is a buffer that is reused for each row.
+    /// The hash of the fields, one a line; the last is the part, unless it is 0. `line` is a buffer that is reused for each row.
     pub fn hash(&self, line: &mut Vec<u8>) -> Hash {
         const FAILS_NEVER: &str = "writing to memory does not fail";
         let mut hash = Sha256::new();
@@ -63,6 +65,9 @@ impl RowFields<'_> {
             "\n{count_balance}\n{total_balance}\n{first_day}\n{last_day}"
         )
         .expect(FAILS_NEVER);
+        if self.part != 0 {
+            write!(line, "\n{}", self.part).expect(FAILS_NEVER);
+        }
         hash.update(&line);
         hash.into()
     }

@@ -11,7 +11,7 @@ use crate::day::{Day, Period};
 use crate::error::Error;
 use crate::postgres::{Connection, Context as _};
 
-/// A delta row without its maps.
+/// What an entry adds to a cell, without its terms.
 #[derive(Clone, Debug)]
 pub struct DeltaCell {
     pub entry_id: EntryId,
@@ -37,32 +37,32 @@ from_row!(DeltaCell {
     total_balance
 });
 
+/// The first part of a cell carries its sums.
 const DELTA_CELLS: &str = "SELECT entry_id, day, recordset_id, record_type, stat_type, count, total, count_balance, \
-     total_balance FROM daybook.interaction_delta";
+     total_balance FROM daybook.interaction_delta WHERE part = 0 AND";
 
 impl Reader {
-    /// Calls `take` with the rows of an entry without their maps, in the order of its content hash.
+    /// Calls `take` with what an entry adds to each cell, in the order of its content hash.
     pub async fn delta_cells_of_entry(
         &mut self,
         entry_id: EntryId,
         take: impl AsyncFnMut(DeltaCell) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let statement = format!(
-            "{DELTA_CELLS} WHERE entry_id = $1 ORDER BY recordset_id, record_type, stat_type"
-        );
+        let statement =
+            format!("{DELTA_CELLS} entry_id = $1 ORDER BY recordset_id, record_type, stat_type");
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(entry_id);
         let what = format!("reading the rows of entry {entry_id}");
         for_each_cell(&mut self.connection, query, what, take).await
     }
 
-    /// Calls `take` with the rows of a day without their maps, cell by cell in the order of their entries.
+    /// Calls `take` with what the entries of a day add to each cell, cell by cell in the order of the entries.
     pub async fn delta_cells_of_day(
         &mut self,
         day: Day,
         take: impl AsyncFnMut(DeltaCell) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let statement = format!(
-            "{DELTA_CELLS} WHERE day = $1 ORDER BY recordset_id, record_type, stat_type, entry_id"
+            "{DELTA_CELLS} day = $1 ORDER BY recordset_id, record_type, stat_type, entry_id"
         );
         let query = sqlx::query_as(sqlx::AssertSqlSafe(statement)).bind(day);
         let what = format!("reading the rows of {day}");

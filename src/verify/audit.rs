@@ -1,7 +1,8 @@
 //! Recomputes a ledger from its rows. No IO.
 //!
 //! Memory holds one header for each entry and one state for each cell, whatever the length of the history. Rows must be
-//! added in the order in which an entry's content hash is made: by entry, recordset, record type and stat type.
+//! added in the order in which an entry's content hash is made: by entry, recordset, record type, stat type and
+//! part.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::finding::{Finding, LedgerCheck};
-use super::row::{RejectedEvent, Row, StoredDate};
+use super::row::{RejectedEvent, Row, StoredDate, place_of_row};
 use super::sum::sum;
 use crate::day::Period;
 use crate::event::{PerDimension, StatType};
@@ -107,6 +108,17 @@ struct CellState {
     last_day: StoredDate,
 }
 
+/// What an entry adds to a cell, over its rows so far: a very large cell has several.
+struct CellOfEntry {
+    entry_id: i64,
+    cell: CellKey,
+    must_sum: bool,
+    count: i128,
+    total: i128,
+    /// None if a map cannot be summed.
+    sums: Option<PerDimension<i128>>,
+}
+
 /// The rows of an entry so far.
 #[derive(Clone, Default)]
 struct Content {
@@ -134,7 +146,7 @@ impl Content {
             self.totals.len() - 1
         });
         let total = &mut self.totals[place];
-        total.cells += 1;
+        total.cells += i64::from(row.part == 0);
         total.count += i128::from(row.count);
         total.total += i128::from(row.total);
     }
@@ -154,6 +166,8 @@ pub(super) struct Audit {
     headless: BTreeMap<i64, StoredDate>,
     types: Vec<[Box<str>; 2]>,
     cells: FxHashMap<CellKey, CellState>,
+    /// The cell of the last row, if its control sums are looked at.
+    summing: Option<CellOfEntry>,
     found: [Found; OF_ROWS.len()],
     line: Vec<u8>,
 }
@@ -174,6 +188,7 @@ impl Audit {
             headless: BTreeMap::new(),
             types: Vec::new(),
             cells: FxHashMap::default(),
+            summing: None,
             found: Default::default(),
             line: Vec::new(),
         }
@@ -186,10 +201,11 @@ impl Audit {
             let first_day = self.headless.entry(row.entry_id).or_insert(row.day);
             *first_day = row.day.min(*first_day);
         }
-        let balance_is_right = self.advance_cell(row);
+        let cell = self.cell_of(row);
+        let balance_is_right = self.advance_cell(cell, row);
         if self.is_looked_at(row.day) {
             let must_sum = header.is_none_or(|place| self.headers[place].terms_complete);
-            self.check_sums(row, must_sum);
+            self.add_sums(cell, row, must_sum);
             if !balance_is_right {
                 self.note(OfRow::Balance, row);
             }
@@ -244,6 +260,7 @@ impl Audit {
 
     pub(super) fn finish(mut self) -> LedgerCheck {
         self.close_entry();
+        self.check_sums();
         let of_no_entry: Vec<i64> = self
             .rejected
             .keys()
@@ -359,8 +376,7 @@ impl Audit {
         }
     }
 
-    /// Adds a row to its cell, and returns whether the row's balance and days are right.
-    fn advance_cell(&mut self, row: &Row<'_>) -> bool {
+    fn cell_of(&mut self, row: &Row<'_>) -> CellKey {
         let types = [row.record_type, row.stat_type];
         let known = self
             .types
@@ -370,19 +386,21 @@ impl Audit {
             self.types.push(types.map(Box::from));
             self.types.len() - 1
         });
+        CellKey {
+            recordset_id: row.recordset_id,
+            types,
+        }
+    }
+
+    /// Adds a row to its cell, and returns whether the row's balance and days are right.
+    fn advance_cell(&mut self, cell: CellKey, row: &Row<'_>) -> bool {
         let unseen = CellState {
             count: 0,
             total: 0,
             first_day: row.day,
             last_day: row.day,
         };
-        let cell = self
-            .cells
-            .entry(CellKey {
-                recordset_id: row.recordset_id,
-                types,
-            })
-            .or_insert(unseen);
+        let cell = self.cells.entry(cell).or_insert(unseen);
         cell.count += i128::from(row.count);
         cell.total += i128::from(row.total);
         cell.first_day = cell.first_day.min(row.day);
@@ -393,23 +411,61 @@ impl Audit {
             && row.last_day == cell.last_day
     }
 
-    /// Checks the control sums as `daybook.control_sums_hold` does.
-    fn check_sums(&mut self, row: &Row<'_>, must_sum: bool) {
+    /// Adds the sums of a row to those of its entry and cell. The row after them has them checked.
+    fn add_sums(&mut self, cell: CellKey, row: &Row<'_>, must_sum: bool) {
         const UNCOUNTABLE: PerDimension<OfRow> = PerDimension {
             items: OfRow::ItemsUncountable,
             queries: OfRow::QueriesUncountable,
             geocodes: OfRow::GeocodesUncountable,
         };
         let sums = row.maps.map(|text| text.and_then(sum));
-        if let Some(sums) = sums.transpose() {
-            // The database checks a stat type that is unknown here as it checks a search.
-            let stat_type = row.stat_type.parse().unwrap_or(StatType::Search);
-            if must_sum && !stat_type.control_sums_hold(row.count, row.total, sums) {
-                self.note(OfRow::Sums, row);
-            }
+        let continues = self.summing.as_ref().is_some_and(|summing| {
+            row.part != 0 && summing.entry_id == row.entry_id && summing.cell == cell
+        });
+        if !continues {
+            self.check_sums();
         }
+        let summing = self.summing.get_or_insert(CellOfEntry {
+            entry_id: row.entry_id,
+            cell,
+            must_sum,
+            count: 0,
+            total: 0,
+            sums: Some(PerDimension::default()),
+        });
+        summing.count += i128::from(row.count);
+        summing.total += i128::from(row.total);
+        let so_far = summing.sums.zip(sums.transpose());
+        summing.sums = so_far.map(|(so_far, more)| {
+            PerDimension::from_fn(|dimension| so_far[dimension] + more[dimension])
+        });
         for (dimension, _) in sums.into_iter().filter(|(_, sum)| sum.is_none()) {
             self.note(UNCOUNTABLE[dimension], row);
+        }
+    }
+
+    /// Checks the control sums of the cell of the last row, as `daybook.control_sums_hold` does.
+    fn check_sums(&mut self) {
+        let Some(CellOfEntry {
+            entry_id,
+            cell,
+            must_sum: true,
+            count,
+            total,
+            sums: Some(sums),
+        }) = self.summing.take()
+        else {
+            return;
+        };
+        let recordset_id = cell.recordset_id;
+        let [record_type, stat_type] = self.types[cell.types].clone();
+        // The database checks a stat type that is unknown here as it checks a search.
+        let known = stat_type.parse().unwrap_or(StatType::Search);
+        if !known.control_sums_hold(count, total, sums) {
+            self.note(
+                OfRow::Sums,
+                place_of_row(entry_id, recordset_id, &record_type, &stat_type),
+            );
         }
     }
 
@@ -452,6 +508,7 @@ fn hashed_fields<'a>(row: &Row<'a>) -> Option<RowFields<'a>> {
         total_balance: row.total_balance,
         first_day: row.first_day.day()?,
         last_day: row.last_day.day()?,
+        part: row.part,
     })
 }
 

@@ -201,9 +201,9 @@ fn statement(chunk: &str, period: Option<Period>) -> String {
     };
     format!(
         "COPY (SELECT recordset_id, record_type, stat_type, entry_id, day, count, total, {maps},
-                      count_balance, total_balance, first_day, last_day
+                      count_balance, total_balance, first_day, last_day, part
                FROM daybook.interaction_delta WHERE {chunk}
-               ORDER BY entry_id, recordset_id, record_type, stat_type)
+               ORDER BY entry_id, recordset_id, record_type, stat_type, part)
          TO STDOUT (FORMAT binary)"
     )
 }

@@ -12,7 +12,7 @@ use crate::event::PerDimension;
 use crate::postgres::copy_out::{Fields, OutOfStep};
 
 /// The columns, in the order of the fields.
-pub(super) const COLUMNS: usize = 14;
+pub(super) const COLUMNS: usize = 15;
 
 /// A date as stored; it may be invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,7 @@ pub(super) struct Row<'a> {
     pub(super) total_balance: i64,
     pub(super) first_day: StoredDate,
     pub(super) last_day: StoredDate,
+    pub(super) part: i16,
 }
 
 impl fmt::Display for Row<'_> {
@@ -75,13 +76,30 @@ impl fmt::Display for Row<'_> {
             recordset_id,
             record_type,
             stat_type,
+            part,
             ..
         } = self;
+        place_of_row(*entry_id, *recordset_id, record_type, stat_type).fmt(f)?;
+        if *part == 0 {
+            return Ok(());
+        }
+        write!(f, ", part {part}")
+    }
+}
+
+/// How a finding names what an entry adds to a cell.
+pub(super) fn place_of_row(
+    entry_id: i64,
+    recordset_id: Uuid,
+    record_type: &str,
+    stat_type: &str,
+) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
         write!(
             f,
             "entry {entry_id}, recordset {recordset_id}, {record_type}, {stat_type}"
         )
-    }
+    })
 }
 
 impl<'a> Row<'a> {
@@ -102,6 +120,7 @@ impl<'a> Row<'a> {
             Some(total_balance),
             Some(first_day),
             Some(last_day),
+            Some(part),
         ] = *fields
         else {
             return Ok(None);
@@ -123,6 +142,7 @@ impl<'a> Row<'a> {
             total_balance: bigint(total_balance)?,
             first_day: StoredDate::decode(first_day)?,
             last_day: StoredDate::decode(last_day)?,
+            part: fixed(part).map(i16::from_be_bytes)?,
         }))
     }
 

@@ -325,6 +325,24 @@ async fn the_published_day_counted_in_files_is_the_entry_of_the_table() {
     }
 }
 
+#[tokio::test]
+async fn a_cell_that_is_divided_over_rows_is_the_same_from_files_and_from_the_table() {
+    let (table, files) = (World::new().await, without_source().await);
+    let (table, files) = (table.dividing(), files.dividing());
+    let folder = Folder::new();
+    table.load_real_day().await;
+    apply(&table).await.assert_exit(0);
+    let parts = fold_in_shards(&folder, &events_of(&table, false).await, 3).await;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    post(&files, &parts).await.assert_exit(0);
+    let rows = "SELECT count(*) > 3082 AND max(part) > 10 FROM daybook.interaction_delta";
+    assert_eq!(table.value(rows).await, "true");
+    assert_eq!(entry(&files).await, entry(&table).await);
+    for world in [table, files] {
+        world.end().await;
+    }
+}
+
 /// The directories of one range, or of each.
 fn ranges(parts: &[String], numbers: std::ops::Range<usize>) -> Vec<String> {
     let of_part = |part: &String| {

@@ -48,6 +48,7 @@ mod monitoring; // metrics, pings and the summary of a run; alerts and dashboard
 mod moving; // docs/moving.md, followed step by step on an old index
 mod once; // the same day again, run after run and all at once
 mod packaged; // the Debian package, installed: `daybook doctor` leads to a first applied day
+mod parts; // cells whose terms are divided over several rows: all but the rows is as if they were not
 mod postgres; // connections to Postgres: URLs, login settings, errors and exit codes, servers that stop responding
 mod privileges; // the least privileges in Elasticsearch: enough for each command, and no more
 mod privileges_postgres; // each role in Postgres: enough for its commands, and no more

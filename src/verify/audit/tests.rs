@@ -22,6 +22,7 @@ fn view(entry_id: i64, balance: i64) -> Row<'static> {
         total_balance: balance,
         first_day: day,
         last_day: day,
+        part: 0,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct World {
     pub servers: Servers,
     /// Where runs write metrics, if they do.
     pub metrics: Option<PathBuf>,
+    /// Whether runs store each term of a cell in a part of its own.
+    pub divides: bool,
     http: reqwest::Client,
 }
 
@@ -97,6 +99,7 @@ impl World {
             http: servers.http_client(),
             servers,
             metrics: None,
+            divides: false,
         }
     }
 
@@ -109,6 +112,13 @@ impl World {
     /// The same world, whose runs write metrics where another one's do.
     pub fn with_metrics_of(mut self, other: &Self) -> Self {
         self.metrics.clone_from(&other.metrics);
+        self
+    }
+
+    /// The same world, whose runs store each term of a cell in a part of its own: cells as small as those of tests would
+    /// have one part.
+    pub fn dividing(mut self) -> Self {
+        self.divides = true;
         self
     }
 
@@ -148,6 +158,9 @@ impl World {
                 .as_ref()
                 .map(|file| ("DAYBOOK_METRICS_FILE", file)),
         );
+        if self.divides {
+            command.env("DAYBOOK_PART_BYTES", "0");
+        }
         command.envs(
             self.servers
                 .authority
