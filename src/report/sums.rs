@@ -61,10 +61,10 @@ impl Sums {
         mut take: impl FnMut(&[u8], Sum) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if self.files.is_empty() {
-            for place in self.table.order() {
-                take(self.table.key(place), self.table.sums[place])?;
-            }
-            return Ok(());
+            return self
+                .table
+                .in_order()
+                .try_for_each(|(key, sum)| take(key, sum));
         }
         self.spill()?;
         let files = std::mem::take(&mut self.files);
@@ -80,8 +80,8 @@ impl Sums {
         let table = std::mem::take(&mut self.table);
         let write = || {
             let mut writer = Writer::new(tempfile::tempfile_in(self.directory.path())?)?;
-            for place in table.order() {
-                writer.write(table.key(place), table.sums[place])?;
+            for (key, sum) in table.in_order() {
+                writer.write(key, sum)?;
             }
             writer.finish()
         };
@@ -123,63 +123,99 @@ fn merged(files: Vec<File>, create: impl Fn() -> io::Result<File>) -> Result<Fil
     Ok(writer.finish()?)
 }
 
-/// Sums in memory. All keys are in one buffer.
+/// Sums in memory. All are in one buffer, each beside its key, so that finding and adding touch the same memory.
 #[derive(Debug, Default)]
 struct Table {
-    keys: Vec<u8>,
-    /// Where in `keys` each key ends.
-    ends: Vec<usize>,
-    sums: Vec<Sum>,
-    places: HashTable<u32>,
+    /// For each key: its sum, its length, the key.
+    records: Vec<u8>,
+    /// Where in `records` each begins.
+    places: HashTable<usize>,
 }
+
+/// Bytes of a record before its key.
+const RECORD_HEAD: usize = size_of::<Sum>() + size_of::<u32>();
+
+/// Bytes of a key that are compared first.
+type Prefix = [u8; 16];
 
 impl Table {
     /// Adds to the sum of a key. Returns whether the key is new; none if the sum exceeds a bigint.
     fn add(&mut self, key: &[u8], sum: Sum) -> Option<bool> {
         let hash = FxBuildHasher.hash_one(key);
-        let found = self.places.find(hash, |place| {
-            key_at(&self.keys, &self.ends, *place as usize) == key
-        });
-        if let Some(place) = found {
-            let present = &mut self.sums[*place as usize];
-            *present = plus(*present, sum)?;
+        let found = self
+            .places
+            .find(hash, |place| key_at(&self.records, *place) == key);
+        if let Some(&place) = found {
+            let sum = plus(sum_at(&self.records, place), sum)?;
+            self.records[place..place + size_of::<Sum>()].copy_from_slice(&bytes_of(sum));
             return Some(false);
         }
-        let place =
-            u32::try_from(self.ends.len()).expect("four billion keys exceed the memory first");
-        self.keys.extend_from_slice(key);
-        self.ends.push(self.keys.len());
-        self.sums.push(sum);
+        let length = u32::try_from(key.len()).expect("a key is shorter than 4 GiB");
+        let place = self.records.len();
+        self.records.extend(bytes_of(sum));
+        self.records.extend(length.to_le_bytes());
+        self.records.extend(key);
         self.places.insert_unique(hash, place, |place| {
-            FxBuildHasher.hash_one(key_at(&self.keys, &self.ends, *place as usize))
+            FxBuildHasher.hash_one(key_at(&self.records, *place))
         });
         Some(true)
     }
 
-    fn key(&self, place: usize) -> &[u8] {
-        key_at(&self.keys, &self.ends, place)
-    }
-
-    /// The places of the keys in their order.
-    fn order(&self) -> impl Iterator<Item = usize> + use<> {
-        let mut places: Vec<u32> = self.places.iter().copied().collect();
-        places.sort_unstable_by(|a, b| self.key(*a as usize).cmp(self.key(*b as usize)));
-        places.into_iter().map(|place| place as usize)
+    /// The keys and their sums, in the order of the keys.
+    fn in_order(&self) -> impl Iterator<Item = (&[u8], Sum)> {
+        let mut places: Vec<(Prefix, usize)> = self
+            .places
+            .iter()
+            .map(|place| (prefix_of(key_at(&self.records, *place)), *place))
+            .collect();
+        // Keys with the same prefix lie in the cache when they are compared with each other.
+        places.sort_unstable_by_key(|(prefix, _)| *prefix);
+        for same in places.chunk_by_mut(|(a, _), (b, _)| a == b) {
+            same.sort_unstable_by_key(|(_, place)| key_at(&self.records, *place));
+        }
+        places.into_iter().map(|(_, place)| {
+            let key = key_at(&self.records, place);
+            (key, sum_at(&self.records, place))
+        })
     }
 
     /// Memory in use, in bytes, with what sorting takes.
     fn memory(&self) -> usize {
-        self.keys.capacity()
-            + self.ends.capacity() * size_of::<usize>()
-            + self.sums.capacity() * size_of::<Sum>()
+        self.records.capacity()
             + self.places.allocation_size()
-            + self.ends.len() * size_of::<u32>()
+            + self.places.len() * size_of::<(Prefix, usize)>()
     }
 }
 
-fn key_at<'a>(keys: &'a [u8], ends: &[usize], place: usize) -> &'a [u8] {
-    let start = if place == 0 { 0 } else { ends[place - 1] };
-    &keys[start..ends[place]]
+/// The beginning of a key. Shorter keys are filled up with zeros, which keeps the order; keys that differ only in zeros
+/// at their end have the same prefix.
+fn prefix_of(key: &[u8]) -> Prefix {
+    let mut prefix = Prefix::default();
+    let length = key.len().min(prefix.len());
+    prefix[..length].copy_from_slice(&key[..length]);
+    prefix
+}
+
+fn bytes_of([count, total]: Sum) -> [u8; size_of::<Sum>()] {
+    let mut bytes = [0; size_of::<Sum>()];
+    let (first, second) = bytes.split_at_mut(size_of::<i64>());
+    first.copy_from_slice(&count.to_le_bytes());
+    second.copy_from_slice(&total.to_le_bytes());
+    bytes
+}
+
+fn sum_at(records: &[u8], place: usize) -> Sum {
+    [0, size_of::<i64>()].map(|offset| {
+        let bytes = records[place + offset..].first_chunk();
+        i64::from_le_bytes(*bytes.expect("a record has a sum"))
+    })
+}
+
+fn key_at(records: &[u8], place: usize) -> &[u8] {
+    let length = records[place + size_of::<Sum>()..].first_chunk();
+    let length = u32::from_le_bytes(*length.expect("a record has a length"));
+    let start = place + RECORD_HEAD;
+    &records[start..start + length as usize]
 }
 
 fn plus([count, total]: Sum, [more_count, more_total]: Sum) -> Option<Sum> {
@@ -198,12 +234,11 @@ impl Writer {
         Ok(Self(encoder))
     }
 
-    fn write(&mut self, key: &[u8], [count, total]: Sum) -> io::Result<()> {
+    fn write(&mut self, key: &[u8], sum: Sum) -> io::Result<()> {
         let length = u32::try_from(key.len()).map_err(io::Error::other)?;
         self.0.write_all(&length.to_le_bytes())?;
         self.0.write_all(key)?;
-        self.0.write_all(&count.to_le_bytes())?;
-        self.0.write_all(&total.to_le_bytes())
+        self.0.write_all(&bytes_of(sum))
     }
 
     /// The file, to be read from its start.
