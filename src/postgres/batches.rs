@@ -61,7 +61,8 @@ impl BatchSender<'_> {
     }
 
     async fn batch(&mut self, messages: Vec<Bytes>, is_last: bool) -> bool {
-        self.rows += messages.len() as u64;
+        // The last message of a stream has no row.
+        self.rows += messages.len().saturating_sub(usize::from(is_last)) as u64;
         (self.done)(self.rows);
         let batch = Batch { messages, is_last };
         self.sender.send(batch).await.is_ok()
@@ -86,5 +87,50 @@ impl BatchReceiver {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01a";
+    const SECOND: &[u8] = b"\0\x01\0\0\0\x01b";
+    const END: &[u8] = b"\xff\xff";
+
+    /// What the computing side is given of streams, each in one batch, how it ends, and the last number of rows told.
+    async fn passed(streams: &[&[&'static [u8]]]) -> (Vec<u8>, Result<(), OutOfStep>, u64) {
+        let mut told = 0;
+        let mut done = |rows| told = rows;
+        let (mut sender, receiver) = batches(&mut done);
+        for messages in streams {
+            let messages = messages.iter().map(|message| Bytes::from_static(message));
+            assert!(sender.batch(messages.collect(), true).await);
+        }
+        drop(sender);
+        let computing = tokio::task::spawn_blocking(|| {
+            let mut given = Vec::new();
+            let ended = receiver.for_each(|[field]: &Fields<'_, 1>| {
+                given.extend_from_slice(field.unwrap_or_default());
+                Ok(())
+            });
+            (given, ended)
+        });
+        let (given, ended) = computing.await.unwrap();
+        (given, ended, told)
+    }
+
+    #[tokio::test]
+    async fn all_rows_of_all_streams_are_passed_and_counted() {
+        let streams: [&[&[u8]]; 2] = [&[FIRST, SECOND, END], &[FIRST, END]];
+        assert_eq!(passed(&streams).await, (b"aba".to_vec(), Ok(()), 3));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_is_an_error() {
+        for messages in [&[][..], &[FIRST][..], &[FIRST, SECOND]] {
+            let (_, ended, _) = passed(&[messages]).await;
+            assert_eq!(ended, Err(OutOfStep("it ends too early")), "{messages:?}");
+        }
     }
 }
