@@ -221,6 +221,28 @@ async fn a_rebuild_goes_on_without_a_node_and_waits_for_the_one_that_has_the_new
 
 #[tokio::test]
 #[ignore = "wants three nodes: script/stack up --nodes 3"]
+async fn a_verification_goes_on_with_the_copies_of_a_node_that_dies() {
+    let nodes = Nodes::all().await;
+    let world = nodes.world().await;
+    world.run(&["apply", "--all"]).await.assert_exit(0);
+    until_green(&world).await;
+    let verify = ["verify", "--projections"];
+    let mut verifying = world.command(&verify).spawn().expect("run the program");
+    let looked_up = format!("{}-g000001/_stats/get", world.prefix);
+    until(&world, &looked_up, |stats| {
+        stats["_all"]["total"]["get"]["total"].as_i64().unwrap_or(0) > 0
+    })
+    .await;
+    let node = node_of(&world, "-g000001").await;
+    let runs = verifying.try_wait().unwrap().is_none();
+    nodes.kill(&world, &node).await;
+    end_of(verifying, runs).await.assert_exit(0);
+    nodes.start().await;
+    world.end().await;
+}
+
+#[tokio::test]
+#[ignore = "wants three nodes: script/stack up --nodes 3"]
 async fn a_shard_that_is_lost_for_good_is_named_and_its_index_rebuilt_from_the_ledger() {
     let nodes = Nodes::all().await;
     let world = nodes.world().await;
