@@ -57,6 +57,10 @@ impl Settings {
         let terms = args.terms.parse::<Scope>().map_err(|error| {
             Error::setting("the setting of stats-terms cannot be read").caused_by(error)
         })?;
+        let workspace = Workspace {
+            memory: args.memory,
+            temp_dir: TempDir::new(args.temp_dir, std::env::var_os("CACHE_DIRECTORY"))?,
+        };
         Ok(Self {
             ledger: Database::new("ledger", args.ledger_url.as_ref(), silence)?,
             source: Database::new("source", source_url.as_ref(), silence)?,
@@ -68,11 +72,9 @@ impl Settings {
                     shards: args.shards,
                     replicas: args.replicas,
                 },
+                workspace: workspace.clone(),
             },
-            workspace: Workspace {
-                memory: args.memory,
-                temp_dir: TempDir::new(args.temp_dir, std::env::var_os("CACHE_DIRECTORY"))?,
-            },
+            workspace,
             max_clock_skew: args.max_clock_skew.duration(),
         })
     }

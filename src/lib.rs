@@ -36,6 +36,7 @@ mod source;
 // Rules.
 mod aggregate;
 mod event;
+mod sums;
 
 // Foundations.
 mod certificate;

@@ -14,7 +14,7 @@ use crate::failpoint;
 use crate::hash::Hash;
 use crate::ledger::lock::Run;
 use crate::ledger::post::{Header, Posting};
-use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader, StoredRow};
+use crate::ledger::{Entry, EntryId, EntryKind, Ledger, Reader};
 use crate::workspace::Workspace;
 
 /// What was posted, or would be.
@@ -112,13 +112,11 @@ async fn opposite(
     };
     let thread = CountingThread::start()?;
     let mut opposite = Aggregation::new(workspace).expecting(entry.delta_rows);
-    let mut rows = 0;
-    reader
-        .rows_of_entry(entry_id, async |row: StoredRow| {
-            rows += 1;
-            row.subtract_from(&mut opposite, overflow)
-        })
-        .await?;
+    let (mut stored, mut rows) = (reader.rows_of_entry(entry_id), 0);
+    while let Some(row) = stored.next().await? {
+        rows += 1;
+        row.subtract_from(&mut opposite, overflow)?;
+    }
     if rows != entry.delta_rows {
         let said = entry.delta_rows;
         return Err(Error::new(ErrorKind::LedgerDamaged, format!(

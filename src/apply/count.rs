@@ -13,7 +13,7 @@ use crate::aggregate::{
 use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::event::Rejection;
-use crate::ledger::{EntryId, Reader, StoredRow};
+use crate::ledger::{EntryId, Reader};
 use crate::source::{Batch, Fingerprint, Rows};
 use crate::workspace::Workspace;
 
@@ -213,17 +213,16 @@ pub(crate) async fn subtract_posted(
     through: EntryId,
     mut aggregation: Aggregation,
 ) -> Result<Aggregation, Error> {
-    reader
-        .rows_of_day(day, EntryId::NONE, through, async |row: StoredRow| {
-            row.subtract_from(&mut aggregation, |error| {
-                Error::new(
-                    ErrorKind::Internal,
-                    format!("comparing {day} with what is posted failed, nothing was posted"),
-                )
-                .caused_by(error)
-            })
-        })
-        .await?;
+    let mut rows = reader.rows_of_day(day, EntryId::NONE, through);
+    while let Some(row) = rows.next().await? {
+        row.subtract_from(&mut aggregation, |error| {
+            Error::new(
+                ErrorKind::Internal,
+                format!("comparing {day} with what is posted failed, nothing was posted"),
+            )
+            .caused_by(error)
+        })?;
+    }
     Ok(aggregation)
 }
 

@@ -4,16 +4,18 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use console::Term;
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::clock::Stopwatch;
-use crate::projection::rebuild::Progress;
+use crate::projection::progress::Progress;
 use crate::text::{Grouped, counted};
 
 /// Shows a progress bar on a terminal; elsewhere logs a line from time to time.
 pub(super) struct ProgressReporter {
     /// The unit of progress, in the singular and the plural.
     done: [&'static str; 2],
+    /// The bars that are shown at the same time.
+    bars: MultiProgress,
     bar: ProgressBar,
     stage: String,
     steps: Option<u64>,
@@ -30,10 +32,14 @@ const WIDE: u16 = 80;
 impl ProgressReporter {
     /// `one` and `many` name the unit of progress.
     pub(super) fn of(one: &'static str, many: &'static str) -> Self {
-        let bar = ProgressBar::hidden();
+        Self::among(MultiProgress::new(), [one, many])
+    }
+
+    fn among(bars: MultiProgress, done: [&'static str; 2]) -> Self {
         Self {
-            done: [one, many],
-            bar,
+            done,
+            bars,
+            bar: ProgressBar::hidden(),
             stage: String::new(),
             steps: None,
             started: Stopwatch::start(),
@@ -41,9 +47,9 @@ impl ProgressReporter {
         }
     }
 
-    /// Hides the bar while `print` runs.
+    /// Hides the bars while `print` runs.
     pub(super) fn beside<T>(&self, print: impl FnOnce() -> T) -> T {
-        self.bar.suspend(print)
+        self.bars.suspend(print)
     }
 }
 
@@ -64,8 +70,8 @@ impl Progress for ProgressReporter {
             Some(_) => "{prefix} {wide_bar} {pos}/{len} days{msg}",
             None => "{prefix} {spinner} {elapsed}{wide_msg}",
         };
-        self.bar = ProgressBar::with_draw_target(steps, ProgressDrawTarget::stderr())
-            .with_prefix(stage.to_owned());
+        let bar = steps.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        self.bar = self.bars.add(bar.with_prefix(stage.to_owned()));
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
         }
@@ -112,6 +118,10 @@ impl Progress for ProgressReporter {
             seconds = self.started.elapsed().as_secs_f64(),
             "done"
         );
+    }
+
+    fn another(&self) -> Self {
+        Self::among(self.bars.clone(), self.done)
     }
 }
 

@@ -8,8 +8,8 @@ use crate::config::Settings;
 use crate::elastic::Client;
 use crate::error::{Error, ErrorKind, Exit};
 use crate::interrupt::unless_interrupted;
+use crate::ledger::Ledger;
 use crate::ledger::lock::{LockKind, Run};
-use crate::ledger::{Ledger, Reader};
 use crate::output::Output;
 use crate::projection::Projection;
 use crate::projection::aliases;
@@ -115,17 +115,15 @@ pub(super) async fn build_all(
     output: Output,
 ) -> Result<Vec<Rebuilt>, Error> {
     client.check_version().await?;
-    let reader = Reader::open(ledger, "daybook rebuilding").await?;
     let progress = ProgressReporter::of("document", "documents");
     let work = Rebuild {
         plan: &settings.plan,
         ledger,
-        reader,
         client,
         options,
         progress,
     };
-    let rebuilt = work.run(run).await?;
+    let rebuilt = Box::pin(work.run(run)).await?;
     for one in &rebuilt {
         let (alias, index, through) = (&one.alias, &one.index, one.through);
         let documents = counted(one.documents, "document", "documents");

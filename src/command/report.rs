@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
 use crate::projection::countries::usage_by_country;
-use crate::projection::rebuild::Progress as _;
+use crate::projection::progress::Progress as _;
 use crate::projection::{Projection, index};
 use crate::report::gather::{ledger_numbers, recordset_numbers};
 use crate::report::names::Names;

@@ -52,22 +52,19 @@ pub async fn run(options: TotalsArgs, settings: &Settings, output: Output) -> Re
     let (_, mut reader) = Ledger::open_for_reading(&settings.ledger, "daybook totals").await?;
     let period = options.date_range.within(reader.period().await?)?;
     let mut cells: BTreeMap<(RecordType, StatType), Cell> = BTreeMap::new();
-    let mut rows = 0;
-    reader
-        .rows_of_recordset(recordset_id, period, async |row: StoredRow| {
-            rows += 1;
-            let cell = cells
-                .entry((row.cell.record_type, row.cell.stat_type))
-                .or_default();
-            cell.add(&row)?.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::FigureTooLarge,
-                    format!("the totals of {} exceed a bigint", row.cell),
-                )
-            })
-        })
-        .await?;
-    if rows == 0 {
+    let mut rows = reader.rows_of_recordset(recordset_id, period);
+    while let Some(row) = rows.next().await? {
+        let cell = cells
+            .entry((row.cell.record_type, row.cell.stat_type))
+            .or_default();
+        cell.add(&row)?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::FigureTooLarge,
+                format!("the totals of {} exceed a bigint", row.cell),
+            )
+        })?;
+    }
+    if cells.is_empty() {
         tracing::warn!(%recordset_id, "the ledger has nothing for this recordset on these days");
     }
     if let Some(format) = format {

@@ -19,7 +19,7 @@ use crate::output::Output;
 use crate::printable::one_line;
 use crate::projection::advance::check_index;
 use crate::projection::compare::{Comparing, Comparison, Part};
-use crate::projection::rebuild::Progress as _;
+use crate::projection::progress::Progress as _;
 use crate::projection::{Plan, Projection, index};
 use crate::source::Source;
 use crate::text::{Grouped, counted};
@@ -335,22 +335,19 @@ impl VerifyingProjections<'_> {
             return Ok(tell_index_failure(&alias, &error, output));
         }
         let through = index.checkpoint.applied_through;
-        let mut progress = ProgressReporter::of("document", "documents");
-        progress.begin(&format!("comparing {}", index.physical), None);
         let comparing = Comparing {
             kind,
             plan,
+            ledger,
             reader,
             client,
             index: &index,
             through,
             part: *part,
             repair,
+            progress: ProgressReporter::of("document", "documents"),
         };
-        let comparison = comparing
-            .run(&mut |documents| progress.at(documents, 0))
-            .await?;
-        progress.end();
+        let comparison = comparing.run().await?;
         for finding in
             comparison
                 .findings

@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use super::entry::EntryId;
 use super::reader::Reader;
-use super::row::{CellTermTotal, CellTotal, NamedTerm, StoredRow, cell_term_total, cell_total};
-use super::rows::for_each_row;
+use super::row::{CellTotal, NamedTerm, cell_total};
+use super::rows::Rows;
 use crate::day::Day;
 use crate::error::Error;
-use crate::event::{Dimension, PerDimension, RecordType, StatType};
+use crate::event::{PerDimension, RecordType, StatType};
 use crate::postgres::Context as _;
 
 impl Reader {
@@ -49,21 +49,20 @@ impl Reader {
         Ok(())
     }
 
-    /// Calls `take` with the rows of the entries after `after` and up to `through`, recordset by recordset, those of a
-    /// cell in the order of their entries. Only the maps of the given stat types are read; the others may be empty.
-    pub async fn rows_by_recordset(
+    /// The rows of the entries after `after` and up to `through`, in no particular order. Only the maps of the given stat
+    /// types are read; the others may be empty.
+    pub fn rows_with_terms(
         &mut self,
         stat_types: &PerDimension<Vec<StatType>>,
         after: EntryId,
         through: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Rows<'_> {
         let is_one_entry = after.next() == through;
         if is_one_entry
             && let Some(posted_rows) = &self.posted_rows
             && posted_rows.is_entry(through)
         {
-            return posted_rows.rows(take).await;
+            return Rows::posted(posted_rows);
         }
         let entries = if is_one_entry {
             "entry_id = $4"
@@ -75,8 +74,7 @@ impl Reader {
                     CASE WHEN stat_type = ANY ($1) THEN items ELSE '{{}}' END AS items,
                     CASE WHEN stat_type = ANY ($2) THEN queries ELSE '{{}}' END AS queries,
                     CASE WHEN stat_type = ANY ($3) THEN geocodes ELSE '{{}}' END AS geocodes
-             FROM daybook.interaction_delta WHERE stat_type = ANY ($1 || $2 || $3) AND {entries}
-             ORDER BY recordset_id, record_type, stat_type, entry_id"
+             FROM daybook.interaction_delta WHERE stat_type = ANY ($1 || $2 || $3) AND {entries}"
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(statement))
             .bind(names(&stat_types.items))
@@ -86,44 +84,10 @@ impl Reader {
         if !is_one_entry {
             query = query.bind(after);
         }
-        for_each_row(
-            &mut self.connection,
-            query,
+        Rows::sent(
+            query.fetch(&mut self.connection),
             "reading the rows of all recordsets".to_owned(),
-            take,
         )
-        .await
-    }
-
-    /// Calls `take` with what the entries after `after` and up to `through` add to each term of a recordset and a
-    /// dimension, ordered by term. The server computes the sums, on disk if necessary.
-    pub async fn term_totals(
-        &mut self,
-        recordset_id: Uuid,
-        dimension: Dimension,
-        stat_types: &[StatType],
-        after: EntryId,
-        through: EntryId,
-        mut take: impl AsyncFnMut(CellTermTotal) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let dimension = dimension.name();
-        let what = format!("adding up {dimension} of recordset {recordset_id}");
-        let mut rows = sqlx::query(
-            "SELECT term COLLATE \"C\" AS term, record_type, stat_type, sum(n)::bigint AS n, max(entry_id) AS entry_id
-             FROM daybook.interaction_term_delta
-             WHERE recordset_id = $1 AND dimension = $2 AND stat_type = ANY ($3) AND entry_id > $4 AND entry_id <= $5
-             GROUP BY 1, 2, 3 ORDER BY 1",
-        )
-        .bind(recordset_id)
-        .bind(dimension)
-        .bind(names(stat_types))
-        .bind(after)
-        .bind(through)
-        .fetch(&mut self.connection);
-        while let Some(row) = rows.try_next().await.context(what.as_str())? {
-            take(cell_term_total(&row).context(what.as_str())?).await?;
-        }
-        Ok(())
     }
 
     /// Which of these daily documents the ledger produces: those whose day and recordset have rows.

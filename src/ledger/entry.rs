@@ -36,6 +36,11 @@ impl EntryId {
         Self(self.0.saturating_sub(1))
     }
 
+    /// The entry with a number that [`number`](Self::number) returned.
+    pub fn of_number(number: i64) -> Self {
+        Self(number)
+    }
+
     /// The number. It is also the version of the documents that the entry touches.
     pub fn number(self) -> i64 {
         self.0

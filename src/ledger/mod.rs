@@ -40,5 +40,5 @@ pub use overview::{Past, RejectedEvent, RunStatus};
 pub use past_runs::{EndedRun, PastRuns, ProjectedThrough};
 pub use posted_rows::PostedRows;
 pub use reader::Reader;
-pub use row::{CellTermTotal, CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms};
+pub use row::{CellTotal, DayTouched, NamedTerm, StoredRow, StoredTerms};
 pub use rows::DeltaCell;

@@ -8,7 +8,6 @@ use super::entry::EntryId;
 use super::row::StoredRow;
 use crate::aggregate::DayDeltas;
 use crate::day::Day;
-use crate::error::Error;
 
 /// The only entry of its day, with all its rows.
 #[derive(Clone, Debug)]
@@ -41,16 +40,13 @@ impl PostedRows {
         self.deltas.rows().len()
     }
 
-    /// Calls `take` with each row, in the order of the ledger.
-    pub(super) async fn rows(
-        &self,
-        mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub(super) fn note_use(&self) {
         tracing::debug!(day = %self.day, entry_id = %self.entry_id, rows = self.len(), "using the rows in memory instead of reading them back");
-        for place in 0..self.len() {
-            take(StoredRow::from_posted(self.entry_id, &self.deltas, place)).await?;
-        }
-        Ok(())
+    }
+
+    /// The row at a place, in the order of the ledger; none after the last.
+    pub(super) fn row(&self, place: usize) -> Option<StoredRow> {
+        (place < self.len()).then(|| StoredRow::from_posted(self.entry_id, &self.deltas, place))
     }
 }
 

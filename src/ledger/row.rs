@@ -152,17 +152,6 @@ pub struct CellTotal {
     pub entry_id: EntryId,
 }
 
-/// What entries add to a term of a cell.
-#[derive(Clone, Debug)]
-pub struct CellTermTotal {
-    pub term: String,
-    pub record_type: RecordType,
-    pub stat_type: StatType,
-    pub n: i64,
-    /// The last of the entries that lists the term.
-    pub entry_id: EntryId,
-}
-
 /// The term that a document claims to describe.
 #[derive(Clone, Debug)]
 pub struct NamedTerm {
@@ -194,17 +183,6 @@ pub struct DayTouched {
 }
 
 from_row!(DayTouched { day, posted_before });
-
-pub(super) fn cell_term_total(row: &PgRow) -> Result<CellTermTotal, sqlx::Error> {
-    let (record_type, stat_type) = cell_types(row)?;
-    Ok(CellTermTotal {
-        term: row.try_get("term")?,
-        record_type,
-        stat_type,
-        n: row.try_get("n")?,
-        entry_id: row.try_get("entry_id")?,
-    })
-}
 
 pub(super) fn stored_row(row: PgRow) -> Result<StoredRow, sqlx::Error> {
     Ok(StoredRow {

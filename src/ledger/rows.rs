@@ -1,9 +1,12 @@
 //! Reads the delta rows of a day, an entry or a recordset.
 
 use futures_util::TryStreamExt as _;
+use futures_util::stream::BoxStream;
+use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::entry::EntryId;
+use super::posted_rows::PostedRows;
 use super::reader::Reader;
 use super::row::{StoredRow, stored_row};
 use crate::columns::from_row;
@@ -69,23 +72,17 @@ impl Reader {
         for_each_cell(&mut self.connection, query, what, take).await
     }
 
-    /// Calls `take` with the rows of a day up to entry `through`, ordered by recordset. Only the rows of recordsets
-    /// that an entry after `after` touches on that day are read.
-    pub async fn rows_of_day(
-        &mut self,
-        day: Day,
-        after: EntryId,
-        through: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// The rows of a day up to entry `through`, ordered by recordset. Only the rows of recordsets that an entry after
+    /// `after` touches on that day are read.
+    pub fn rows_of_day(&mut self, day: Day, after: EntryId, through: EntryId) -> Rows<'_> {
         if let Some(posted_rows) = self
             .posted_rows
             .as_ref()
             .filter(|posted| posted.is_all_of(day, after, through))
         {
-            return posted_rows.rows(take).await;
+            return Rows::posted(posted_rows);
         }
-        let query = sqlx::query(
+        let rows = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta d
              WHERE day = $1 AND entry_id <= $3 AND ($2 = 0 OR EXISTS (
@@ -95,65 +92,44 @@ impl Reader {
         )
         .bind(day)
         .bind(after)
-        .bind(through);
-        for_each_row(
-            &mut self.connection,
-            query,
-            format!("reading the rows of {day}"),
-            take,
-        )
-        .await
+        .bind(through)
+        .fetch(&mut self.connection);
+        Rows::sent(rows, format!("reading the rows of {day}"))
     }
 
-    /// Calls `take` with the rows of an entry, in no particular order.
-    pub async fn rows_of_entry(
-        &mut self,
-        entry_id: EntryId,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// The rows of an entry, in no particular order.
+    pub fn rows_of_entry(&mut self, entry_id: EntryId) -> Rows<'_> {
         if let Some(posted_rows) = self
             .posted_rows
             .as_ref()
             .filter(|posted| posted.is_entry(entry_id))
         {
-            return posted_rows.rows(take).await;
+            return Rows::posted(posted_rows);
         }
-        let query = sqlx::query(
+        let rows = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta WHERE entry_id = $1",
         )
-        .bind(entry_id);
-        for_each_row(
-            &mut self.connection,
-            query,
-            format!("reading the rows of entry {entry_id}"),
-            take,
-        )
-        .await
+        .bind(entry_id)
+        .fetch(&mut self.connection);
+        Rows::sent(rows, format!("reading the rows of entry {entry_id}"))
     }
 
-    /// Calls `take` with the rows of a recordset, in no particular order.
-    pub async fn rows_of_recordset(
-        &mut self,
-        recordset_id: Uuid,
-        period: Option<Period>,
-        take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let query = sqlx::query(
+    /// The rows of a recordset, in no particular order.
+    pub fn rows_of_recordset(&mut self, recordset_id: Uuid, period: Option<Period>) -> Rows<'_> {
+        let rows = sqlx::query(
             "SELECT recordset_id, record_type, stat_type, entry_id, count, total, items, queries, geocodes
              FROM daybook.interaction_delta
              WHERE recordset_id = $1 AND ($2::date IS NULL OR day >= $2) AND ($3::date IS NULL OR day <= $3)",
         )
         .bind(recordset_id)
         .bind(period.map(Period::from))
-        .bind(period.map(Period::to));
-        for_each_row(
-            &mut self.connection,
-            query,
+        .bind(period.map(Period::to))
+        .fetch(&mut self.connection);
+        Rows::sent(
+            rows,
             format!("reading the rows of recordset {recordset_id}"),
-            take,
         )
-        .await
     }
 
     /// Whether the ledger's first rows are those of this entry.
@@ -197,15 +173,48 @@ async fn for_each_cell(
     Ok(())
 }
 
-pub(super) async fn for_each_row(
-    connection: &mut Connection,
-    query: sqlx::query::Query<'_, sqlx::Postgres, sqlx::postgres::PgArguments>,
-    what: String,
-    mut take: impl AsyncFnMut(StoredRow) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut rows = query.fetch(connection);
-    while let Some(row) = rows.try_next().await.context(what.as_str())? {
-        take(stored_row(row).context(what.as_str())?).await?;
+/// Delta rows, one after the other.
+pub struct Rows<'a> {
+    from: From<'a>,
+}
+
+/// Where rows come from.
+enum From<'a> {
+    Server {
+        rows: BoxStream<'a, Result<PgRow, sqlx::Error>>,
+        /// What is being done, for errors.
+        what: String,
+    },
+    /// Rows that this run has posted, and the place of the next one.
+    Posted(PostedRows, usize),
+}
+
+impl<'a> Rows<'a> {
+    pub(super) fn sent(rows: BoxStream<'a, Result<PgRow, sqlx::Error>>, what: String) -> Self {
+        Self {
+            from: From::Server { rows, what },
+        }
     }
-    Ok(())
+
+    pub(super) fn posted(posted: &PostedRows) -> Self {
+        posted.note_use();
+        Self {
+            from: From::Posted(posted.clone(), 0),
+        }
+    }
+
+    /// The next row; none at the end.
+    pub async fn next(&mut self) -> Result<Option<StoredRow>, Error> {
+        match &mut self.from {
+            From::Server { rows, what } => {
+                let row = rows.try_next().await.context(what.as_str())?;
+                row.map(stored_row).transpose().context(what.as_str())
+            }
+            From::Posted(posted, place) => {
+                let row = posted.row(*place);
+                *place += 1;
+                Ok(row)
+            }
+        }
+    }
 }

@@ -172,7 +172,7 @@ pub(super) async fn advance_index(
         let mut recorded = Stopwatch::start();
         for entry_id in reader.entries_with_rows(from, head).await? {
             let mut fold = Fold {
-                scope: &plan.terms,
+                plan,
                 client,
                 index: &index.physical,
                 writer,
@@ -188,7 +188,7 @@ pub(super) async fn advance_index(
     } else {
         stream(
             kind,
-            &plan.terms,
+            plan,
             reader,
             Entries {
                 after: from,

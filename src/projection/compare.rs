@@ -4,15 +4,19 @@
 //! looked up by id.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use super::documents::{Entries, Sink, stream, stream_day};
+use super::day_streams::{DaySink, stream_days};
+use super::documents::{Entries, Sink, stream};
 use super::extra::{self, Expected, for_each_extra};
 use super::oversize::{Oversize, without_lists};
+use super::progress::{Progress, Tally};
 use super::{Plan, Projection};
 use crate::day::Period;
 use crate::elastic::Client;
@@ -20,7 +24,7 @@ use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
 use crate::elastic::multi_get::multi_get;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{EntryId, Reader};
+use crate::ledger::{EntryId, Ledger, Reader};
 use crate::projection::index::Index;
 
 /// The result of a comparison.
@@ -80,6 +84,17 @@ impl Comparison {
         self.missing + self.different + self.extra
     }
 
+    /// Adds what others have found.
+    fn add(&mut self, others: Self) {
+        self.compared += others.compared;
+        self.missing += others.missing;
+        self.different += others.different;
+        self.extra += others.extra;
+        self.repaired += others.repaired;
+        self.findings.extend(others.findings);
+        self.findings.truncate(FINDINGS_KEPT);
+    }
+
     fn note(&mut self, defect: Defect, index: &str, id: &str) {
         match defect {
             Defect::Missing => self.missing += 1,
@@ -106,9 +121,10 @@ pub struct Part {
 }
 
 /// What to compare: an index with the ledger as of an entry.
-pub struct Comparing<'a> {
+pub struct Comparing<'a, P> {
     pub kind: Projection,
     pub plan: &'a Plan,
+    pub ledger: &'a Ledger,
     pub reader: &'a mut Reader,
     pub client: &'a Client,
     pub index: &'a Index,
@@ -116,26 +132,33 @@ pub struct Comparing<'a> {
     pub part: Part,
     /// Rewrite documents that are missing or differ, and delete extra ones.
     pub repair: bool,
+    pub progress: P,
 }
 
-impl Comparing<'_> {
-    /// Compares. `at` receives the number of documents compared so far.
-    pub async fn run(self, at: &mut (dyn FnMut(u64) + Send)) -> Result<Comparison, Error> {
+impl<P: Progress + Send + 'static> Comparing<'_, P> {
+    /// Compares: several days at the same time.
+    pub async fn run(self) -> Result<Comparison, Error> {
         let Self {
             kind,
             plan,
+            ledger,
             reader,
             client,
             index,
             through,
             part,
             repair,
+            progress,
         } = self;
-        let mut comparer = Comparer {
-            client,
-            index,
-            every: part.every.unwrap_or(1).max(1),
-            passed: 0,
+        let stage = format!("comparing {}", index.physical);
+        let tally = Arc::new(Tally::begin(progress, &stage, None));
+        let every = part.every.unwrap_or(1).max(1);
+        let passed = Arc::new(AtomicU64::new(0));
+        let make = |_| Comparer {
+            client: client.clone(),
+            index: Arc::new(index.clone()),
+            every,
+            passed: Arc::clone(&passed),
             batch: Batch::default(),
             looking: JoinSet::new(),
             found: 0,
@@ -144,33 +167,52 @@ impl Comparing<'_> {
                 BulkWriter::to_index(client, &index.physical, 2)
                     .shortening(Oversize::shortening(oversize.as_ref()))
             }),
+            lists_omitted_from: None,
             comparison: Comparison::default(),
-            at,
+            tally: Arc::clone(&tally),
         };
         let entries = Entries {
             after: EntryId::NONE,
             through,
         };
-        match (kind, part.period) {
-            (Projection::Daily, Some(period)) => {
-                for touched in reader.days_touched(entries.after, through).await? {
-                    if period.contains(touched.day) {
-                        stream_day(reader, touched, entries, &mut comparer).await?;
-                    }
-                }
-            }
-            _ => stream(kind, &plan.terms, reader, entries, &mut comparer).await?,
+        let comparers = if kind == Projection::Daily {
+            let mut days = reader.days_touched(entries.after, through).await?;
+            days.retain(|touched| {
+                part.period
+                    .is_none_or(|period| period.contains(touched.day))
+            });
+            stream_days(ledger, days, entries, make, async |_, _| Ok(())).await?
+        } else {
+            let mut comparer = make(1);
+            stream(kind, plan, reader, entries, &mut comparer).await?;
+            comparer.end_block().await?;
+            vec![comparer]
+        };
+        tally.end();
+        let (mut found, mut lists_omitted_from) = (0, None);
+        let mut comparison = Comparison::default();
+        for comparer in comparers {
+            found += comparer.found;
+            lists_omitted_from = lists_omitted_from
+                .into_iter()
+                .chain(comparer.lists_omitted_from)
+                .min();
+            comparison.add(comparer.comparison);
         }
         // Only daily documents belong to a day.
-        let whole = comparer.every == 1 && (kind != Projection::Daily || part.period.is_none());
-        let mut comparison = comparer
-            .finish(whole.then_some(Expected {
+        if every == 1 && (kind != Projection::Daily || part.period.is_none()) {
+            let expected = Expected {
                 kind,
                 plan,
                 reader,
                 through,
-            }))
-            .await?;
+            };
+            look_for_extra(client, index, expected, found, repair, &mut comparison).await?;
+        }
+        let mut changed = index.clone();
+        if changed.checkpoint.note_lists_omitted(lists_omitted_from) {
+            changed.record(client).await?;
+        }
         if comparison.repaired > 0 {
             index.refresh(client).await?;
         }
@@ -182,22 +224,25 @@ impl Comparing<'_> {
 /// Concurrent look-ups. Elasticsearch runs each with one thread per shard.
 const LOOK_UPS_IN_FLIGHT: usize = 2;
 
-struct Comparer<'a> {
-    client: &'a Client,
-    index: &'a Index,
+struct Comparer<P> {
+    client: Client,
+    index: Arc<Index>,
     every: u64,
-    passed: u64,
+    /// Documents so far, of all comparers.
+    passed: Arc<AtomicU64>,
     batch: Batch,
     /// Batches being looked up while the next one is filled.
     looking: JoinSet<Result<Looked, Error>>,
-    /// Expected documents that the index has.
+    /// Expected documents that the index has, also because they were repaired.
     found: u64,
     repairs: Option<BulkWriter>,
+    /// The size of the smallest document that was repaired without its lists.
+    lists_omitted_from: Option<u64>,
     comparison: Comparison,
-    at: &'a mut (dyn FnMut(u64) + Send),
+    tally: Arc<Tally<P>>,
 }
 
-impl Sink for Comparer<'_> {
+impl<P: Progress + Send> Sink for Comparer<P> {
     fn batch(&mut self) -> &mut Batch {
         &mut self.batch
     }
@@ -205,8 +250,8 @@ impl Sink for Comparer<'_> {
     async fn take(&mut self) -> Result<(), Error> {
         const BATCH: usize = 1000;
         const BATCH_BYTES: usize = 8 << 20;
-        self.passed += 1;
-        if !self.passed.is_multiple_of(self.every) {
+        let passed = self.passed.fetch_add(1, Ordering::Relaxed) + 1;
+        if !passed.is_multiple_of(self.every) {
             self.batch.pop();
             return Ok(());
         }
@@ -264,14 +309,32 @@ async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked,
     })
 }
 
-impl Comparer<'_> {
+impl<P: Progress + Send + 'static> DaySink for Comparer<P> {
+    fn end_day(&mut self) {}
+
+    /// Waits until everything is compared and repaired.
+    async fn end_block(&mut self) -> Result<(), Error> {
+        if self.batch.documents().len() > 0 {
+            self.send_off().await?;
+        }
+        while !self.looking.is_empty() {
+            self.note_one().await?;
+        }
+        if let Some(repairs) = &mut self.repairs {
+            self.lists_omitted_from = repairs.flush().await?.lists_omitted_from;
+        }
+        Ok(())
+    }
+}
+
+impl<P: Progress> Comparer<P> {
     /// Starts comparing the batch.
     async fn send_off(&mut self) -> Result<(), Error> {
         while self.looking.len() >= LOOK_UPS_IN_FLIGHT {
             self.note_one().await?;
         }
         let batch = std::mem::take(&mut self.batch);
-        let (client, index) = (self.client.clone(), self.index.clone());
+        let (client, index) = (self.client.clone(), Arc::clone(&self.index));
         self.looking
             .spawn(async move { look_at(&client, &index, batch).await });
         Ok(())
@@ -289,8 +352,9 @@ impl Comparer<'_> {
         } = looked.map_err(|error| {
             Error::new(ErrorKind::Internal, "a comparison was aborted").caused_by(error)
         })??;
-        self.comparison.compared += batch.documents().len() as u64;
-        (self.at)(self.comparison.compared);
+        let compared = batch.documents().len() as u64;
+        self.comparison.compared += compared;
+        self.tally.add(compared, 0);
         self.found += found;
         for Wrong {
             place,
@@ -310,67 +374,46 @@ impl Comparer<'_> {
                 });
                 repairs.send_if_full().await?;
                 self.comparison.repaired += 1;
+                self.found += u64::from(defect == Defect::Missing);
             }
         }
         Ok(())
     }
+}
 
-    /// Looks for extra documents, if every expected one was compared.
-    async fn finish(mut self, whole: Option<Expected<'_>>) -> Result<Comparison, Error> {
-        if self.batch.documents().len() > 0 {
-            self.send_off().await?;
-        }
-        while !self.looking.is_empty() {
-            self.note_one().await?;
-        }
-        if let Some(expected) = whole {
-            self.index.refresh(self.client).await?;
-            // The index holds the expected documents that were found, and the extra ones.
-            let there = self.index.count(self.client).await?;
-            if there > self.found {
-                self.find_extra(expected).await?;
-                let extra = self.comparison.extra;
-                if self.found + extra < there {
-                    return Err(Error::new(ErrorKind::IndexEdited, format!(
-                        "{} holds {there} documents; of them {} are expected and {extra} were found to be extra",
-                        self.index.physical, self.found
-                    ))
-                    .hint("somebody else is writing to it: stop them, then run the command again"));
-                }
-            }
-        }
-        if let Some(repairs) = &mut self.repairs {
-            let written = repairs.flush().await?;
-            let mut index = self.index.clone();
-            if index
-                .checkpoint
-                .note_lists_omitted(written.lists_omitted_from)
-            {
-                index.record(self.client).await?;
-            }
-        }
-        Ok(self.comparison)
+/// Looks for extra documents, when every expected one was compared, and so many of them were found.
+async fn look_for_extra(
+    client: &Client,
+    index: &Index,
+    expected: Expected<'_>,
+    found: u64,
+    repair: bool,
+    comparison: &mut Comparison,
+) -> Result<(), Error> {
+    index.refresh(client).await?;
+    // The index holds the expected documents that were found, and the extra ones.
+    let there = index.count(client).await?;
+    if there <= found {
+        return Ok(());
     }
-
-    async fn find_extra(&mut self, expected: Expected<'_>) -> Result<(), Error> {
-        let Self {
-            client,
-            index,
-            comparison,
-            repairs,
-            ..
-        } = self;
-        let physical = &index.physical;
-        let take = async |id: &str| {
-            comparison.note(Defect::Extra, physical, id);
-            if repairs.is_some() {
-                extra::delete(client, physical, id).await?;
-                comparison.repaired += 1;
-            }
-            Ok(())
-        };
-        for_each_extra(client, physical, expected, take).await
+    let physical = &index.physical;
+    let take = async |id: &str| {
+        comparison.note(Defect::Extra, physical, id);
+        if repair {
+            extra::delete(client, physical, id).await?;
+            comparison.repaired += 1;
+        }
+        Ok(())
+    };
+    for_each_extra(client, physical, expected, take).await?;
+    let extra = comparison.extra;
+    if found + extra < there {
+        return Err(Error::new(ErrorKind::IndexEdited, format!(
+            "{physical} holds {there} documents; of them {found} are expected and {extra} were found to be extra"
+        ))
+        .hint("somebody else is writing to it: stop them, then run the command again"));
     }
+    Ok(())
 }
 
 /// Whether a stored document lacks its lists and is at least as large as one that the cluster refused.

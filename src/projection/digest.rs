@@ -90,6 +90,14 @@ impl SentDigest {
         self.digest.add(document);
     }
 
+    /// Adds what others have sent.
+    pub(super) fn add_all(&mut self, others: Self) {
+        self.bytes += others.bytes;
+        self.longest = self.longest.max(others.longest);
+        self.digest.documents += others.digest.documents;
+        self.digest.add_to_sum(others.digest.sum);
+    }
+
     /// Accounts for documents that were replaced when they were sent.
     pub(super) fn replace(&mut self, replaced: Replaced) {
         self.digest.add_to_sum(replaced.sum);

@@ -1,23 +1,26 @@
 //! Streams the documents of a projection from the ledger, as of an entry.
 //!
-//! However long the ledger is, only one row, the rows of one recordset and day, or the terms of one recordset are in
-//! memory.
+//! However long the ledger is, only one row, or the rows of one recordset and day, are in memory. Terms are added up within
+//! a share of the memory limit.
 
 use uuid::Uuid;
 
 use super::place::Places;
-use super::recordset_terms::{RecordsetTerms, TermSum};
-use super::scope::{Breakdown, Scope};
-use super::terms::{Figures, Key};
-use super::{Projection, daily, totals};
+use super::term_sums::{TermSum, TermSums};
+use super::{Plan, Projection, daily, totals};
 use crate::day::Day;
 use crate::elastic::batch::Batch;
 use crate::error::Error;
 use crate::event::PerDimension;
-use crate::ledger::{CellTermTotal, CellTotal, DayTouched, EntryId, Reader, StoredRow};
+use crate::ledger::{CellTotal, DayTouched, EntryId, Reader, StoredRow};
 
 /// Takes documents that are written directly into its batch.
 pub trait Sink {
+    /// Sees a row of the next daily document.
+    fn see(&mut self, _row: &StoredRow) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The batch to write the next document into.
     fn batch(&mut self) -> &mut Batch;
 
@@ -39,7 +42,7 @@ pub struct Entries {
 /// For terms, `after` must be [`EntryId::NONE`]: single entries are folded instead.
 pub async fn stream(
     kind: Projection,
-    scope: &Scope,
+    plan: &Plan,
     reader: &mut Reader,
     entries: Entries,
     sink: &mut impl Sink,
@@ -52,7 +55,7 @@ pub async fn stream(
             Ok(())
         }
         Projection::Totals => stream_totals(reader, entries, sink).await,
-        Projection::Terms => stream_terms(reader, scope, entries.through, sink).await,
+        Projection::Terms => stream_terms(reader, plan, entries.through, sink).await,
     }
 }
 
@@ -65,15 +68,12 @@ pub async fn stream_day(
 ) -> Result<(), Error> {
     // If no older entry is about the day, all its recordsets are touched: no need to find out which.
     let after = if posted_before { after } else { EntryId::NONE };
-    let mut groups = Groups::default();
-    reader
-        .rows_of_day(day, after, through, async |row: StoredRow| {
-            match groups.push(row.cell.recordset_id, row) {
-                Some(group) => take_day(sink, day, group).await,
-                None => Ok(()),
-            }
-        })
-        .await?;
+    let (mut rows, mut groups) = (reader.rows_of_day(day, after, through), Groups::default());
+    while let Some(row) = rows.next().await? {
+        if let Some(group) = groups.push(row.cell.recordset_id, row) {
+            take_day(sink, day, group).await?;
+        }
+    }
     match groups.last() {
         Some(group) => take_day(sink, day, group).await,
         None => Ok(()),
@@ -85,6 +85,7 @@ async fn take_day(
     day: Day,
     (recordset_id, rows): (Uuid, Vec<StoredRow>),
 ) -> Result<(), Error> {
+    rows.iter().try_for_each(|row| sink.see(row))?;
     daily::write(sink.batch(), recordset_id, day, &rows)?;
     sink.take().await
 }
@@ -119,7 +120,7 @@ async fn take_totals(
 
 async fn stream_terms(
     reader: &mut Reader,
-    scope: &Scope,
+    plan: &Plan,
     through: EntryId,
     sink: &mut impl Sink,
 ) -> Result<(), Error> {
@@ -127,125 +128,37 @@ async fn stream_terms(
         after: EntryId::NONE,
         through,
     };
-    let mut places = Places::default();
-    sum_terms(
-        reader,
-        scope,
-        entries,
-        async |TermSum {
-                   key,
-                   figures,
-                   entry_id,
-               }| {
-            key.write(&key.id(), sink.batch(), &figures, entry_id, &mut places);
-            sink.take().await
-        },
-    )
-    .await
+    take_terms(sum_terms(reader, plan, entries).await?, sink).await
 }
 
-/// Calls `take` with what the entries add to each term that they list, recordset by recordset.
-pub(super) async fn sum_terms(
-    reader: &mut Reader,
-    scope: &Scope,
-    entries: Entries,
-    mut take: impl AsyncFnMut(TermSum) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let stat_types = PerDimension::from_fn(|dimension| scope.stat_types_of(dimension));
-    let mut places = Places::default();
-    let mut current: Option<RecordsetTerms> = None;
-    let mut too_large = Vec::new();
-    let Entries { after, through } = entries;
-    reader
-        .rows_by_recordset(&stat_types, after, through, async |row: StoredRow| {
-            let recordset_id = row.cell.recordset_id;
-            if current
-                .as_ref()
-                .is_none_or(|terms| terms.recordset_id() != recordset_id)
-                && let Some(done) = current.replace(RecordsetTerms::new(recordset_id))
-            {
-                too_large.extend(take_sums(done, &mut take).await?);
-            }
-            current
-                .as_mut()
-                .map_or(Ok(()), |terms| terms.add(&row, scope, &mut places))
-        })
-        .await?;
-    if let Some(done) = current {
-        too_large.extend(take_sums(done, &mut take).await?);
-    }
-    for (recordset_id, breakdown) in too_large {
-        take_sums_of_server(reader, scope, entries, recordset_id, breakdown, &mut take).await?;
+/// Takes the documents of terms whose figures are those of all time.
+pub(super) async fn take_terms(sums: TermSums, sink: &mut impl Sink) -> Result<(), Error> {
+    let (mut sums, mut places) = (sums.in_order()?, Places::default());
+    while let Some(sum) = sums.next()? {
+        let TermSum {
+            key,
+            figures,
+            entry_id,
+        } = sum;
+        key.write(&key.id(), sink.batch(), &figures, entry_id, &mut places);
+        sink.take().await?;
     }
     Ok(())
 }
 
-/// Takes the terms of a recordset. Returns what has too many terms for memory.
-async fn take_sums(
-    terms: RecordsetTerms,
-    take: &mut impl AsyncFnMut(TermSum) -> Result<(), Error>,
-) -> Result<Vec<(Uuid, Breakdown)>, Error> {
-    let recordset_id = terms.recordset_id();
-    let too_large = terms
-        .too_large()
-        .map(|breakdown| (recordset_id, breakdown))
-        .collect();
-    for sum in terms.into_sums() {
-        take(sum).await?;
-    }
-    Ok(too_large)
-}
-
-/// Takes the terms of a recordset and breakdown, added up by the server.
-async fn take_sums_of_server(
+/// Adds up what the entries add to each term that they list.
+pub(super) async fn sum_terms(
     reader: &mut Reader,
-    scope: &Scope,
+    plan: &Plan,
     Entries { after, through }: Entries,
-    recordset_id: Uuid,
-    breakdown: Breakdown,
-    take: &mut impl AsyncFnMut(TermSum) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let mut current: Option<TermSum> = None;
-    let (dimension, stat_types) = (breakdown.dimension(), scope.stat_types(breakdown));
-    reader
-        .term_totals(
-            recordset_id,
-            dimension,
-            stat_types,
-            after,
-            through,
-            async |total: CellTermTotal| {
-                if current
-                    .as_ref()
-                    .is_none_or(|sum| sum.key.term != total.term)
-                {
-                    let next = TermSum {
-                        key: Key {
-                            recordset_id,
-                            breakdown,
-                            term: total.term,
-                        },
-                        figures: Figures::default(),
-                        entry_id: total.entry_id,
-                    };
-                    if let Some(done) = current.replace(next) {
-                        take(done).await?;
-                    }
-                }
-                let Some(sum) = &mut current else {
-                    return Ok(());
-                };
-                sum.entry_id = sum.entry_id.max(total.entry_id);
-                sum.figures
-                    .add(total.record_type, total.stat_type, total.n)
-                    .map_err(|_| sum.key.exceeds_a_bigint())
-            },
-        )
-        .await?;
-    match current {
-        Some(last) => take(last).await,
-        None => Ok(()),
+) -> Result<TermSums, Error> {
+    let stat_types = PerDimension::from_fn(|dimension| plan.terms.stat_types_of(dimension));
+    let mut sums = TermSums::new(plan, 1);
+    let mut rows = reader.rows_with_terms(&stat_types, after, through);
+    while let Some(row) = rows.next().await? {
+        sums.add(&row)?;
     }
+    Ok(sums)
 }
 
 /// Groups rows that arrive in the order of their recordsets.

@@ -12,10 +12,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
+use super::Plan;
 use super::documents::{Entries, sum_terms};
 use super::place::Places;
-use super::recordset_terms::TermSum;
-use super::scope::Scope;
 use super::terms::{Figures, Key, StoredTerm};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
@@ -44,7 +43,7 @@ pub struct LookupStats {
 
 /// Adds entries to an index of terms.
 pub(super) struct Fold<'a> {
-    pub scope: &'a Scope,
+    pub plan: &'a Plan,
     pub client: &'a Client,
     pub index: &'a str,
     /// Writes to the index.
@@ -55,7 +54,7 @@ pub(super) struct Fold<'a> {
 impl Fold<'_> {
     /// Adds the entry that follows `after`. All of it is in the index when this returns.
     pub async fn add_entry(&mut self, reader: &mut Reader, entry_id: EntryId) -> Result<(), Error> {
-        let scope = self.scope;
+        let plan = self.plan;
         let entries = Entries {
             after: entry_id.previous(),
             through: entry_id,
@@ -68,10 +67,10 @@ impl Fold<'_> {
             looking: JoinSet::new(),
             places: Places::default(),
         };
-        sum_terms(reader, scope, entries, async |sum: TermSum| {
-            adding.add(sum.key, sum.figures).await
-        })
-        .await?;
+        let mut sums = sum_terms(reader, plan, entries).await?.in_order()?;
+        while let Some(sum) = sums.next()? {
+            adding.add(sum.key, sum.figures).await?;
+        }
         adding.finish().await
     }
 }

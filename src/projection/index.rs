@@ -342,6 +342,16 @@ impl Index {
         template::read_back(client, &self.alias, &self.physical, design).await
     }
 
+    /// Makes written documents safe from the death of a node, whatever the index promises for each write.
+    pub async fn flush(&self, client: &Client) -> Result<(), Error> {
+        let what = format!("flushing {}", self.physical);
+        let path = format!("/{}/_flush", self.physical);
+        client
+            .request(Method::Post, &path, None, &what)
+            .await
+            .map(drop)
+    }
+
     /// Makes written documents visible to readers.
     pub async fn refresh(&self, client: &Client) -> Result<(), Error> {
         let what = format!("refreshing {}", self.physical);

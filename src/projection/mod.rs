@@ -11,6 +11,7 @@ pub mod compare;
 mod copied;
 pub mod countries;
 pub mod daily;
+mod day_streams;
 mod digest;
 pub mod documents;
 mod extra;
@@ -21,11 +22,13 @@ pub mod layout;
 mod mapping;
 mod oversize;
 pub mod place;
+pub mod progress;
 pub mod rebuild;
-mod recordset_terms;
+mod rebuild_days;
 pub mod scope;
 mod shape;
 pub mod template;
+mod term_sums;
 pub mod terms;
 pub mod totals;
 
@@ -35,6 +38,7 @@ use serde_json::{Value, json};
 
 use crate::projection::layout::Layout;
 use crate::projection::template::Design;
+use crate::workspace::Workspace;
 
 /// A kind of documents derived from the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -58,6 +62,8 @@ pub struct Plan {
     pub terms: Scope,
     /// The shards of new indices.
     pub layout: Layout,
+    /// Where terms are added up.
+    pub workspace: Workspace,
 }
 
 impl Projection {

@@ -4,6 +4,7 @@
 //! rebuild catches up with them at the end; only then must other projecting wait. A rebuild that is killed leaves
 //! indices that serve nobody; the next one deletes or resumes them (`resume`).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,10 +14,13 @@ use super::advance::{advance_index, record};
 use super::aliases::{delete_old, refuse_concrete, switch};
 use super::compare::{Comparing, Comparison, Part};
 use super::digest::SentDigest;
-use super::documents::{Entries, Sink, stream, stream_day};
+use super::documents::{Entries, Sink, stream, take_terms};
 use super::fold::LookupStats;
 use super::oversize::Oversize;
+use super::progress::Progress;
+use super::rebuild_days::{WriteDays, WrittenDays};
 use super::shape::Shape;
+use super::term_sums::TermSums;
 use super::{Plan, Projection, settings};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::Client;
@@ -74,45 +78,29 @@ pub struct Rebuilt {
     pub comparing: Duration,
 }
 
-/// Receives the progress of a rebuild.
-pub trait Progress {
-    /// A stage begins. `steps` is the number of its steps, if known.
-    fn begin(&mut self, stage: &str, steps: Option<u64>);
-    /// Reports the documents and steps done in this stage.
-    fn at(&mut self, documents: u64, steps: u64);
-    /// The stage is over.
-    fn end(&mut self);
-}
-
 /// A rebuild: what it reads, writes and reports to.
 pub struct Rebuild<'a, P> {
     pub plan: &'a Plan,
     pub ledger: &'a Ledger,
-    pub reader: Reader,
     pub client: &'a Client,
     pub options: RebuildOptions,
     pub progress: P,
 }
 
-/// Days between two marks from which an interrupted rebuild can be resumed.
-const DAYS_BETWEEN_MARKS: u64 = if cfg!(debug_assertions) { 2 } else { 30 };
-
-impl<P: Progress + Send> Rebuild<'_, P> {
+impl<P: Progress + Send + 'static> Rebuild<'_, P> {
     /// Rebuilds the projections and switches their aliases.
-    pub async fn run(mut self, run: &mut Run) -> Result<Vec<Rebuilt>, Error> {
-        for kind in self.options.kinds.clone() {
-            refuse_concrete(self.client, &self.plan.alias(kind)).await?;
+    pub async fn run(self, run: &mut Run) -> Result<Vec<Rebuilt>, Error> {
+        for kind in &self.options.kinds {
+            refuse_concrete(self.client, &self.plan.alias(*kind)).await?;
         }
-        let mut built = Vec::new();
-        for kind in self.options.kinds.clone() {
-            built.push(self.build(kind).await?);
-        }
+        let mut builder = self.builder().await?;
+        let mut built = self.build(&mut builder).await?;
         failpoint::reach("rebuild.compared");
         // From here on no other run projects.
         run.lock_projections().await?;
         let mut rebuilt = Vec::new();
         for one in &mut built {
-            rebuilt.push(self.complete(one).await?);
+            rebuilt.push(builder.complete(one).await?);
         }
         let indices: Vec<Index> = built.into_iter().map(|built| built.index).collect();
         failpoint::reach("rebuild.before_switch");
@@ -129,20 +117,208 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         Ok(rebuilt)
     }
 
-    /// Makes the index of a projection as of the ledger's newest entry, and compares it.
-    async fn build(&mut self, kind: Projection) -> Result<Built, Error> {
-        let stopwatch = Stopwatch::start();
-        let mut index = self.index_to_build(kind).await?;
+    async fn builder(&self) -> Result<Builder<'_, P>, Error> {
+        Ok(Builder {
+            plan: self.plan,
+            ledger: self.ledger,
+            client: self.client,
+            reader: Reader::open(self.ledger, "daybook rebuilding").await?,
+            progress: self.progress.another(),
+        })
+    }
+
+    /// Makes the indices as of the ledger's newest entry, and compares them.
+    ///
+    /// Daily documents come first. While they are compared, the other indices are made; the terms from what was read for
+    /// the daily documents.
+    async fn build(&self, builder: &mut Builder<'_, P>) -> Result<Vec<Built>, Error> {
+        let head = builder.reader.head().await?;
+        let mut unfinished = VecDeque::new();
+        for kind in &self.options.kinds {
+            unfinished.push_back(builder.open(*kind, head, self.options.resume).await?);
+        }
+        let daily = unfinished.pop_front_if(|first| first.kind == Projection::Daily);
+        let Some(mut daily) = daily else {
+            return builder.build_each(unfinished, None).await;
+        };
+        let wants_terms = unfinished
+            .iter()
+            .any(|other| other.kind == Projection::Terms && other.lacks_the_same_as(&daily));
+        let terms = builder.write_days(&mut daily, wants_terms).await?;
+        let mut beside = self.builder().await?;
+        let (daily, others) =
+            tokio::try_join!(beside.finish(daily), builder.build_each(unfinished, terms))?;
+        Ok([daily].into_iter().chain(others).collect())
+    }
+}
+
+/// What makes indices, one at a time.
+struct Builder<'a, P> {
+    plan: &'a Plan,
+    ledger: &'a Ledger,
+    client: &'a Client,
+    reader: Reader,
+    progress: P,
+}
+
+/// An index that is being made.
+struct Unfinished {
+    kind: Projection,
+    index: Index,
+    building: Building,
+    /// The digest of all documents, if this run has sent them all.
+    sent: Option<SentDigest>,
+    /// Time so far.
+    duration: Duration,
+}
+
+impl Unfinished {
+    /// Whether both lack all documents of the same entries.
+    fn lacks_the_same_as(&self, other: &Self) -> bool {
+        self.lacks_all() && other.lacks_all() && self.building.through == other.building.through
+    }
+
+    fn lacks_all(&self) -> bool {
+        !self.building.complete && self.building.done_through_day.is_none()
+    }
+}
+
+impl<P: Progress + Send + 'static> Builder<'_, P> {
+    /// Writes what lacks documents, and finishes each.
+    async fn build_each(
+        &mut self,
+        unfinished: VecDeque<Unfinished>,
+        mut terms: Option<TermSums>,
+    ) -> Result<Vec<Built>, Error> {
+        let mut built = Vec::new();
+        for mut one in unfinished {
+            if !one.building.complete {
+                let terms = terms.take_if(|_| one.kind == Projection::Terms);
+                self.write_all(&mut one, terms).await?;
+            }
+            built.push(self.finish(one).await?);
+        }
+        Ok(built)
+    }
+
+    /// The index of an interrupted rebuild, if it can be resumed, or a new one.
+    async fn open(
+        &mut self,
+        kind: Projection,
+        head: EntryId,
+        resume: bool,
+    ) -> Result<Unfinished, Error> {
+        let index = self.index_to_build(kind, head, resume).await?;
         let building = index.checkpoint.building.unwrap_or(Building {
-            through: self.reader.head().await?,
+            through: head,
             done_through_day: None,
             complete: true,
         });
-        let sent = if building.complete {
-            None
-        } else {
-            self.write_all(kind, &mut index, building).await?
+        Ok(Unfinished {
+            kind,
+            index,
+            building,
+            sent: None,
+            duration: Duration::ZERO,
+        })
+    }
+
+    /// Writes the daily documents that are not there yet. Returns the terms, if they are wanted.
+    async fn write_days(
+        &mut self,
+        daily: &mut Unfinished,
+        add_terms: bool,
+    ) -> Result<Option<TermSums>, Error> {
+        if daily.building.complete {
+            return Ok(None);
+        }
+        let stopwatch = Stopwatch::start();
+        let building = daily.building;
+        let entries = Entries {
+            after: EntryId::NONE,
+            through: building.through,
         };
+        let mut days = self
+            .reader
+            .days_touched(entries.after, entries.through)
+            .await?;
+        days.retain(|touched| Some(touched.day) > building.done_through_day);
+        let work = WriteDays {
+            plan: self.plan,
+            ledger: self.ledger,
+            client: self.client,
+            index: &mut daily.index,
+            building,
+            days,
+            entries,
+            add_terms,
+        };
+        let WrittenDays { sent, terms } = work.run(self.progress.another()).await?;
+        daily.sent = building.done_through_day.is_none().then_some(sent);
+        self.record_complete(daily).await?;
+        daily.duration += stopwatch.elapsed();
+        Ok(terms)
+    }
+
+    /// Writes all documents of another projection: those of terms from their sums, if there are.
+    async fn write_all(
+        &mut self,
+        unfinished: &mut Unfinished,
+        terms: Option<TermSums>,
+    ) -> Result<(), Error> {
+        let stopwatch = Stopwatch::start();
+        let index = &unfinished.index.physical;
+        let mut writer = BulkWriter::to_index(self.client, index, BULK_REQUESTS_IN_FLIGHT);
+        let entries = Entries {
+            after: EntryId::NONE,
+            through: unfinished.building.through,
+        };
+        self.progress.begin(index, None);
+        let mut sink = Counted {
+            writer: &mut writer,
+            progress: &mut self.progress,
+            sent: SentDigest::default(),
+        };
+        if let Some(terms) = terms {
+            take_terms(terms, &mut sink).await?;
+        } else {
+            let kind = unfinished.kind;
+            stream(kind, self.plan, &mut self.reader, entries, &mut sink).await?;
+        }
+        let sent = sink.sent;
+        writer.flush().await?;
+        self.progress.end();
+        unfinished.sent = Some(sent);
+        self.record_complete(unfinished).await?;
+        unfinished.duration += stopwatch.elapsed();
+        Ok(())
+    }
+
+    /// Makes what was written durable, and records that nothing is missing.
+    async fn record_complete(&mut self, unfinished: &mut Unfinished) -> Result<(), Error> {
+        failpoint::reach("rebuild.documents_written");
+        let Unfinished {
+            index, building, ..
+        } = unfinished;
+        index.flush(self.client).await?;
+        building.complete = true;
+        index.checkpoint.building = Some(Building {
+            done_through_day: None,
+            ..*building
+        });
+        record(index, &mut self.reader, self.client, building.through).await
+    }
+
+    /// Lets an index serve again, compares it, and catches up with new entries.
+    async fn finish(&mut self, unfinished: Unfinished) -> Result<Built, Error> {
+        let stopwatch = Stopwatch::start();
+        let Unfinished {
+            kind,
+            mut index,
+            sent,
+            duration,
+            ..
+        } = unfinished;
         failpoint::reach("rebuild.complete");
         index
             .set(self.client, &serving_again(self.plan.layout))
@@ -161,13 +337,18 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         Ok(Built {
             kind,
             index,
-            duration: stopwatch.elapsed(),
+            duration: duration + stopwatch.elapsed(),
             comparing,
         })
     }
 
     /// Returns the index of an interrupted rebuild, if it can be resumed. Otherwise deletes it and creates a new one.
-    async fn index_to_build(&mut self, kind: Projection) -> Result<Index, Error> {
+    async fn index_to_build(
+        &self,
+        kind: Projection,
+        through: EntryId,
+        resume: bool,
+    ) -> Result<Index, Error> {
         let alias = self.plan.alias(kind);
         let shape = self.plan.shape(kind);
         let ours = |index: &Index| index.checkpoint.ledger_id == self.ledger.ledger_id;
@@ -182,7 +363,7 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             .filter(|index| ours(index) && index.checkpoint.building.is_some())
             .rev()
         {
-            if self.options.resume && Shape::of(&index) == shape {
+            if resume && Shape::of(&index) == shape {
                 tracing::info!(index = index.physical, "resuming an interrupted rebuild");
                 if index
                     .checkpoint
@@ -199,7 +380,6 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             );
             index::delete(self.client, &index.physical).await?;
         }
-        let through = self.reader.head().await?;
         let checkpoint = Checkpoint {
             ledger_id: self.ledger.ledger_id,
             generation: index::next_generation(self.client, &alias).await?,
@@ -214,72 +394,6 @@ impl<P: Progress + Send> Rebuild<'_, P> {
             }),
         };
         index::create(self.client, &alias, checkpoint, &design).await
-    }
-
-    /// Writes the documents that are not there yet. Returns the digest of what was sent, if that is all of them.
-    async fn write_all(
-        &mut self,
-        kind: Projection,
-        index: &mut Index,
-        mut building: Building,
-    ) -> Result<Option<SentDigest>, Error> {
-        let from_the_start = building.done_through_day.is_none();
-        let oversize = Oversize::of(kind);
-        let mut writer =
-            BulkWriter::to_index(self.client, &index.physical, BULK_REQUESTS_IN_FLIGHT)
-                .shortening(Oversize::shortening(oversize.as_ref()));
-        let entries = Entries {
-            after: EntryId::NONE,
-            through: building.through,
-        };
-        let mut sent = if kind == Projection::Daily {
-            let days = self
-                .reader
-                .days_touched(entries.after, entries.through)
-                .await?;
-            let left: Vec<_> = days
-                .into_iter()
-                .filter(|touched| Some(touched.day) > building.done_through_day)
-                .collect();
-            self.progress
-                .begin(&index.physical, Some(left.len() as u64));
-            let mut sink = Counted::new(&mut writer, &mut self.progress);
-            for touched in left {
-                stream_day(&mut self.reader, touched, entries, &mut sink).await?;
-                sink.step();
-                if sink.steps.is_multiple_of(DAYS_BETWEEN_MARKS) {
-                    let written = sink.writer.flush().await?;
-                    index
-                        .checkpoint
-                        .note_lists_omitted(written.lists_omitted_from);
-                    failpoint::reach("rebuild.before_mark");
-                    building.done_through_day = Some(touched.day);
-                    index.checkpoint.building = Some(building);
-                    index.record(self.client).await?;
-                }
-            }
-            sink.sent
-        } else {
-            self.progress.begin(&index.physical, None);
-            let mut sink = Counted::new(&mut writer, &mut self.progress);
-            stream(kind, &self.plan.terms, &mut self.reader, entries, &mut sink).await?;
-            sink.sent
-        };
-        let written = writer.flush().await?;
-        index
-            .checkpoint
-            .note_lists_omitted(written.lists_omitted_from);
-        if let Some(oversize) = oversize {
-            sent.replace(oversize.replaced());
-        }
-        self.progress.end();
-        failpoint::reach("rebuild.documents_written");
-        index.checkpoint.building = Some(Building {
-            complete: true,
-            ..building
-        });
-        record(index, &mut self.reader, self.client, building.through).await?;
-        Ok(from_the_start.then_some(sent))
     }
 
     /// Compares an index with the digest of what was sent to it. If they differ, compares each document to name the
@@ -312,34 +426,41 @@ impl<P: Progress + Send> Rebuild<'_, P> {
         Ok(())
     }
 
-    /// Compares each document with what the ledger produces.
+    /// Compares each document with what the ledger produces. A node that died may have lost some, and they are written
+    /// again; if documents differ after that, too, the index does not serve.
     async fn compare(&mut self, kind: Projection, index: &Index) -> Result<(), Error> {
+        let repaired = self.compare_each(kind, index, true).await?;
+        if repaired.differences() == 0 {
+            return Ok(());
+        }
+        tracing::warn!(
+            index = index.physical,
+            documents = repaired.differences(),
+            "documents were missing or different, and were written again"
+        );
+        refuse_differences(index, &self.compare_each(kind, index, false).await?)
+    }
+
+    async fn compare_each(
+        &mut self,
+        kind: Projection,
+        index: &Index,
+        repair: bool,
+    ) -> Result<Comparison, Error> {
         index.refresh(self.client).await?;
-        let through = index.checkpoint.applied_through;
-        self.progress
-            .begin(&format!("comparing {}", index.physical), None);
-        let Self {
-            plan,
-            reader,
-            client,
-            progress,
-            ..
-        } = self;
         let comparing = Comparing {
             kind,
-            plan,
-            reader,
-            client,
+            plan: self.plan,
+            ledger: self.ledger,
+            reader: &mut self.reader,
+            client: self.client,
             index,
-            through,
+            through: index.checkpoint.applied_through,
             part: Part::default(),
-            repair: false,
+            repair,
+            progress: self.progress.another(),
         };
-        let comparison = comparing
-            .run(&mut |documents| progress.at(documents, 0))
-            .await?;
-        self.progress.end();
-        refuse_differences(index, &comparison)
+        comparing.run().await
     }
 
     /// Catches up with the entries that were posted in the meantime.
@@ -403,24 +524,7 @@ struct Built {
 struct Counted<'a, P> {
     writer: &'a mut BulkWriter,
     progress: &'a mut P,
-    steps: u64,
     sent: SentDigest,
-}
-
-impl<'a, P: Progress> Counted<'a, P> {
-    fn new(writer: &'a mut BulkWriter, progress: &'a mut P) -> Self {
-        Self {
-            writer,
-            progress,
-            steps: 0,
-            sent: SentDigest::default(),
-        }
-    }
-
-    fn step(&mut self) {
-        self.steps += 1;
-        self.progress.at(self.sent.documents(), self.steps);
-    }
 }
 
 impl<P: Progress + Send> Sink for Counted<'_, P> {
@@ -432,7 +536,7 @@ impl<P: Progress + Send> Sink for Counted<'_, P> {
         if let Some(document) = self.writer.batch().last() {
             self.sent.add(document);
         }
-        self.progress.at(self.sent.documents(), self.steps);
+        self.progress.at(self.sent.documents(), 0);
         self.writer.send_if_full().await
     }
 }
@@ -456,17 +560,20 @@ fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Erro
     .hint("somebody else is writing to it: stop them, then run `daybook rebuild` again"))
 }
 
-/// Nobody reads an index that is being built: no replicas, no refreshes.
+/// Nobody reads an index that is being built: no replicas, no refreshes. What it holds is made durable before that is
+/// recorded, not with each request.
 fn building_settings(layout: Layout) -> Value {
     settings(json!({
         "index.number_of_shards": layout.shards, "index.number_of_replicas": 0, "index.auto_expand_replicas": false,
-        "index.refresh_interval": "-1",
+        "index.refresh_interval": "-1", "index.translog.durability": "async",
     }))
 }
 
 /// Restores what `building_settings` turned off.
 fn serving_again(layout: Layout) -> Value {
     let mut settings = layout.replicas.settings();
-    settings.insert("index.refresh_interval".to_owned(), Value::Null);
+    for name in ["index.refresh_interval", "index.translog.durability"] {
+        settings.insert(name.to_owned(), Value::Null);
+    }
     settings.into()
 }

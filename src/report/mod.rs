@@ -17,7 +17,6 @@ mod recordset_numbers;
 mod recordset_page;
 pub mod site;
 mod steps;
-mod sums;
 
 pub use ledger_page::{Beside, ProjectionState, ledger_page};
 pub use recordset_page::recordset_page;

@@ -11,13 +11,16 @@ use uuid::Uuid;
 use super::countries;
 use super::over_time::Figure;
 use super::steps::Steps;
-use super::sums::{Sum, Sums};
 use crate::day::Period;
 use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::ledger::survey::{RecordsetSum, SurveyedRow};
 use crate::projection::place::Places;
+use crate::sums::{Rules, Sums};
 use crate::workspace::Workspace;
+
+/// Interactions and records involved.
+type Sum = [i64; 2];
 
 /// Number of records in the table of those viewed most.
 const MOST_VIEWED: usize = 25;
@@ -169,7 +172,7 @@ pub struct Tally {
     /// The recordsets that are wanted.
     wanted: FxHashMap<Uuid, (RecordsetSum, Steps)>,
     places: Places,
-    sums: Sums,
+    sums: Sums<2>,
     /// The key of the last sum; its memory is used again.
     key: Vec<u8>,
 }
@@ -191,7 +194,7 @@ impl Tally {
             sums: Sums::new(
                 workspace.memory.for_counting(),
                 workspace.temp_dir.clone(),
-                overflow,
+                RULES,
             ),
             key: Vec::new(),
         }
@@ -227,7 +230,8 @@ impl Tally {
         mut take: impl FnMut(RecordsetNumbers) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut current: Option<RecordsetNumbers> = None;
-        self.sums.for_each(|key, sum| {
+        let mut sums = self.sums.in_order()?;
+        while let Some((key, sum)) = sums.next()? {
             let (id, part) = key.split_first_chunk().ok_or_else(unreadable)?;
             let part = Part::read(part).ok_or_else(unreadable)?;
             let recordset_id = Uuid::from_bytes(*id);
@@ -240,8 +244,7 @@ impl Tally {
             if let Some(numbers) = &mut current {
                 numbers.add(part, sum);
             }
-            Ok(())
-        })?;
+        }
         current.map_or(Ok(()), take)
     }
 }
@@ -251,6 +254,16 @@ pub fn steps_of(sum: &RecordsetSum, covered: Period) -> Option<Steps> {
     let period = Period::new(sum.first_day, sum.last_day)?;
     Some(Steps::of(period, covered))
 }
+
+const RULES: Rules<2> = Rules {
+    plus: |[count, total], [more_count, more_total]| {
+        Some([
+            count.checked_add(more_count)?,
+            total.checked_add(more_total)?,
+        ])
+    },
+    overflow,
+};
 
 /// The error if the sum of a key exceeds a bigint.
 fn overflow(key: &[u8]) -> Error {

@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["source"],
     &["elastic", "postgres"],
     &["aggregate"],
-    &["event"],
+    &["event", "sums"],
     &[
         "destination",
         "interrupt",

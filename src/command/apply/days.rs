@@ -25,7 +25,7 @@ use crate::ledger::day_read::ranges;
 use crate::ledger::lock::Run;
 use crate::ledger::{Ledger, PostedRows, Reader};
 use crate::output::Output;
-use crate::projection::rebuild::Progress as _;
+use crate::projection::progress::Progress as _;
 use crate::source::Source;
 
 /// What a run did, as recorded with its end.
