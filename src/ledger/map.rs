@@ -86,6 +86,90 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// A term of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term<'a> {
+    /// As it is.
+    Plain(&'a str),
+    /// As jsonb writes it between quotes, because something in it has to be escaped.
+    Escaped(&'a str),
+}
+
+impl<'a> Term<'a> {
+    pub fn text(self) -> Result<Cow<'a, str>, serde_json::Error> {
+        match self {
+            Self::Plain(text) => Ok(Cow::Borrowed(text)),
+            Self::Escaped(text) => serde_json::from_str(&format!("\"{text}\"")).map(Cow::Owned),
+        }
+    }
+}
+
+/// A text that jsonb does not print for a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it is not an object of terms and numbers as jsonb prints it")]
+pub struct NotAMap;
+
+/// Why taking terms has ended.
+#[derive(Debug)]
+pub enum Taking<E> {
+    NotAMap(NotAMap),
+    /// Whoever takes them has failed.
+    Failed(E),
+}
+
+impl<E> From<NotAMap> for Taking<E> {
+    fn from(error: NotAMap) -> Self {
+        Self::NotAMap(error)
+    }
+}
+
+/// Calls `take` with each term of a map and its number, in the map's order. Terms are not unescaped: whoever has seen
+/// one already need not do it again.
+pub fn for_each<E: From<NotAMap>>(
+    text: &str,
+    mut take: impl FnMut(Term<'_>, i64) -> Result<(), E>,
+) -> Result<(), E> {
+    let inner = text
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let mut rest = inner.ok_or(NotAMap)?;
+    while !rest.is_empty() {
+        let (term, after) = split_term(rest).ok_or(NotAMap)?;
+        let end = memchr::memchr(b',', after.as_bytes()).unwrap_or(after.len());
+        take(term, after[..end].parse().map_err(|_| NotAMap)?)?;
+        rest = match &after[end..] {
+            "" => "",
+            more => more
+                .strip_prefix(", ")
+                .filter(|more| !more.is_empty())
+                .ok_or(NotAMap)?,
+        };
+    }
+    Ok(())
+}
+
+/// The term at the start of a text, and what follows its colon.
+fn split_term(text: &str) -> Option<(Term<'_>, &str)> {
+    let text = text.strip_prefix('"')?;
+    let (mut end, mut is_plain) = (0, true);
+    loop {
+        end += memchr::memchr2(b'"', b'\\', text.as_bytes().get(end..)?)?;
+        if text.as_bytes()[end] == b'"' {
+            break;
+        }
+        // An escaped character does not end the term.
+        is_plain = false;
+        end += 2;
+    }
+    let term = text.get(..end)?;
+    let term = if is_plain {
+        Term::Plain(term)
+    } else {
+        Term::Escaped(term)
+    };
+    Some((term, text[end + 1..].strip_prefix(": ")?))
+}
+
 /// The terms of a map with their numbers, in the map's order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TermMap<'a>(pub Vec<(Cow<'a, str>, i64)>);
@@ -123,6 +207,55 @@ impl<'de: 'a, 'a> Deserialize<'de> for TermMap<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn terms(text: &str) -> Result<Vec<(String, i64)>, NotAMap> {
+        let mut terms = Vec::new();
+        for_each(text, |term, n| {
+            terms.push((term.text().map_err(|_| NotAMap)?.into_owned(), n));
+            Ok(())
+        })?;
+        Ok(terms)
+    }
+
+    #[test]
+    fn terms_are_taken_one_by_one_as_they_are_read_at_once() {
+        let quote = Term::Escaped("a\\\"b");
+        for_each("{\"a\\\"b\": 1}", |term, n| {
+            assert_eq!((term, n), (quote, 1));
+            Ok::<(), NotAMap>(())
+        })
+        .unwrap();
+        for text in [
+            "{}",
+            r#"{"": 1}"#,
+            r#"{"a, b": -1, "{\"c\": 1}": 9223372036854775807, "\\": 3, "é\u0001, \"": 4}"#,
+        ] {
+            let at_once = read(text).unwrap().0.into_iter();
+            let at_once: Vec<(String, i64)> =
+                at_once.map(|(term, n)| (term.into_owned(), n)).collect();
+            assert_eq!(terms(text), Ok(at_once), "{text}");
+        }
+        for odd in [
+            "",
+            "{",
+            "}",
+            "[]",
+            "null",
+            r#"{"a"}"#,
+            r#"{"a": }"#,
+            r#"{"a": 1, }"#,
+            r#"{"a": 1,"b": 1}"#,
+            r#"{"a": 1.5}"#,
+            r#"{"a": "1"}"#,
+            r"{a: 1}",
+            r#"{"a": 9223372036854775808}"#,
+            r#"{"a\"#,
+            r#"{"a\": 1}"#,
+            r#"{"\x": 1}"#,
+        ] {
+            assert_eq!(terms(odd), Err(NotAMap), "{odd}");
+        }
+    }
 
     #[test]
     fn a_map_reads_back_as_it_was_written() {

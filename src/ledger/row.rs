@@ -8,7 +8,7 @@ use sqlx::postgres::{PgRow, PgValueFormat};
 use uuid::Uuid;
 
 use super::entry::EntryId;
-use super::map::{self, TermMap};
+use super::map::{self, Taking, Term, TermMap};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, TermCounts};
 use crate::columns::from_row;
 use crate::day::Day;
@@ -117,20 +117,31 @@ impl StoredRow {
     pub fn for_each_term(
         &self,
         dimension: Dimension,
-        mut take: impl FnMut(&str, i64),
+        mut take: impl FnMut(Term<'_>, i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         match self.terms(dimension)? {
-            StoredTerms::Counted(counts) => counts.for_each(take),
-            terms @ StoredTerms::Text(_) => {
-                for (term, n) in self.read(terms)?.0 {
-                    take(&term, n);
-                }
+            StoredTerms::Counted(counts) => {
+                let mut taken = Ok(());
+                counts.for_each(|term, n| {
+                    if taken.is_ok() {
+                        taken = take(Term::Plain(term), n);
+                    }
+                });
+                taken
+            }
+            StoredTerms::Text(text) => {
+                map::for_each(text, |term, n| take(term, n).map_err(Taking::Failed)).map_err(
+                    |error| match error {
+                        Taking::Failed(error) => error,
+                        Taking::NotAMap(error) => self.unreadable().caused_by(error),
+                    },
+                )
             }
         }
-        Ok(())
     }
 
-    fn unreadable(&self) -> Error {
+    /// The error for a map that cannot be read.
+    pub fn unreadable(&self) -> Error {
         Error::new(
             ErrorKind::LedgerDamaged,
             format!(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::copy_out::Identity;
 use super::entry::{Entry, EntryId, select_entries};
 use super::handle::Ledger;
-use super::map;
+use super::map::{self, Taking, Term};
 use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::{Error, ErrorKind};
@@ -194,7 +194,7 @@ impl<'a> SurveyedRow<'a> {
     /// Calls `take` with each geocode and its share of the total.
     pub fn for_each_geocode(
         &self,
-        take: impl FnMut(&str, i64) -> Result<(), Error>,
+        take: impl FnMut(Term<'_>, i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.for_each(self.geocodes, take)
     }
@@ -202,8 +202,14 @@ impl<'a> SurveyedRow<'a> {
     /// Calls `take` with each record that was viewed on its own page, and the number of views.
     pub fn for_each_viewed(
         &self,
-        take: impl FnMut(&str, i64) -> Result<(), Error>,
+        mut take: impl FnMut(&str, i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        let take = |term: Term<'_>, n| {
+            let text = term
+                .text()
+                .map_err(|error| self.unreadable().caused_by(error))?;
+            take(&text, n)
+        };
         self.viewed
             .map_or(Ok(()), |viewed| self.for_each(viewed, take))
     }
@@ -211,18 +217,23 @@ impl<'a> SurveyedRow<'a> {
     fn for_each(
         &self,
         map: &str,
-        mut take: impl FnMut(&str, i64) -> Result<(), Error>,
+        mut take: impl FnMut(Term<'_>, i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let terms = map::read(map).map_err(|error| {
-            let (day, recordset) = (self.day, self.recordset_id);
-            Error::new(
-                ErrorKind::LedgerDamaged,
-                format!("a row of {day}, recordset {recordset}, has a map that cannot be read"),
-            )
-            .caused_by(error)
-            .hint("`daybook verify --ledger` reports what is wrong with the ledger")
-        })?;
-        terms.0.iter().try_for_each(|(term, n)| take(term, *n))
+        map::for_each(map, |term, n| take(term, n).map_err(Taking::Failed)).map_err(|error| {
+            match error {
+                Taking::Failed(error) => error,
+                Taking::NotAMap(error) => self.unreadable().caused_by(error),
+            }
+        })
+    }
+
+    fn unreadable(&self) -> Error {
+        let (day, recordset) = (self.day, self.recordset_id);
+        Error::new(
+            ErrorKind::LedgerDamaged,
+            format!("a row of {day}, recordset {recordset}, has a map that cannot be read"),
+        )
+        .hint("`daybook verify --ledger` reports what is wrong with the ledger")
     }
 }
 

@@ -4,11 +4,16 @@ use rustc_hash::FxHashMap;
 use serde_json::Value;
 
 use super::json::{put_name, put_string};
+use crate::ledger::map::Term;
 
 /// Places of geocodes. Each geocode is parsed once, not for every row that lists it.
 #[derive(Debug, Default)]
 pub struct Places {
-    by_geocode: FxHashMap<Box<str>, Place>,
+    /// The place of each geocode, in `places`.
+    plain: FxHashMap<Box<str>, usize>,
+    /// The same for geocodes in the form with escapes.
+    escaped: FxHashMap<Box<str>, usize>,
+    places: Vec<Place>,
     /// An estimate of the memory it takes.
     bytes: usize,
 }
@@ -29,22 +34,46 @@ pub struct Place {
 
 impl Places {
     /// The place of a geocode, which is a term of the ledger.
-    pub fn of(&mut self, geocode: &str) -> &Place {
-        if !self.by_geocode.contains_key(geocode) {
-            let place = Place::of(geocode);
-            let bytes = geocode.len() + place.country.len() + place.fields.len() + BYTES_OF_PLACE;
-            if self.bytes + bytes > MAX_BYTES {
-                self.by_geocode.clear();
-                self.bytes = 0;
-            }
-            self.bytes += bytes;
-            self.by_geocode.insert(Box::from(geocode), place);
+    pub fn of(&mut self, geocode: Term<'_>) -> &Place {
+        let (known, text) = match geocode {
+            Term::Plain(text) => (&self.plain, text),
+            Term::Escaped(text) => (&self.escaped, text),
+        };
+        let index = match known.get(text) {
+            Some(index) => *index,
+            None => self.add(geocode, text),
+        };
+        &self.places[index]
+    }
+
+    fn add(&mut self, geocode: Term<'_>, key: &str) -> usize {
+        let place = geocode
+            .text()
+            .map_or(Place::nowhere(), |text| Place::of(&text));
+        let bytes = key.len() + place.country.len() + place.fields.len() + BYTES_OF_PLACE;
+        if self.bytes + bytes > MAX_BYTES {
+            *self = Self::default();
         }
-        &self.by_geocode[geocode]
+        self.bytes += bytes;
+        let index = self.places.len();
+        self.places.push(place);
+        let known = match geocode {
+            Term::Plain(_) => &mut self.plain,
+            Term::Escaped(_) => &mut self.escaped,
+        };
+        known.insert(Box::from(key), index);
+        index
     }
 }
 
 impl Place {
+    fn nowhere() -> Self {
+        Self {
+            country: Box::default(),
+            fields: Box::default(),
+        }
+    }
+
     fn of(geocode: &str) -> Self {
         let geocode = serde_json::from_str(geocode).unwrap_or(Value::Null);
         let mut fields = Vec::new();
@@ -89,11 +118,24 @@ mod tests {
             ("{}", "", ""),
         ] {
             for _ in 0..2 {
-                let place = places.of(geocode);
+                let place = places.of(Term::Plain(geocode));
                 assert_eq!(&*place.country, country, "{geocode}");
                 assert_eq!(str::from_utf8(&place.fields), Ok(fields), "{geocode}");
             }
         }
+    }
+
+    #[test]
+    fn a_geocode_with_escapes_is_the_same_place() {
+        let mut places = Places::default();
+        for _ in 0..2 {
+            let escaped = Term::Escaped(r#"{\"city\":\"Ocala\",\"country\":\"US\"}"#);
+            assert_eq!(&*places.of(escaped).country, "US");
+            // As a plain text, this is no JSON.
+            let plain = Term::Plain(r#"{\"city\":\"Ocala\",\"country\":\"US\"}"#);
+            assert_eq!(&*places.of(plain).country, "");
+        }
+        assert_eq!(places.places.len(), 2);
     }
 
     #[test]
@@ -102,9 +144,9 @@ mod tests {
         for n in 0..20_000 {
             let country = format!("{n}{}", "x".repeat(900));
             let geocode = format!(r#"{{"country":"{country}"}}"#);
-            assert_eq!(*places.of(&geocode).country, country);
+            assert_eq!(*places.of(Term::Plain(&geocode)).country, country);
             assert!(places.bytes <= MAX_BYTES);
         }
-        assert!(places.by_geocode.len() < 10_000);
+        assert!(places.places.len() < 10_000);
     }
 }

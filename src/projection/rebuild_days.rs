@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::digest::SentDigest;
 use super::day_streams::{DaySink, stream_days};
+use super::digest::SentDigest;
 use super::documents::{Entries, Sink};
 use super::oversize::Oversize;
 use super::progress::{Progress, Tally};

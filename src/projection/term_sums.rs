@@ -1,5 +1,7 @@
 //! Adds up the figures of terms, from rows in any order, within a memory limit.
 
+use std::borrow::Cow;
+
 use uuid::Uuid;
 
 use super::Plan;
@@ -93,28 +95,26 @@ impl TermSums {
             if breakdowns.is_empty() {
                 continue;
             }
-            let mut failed = None;
             row.for_each_term(dimension, |term, n| {
+                let [low, high] = halves(n.into());
+                let sum = [low, high, row.entry_id.number()];
                 for breakdown in breakdowns {
                     let term = match breakdown {
-                        Breakdown::Countries => &places.of(term).country,
-                        _ => term,
+                        Breakdown::Countries => Cow::Borrowed(&*places.of(term).country),
+                        _ => term
+                            .text()
+                            .map_err(|error| row.unreadable().caused_by(error))?,
                     };
                     let term = TermKey {
                         recordset_id: cell.recordset_id,
                         breakdown: *breakdown,
-                        term,
+                        term: &term,
                     };
                     term.write(cell.record_type, cell.stat_type, key);
-                    let [low, high] = halves(n.into());
-                    if let Err(error) = sums.add(key, [low, high, row.entry_id.number()]) {
-                        failed.get_or_insert(error);
-                    }
+                    sums.add(key, sum)?;
                 }
+                Ok(())
             })?;
-            if let Some(error) = failed {
-                return Err(error);
-            }
         }
         Ok(())
     }

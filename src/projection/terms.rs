@@ -20,6 +20,7 @@ use crate::elastic::batch::Batch;
 use crate::error::{Error, ErrorKind};
 use crate::event::{RecordType, StatType};
 use crate::ledger::EntryId;
+use crate::ledger::map::Term;
 
 /// The field with the figure of a cell.
 pub(super) fn figure_name(stat_type: StatType) -> &'static str {
@@ -243,7 +244,7 @@ impl Key {
                     put_name(out, ",", "country");
                     put_string(out, term);
                 }
-                Breakdown::Geocodes => out.extend_from_slice(&places.of(term).fields),
+                Breakdown::Geocodes => out.extend_from_slice(&places.of(Term::Plain(term)).fields),
                 _ => {}
             }
             put_name(out, ",", "entry_id");

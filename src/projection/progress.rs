@@ -1,0 +1,48 @@
+//! How far long work on documents is, for people.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Receives the progress of a rebuild or a comparison.
+pub trait Progress {
+    /// A stage begins. `steps` is the number of its steps, if known.
+    fn begin(&mut self, stage: &str, steps: Option<u64>);
+    /// Reports the documents and steps done in this stage.
+    fn at(&mut self, documents: u64, steps: u64);
+    /// The stage is over.
+    fn end(&mut self);
+    /// Another receiver, for a stage at the same time.
+    fn another(&self) -> Self;
+}
+
+/// How much is done of work that goes on in several places.
+pub(super) struct Tally<P> {
+    progress: Mutex<P>,
+    documents: AtomicU64,
+    steps: AtomicU64,
+}
+
+impl<P: Progress> Tally<P> {
+    pub(super) fn begin(mut progress: P, stage: &str, steps: Option<u64>) -> Self {
+        progress.begin(stage, steps);
+        Self {
+            progress: Mutex::new(progress),
+            documents: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
+        }
+    }
+
+    fn progress(&self) -> MutexGuard<'_, P> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, documents: u64, steps: u64) {
+        let documents = self.documents.fetch_add(documents, Ordering::Relaxed) + documents;
+        let steps = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
+        self.progress().at(documents, steps);
+    }
+
+    pub(super) fn end(&self) {
+        self.progress().end();
+    }
+}
