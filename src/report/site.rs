@@ -6,7 +6,9 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 use maud::html;
 use rustc_hash::FxHashMap;
@@ -15,7 +17,7 @@ use uuid::Uuid;
 
 use super::names::Names;
 use super::page::{Mark, foreign, number, page, tile};
-use super::recordset_numbers::{Tally, steps_of};
+use super::recordset_numbers::{RecordsetNumbers, Tally, steps_of};
 use super::recordset_page::{InSite, recordset_page};
 use crate::day::Period;
 use crate::destination::Destination;
@@ -31,6 +33,8 @@ const RECORDSETS: &str = "recordset";
 const INDEX: &str = "index.html";
 /// The address of the index on the recordsets' pages.
 const UP: &str = "../index.html";
+/// Pages whose numbers are there, and which wait for a processor.
+const PAGES_WAITING: usize = 8;
 /// A page's mark is within its first bytes.
 const HEAD_BYTES: u64 = 4096;
 
@@ -128,14 +132,45 @@ impl Stale {
         }
     }
 
+    /// Writes the pages on all processors, while the numbers of the next ones are put together.
     fn write(&self, tally: Tally, names: &Names) -> Result<(), Error> {
-        tally.finish(|numbers| {
-            let id = numbers.sum.recordset_id;
-            let in_site = self.marks.get(&id).map(|mark| InSite { mark, index: UP });
-            let page = recordset_page(&numbers, names.of(id), self.asked, in_site);
-            replace(&path_of(&self.pages, id), &page)
+        let (sender, receiver) = mpsc::sync_channel(PAGES_WAITING);
+        let receiver = Mutex::new(receiver);
+        let next = || {
+            let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
+            receiver.recv().ok()
+        };
+        let write_pages = || {
+            while let Some(numbers) = next() {
+                self.write_page(&numbers, names)?;
+            }
+            Ok(())
+        };
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..processors).map(|_| scope.spawn(write_pages)).collect();
+            let finished = tally.finish(|numbers| sender.send(numbers).map_err(|_| aborted()));
+            drop(sender);
+            // If all writers have failed, the sender has failed for that reason.
+            let written: Vec<Result<(), Error>> = writers
+                .into_iter()
+                .map(|writer| writer.join().unwrap_or_else(|_| Err(aborted())))
+                .collect();
+            written.into_iter().collect::<Result<(), Error>>()?;
+            finished
         })
     }
+
+    fn write_page(&self, numbers: &RecordsetNumbers, names: &Names) -> Result<(), Error> {
+        let id = numbers.sum.recordset_id;
+        let in_site = self.marks.get(&id).map(|mark| InSite { mark, index: UP });
+        let page = recordset_page(numbers, names.of(id), self.asked, in_site);
+        replace(&path_of(&self.pages, id), &page)
+    }
+}
+
+fn aborted() -> Error {
+    Error::new(ErrorKind::Internal, "writing the pages was aborted")
 }
 
 /// The address of a recordset's page in a site, whose own address ends with a slash or is empty.
