@@ -103,10 +103,6 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
         let parts = Part::of(&ended)?;
         let documents: f64 = parts.iter().map(|part| part.documents).sum();
         samples.add("rebuild", documents / ended.seconds);
-        samples.add(
-            "build",
-            documents / parts.iter().map(|part| part.build_seconds).sum::<f64>(),
-        );
         samples.add("documents", documents);
         samples.add("peak", ended.peak_megabytes);
         let baseline = match &mut baseline {
@@ -121,10 +117,8 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
     table.add(
         whole
             .against("bulk", samples.of("bulk"), Ratio::Of)
-            .goal(Goal::RatioAtLeast(0.9)),
+            .goal(Goal::RatioAtLeast(0.8)),
     );
-    let build = Figure::new("H: rebuild, the building alone", unit, samples.of("build"));
-    table.add(build.against("bulk", samples.of("bulk"), Ratio::Of));
     table.add(
         Figure::new(
             "H: peak of resident memory, rebuild",
@@ -140,20 +134,15 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
 struct Part {
     alias: String,
     documents: f64,
-    /// Without comparing.
-    build_seconds: f64,
 }
 
 impl Part {
     fn of(ended: &Ended) -> Result<Vec<Self>, Error> {
         let part = |message: &serde_json::Value| {
             let alias = message["alias"].as_str()?.to_owned();
-            let build_seconds =
-                message["seconds"].as_f64()? - message["compare_seconds"].as_f64()?;
             Some(Self {
                 alias,
                 documents: message["documents"].as_f64()?,
-                build_seconds,
             })
         };
         let parts: Option<Vec<Self>> = ended.messages("rebuilt").iter().map(part).collect();
