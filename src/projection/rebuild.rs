@@ -145,9 +145,13 @@ impl<P: Progress + Send + 'static> Rebuild<'_, P> {
             .iter()
             .any(|other| other.kind == Projection::Terms && other.lacks_the_same_as(&daily));
         let terms = builder.write_days(&mut daily, wants_terms).await?;
-        let mut beside = self.builder().await?;
-        let (daily, others) =
-            tokio::try_join!(beside.finish(daily), builder.build_each(unfinished, terms))?;
+        let (daily, others) = if let Ok(mut beside) = self.builder().await {
+            tokio::try_join!(beside.finish(daily), builder.build_each(unfinished, terms))?
+        } else {
+            // The server allows no more connections.
+            let daily = builder.finish(daily).await?;
+            (daily, builder.build_each(unfinished, terms).await?)
+        };
         Ok([daily].into_iter().chain(others).collect())
     }
 }

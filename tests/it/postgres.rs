@@ -51,6 +51,28 @@ async fn job(world: &World) -> Login {
     login
 }
 
+// --- connections
+
+#[tokio::test]
+async fn documents_are_made_and_compared_over_as_few_connections_as_the_server_allows() {
+    let world = with_an_event().await;
+    let events: Vec<Event> = (1..9)
+        .map(|n| Event::search(100 + n, &format!("2020-02-{:02}", 16 + n), RECORDSET, 7))
+        .collect();
+    world.log(&events).await;
+    world.run(&["apply", "--all"]).await.assert_exit(0);
+    let login = job(&world).await;
+    // One has the lock, one reads the ledger, one reads days.
+    world
+        .execute(&format!("ALTER ROLE {} CONNECTION LIMIT 3", login.role))
+        .await;
+    let over_few = [(LEDGER, login.ledger_url.as_str())];
+    for arguments in [&["rebuild"][..], &["verify", "--projections"]] {
+        world.run_with(&over_few, arguments).await.assert_exit(0);
+    }
+    login.end(world).await;
+}
+
 // --- addresses
 
 #[tokio::test]
