@@ -109,40 +109,28 @@ impl<'a> Term<'a> {
 #[error("it is not an object of terms and numbers as jsonb prints it")]
 pub struct NotAMap;
 
-/// Why taking terms has ended.
-#[derive(Debug)]
-pub enum Taking<E> {
-    NotAMap(NotAMap),
-    /// Whoever takes them has failed.
-    Failed(E),
-}
-
-impl<E> From<NotAMap> for Taking<E> {
-    fn from(error: NotAMap) -> Self {
-        Self::NotAMap(error)
-    }
-}
-
 /// Calls `take` with each term of a map and its number, in the map's order. Terms are not unescaped: whoever has seen
-/// one already need not do it again.
-pub fn for_each<E: From<NotAMap>>(
+/// one already need not do it again. `unreadable` makes the error for another text.
+pub fn for_each<E>(
     text: &str,
     mut take: impl FnMut(Term<'_>, i64) -> Result<(), E>,
+    unreadable: impl Fn(NotAMap) -> E,
 ) -> Result<(), E> {
+    let unreadable = || unreadable(NotAMap);
     let inner = text
         .strip_prefix('{')
         .and_then(|rest| rest.strip_suffix('}'));
-    let mut rest = inner.ok_or(NotAMap)?;
+    let mut rest = inner.ok_or_else(unreadable)?;
     while !rest.is_empty() {
-        let (term, after) = split_term(rest).ok_or(NotAMap)?;
+        let (term, after) = split_term(rest).ok_or_else(unreadable)?;
         let end = memchr::memchr(b',', after.as_bytes()).unwrap_or(after.len());
-        take(term, after[..end].parse().map_err(|_| NotAMap)?)?;
+        take(term, after[..end].parse().map_err(|_| unreadable())?)?;
         rest = match &after[end..] {
             "" => "",
             more => more
                 .strip_prefix(", ")
                 .filter(|more| !more.is_empty())
-                .ok_or(NotAMap)?,
+                .ok_or_else(unreadable)?,
         };
     }
     Ok(())
@@ -210,21 +198,22 @@ mod tests {
 
     fn terms(text: &str) -> Result<Vec<(String, i64)>, NotAMap> {
         let mut terms = Vec::new();
-        for_each(text, |term, n| {
+        let push = |term: Term<'_>, n| {
             terms.push((term.text().map_err(|_| NotAMap)?.into_owned(), n));
             Ok(())
-        })?;
+        };
+        for_each(text, push, |error| error)?;
         Ok(terms)
     }
 
     #[test]
     fn terms_are_taken_one_by_one_as_they_are_read_at_once() {
         let quote = Term::Escaped("a\\\"b");
-        for_each("{\"a\\\"b\": 1}", |term, n| {
+        let check = |term: Term<'_>, n: i64| {
             assert_eq!((term, n), (quote, 1));
-            Ok::<(), NotAMap>(())
-        })
-        .unwrap();
+            Ok(())
+        };
+        for_each("{\"a\\\"b\": 1}", check, |error| error).unwrap();
         for text in [
             "{}",
             r#"{"": 1}"#,

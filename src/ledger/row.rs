@@ -8,7 +8,7 @@ use sqlx::postgres::{PgRow, PgValueFormat};
 use uuid::Uuid;
 
 use super::entry::EntryId;
-use super::map::{self, Taking, Term, TermMap};
+use super::map::{self, Term, TermMap};
 use crate::aggregate::{Aggregation, Cell, DayDeltas, DeltaRow, Overflow, PostedRow, TermCounts};
 use crate::columns::from_row;
 use crate::day::Day;
@@ -130,12 +130,7 @@ impl StoredRow {
                 taken
             }
             StoredTerms::Text(text) => {
-                map::for_each(text, |term, n| take(term, n).map_err(Taking::Failed)).map_err(
-                    |error| match error {
-                        Taking::Failed(error) => error,
-                        Taking::NotAMap(error) => self.unreadable().caused_by(error),
-                    },
-                )
+                map::for_each(text, take, |error| self.unreadable().caused_by(error))
             }
         }
     }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::copy_out::Identity;
 use super::entry::{Entry, EntryId, select_entries};
 use super::handle::Ledger;
-use super::map::{self, Taking, Term};
+use super::map::{self, Term};
 use crate::columns::from_row;
 use crate::day::{Day, Period};
 use crate::error::{Error, ErrorKind};
@@ -217,14 +217,9 @@ impl<'a> SurveyedRow<'a> {
     fn for_each(
         &self,
         map: &str,
-        mut take: impl FnMut(Term<'_>, i64) -> Result<(), Error>,
+        take: impl FnMut(Term<'_>, i64) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        map::for_each(map, |term, n| take(term, n).map_err(Taking::Failed)).map_err(|error| {
-            match error {
-                Taking::Failed(error) => error,
-                Taking::NotAMap(error) => self.unreadable().caused_by(error),
-            }
-        })
+        map::for_each(map, take, |error| self.unreadable().caused_by(error))
     }
 
     fn unreadable(&self) -> Error {
