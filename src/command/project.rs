@@ -95,19 +95,16 @@ impl Projecting<'_> {
         run: &mut Run,
         figures: &mut Map<String, Value>,
     ) -> Result<Advances, Error> {
+        const NAME: &str = "daybook projecting";
         let Self {
             ledger,
             client,
             settings,
             output,
         } = *self;
-        let mut readers = vec![Reader::open(ledger, "daybook projecting").await?];
+        let mut readers = vec![Reader::open(ledger, NAME).await?];
         run.lock_projections().await?;
-        while readers.len() < kinds.len()
-            && let Ok(another) = Reader::open(ledger, "daybook projecting").await
-        {
-            readers.push(another);
-        }
+        Reader::open_more(&mut readers, kinds.len(), ledger, NAME).await;
         for (kind, reader) in kinds.iter().zip(&mut readers) {
             // Totals are computed from balances.
             if *kind != Projection::Totals {

@@ -22,6 +22,15 @@ impl Reader {
         Self::over(ledger.database.connect(name).await?).await
     }
 
+    /// Opens more of them until there are `wanted`, or the server allows no more.
+    pub async fn open_more(readers: &mut Vec<Self>, wanted: usize, ledger: &Ledger, name: &str) {
+        while readers.len() < wanted
+            && let Ok(another) = Self::open(ledger, name).await
+        {
+            readers.push(another);
+        }
+    }
+
     pub(super) async fn over(mut connection: Connection) -> Result<Self, Error> {
         // Compiling takes the server up to a second for each worker, which no query here is worth.
         sqlx::raw_sql("SET default_transaction_read_only = on; SET jit = off")

@@ -86,11 +86,7 @@ async fn open_readers(ledger: &Ledger, days: usize) -> Result<Vec<Reader>, Error
     let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     let wanted = processors.min(MOST_READERS).min(days);
     let mut readers = vec![Reader::open(ledger, NAME).await?];
-    while readers.len() < wanted
-        && let Ok(another) = Reader::open(ledger, NAME).await
-    {
-        readers.push(another);
-    }
+    Reader::open_more(&mut readers, wanted, ledger, NAME).await;
     Ok(readers)
 }
 
