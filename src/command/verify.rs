@@ -319,7 +319,7 @@ impl VerifyingProjections<'_> {
         let alias = plan.alias(kind);
         // A failed lookup is an error, not a finding.
         let found = index::look_up(client, &alias).await?;
-        let index = match index::identify(&alias, found) {
+        let mut index = match index::identify(&alias, found) {
             Ok(Some(index)) => index,
             Ok(None) if reader.head().await? == crate::ledger::EntryId::NONE => return Ok(0),
             Ok(None) => {
@@ -341,7 +341,7 @@ impl VerifyingProjections<'_> {
             ledger,
             reader,
             client,
-            index: &index,
+            index: &mut index,
             through,
             part: *part,
             repair,

@@ -16,7 +16,7 @@ use super::day_streams::{DaySink, stream_days};
 use super::documents::{Entries, Sink, stream};
 use super::extra::{self, Expected, for_each_extra};
 use super::oversize::{Oversize, without_lists};
-use super::progress::{Progress, Tally};
+use super::progress::{Progress, SharedProgress};
 use super::{Plan, Projection};
 use crate::day::Period;
 use crate::elastic::Client;
@@ -127,7 +127,7 @@ pub struct Comparing<'a, P> {
     pub ledger: &'a Ledger,
     pub reader: &'a mut Reader,
     pub client: &'a Client,
-    pub index: &'a Index,
+    pub index: &'a mut Index,
     pub through: EntryId,
     pub part: Part,
     /// Rewrite documents that are missing or differ, and delete extra ones.
@@ -151,12 +151,13 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
             progress,
         } = self;
         let stage = format!("comparing {}", index.physical);
-        let tally = Arc::new(Tally::begin(progress, &stage, None));
+        let progress = Arc::new(SharedProgress::begin(progress, &stage, None));
         let every = part.every.unwrap_or(1).max(1);
         let passed = Arc::new(AtomicU64::new(0));
+        let same_index = Arc::new(index.clone());
         let make = |_| Comparer {
             client: client.clone(),
-            index: Arc::new(index.clone()),
+            index: Arc::clone(&same_index),
             every,
             passed: Arc::clone(&passed),
             batch: Batch::default(),
@@ -164,12 +165,12 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
             found: 0,
             repairs: repair.then(|| {
                 let oversize = Oversize::of(kind);
-                BulkWriter::to_index(client, &index.physical, 2)
+                BulkWriter::to_index(client, &same_index.physical, 2)
                     .shortening(Oversize::shortening(oversize.as_ref()))
             }),
             lists_omitted_from: None,
             comparison: Comparison::default(),
-            tally: Arc::clone(&tally),
+            progress: Arc::clone(&progress),
         };
         let entries = Entries {
             after: EntryId::NONE,
@@ -188,7 +189,7 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
             comparer.end_block().await?;
             vec![comparer]
         };
-        tally.end();
+        progress.end();
         let (mut found, mut lists_omitted_from) = (0, None);
         let mut comparison = Comparison::default();
         for comparer in comparers {
@@ -199,6 +200,9 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
                 .min();
             comparison.add(comparer.comparison);
         }
+        if index.checkpoint.note_lists_omitted(lists_omitted_from) {
+            index.record(client).await?;
+        }
         // Only daily documents belong to a day.
         if every == 1 && (kind != Projection::Daily || part.period.is_none()) {
             let expected = Expected {
@@ -208,10 +212,6 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
                 through,
             };
             look_for_extra(client, index, expected, found, repair, &mut comparison).await?;
-        }
-        let mut changed = index.clone();
-        if changed.checkpoint.note_lists_omitted(lists_omitted_from) {
-            changed.record(client).await?;
         }
         if comparison.repaired > 0 {
             index.refresh(client).await?;
@@ -239,7 +239,7 @@ struct Comparer<P> {
     /// The size of the smallest document that was repaired without its lists.
     lists_omitted_from: Option<u64>,
     comparison: Comparison,
-    tally: Arc<Tally<P>>,
+    progress: Arc<SharedProgress<P>>,
 }
 
 impl<P: Progress + Send> Sink for Comparer<P> {
@@ -354,7 +354,7 @@ impl<P: Progress> Comparer<P> {
         })??;
         let compared = batch.documents().len() as u64;
         self.comparison.compared += compared;
-        self.tally.add(compared, 0);
+        self.progress.add(compared, 0);
         self.found += found;
         for Wrong {
             place,

@@ -103,10 +103,6 @@ impl SentDigest {
         self.digest.add_to_sum(replaced.sum);
     }
 
-    pub(super) fn documents(&self) -> u64 {
-        self.digest.documents
-    }
-
     /// Whether an index holds exactly these documents with these versions, byte for byte.
     ///
     /// The index must have been refreshed. `at` receives the number of documents read so far.

@@ -16,13 +16,13 @@ pub trait Progress {
 }
 
 /// How much is done of work that goes on in several places.
-pub(super) struct Tally<P> {
+pub(super) struct SharedProgress<P> {
     progress: Mutex<P>,
     documents: AtomicU64,
     steps: AtomicU64,
 }
 
-impl<P: Progress> Tally<P> {
+impl<P: Progress> SharedProgress<P> {
     pub(super) fn begin(mut progress: P, stage: &str, steps: Option<u64>) -> Self {
         progress.begin(stage, steps);
         Self {

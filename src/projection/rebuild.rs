@@ -5,6 +5,7 @@
 //! indices that serve nobody; the next one deletes or resumes them (`resume`).
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,18 +14,18 @@ use serde_json::{Value, json};
 use super::advance::{advance_index, record};
 use super::aliases::{delete_old, refuse_concrete, switch};
 use super::compare::{Comparing, Comparison, Part};
+use super::day_streams::DaySink as _;
 use super::digest::SentDigest;
-use super::documents::{Entries, Sink, stream, take_terms};
+use super::documents::{Entries, stream, take_terms};
 use super::fold::LookupStats;
 use super::oversize::Oversize;
-use super::progress::Progress;
-use super::rebuild_days::{WriteDays, WrittenDays};
+use super::progress::{Progress, SharedProgress};
+use super::rebuild_days::{WriteDays, Writing, WrittenDays};
 use super::shape::Shape;
 use super::term_sums::TermSums;
 use super::{Plan, Projection, settings};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::Client;
-use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
 use crate::error::{Error, ErrorKind};
 use crate::failpoint;
@@ -271,27 +272,26 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
         terms: Option<TermSums>,
     ) -> Result<(), Error> {
         let stopwatch = Stopwatch::start();
-        let index = &unfinished.index.physical;
-        let mut writer = BulkWriter::to_index(self.client, index, BULK_REQUESTS_IN_FLIGHT);
+        let Unfinished { kind, index, .. } = &*unfinished;
         let entries = Entries {
             after: EntryId::NONE,
             through: unfinished.building.through,
         };
-        self.progress.begin(index, None);
-        let mut sink = Counted {
-            writer: &mut writer,
-            progress: &mut self.progress,
-            sent: SentDigest::default(),
-        };
+        let progress = Arc::new(SharedProgress::begin(
+            self.progress.another(),
+            &index.physical,
+            None,
+        ));
+        let writer = BulkWriter::to_index(self.client, &index.physical, BULK_REQUESTS_IN_FLIGHT);
+        let mut writing = Writing::new(writer, None, Arc::clone(&progress));
         if let Some(terms) = terms {
-            take_terms(terms, &mut sink).await?;
+            take_terms(terms, &mut writing).await?;
         } else {
-            let kind = unfinished.kind;
-            stream(kind, self.plan, &mut self.reader, entries, &mut sink).await?;
+            stream(*kind, self.plan, &mut self.reader, entries, &mut writing).await?;
         }
-        let sent = sink.sent;
-        writer.flush().await?;
-        self.progress.end();
+        writing.end_block().await?;
+        progress.end();
+        let sent = writing.sent;
         unfinished.sent = Some(sent);
         self.record_complete(unfinished).await?;
         unfinished.duration += stopwatch.elapsed();
@@ -329,14 +329,18 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
             .await?;
         let (mut compared_through, mut comparing) = (None, Duration::ZERO);
         if let Some(sent) = sent {
-            timed(&mut comparing, self.compare_with_sent(kind, &index, &sent)).await?;
+            timed(
+                &mut comparing,
+                self.compare_with_sent(kind, &mut index, &sent),
+            )
+            .await?;
             compared_through = Some(index.checkpoint.applied_through);
         }
         self.catch_up(kind, &mut index).await?;
         // The digest lacks what an interrupted rebuild sent and what was caught up with: then each document is
         // compared.
         if compared_through != Some(index.checkpoint.applied_through) {
-            timed(&mut comparing, self.compare(kind, &index)).await?;
+            timed(&mut comparing, self.compare(kind, &mut index)).await?;
         }
         Ok(Built {
             kind,
@@ -405,7 +409,7 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
     async fn compare_with_sent(
         &mut self,
         kind: Projection,
-        index: &Index,
+        index: &mut Index,
         sent: &SentDigest,
     ) -> Result<(), Error> {
         index.refresh(self.client).await?;
@@ -432,7 +436,7 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
 
     /// Compares each document with what the ledger produces. A node that died may have lost some, and they are written
     /// again; if documents differ after that, too, the index does not serve.
-    async fn compare(&mut self, kind: Projection, index: &Index) -> Result<(), Error> {
+    async fn compare(&mut self, kind: Projection, index: &mut Index) -> Result<(), Error> {
         let repaired = self.compare_each(kind, index, true).await?;
         if repaired.differences() == 0 {
             return Ok(());
@@ -442,16 +446,18 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
             documents = repaired.differences(),
             "documents were missing or different, and were written again"
         );
-        refuse_differences(index, &self.compare_each(kind, index, false).await?)
+        let again = self.compare_each(kind, index, false).await?;
+        refuse_differences(index, &again)
     }
 
     async fn compare_each(
         &mut self,
         kind: Projection,
-        index: &Index,
+        index: &mut Index,
         repair: bool,
     ) -> Result<Comparison, Error> {
         index.refresh(self.client).await?;
+        let through = index.checkpoint.applied_through;
         let comparing = Comparing {
             kind,
             plan: self.plan,
@@ -459,7 +465,7 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
             reader: &mut self.reader,
             client: self.client,
             index,
-            through: index.checkpoint.applied_through,
+            through,
             part: Part::default(),
             repair,
             progress: self.progress.another(),
@@ -522,27 +528,6 @@ struct Built {
     index: Index,
     duration: Duration,
     comparing: Duration,
-}
-
-/// Counts and hashes the documents that it passes on, and reports progress.
-struct Counted<'a, P> {
-    writer: &'a mut BulkWriter,
-    progress: &'a mut P,
-    sent: SentDigest,
-}
-
-impl<P: Progress + Send> Sink for Counted<'_, P> {
-    fn batch(&mut self) -> &mut Batch {
-        self.writer.batch()
-    }
-
-    async fn take(&mut self) -> Result<(), Error> {
-        if let Some(document) = self.writer.batch().last() {
-            self.sent.add(document);
-        }
-        self.progress.at(self.sent.documents(), 0);
-        self.writer.send_if_full().await
-    }
 }
 
 fn refuse_differences(index: &Index, comparison: &Comparison) -> Result<(), Error> {

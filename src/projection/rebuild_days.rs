@@ -6,7 +6,7 @@ use super::day_streams::{DaySink, stream_days};
 use super::digest::SentDigest;
 use super::documents::{Entries, Sink};
 use super::oversize::Oversize;
-use super::progress::{Progress, Tally};
+use super::progress::{Progress, SharedProgress};
 use super::term_sums::TermSums;
 use super::{Plan, Projection};
 use crate::elastic::Client;
@@ -58,19 +58,18 @@ impl WriteDays<'_> {
             add_terms,
         } = self;
         let oversize = Oversize::of(Projection::Daily);
-        let tally = Arc::new(Tally::begin(
+        let progress = Arc::new(SharedProgress::begin(
             progress,
             &index.physical,
             Some(days.len() as u64),
         ));
         let physical = index.physical.clone();
-        let make = |number: usize| Writing {
-            writer: BulkWriter::to_index(client, &physical, BULK_REQUESTS_IN_FLIGHT / number)
-                .shortening(Oversize::shortening(oversize.as_ref())),
-            sent: SentDigest::default(),
-            terms: add_terms.then(|| TermSums::new(plan, number)),
-            lists_omitted_from: None,
-            tally: Arc::clone(&tally),
+        let make = |number: usize| {
+            let at_once = BULK_REQUESTS_IN_FLIGHT / number;
+            let writer = BulkWriter::to_index(client, &physical, at_once)
+                .shortening(Oversize::shortening(oversize.as_ref()));
+            let terms = add_terms.then(|| TermSums::new(plan, number));
+            Writing::new(writer, terms, Arc::clone(&progress))
         };
         let written = stream_days(ledger, days, entries, make, async |writing, through| {
             index
@@ -86,7 +85,7 @@ impl WriteDays<'_> {
             Ok(())
         })
         .await?;
-        tally.end();
+        progress.end();
         let mut all = WrittenDays {
             sent: SentDigest::default(),
             terms: None,
@@ -105,14 +104,32 @@ impl WriteDays<'_> {
     }
 }
 
-/// Writes daily documents, and hashes them.
-struct Writing<P> {
+/// Writes documents to a new index, and hashes them.
+pub(super) struct Writing<P> {
     writer: BulkWriter,
-    sent: SentDigest,
+    /// What was written.
+    pub sent: SentDigest,
+    /// The terms of daily documents, if they are added up.
     terms: Option<TermSums>,
     /// The size of the smallest document that was written without its lists.
     lists_omitted_from: Option<u64>,
-    tally: Arc<Tally<P>>,
+    progress: Arc<SharedProgress<P>>,
+}
+
+impl<P> Writing<P> {
+    pub(super) fn new(
+        writer: BulkWriter,
+        terms: Option<TermSums>,
+        progress: Arc<SharedProgress<P>>,
+    ) -> Self {
+        Self {
+            writer,
+            sent: SentDigest::default(),
+            terms,
+            lists_omitted_from: None,
+            progress,
+        }
+    }
 }
 
 impl<P: Progress + Send> Sink for Writing<P> {
@@ -128,14 +145,14 @@ impl<P: Progress + Send> Sink for Writing<P> {
         if let Some(document) = self.writer.batch().last() {
             self.sent.add(document);
         }
-        self.tally.add(1, 0);
+        self.progress.add(1, 0);
         self.writer.send_if_full().await
     }
 }
 
 impl<P: Progress + Send + 'static> DaySink for Writing<P> {
     fn end_day(&mut self) {
-        self.tally.add(0, 1);
+        self.progress.add(0, 1);
     }
 
     async fn end_block(&mut self) -> Result<(), Error> {
