@@ -129,17 +129,25 @@ choose_port() {
   printf '%s' "$port" | tee "$dir/port"
 }
 
-# fetch ARTIFACT FOLDER: the file of a Maven artifact, copied into FOLDER.
+# fetch ARTIFACT FOLDER [SHA256]: the file of a Maven artifact, copied into FOLDER. Maven checks it against the repository's
+# checksums, unless it is known which one the file must have: not every mirror has checksums of everything.
 fetch() {
-  local artifact=$1 folder=$2 log=$2.log
+  local artifact=$1 folder=$2 log=$2.log checksum=${3:-} policy=--strict-checksums fetched
+  if [[ $checksum ]]; then policy=--lax-checksums; fi
   mkdir -p "$folder"
   say "fetching $artifact"
   # One at a time: two Mavens do not share an empty local repository well.
-  JAVA_HOME=$STACK_JAVA_HOME flock "$STACK_DIR/maven.lock" mvn -q -B -C dependency:get dependency:copy \
-    -Dtransitive=false "-Dartifact=$artifact" "-DoutputDirectory=$folder" </dev/null >"$log" 2>&1 && return
-  tail -n 15 "$log" >&2
-  die "Maven could not fetch $artifact (above: the end of $log)" \
-    "Check the network, or name a mirror or proxy in Maven's settings.xml, then run this again."
+  if ! JAVA_HOME=$STACK_JAVA_HOME flock "$STACK_DIR/maven.lock" mvn -q -B "$policy" dependency:get dependency:copy \
+    -Dtransitive=false "-Dartifact=$artifact" "-DoutputDirectory=$folder" </dev/null >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    die "Maven could not fetch $artifact (above: the end of $log)" \
+      "Check the network, or name a mirror or proxy in Maven's settings.xml, then run this again."
+  fi
+  [[ $checksum ]] || return 0
+  fetched=$(sha256sum "$folder"/*)
+  [[ ${fetched%% *} == "$checksum" ]] ||
+    die "what Maven fetched is not $artifact: its SHA-256 is ${fetched%% *} instead of $checksum" \
+      "Remove it from Maven's local repository, check the mirror in Maven's settings.xml, then run this again."
 }
 
 show_log() {
