@@ -18,7 +18,7 @@ pub(super) struct ProgressReporter {
     bars: MultiProgress,
     bar: ProgressBar,
     stage: String,
-    steps: Option<u64>,
+    days: Option<u64>,
     started: Stopwatch,
     next_line: Duration,
 }
@@ -41,7 +41,7 @@ impl ProgressReporter {
             bars,
             bar: ProgressBar::hidden(),
             stage: String::new(),
-            steps: None,
+            days: None,
             started: Stopwatch::start(),
             next_line: BETWEEN_LINES,
         }
@@ -54,9 +54,9 @@ impl ProgressReporter {
 }
 
 impl Progress for ProgressReporter {
-    fn begin(&mut self, stage: &str, steps: Option<u64>) {
+    fn begin(&mut self, stage: &str, days: Option<u64>) {
         stage.clone_into(&mut self.stage);
-        self.steps = steps;
+        self.days = days;
         self.started = Stopwatch::start();
         self.next_line = BETWEEN_LINES;
         tracing::info!(stage, "started");
@@ -65,12 +65,12 @@ impl Progress for ProgressReporter {
         }
         let is_narrow = Term::stderr().size().1 < WIDE;
         // The bar, or the message, takes the rest of the line: a line that wraps leaves its pieces on the screen.
-        let template = match steps {
+        let template = match days {
             Some(_) if is_narrow => "{prefix} {pos}/{len} days{wide_msg}",
             Some(_) => "{prefix} {wide_bar} {pos}/{len} days{msg}",
             None => "{prefix} {spinner} {elapsed}{wide_msg}",
         };
-        let bar = steps.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+        let bar = days.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
         self.bar = self.bars.add(bar.with_prefix(stage.to_owned()));
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style);
@@ -79,15 +79,15 @@ impl Progress for ProgressReporter {
         self.bar.enable_steady_tick(BETWEEN_TICKS);
     }
 
-    fn at(&mut self, done: u64, steps: u64) {
+    fn at(&mut self, done: u64, days: u64) {
         let elapsed = self.started.elapsed();
         let rate = rate(done, elapsed);
         if !self.bar.is_hidden() {
             self.bar
-                .set_position(if self.steps.is_some() { steps } else { done });
+                .set_position(if self.days.is_some() { days } else { done });
             let [one, many] = self.done;
             let done = counted(done, one, many);
-            let left = self.steps.and_then(|all| seconds_left(elapsed, steps, all));
+            let left = self.days.and_then(|all| seconds_left(elapsed, days, all));
             let left = left.map(|seconds| HumanDuration(Duration::from_secs(seconds)));
             let left = left
                 .map(|left| format!(", {left:#} left"))
@@ -96,8 +96,8 @@ impl Progress for ProgressReporter {
                 .set_message(format!(", {done} at {}/s{left}", Grouped(rate)));
         } else if elapsed >= self.next_line {
             self.next_line = elapsed + BETWEEN_LINES;
-            let days_left = self.steps.map(|all| all.saturating_sub(steps));
-            let seconds_left = self.steps.and_then(|all| seconds_left(elapsed, steps, all));
+            let days_left = self.days.map(|all| all.saturating_sub(days));
+            let seconds_left = self.days.and_then(|all| seconds_left(elapsed, days, all));
             let what = self.done[1];
             tracing::warn!(
                 stage = self.stage,
@@ -130,11 +130,11 @@ fn rate(done: u64, elapsed: Duration) -> u64 {
 }
 
 /// The estimated remaining time.
-fn seconds_left(elapsed: Duration, steps: u64, all: u64) -> Option<u64> {
-    let left = u128::from(all.saturating_sub(steps));
+fn seconds_left(elapsed: Duration, days: u64, all: u64) -> Option<u64> {
+    let left = u128::from(all.saturating_sub(days));
     let milliseconds = elapsed
         .as_millis()
         .checked_mul(left)?
-        .checked_div(u128::from(steps))?;
+        .checked_div(u128::from(days))?;
     u64::try_from(milliseconds / 1000).ok()
 }

@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Receives the progress of a rebuild or a comparison.
 pub trait Progress {
-    /// A stage begins. `steps` is the number of its steps, if known.
-    fn begin(&mut self, stage: &str, steps: Option<u64>);
-    /// Reports the documents and steps done in this stage.
-    fn at(&mut self, documents: u64, steps: u64);
+    /// A stage begins. `days` is the number of days that it goes through, if it goes day by day.
+    fn begin(&mut self, stage: &str, days: Option<u64>);
+    /// Reports the documents and days done in this stage.
+    fn at(&mut self, documents: u64, days: u64);
     /// The stage is over.
     fn end(&mut self);
     /// Another receiver, for a stage at the same time.
@@ -19,16 +19,16 @@ pub trait Progress {
 pub(super) struct SharedProgress<P> {
     progress: Mutex<P>,
     documents: AtomicU64,
-    steps: AtomicU64,
+    days: AtomicU64,
 }
 
 impl<P: Progress> SharedProgress<P> {
-    pub(super) fn begin(mut progress: P, stage: &str, steps: Option<u64>) -> Self {
-        progress.begin(stage, steps);
+    pub(super) fn begin(mut progress: P, stage: &str, days: Option<u64>) -> Self {
+        progress.begin(stage, days);
         Self {
             progress: Mutex::new(progress),
             documents: AtomicU64::new(0),
-            steps: AtomicU64::new(0),
+            days: AtomicU64::new(0),
         }
     }
 
@@ -36,10 +36,10 @@ impl<P: Progress> SharedProgress<P> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, documents: u64, steps: u64) {
+    pub(super) fn add(&self, documents: u64, days: u64) {
         let documents = self.documents.fetch_add(documents, Ordering::Relaxed) + documents;
-        let steps = self.steps.fetch_add(steps, Ordering::Relaxed) + steps;
-        self.progress().at(documents, steps);
+        let days = self.days.fetch_add(days, Ordering::Relaxed) + days;
+        self.progress().at(documents, days);
     }
 
     pub(super) fn end(&self) {
