@@ -289,12 +289,13 @@ fn key_at<const N: usize>(records: &[u8], place: usize) -> &[u8] {
 }
 
 /// Writes sums to a file: the length of each key, the key, the numbers.
-struct Writer(zstd::Encoder<'static, BufWriter<File>>);
+struct Writer(BufWriter<zstd::Encoder<'static, File>>);
 
 impl Writer {
     fn new(file: File) -> io::Result<Self> {
-        let encoder = zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL)?;
-        Ok(Self(encoder))
+        let encoder = zstd::Encoder::new(file, COMPRESSION_LEVEL)?;
+        // Each call of the encoder costs more than such a piece is long.
+        Ok(Self(BufWriter::new(encoder)))
     }
 
     fn write<const N: usize>(&mut self, key: &[u8], sum: [i64; N]) -> io::Result<()> {
@@ -307,7 +308,7 @@ impl Writer {
 
     /// The file, to be read from its start.
     fn finish(self) -> io::Result<File> {
-        let mut file = self.0.finish()?.into_inner()?;
+        let mut file = self.0.into_inner()?.finish()?;
         file.rewind()?;
         Ok(file)
     }
