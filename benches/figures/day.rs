@@ -10,7 +10,7 @@ use crate::documents::Documents;
 use crate::ledger::Fresh;
 use crate::peers::{self, Peer};
 use crate::postgres::settle;
-use crate::process::{Daybook, Ended};
+use crate::process::{Daybook, Ended, Terms};
 use crate::setting::{PREFIX, REAL_DAY, Setting, Size};
 use crate::table::{Figure, Goal, Ratio, Samples, Table};
 
@@ -281,15 +281,10 @@ impl Large<'_> {
         Ok(())
     }
 
-    /// The cost of stats-terms: `apply` with it, and its fold for one more day.
+    /// The cost of stats-terms: `apply` as installed, of a first day and, for M, of a second one.
     async fn terms(&self, table: &mut Table) -> Result<(), Error> {
-        // L has only one day, whose terms take a quarter of an hour.
+        // L has only one day, whose terms take long.
         let runs = if self.size == Size::M { self.runs() } else { 1 };
-        let next_day = self
-            .day
-            .succ_opt()
-            .ok_or("the day has no next")?
-            .to_string();
         let mut samples = Samples::default();
         let mut bulk = None;
         for run in 0..runs {
@@ -298,46 +293,101 @@ impl Large<'_> {
             let whole = self.apply(&daybook)?;
             samples.add("apply", whole.seconds);
             samples.add("peak", whole.peak_megabytes);
-            if self.size != Size::M {
-                continue;
+            if self.size == Size::M {
+                let day = self.second_day(&daybook, &mut samples, &mut bulk).await?;
+                for (name, peer) in [("modern", Peer::Modern), ("old", Peer::Old)] {
+                    let ended = peers::run(peer, self.setting, self.size, day).await?;
+                    samples.add(name, ended.seconds);
+                }
             }
-            daybook.run(&["apply", "--day", &next_day, "--no-project"])?;
-            settle(&daybook.ledger_url).await?;
-            let project = daybook.run(&["project"])?;
-            let terms = project
-                .messages("projected")
-                .into_iter()
-                .find(|message| message["projection"] == "terms");
-            let seconds = terms.as_ref().and_then(|terms| terms["seconds"].as_f64());
-            let written = terms.as_ref().and_then(|terms| terms["documents"].as_f64());
-            let (seconds, written) = seconds
-                .zip(written)
-                .ok_or("project says nothing of the terms")?;
-            samples.add("fold", seconds);
-            samples.add("written", written);
-            samples.add("fold peak", project.peak_megabytes);
-            let bulk = match &mut bulk {
-                Some(bulk) => bulk,
-                None => bulk.insert(Finished::of_terms(self.setting).await?),
-            };
-            samples.add("bulk", bulk.seconds_for(self.setting, written).await?);
         }
         table.add(self.figure("whole apply, with terms", "s", samples.of("apply")));
         table.add(self.memory("peak of resident memory, with terms", samples.of("peak")));
         if self.size == Size::M {
-            table.add(self.figure(
-                "documents of terms that a second day touches",
-                "",
-                samples.of("written"),
-            ));
-            let fold = self.figure("fold of a second day's terms", "s", samples.of("fold"));
-            table.add(
-                fold.against("bulk", samples.of("bulk"), Ratio::Of)
-                    .goal(Goal::RatioAtMost(2.0)),
-            );
-            table.add(self.memory("peak of resident memory, fold", samples.of("fold peak")));
+            for (name, peer, goal) in [
+                (
+                    "whole apply of a second day as installed, the old way",
+                    "old",
+                    5.0,
+                ),
+                (
+                    "whole apply of a second day as installed, modern Python",
+                    "modern",
+                    2.5,
+                ),
+            ] {
+                let second = self.figure(name, "s", samples.of("second"));
+                let second = second.against(peer, samples.of(peer), Ratio::TimesAsFast);
+                table.add(second.goal(Goal::RatioAtLeast(goal)));
+            }
+            self.tell_fold("", Goal::MedianAtMost(10.0), &samples, table);
+            self.every_term(table).await?;
         }
         Ok(())
+    }
+
+    /// The fold of a second day with every dimension and stat type, which takes minutes.
+    async fn every_term(&self, table: &mut Table) -> Result<(), Error> {
+        eprintln!("{}: every term", self.name);
+        let every = Fresh {
+            terms: Terms::Every,
+            ..Fresh::of(self.size)
+        };
+        let mut samples = Samples::default();
+        let daybook = every.before(self.setting, self.day).await?;
+        self.apply(&daybook)?;
+        self.second_day(&daybook, &mut samples, &mut None).await?;
+        let goal = Goal::RatioAtMost(1.5);
+        self.tell_fold(", every dimension", goal, &samples, table);
+        Ok(())
+    }
+
+    /// Applies a second day, which adds to most documents of terms, and sends as many of them by bulk. Returns the day.
+    async fn second_day(
+        &self,
+        daybook: &Daybook,
+        samples: &mut Samples,
+        bulk: &mut Option<Finished>,
+    ) -> Result<NaiveDate, Error> {
+        settle(&daybook.ledger_url).await?;
+        let day = self.day.succ_opt().ok_or("the day has no next")?;
+        let second = daybook.run(&["apply", "--day", &day.to_string()])?;
+        let terms = second
+            .messages("projected")
+            .into_iter()
+            .find(|message| message["projection"] == "terms");
+        let figure = |name: &str| terms.as_ref().and_then(|terms| terms[name].as_f64());
+        let (seconds, written) = figure("seconds")
+            .zip(figure("documents"))
+            .ok_or("apply says nothing of the terms")?;
+        samples.add("second", second.seconds);
+        samples.add("fold", seconds);
+        samples.add("written", written);
+        samples.add("fold peak", second.peak_megabytes);
+        let bulk = match bulk {
+            Some(bulk) => bulk,
+            None => bulk.insert(Finished::of_terms(self.setting).await?),
+        };
+        samples.add("bulk", bulk.seconds_for(self.setting, written).await?);
+        Ok(day)
+    }
+
+    fn tell_fold(&self, which: &str, goal: Goal, samples: &Samples, table: &mut Table) {
+        let name = |name: &str| format!("{name}{which}");
+        table.add(self.figure(
+            &name("documents of terms that a second day touches"),
+            "",
+            samples.of("written"),
+        ));
+        let fold = self.figure(
+            &name("fold of a second day's terms"),
+            "s",
+            samples.of("fold"),
+        );
+        let fold = fold.against("bulk", samples.of("bulk"), Ratio::Of);
+        table.add(fold.goal(goal));
+        let peak = name("peak of resident memory, a second day");
+        table.add(self.memory(&peak, samples.of("fold peak")));
     }
 
     fn apply(&self, daybook: &Daybook) -> Result<Ended, Error> {

@@ -43,6 +43,8 @@ pub enum Terms {
     Default,
     /// None.
     None,
+    /// Of every dimension and stat type.
+    Every,
     /// As set by the caller of the bench.
     OfCaller,
 }
@@ -61,6 +63,7 @@ impl Daybook {
         match self.terms {
             Terms::Default => command.env_remove("DAYBOOK_TERMS"),
             Terms::None => command.env("DAYBOOK_TERMS", "none"),
+            Terms::Every => command.env("DAYBOOK_TERMS", "countries,geocodes,items,queries"),
             Terms::OfCaller => &mut command,
         };
         run(&mut command)
