@@ -2,6 +2,7 @@ use std::io::{self, Read};
 
 use proptest::{prop_assert, prop_assert_eq};
 
+use super::scan::DEEPEST;
 use super::*;
 
 /// Returns one byte at a time, so that every position is the edge of a buffer.
