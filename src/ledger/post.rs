@@ -187,8 +187,13 @@ impl Posting {
             }
         }
         let content = std::mem::take(&mut self.content);
-        let (copied, Encoded { content, rows }) =
-            write_rows(&mut self.connection, entry_id, day, deltas, before, content).await?;
+        let new = NewRows {
+            entry_id,
+            day,
+            deltas,
+            before,
+        };
+        let (copied, Encoded { content, rows }) = new.write(&mut self.connection, content).await?;
         self.content = content;
         self.delta_rows += rows;
         self.cells += cells;
@@ -377,60 +382,72 @@ async fn balances_of(
     Ok(balances)
 }
 
-/// Writes the rows. Returns how many arrived, and what was made of the deltas.
-async fn write_rows(
-    connection: &mut Connection,
+/// Rows of an entry that are not written yet.
+struct NewRows {
     entry_id: EntryId,
     day: Day,
     deltas: Arc<DayDeltas>,
-    balances: Vec<Option<Balance>>,
-    content: Sha256,
-) -> Result<(u64, Encoded), Error> {
-    let what = format!("posting {day}: writing the rows of entry {entry_id}");
-    if !insert_rows::are_few(&deltas) {
-        return copy_rows(connection, entry_id, day, deltas, balances, content, what).await;
+    /// The balance of each row's cell before the entry.
+    before: Vec<Option<Balance>>,
+}
+
+impl NewRows {
+    /// Writes the rows. Returns how many arrived, and what was made of the deltas, whose hash continues `content`.
+    async fn write(
+        self,
+        connection: &mut Connection,
+        content: Sha256,
+    ) -> Result<(u64, Encoded), Error> {
+        let (entry_id, day) = (self.entry_id, self.day);
+        let what = format!("posting {day}: writing the rows of entry {entry_id}");
+        if !insert_rows::are_few(&self.deltas) {
+            return self.copy(connection, content, &what).await;
+        }
+        let (columns, encoded) = insert_rows::Columns::of(day, &self.deltas, &self.before, content)
+            .map_err(|error| overflow(&what, error))?;
+        let inserting = columns.insert(connection, entry_id, day).await;
+        Ok((inserting.context(what)?, encoded))
     }
-    let (columns, encoded) = insert_rows::Columns::of(day, &deltas, &balances, content)
-        .map_err(|error| overflow(&what, error))?;
-    let inserting = columns.insert(connection, entry_id, day).await;
-    Ok((inserting.context(what)?, encoded))
+
+    /// Sends the rows while another thread encodes them.
+    async fn copy(
+        self,
+        connection: &mut Connection,
+        content: Sha256,
+        what: &str,
+    ) -> Result<(u64, Encoded), Error> {
+        let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
+        let encoding = tokio::task::spawn_blocking(move || -> Result<Encoded, Overflow> {
+            let Self {
+                entry_id,
+                day,
+                deltas,
+                before,
+            } = self;
+            row_bytes::encode(entry_id, day, &deltas, &before, content, |chunk| {
+                sender.blocking_send(chunk).is_ok()
+            })
+        });
+        let mut copy = connection
+            .copy_in_raw(row_bytes::COPY_STATEMENT)
+            .await
+            .context(what)?;
+        while let Some(chunk) = chunks.recv().await {
+            if let Err(error) = copy.send(&chunk).await {
+                return Err(query_error(error, what));
+            }
+        }
+        // The encoder has closed the channel: it is done, or a balance overflowed.
+        let encoded = encoding
+            .await
+            .map_err(|error| Error::new(ErrorKind::Internal, what).caused_by(error))?
+            .map_err(|error| overflow(what, error))?;
+        let arrived = copy.finish().await.context(what)?;
+        Ok((arrived, encoded))
+    }
 }
 
 fn overflow(what: &str, error: Overflow) -> Error {
     let what = format!("{what}: a balance overflows, nothing was posted");
     Error::new(ErrorKind::FigureTooLarge, what).caused_by(error)
-}
-
-/// Sends the rows while another thread encodes them. Returns how many arrived, and what was made of the deltas.
-async fn copy_rows(
-    connection: &mut Connection,
-    entry_id: EntryId,
-    day: Day,
-    deltas: Arc<DayDeltas>,
-    balances: Vec<Option<Balance>>,
-    content: Sha256,
-    what: String,
-) -> Result<(u64, Encoded), Error> {
-    let (sender, mut chunks) = mpsc::channel::<Vec<u8>>(CHUNKS_IN_FLIGHT);
-    let encoding = tokio::task::spawn_blocking(move || -> Result<Encoded, Overflow> {
-        row_bytes::encode(entry_id, day, &deltas, &balances, content, |chunk| {
-            sender.blocking_send(chunk).is_ok()
-        })
-    });
-    let mut copy = connection
-        .copy_in_raw(row_bytes::COPY_STATEMENT)
-        .await
-        .context(what.as_str())?;
-    while let Some(chunk) = chunks.recv().await {
-        if let Err(error) = copy.send(&chunk).await {
-            return Err(query_error(error, what));
-        }
-    }
-    // The encoder has closed the channel: it is done, or a balance overflowed.
-    let encoded = encoding
-        .await
-        .map_err(|error| Error::new(ErrorKind::Internal, what.as_str()).caused_by(error))?
-        .map_err(|error| overflow(&what, error))?;
-    let arrived = copy.finish().await.context(what)?;
-    Ok((arrived, encoded))
 }
