@@ -81,6 +81,7 @@ impl WriteDays<'_> {
                 building.done_through_day = Some(through);
                 index.checkpoint.building = Some(building);
                 index.record(client).await?;
+                failpoint::reach("rebuild.marked");
             }
             Ok(())
         })
