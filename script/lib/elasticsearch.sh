@@ -4,11 +4,6 @@
 # shellcheck shell=bash
 
 readonly ES_PASSWORD=daybook-local ES_VERSIONS=(9.2.0 8.19.0 7.17.29) ES_DEFAULT=8.19.0
-readonly -A ES_SHA256=(
-  ['9.2.0']=bf44938a0490ba2a303d39c9cb64b38963dd08c812ce93e10816e878585bcb6b
-  ['8.19.0']=14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033
-  ['7.17.29']=841ee00be1a72ba8e707b5a2fb55f23fe7a4184369b4585393238b1c903eedaf
-)
 ES_NAME=''
 ES_VERSION=''
 ES_DIST=''
@@ -54,11 +49,19 @@ newest_elasticsearch() {
   printf '%s' "$version"
 }
 
+elasticsearch_sha256() {
+  case $ES_VERSION in
+    9.2.0) echo bf44938a0490ba2a303d39c9cb64b38963dd08c812ce93e10816e878585bcb6b ;;
+    8.19.0) echo 14833b2d86c30656901f92049f81fb5777a8e4545413c8656cd1a21b55173033 ;;
+    7.17.29) echo 841ee00be1a72ba8e707b5a2fb55f23fe7a4184369b4585393238b1c903eedaf ;;
+  esac
+}
+
 need_elasticsearch() {
   [[ ! -x $ES_DIST/bin/elasticsearch ]] || return 0
   local unpacked=$ES_DIST.part
   rm -rf "$unpacked"
-  fetch "org.elasticsearch.distribution.integ-test-zip:elasticsearch:$ES_VERSION:zip" "$unpacked" "${ES_SHA256[$ES_VERSION]}"
+  fetch "org.elasticsearch.distribution.integ-test-zip:elasticsearch:$ES_VERSION:zip" "$unpacked" "$(elasticsearch_sha256)"
   unzip -q "$unpacked"/*.zip -d "$unpacked"
   chmod -R a+rX "$unpacked/${ES_DIST##*/}"
   mv "$unpacked/${ES_DIST##*/}" "$ES_DIST"
