@@ -478,8 +478,23 @@ async fn a_resumed_rebuild_goes_on_with_the_indices_that_were_left() {
     world.until_gone().await;
     let left = format!("{}-g000002", world.prefix);
     let uuid = world.uuid_of(&left).await;
-    let building = &world.checkpoint(&left).await["building"];
-    assert!(building["done_through_day"].is_string(), "{building}");
+    let building = world.checkpoint(&left).await["building"].clone();
+    let done = building["done_through_day"].as_str().expect("a mark");
+    let done: Vec<&str> = before[0]
+        .iter()
+        .map(|document| document.id.as_str())
+        .filter(|id| id.split(':').next() <= Some(done))
+        .collect();
+    let found = world
+        .elastic(
+            Method::POST,
+            &format!("{left}/_mget?filter_path=docs.found"),
+            Some(json!({ "ids": done })),
+        )
+        .await;
+    let found = found["docs"].as_array().expect("documents");
+    assert!(!done.is_empty() && found.len() == done.len());
+    assert!(found.iter().all(|document| document["found"] == true));
 
     // This time it gets to the third index.
     world
