@@ -294,7 +294,7 @@ struct Writer(BufWriter<zstd::Encoder<'static, File>>);
 impl Writer {
     fn new(file: File) -> io::Result<Self> {
         let encoder = zstd::Encoder::new(file, COMPRESSION_LEVEL)?;
-        // Each call of the encoder costs more than such a piece is long.
+        // A call of the encoder costs more than compressing so few bytes.
         Ok(Self(BufWriter::new(encoder)))
     }
 
