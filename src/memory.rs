@@ -22,7 +22,7 @@ impl Memory {
 
     /// The share for counting, in bytes. Lists that grow by doubling leave holes of two thirds of their size.
     pub fn for_counting(self) -> usize {
-        (self.0 - Self::FOR_THE_REST) / 5 * 3
+        counting_bytes_of_a_test().unwrap_or((self.0 - Self::FOR_THE_REST) / 5 * 3)
     }
 
     /// The maximum size of a line with an event, in bytes. Its columns are copied if they contain escapes.
@@ -59,4 +59,17 @@ impl FromStr for Memory {
         }
         Ok(Self(bytes))
     }
+}
+
+/// What a test says by `DAYBOOK_COUNTING_BYTES`, so that a small day exceeds the memory.
+#[cfg(debug_assertions)]
+fn counting_bytes_of_a_test() -> Option<usize> {
+    std::env::var("DAYBOOK_COUNTING_BYTES").ok()?.parse().ok()
+}
+
+/// No test says anything to a release.
+#[cfg(not(debug_assertions))]
+#[inline(always)]
+fn counting_bytes_of_a_test() -> Option<usize> {
+    None
 }

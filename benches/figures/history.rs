@@ -57,7 +57,7 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> 
     verify(setting, &daybook, table).await?;
     report(setting, &daybook, table).await?;
     // After the rebuild the indices are as of the last day. The following days come next.
-    let days: Vec<NaiveDate> = (0..setting.runs(5) as u64)
+    let days: Vec<NaiveDate> = (0..setting.more_days())
         .map(|n| day(setting.history_days + n))
         .collect::<Result<_, _>>()?;
     one_more_day(setting, &daybook, &days, table).await?;

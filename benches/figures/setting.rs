@@ -114,6 +114,11 @@ impl Setting {
         }
     }
 
+    /// Days that come after H: a figure of each, as a day takes a second or two.
+    pub fn more_days(&self) -> u64 {
+        if self.smoke { 1 } else { 5 }
+    }
+
     /// The connection URL of a database of the bench.
     pub fn database(&self, name: &str) -> Result<String, Error> {
         postgres::with_database(&self.server_url, &format!("daybook_demo_bench_{name}"))

@@ -22,17 +22,11 @@ const LEDGER: &str = "DAYBOOK_LEDGER_URL";
 const SOURCE: &str = "DAYBOOK_SOURCE_URL";
 const ELASTICSEARCH: &str = "DAYBOOK_ELASTICSEARCH_URL";
 
-async fn with_the_real_day() -> World {
-    let world = World::new().await;
-    world.load_real_day().await;
-    world
-}
-
 /// What a world holds in which the real day was applied without an accident.
 async fn undisturbed() -> &'static Contents {
     static UNDISTURBED: OnceCell<Contents> = OnceCell::const_new();
     let apply = async || {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         world.run(&APPLY).await.assert_exit(0);
         let contents = Contents::of(&world).await;
         world.end().await;
@@ -119,7 +113,7 @@ async fn with_elasticsearch_down_the_ledger_is_committed_and_a_later_apply_catch
 
 #[tokio::test]
 async fn elasticsearch_may_die_at_any_byte_of_an_apply() {
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     let proxy = Proxy::tcp(&world.elasticsearch_url).await;
     world
         .run_with(&[(ELASTICSEARCH, proxy.url())], &APPLY)
@@ -128,7 +122,7 @@ async fn elasticsearch_may_die_at_any_byte_of_an_apply() {
     let whole = proxy.passed();
     world.end().await;
     for percent in [0, 1, 20, 50, 90, 99] {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         let proxy = Proxy::tcp(&world.elasticsearch_url).await;
         proxy.after_bytes(whole * percent / 100, Fate::Cut);
         let ended = world
@@ -175,7 +169,7 @@ async fn a_busy_elasticsearch_is_asked_again() {
         (503, || Reply::new(503, "upstream is down")),
         (502, || Reply::new(502, "<html>Bad Gateway</html>")),
     ] {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         let (ended, _) = apply_with_answers(&world, "/_bulk", 3, reply).await;
         let projected = ended.assert_exit(0).messages_of("projected");
         let retries: i64 = projected
@@ -192,7 +186,7 @@ async fn a_busy_elasticsearch_is_asked_again() {
 
 #[tokio::test]
 async fn documents_that_elasticsearch_is_too_busy_for_are_sent_again_alone() {
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     let proxy = Proxy::http(&world.elasticsearch_url).await;
     let mut refused = false;
     proxy.answer(move |request, body| {
@@ -246,7 +240,7 @@ async fn an_elasticsearch_that_is_busy_with_anything_else_leaves_the_projection_
 #[tokio::test]
 async fn an_answer_that_is_no_json_is_shown_and_nothing_is_taken_for_done() {
     for request in ["GET /", "/_bulk"] {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         let (ended, _) = apply_with_answers(&world, request, 1, || {
             Reply::new(200, "<html>Welcome to nginx!</html>")
         })
@@ -264,7 +258,7 @@ async fn an_answer_that_is_no_json_is_shown_and_nothing_is_taken_for_done() {
 #[tokio::test]
 async fn a_batch_that_is_too_large_is_halved_until_it_fits() {
     const LARGEST: usize = 150_000;
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     let proxy = Proxy::http(&world.elasticsearch_url).await;
     proxy.answer(|request, _| (request.body_bytes > LARGEST).then(|| Reply::new(413, "")));
     world
@@ -337,7 +331,7 @@ async fn with_postgres_down_nothing_is_posted_and_elasticsearch_is_not_even_aske
 #[tokio::test]
 async fn postgres_may_die_at_any_byte_of_an_apply() {
     for setting in [LEDGER, SOURCE] {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         let proxy = Proxy::tcp(&world.ledger_url).await;
         let source = world.ledger_url.clone();
         // The source is the ledger's database unless it is given.
@@ -348,7 +342,7 @@ async fn postgres_may_die_at_any_byte_of_an_apply() {
         let whole = proxy.passed();
         world.end().await;
         for percent in [2, 30, 60, 95] {
-            let world = with_the_real_day().await;
+            let world = World::with_the_real_day().await;
             let proxy = Proxy::tcp(&world.ledger_url).await;
             proxy.after_bytes(whole * percent / 100, Fate::Cut);
             let source = world.ledger_url.clone();
@@ -466,7 +460,7 @@ async fn the_ledger_s_connection_may_break_between_any_two_messages() {
 
 /// Copies the real day to the days after it, so that one world has several days to have accidents on.
 async fn with_copies_of_the_real_day(copies: usize) -> World {
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     let copy = format!(
         "INSERT INTO stats (id, date, type, record_type, payload, ip_geocode, query_id)
          SELECT id + n * 1000000, date + n * interval '1 day', type, record_type, payload, ip_geocode, query_id
@@ -536,7 +530,7 @@ async fn send_signal(child: &Child, signal: &str) {
 #[tokio::test]
 async fn interrupted_an_apply_says_so_and_is_repaired_by_repeating_it() {
     const PATIENCE: Duration = Duration::from_secs(20);
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     let ledger = Proxy::tcp(&world.ledger_url).await;
     let elasticsearch = Proxy::tcp(&world.elasticsearch_url).await;
     let through_proxies = [(LEDGER, ledger.url()), (ELASTICSEARCH, elasticsearch.url())];
@@ -552,7 +546,7 @@ async fn interrupted_an_apply_says_so_and_is_repaired_by_repeating_it() {
     for (server, bytes) in whole {
         for (signal, percent) in [("INT", 10), ("TERM", 50), ("INT", 90)] {
             let when = format!("SIG{signal} after {percent} % of the bytes of {server}");
-            let world = with_the_real_day().await;
+            let world = World::with_the_real_day().await;
             let url = if server == LEDGER {
                 &world.ledger_url
             } else {

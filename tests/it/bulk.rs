@@ -113,10 +113,10 @@ async fn a_document_that_somebody_has_changed_or_deleted_is_written_all_the_same
 
 #[tokio::test]
 async fn compressed_requests_write_the_same_documents() {
-    let (plain, compressed) = (World::new().await, World::new().await);
-    for world in [&plain, &compressed] {
-        world.load_real_day().await;
-    }
+    let (plain, compressed) = (
+        World::with_the_real_day().await,
+        World::with_the_real_day().await,
+    );
     let (wire, narrow_wire) = (
         Proxy::tcp(&plain.elasticsearch_url).await,
         Proxy::tcp(&plain.elasticsearch_url).await,

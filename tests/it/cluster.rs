@@ -56,8 +56,7 @@ impl Nodes {
 
     /// A world with the days' events.
     async fn world(&self) -> World {
-        let world = World::on(self.servers.clone()).await;
-        world.load_real_day().await;
+        let world = World::with_the_real_day_on(self.servers.clone()).await;
         for (number, day) in DAYS.iter().enumerate().skip(1) {
             let copies = format!(
                 "INSERT INTO stats SELECT id + {number}000000000, '{day} 12:00Z', type, record_type, payload, ip_geocode,

@@ -87,8 +87,7 @@ async fn a_node_that_is_silent_is_passed_over_when_the_limit_is_reached() {
 
 #[tokio::test]
 async fn a_node_that_dies_in_the_middle_leaves_the_rest_to_the_others() {
-    let world = World::new().await;
-    world.load_real_day().await;
+    let world = World::with_the_real_day().await;
     let dying = Proxy::tcp(&world.elasticsearch_url).await;
     // Little enough to pass whichever requests come here: the nodes take turns.
     dying.after_bytes(4_000, crate::support::proxy::Fate::Cut);

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::counting::odd::log_odd_events;
 use crate::counting::world_of_json;
-use crate::support::program::{Ended, command};
+use crate::support::program::{Ended, LITTLE_MEMORY, command};
 use crate::support::{Event, RECORDSET, World};
 
 const DAY: &str = "2020-02-16";
@@ -327,10 +327,9 @@ async fn the_published_day_counted_in_files_is_the_entry_of_the_table() {
 
 #[tokio::test]
 async fn a_cell_that_is_divided_over_rows_is_the_same_from_files_and_from_the_table() {
-    let (table, files) = (World::new().await, without_source().await);
+    let (table, files) = (World::with_the_real_day().await, without_source().await);
     let (table, files) = (table.dividing(), files.dividing());
     let folder = Folder::new();
-    table.load_real_day().await;
     apply(&table).await.assert_exit(0);
     let parts = fold_in_shards(&folder, &events_of(&table, false).await, 3).await;
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -356,8 +355,7 @@ fn ranges(parts: &[String], numbers: std::ops::Range<usize>) -> Vec<String> {
 #[tokio::test]
 async fn ranges_of_recordsets_are_merged_independently_and_posted_as_one_day() {
     const RANGES: usize = 3;
-    let (table, folder) = (World::new().await, Folder::new());
-    table.load_real_day().await;
+    let (table, folder) = (World::with_the_real_day().await, Folder::new());
     table
         .log(&[Event {
             stat_type: Some("none".to_owned()),
@@ -549,7 +547,7 @@ async fn odd_events_are_counted_and_rejected_in_files_as_they_are_in_the_table()
     }
 }
 
-/// Searches with many long geocodes: some 45 MB of terms, and events that cannot be counted.
+/// Searches with many long geocodes: some 6 MB of terms, and events that cannot be counted.
 async fn log_long_geocodes(world: &World) {
     world
         .execute(&format!(
@@ -558,7 +556,7 @@ async fn log_long_geocodes(world: &World) {
                SELECT n, '{DAY} 12:00Z', CASE WHEN n % 1000 = 0 THEN 'none' ELSE 'search' END, 'records',
                       jsonb_build_object(lpad(to_hex(n % 500), 8, '0') || '-0000-4000-8000-000000000000', n),
                       jsonb_build_object('city', n || repeat('x', 900)), n % 100
-               FROM generate_series(1, 25000) n"
+               FROM generate_series(1, 3200) n"
         ))
         .await;
 }
@@ -570,33 +568,19 @@ async fn a_day_that_exceeds_the_memory_is_counted_in_temporary_files_to_the_same
     apply(&table).await.assert_exit(0);
     let file = folder.write("events.ndjson.zst", &events_of(&table, false).await);
     let (in_runs, whole) = (folder.path("runs"), folder.path("whole"));
-    fold(&[
-        "--day", DAY, &file, "--output", &in_runs, "--memory", "128M", "-vv",
-    ])
-    .await
-    .assert_exit(0)
-    .says(&["the memory limit is reached: wrote a temporary file"]);
+    let little_memory = ["fold", "--day", DAY, &file, "--output", &in_runs, "-vv"];
+    let ended = command(&[LITTLE_MEMORY], &little_memory).output().await;
+    Ended::from(ended.unwrap())
+        .assert_exit(0)
+        .says(&["the memory limit is reached: wrote a temporary file"]);
     fold(&["--day", DAY, &file, "--output", &whole])
         .await
         .assert_exit(0);
     assert_eq!(folder.manifest("runs"), folder.manifest("whole"));
     assert_eq!(folder.names("runs"), folder.names("whole"));
-    let ledger = without_source().await;
+    let ledger = without_source().await.with_little_memory();
     // Posting has the same limit.
-    let posted = ledger
-        .run(&[
-            "apply",
-            "--day",
-            DAY,
-            "--no-project",
-            "--json",
-            "--memory",
-            "128M",
-            "--deltas",
-            &in_runs,
-        ])
-        .await
-        .assert_exit(0);
+    let posted = post(&ledger, &[&in_runs]).await.assert_exit(0);
     assert!(
         posted.messages_of("day")[0]["spilled_bytes"].as_u64() > Some(0),
         "{}",
@@ -1037,8 +1021,7 @@ fn commands_of(section: &str) -> &str {
 
 #[tokio::test]
 async fn the_page_on_scaling_counts_and_posts_a_day_in_several_processes() {
-    let (table, folder) = (World::new().await, Folder::new());
-    table.load_real_day().await;
+    let (table, folder) = (World::with_the_real_day().await, Folder::new());
     apply(&table).await.assert_exit(0);
     let program = Path::new(env!("CARGO_BIN_EXE_daybook")).parent().unwrap();
     let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());

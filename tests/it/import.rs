@@ -487,21 +487,15 @@ async fn a_day_that_takes_more_memory_than_there_may_be_is_the_same_entry() {
         let cell = json!({ "count": 80, "total": 80, "items": [], "queries": queries, "geocodes": geocodes });
         json!({ "recordset_id": recordset(n), "harvest_date": HARVESTED, "records": { "search": cell } })
     };
-    let large = folder.lines("large.log", &(0..300).map(document).collect::<Vec<_>>());
-    let (whole, spilled) = (World::new().await, World::new().await);
+    let large = folder.lines("large.log", &(0..40).map(document).collect::<Vec<_>>());
+    let (whole, spilled) = (World::new().await, World::new().await.with_little_memory());
     whole.import(&[&large]).await.assert_exit(0);
-    let ended = spilled
-        .import(&["--memory", "128M", "-vv", &large])
-        .await
-        .assert_exit(0);
+    let ended = spilled.import(&["-vv", &large]).await.assert_exit(0);
     ended.says(&["the memory limit is reached: wrote a temporary file"]);
     assert_eq!(content(&spilled).await, content(&whole).await);
     // And what it is replaced by is compared in batches.
-    let small = folder.lines("small.log", &[search(&recordset(299), HARVESTED, 1, 3)]);
-    spilled
-        .import(&["--memory", "128M", "--replace", &small])
-        .await
-        .assert_exit(0);
+    let small = folder.lines("small.log", &[search(&recordset(39), HARVESTED, 1, 3)]);
+    spilled.import(&["--replace", &small]).await.assert_exit(0);
     assert_eq!(
         spilled
             .value("SELECT concat_ws(' ', sum(count), sum(total)) FROM daybook.interaction_delta")

@@ -3,15 +3,15 @@
 use serde_json::Value;
 
 use crate::support::World;
-use crate::support::program::Ended;
+use crate::support::program::{Ended, LITTLE_MEMORY};
 
 const DAY: &str = "2020-02-16";
 const DAY_BEFORE: &str = "2020-02-15";
 
-/// Counting gets 32 MB of it.
+/// The least that the program accepts.
 const LEAST: [&str; 2] = ["--memory", "128M"];
 
-/// Many long geocodes: some 45 MB of terms. Late events bring more of them.
+/// Many long geocodes: some 6 MB of terms. Late events bring more of them.
 async fn log_long_geocodes(world: &World, from: i64, to: i64) {
     world
         .execute(&format!(
@@ -53,15 +53,15 @@ const CONTENT: &str =
 
 #[tokio::test]
 async fn a_day_that_exceeds_the_memory_is_the_entry_that_it_is_when_counted_in_memory() {
-    let (whole, spilled) = (World::new().await, World::new().await);
-    for (from, to) in [(1, 25_000), (25_001, 26_000)] {
+    let (whole, spilled) = (World::new().await, World::new().await.with_little_memory());
+    for (from, to) in [(1, 3_200), (3_201, 3_400)] {
         for world in [&whole, &spilled] {
             log_long_geocodes(world, from, to).await;
         }
         let in_memory = day(&whole, &[]).await;
         assert_eq!(in_memory["spilled_bytes"], 0);
-        let tried = day(&spilled, &[&LEAST[..], &["--dry-run"]].concat()).await;
-        let in_files = day(&spilled, &LEAST).await;
+        let tried = day(&spilled, &["--dry-run"]).await;
+        let in_files = day(&spilled, &[]).await;
         assert!(in_files["spilled_bytes"].as_u64() > Some(0), "{in_files}");
         for figure in [
             "kind",
@@ -84,14 +84,14 @@ async fn a_day_that_exceeds_the_memory_is_the_entry_that_it_is_when_counted_in_m
         "2"
     );
     spilled
-        .run(&[&["verify", "--ledger", "--source"], &LEAST[..]].concat())
+        .run(&["verify", "--ledger", "--source"])
         .await
         .assert_exit(0);
 
     // A batch that takes something away is refused, and what the batches before it have written goes with it.
-    spilled.execute("UPDATE stats SET payload = '{}' WHERE id = 25499; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
+    spilled.execute("UPDATE stats SET payload = '{}' WHERE id = 3299; INSERT INTO stats (id, date, type, record_type, payload) SELECT 30000, date, type, record_type, '{}' FROM stats WHERE id = 1").await;
     let refused = spilled
-        .run(&[&["apply", "--no-project", "--day", DAY], &LEAST[..]].concat())
+        .run(&["apply", "--no-project", "--day", DAY])
         .await
         .assert_exit(1);
     for told in ["now count less than was posted", "--accept-decrease"] {
@@ -152,18 +152,17 @@ async fn one_event_of_many_recordsets_and_many_large_rejected_events_keep_within
 #[tokio::test]
 async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or_have_to_be_read_back()
  {
-    let (whole, spilled) = (World::new().await, World::new().await);
+    let (whole, spilled) = (World::new().await, World::new().await.with_little_memory());
     // Daily documents are made of them, and those of terms.
-    for (world, memory, kept) in [(&whole, "512M", 2), (&spilled, LEAST[1], 0)] {
-        log_long_geocodes(world, 1, 25_000).await;
-        let settings = [("DAYBOOK_MEMORY", memory)];
+    for (world, kept) in [(&whole, 2), (&spilled, 0)] {
+        log_long_geocodes(world, 1, 3_200).await;
         // To the first entry's terms nothing is added.
         world
-            .run_with(&settings, &["apply", "--day", DAY_BEFORE])
+            .run(&["apply", "--day", DAY_BEFORE])
             .await
             .assert_exit(0);
         let ended = world
-            .run_with(&settings, &["apply", "--day", DAY, "-vv"])
+            .run(&["apply", "--day", DAY, "-vv"])
             .await
             .assert_exit(0);
         assert_eq!(
@@ -173,7 +172,7 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
             ended.stderr
         );
     }
-    for (suffix, least) in [("", 500), ("-terms", 25_500)] {
+    for (suffix, least) in [("", 500), ("-terms", 3_700)] {
         let (kept, read) = (
             whole.documents(suffix).await,
             spilled.documents(suffix).await,
@@ -195,28 +194,28 @@ async fn documents_are_the_same_whether_the_rows_of_a_day_are_still_in_memory_or
 #[tokio::test]
 async fn a_directory_for_temporary_files_that_does_not_exist_or_is_full_is_named_and_nothing_is_posted()
  {
-    let world = World::new().await;
-    log_long_geocodes(&world, 1, 25_000).await;
+    let world = World::new().await.with_little_memory();
+    log_long_geocodes(&world, 1, 3_200).await;
     let apply = ["apply", "--no-project", "--day", DAY];
     let missing = [&apply[..], &["--temp-dir", "/does-not-exist"]].concat();
     let ended = world.run(&missing).await.assert_exit(2);
     let told = "/does-not-exist is not a directory for temporary files";
     assert!(ended.stderr.contains(told), "{}", ended.stderr);
 
-    // A limit on the size of files stands for a full disk: 100 blocks of 512 bytes or 1 KiB.
+    // A limit on the size of files stands for a full disk: 10 blocks of 512 bytes or 1 KiB.
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().to_str().expect("a path in UTF-8");
     let mut limited = tokio::process::Command::new("sh");
     limited
-        .args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\""])
+        .args(["-c", "trap '' XFSZ; ulimit -f 10; exec \"$0\" \"$@\""])
         .arg(env!("CARGO_BIN_EXE_daybook"))
         .args(apply)
-        .args(LEAST)
         .args(["--temp-dir", path]);
     let ended: Ended = limited
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .envs(world.settings())
+        .envs([LITTLE_MEMORY])
         .output()
         .await
         .expect("run the program")
@@ -233,7 +232,7 @@ async fn a_directory_for_temporary_files_that_does_not_exist_or_is_full_is_named
     assert_eq!(world.value("SELECT count(*) FROM daybook.entry").await, "0");
 
     // With room it is posted, and leaves nothing in the directory.
-    let with_room = [&apply[..], &LEAST[..], &["--temp-dir", path]].concat();
+    let with_room = [&apply[..], &["--temp-dir", path]].concat();
     world.run(&with_room).await.assert_exit(0);
     let left = std::fs::read_dir(path).expect("the directory").count();
     assert_eq!(left, 0, "files in {path}");

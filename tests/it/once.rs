@@ -12,15 +12,9 @@ const APPLY: [&str; 3] = ["apply", "--day", DAY];
 /// The key of the ledger's lock: "daybook" in ASCII.
 const LOCK_KEY: &str = "x'646179626f6f6b'::bigint";
 
-async fn with_the_real_day() -> World {
-    let world = World::new().await;
-    world.load_real_day().await;
-    world
-}
-
 #[tokio::test]
 async fn the_real_day_applied_ten_times_is_one_entry_and_the_same_documents() {
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     world.run(&APPLY).await.assert_exit(0);
     let once = Contents::of(&world).await;
     assert_eq!(once.entries(), 1);
@@ -93,12 +87,12 @@ async fn apply_at_once(world: &World, processes: usize) -> Vec<Ended> {
 
 #[tokio::test]
 async fn two_and_five_processes_at_the_same_moment_post_one_entry() {
-    let alone = with_the_real_day().await;
+    let alone = World::with_the_real_day().await;
     alone.run(&APPLY).await.assert_exit(0);
     let alone_has = Contents::of(&alone).await;
     alone.end().await;
     for processes in [2, 5] {
-        let world = with_the_real_day().await;
+        let world = World::with_the_real_day().await;
         let ended = apply_at_once(&world, processes).await;
         let posted = ended
             .iter()

@@ -544,7 +544,7 @@ fn impatient(url: &str) -> String {
 /// The source falls silent in the middle of a day: the run ends, and the ledger's lock is free.
 #[tokio::test]
 async fn a_source_that_falls_silent_in_the_middle_of_a_day_ends_the_run() {
-    let world = with_the_real_day().await;
+    let world = World::with_the_real_day().await;
     for fate in [Fate::Stall, Fate::StallPresent, Fate::Trickle] {
         let proxy = Proxy::tcp(&impatient(&world.ledger_url)).await;
         proxy.after_bytes(60_000, fate);
@@ -618,12 +618,6 @@ async fn bytes_of(world: &World, arguments: &[&str]) -> u64 {
     proxy.passed()
 }
 
-async fn with_the_real_day() -> World {
-    let world = World::new().await;
-    world.load_real_day().await;
-    world
-}
-
 /// What happens, after which share of the bytes in percent.
 type Points = Vec<(Fate, u64)>;
 
@@ -646,8 +640,8 @@ async fn whatever_the_phase_a_server_that_falls_silent_ends_the_run() {
     };
 
     let (unposted, posted, empty) = (
-        with_the_real_day().await,
-        with_the_real_day().await,
+        World::with_the_real_day().await,
+        World::with_the_real_day().await,
         World::new().await,
     );
     posted.run(&APPLY).await.assert_exit(0);

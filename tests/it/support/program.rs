@@ -5,6 +5,9 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tokio::process::Command;
 
+/// So little memory for counting that a day of some megabytes exceeds it.
+pub const LITTLE_MEMORY: (&str, &str) = ("DAYBOOK_COUNTING_BYTES", "2000000");
+
 /// How a run of the program ended.
 #[derive(Debug)]
 pub struct Ended {

@@ -24,6 +24,10 @@ pub struct World {
     pub metrics: Option<PathBuf>,
     /// Whether runs store each term of a cell in a part of its own.
     pub divides: bool,
+    /// Whether runs have so little memory for counting that days of some megabytes exceed it.
+    little_memory: bool,
+    /// What `stats-terms` has; without it, what it has as installed.
+    terms: Option<&'static str>,
     http: reqwest::Client,
 }
 
@@ -40,7 +44,24 @@ impl World {
         Self::migrated(&TEMPLATE, Servers::plain()).await
     }
 
+    /// The same with the published day as its source, and with the terms as installed: every term of that day would be
+    /// most of what a test writes and reads.
+    pub async fn with_the_real_day() -> Self {
+        Self::new().await.and_the_real_day().await
+    }
+
     /// The same on a cluster of three nodes.
+    pub async fn with_the_real_day_on(nodes: Servers) -> Self {
+        Self::on(nodes).await.and_the_real_day().await
+    }
+
+    async fn and_the_real_day(mut self) -> Self {
+        self.terms = None;
+        self.load_real_day().await;
+        self
+    }
+
+    /// With a migrated ledger and empty source tables, on a cluster of three nodes.
     pub async fn on(nodes: Servers) -> Self {
         Self::migrated(&TEMPLATE, nodes).await
     }
@@ -100,6 +121,8 @@ impl World {
             servers,
             metrics: None,
             divides: false,
+            little_memory: false,
+            terms: Some(EVERY_TERM),
         }
     }
 
@@ -119,6 +142,12 @@ impl World {
     /// have one part.
     pub fn dividing(mut self) -> Self {
         self.divides = true;
+        self
+    }
+
+    /// The same world, whose runs have so little memory for counting that a day of some megabytes exceeds it.
+    pub fn with_little_memory(mut self) -> Self {
+        self.little_memory = true;
         self
     }
 
@@ -149,10 +178,11 @@ impl World {
         ]
     }
 
-    /// The program, not yet started. Its `stats-terms` has every term, so that tests meet all of them.
+    /// The program, not yet started. Its `stats-terms` has every term, so that tests meet all of them, unless the world
+    /// has the published day.
     pub fn command(&self, arguments: &[&str]) -> tokio::process::Command {
         let mut command = program::command(&self.settings(), arguments);
-        command.env("DAYBOOK_TERMS", EVERY_TERM);
+        command.envs(self.terms.map(|terms| ("DAYBOOK_TERMS", terms)));
         command.envs(
             self.metrics
                 .as_ref()
@@ -160,6 +190,9 @@ impl World {
         );
         if self.divides {
             command.env("DAYBOOK_PART_BYTES", "0");
+        }
+        if self.little_memory {
+            command.envs([program::LITTLE_MEMORY]);
         }
         command.envs(
             self.servers
