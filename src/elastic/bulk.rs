@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::answer::Answer;
 use super::batch::{Batch, BatchItem, Document};
 use super::client::Client;
-use super::multi_get::multi_get;
+use super::look_up::multi_get;
 use super::outcome::{BulkAnswer, Cause, FILTER, Outcome};
 use super::remedy::Remedy;
 use crate::error::{Error, ErrorKind};

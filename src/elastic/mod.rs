@@ -9,7 +9,7 @@ mod client;
 mod credentials;
 pub mod inspection;
 mod limits;
-pub mod multi_get;
+pub mod look_up;
 mod no_answer;
 mod nodes;
 mod outcome;

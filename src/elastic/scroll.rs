@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::client::Client;
-use super::multi_get::without_source;
+use super::look_up::without_source;
 use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
@@ -97,6 +97,26 @@ impl Shards {
     }
 }
 
+/// Refuses the answer to a search that lacks documents: of a shard, or because the cluster limits the time of searches.
+pub(super) fn assert_complete(shards: Shards, timed_out: bool, what: &str) -> Result<(), Error> {
+    let silent = shards.silent();
+    if silent > 0 {
+        return Err(Error::new(
+            ErrorKind::ElasticsearchBusy,
+            format!("{what}: {silent} shards gave no answer"),
+        )
+        .hint("make sure that the cluster is green, then run the command again"));
+    }
+    if timed_out {
+        return Err(Error::new(
+            ErrorKind::ElasticsearchBusy,
+            format!("{what}: Elasticsearch broke off the search"),
+        )
+        .hint("it takes longer than search.default_search_timeout of the cluster: raise that, then run the command again"));
+    }
+    Ok(())
+}
+
 impl Scroll {
     /// Begins a walk and returns its first page. A page has `documents` documents, with the fields that `source`
     /// selects.
@@ -142,19 +162,17 @@ impl Scroll {
         struct Head {
             #[serde(rename = "_scroll_id")]
             scroll_id: String,
+            timed_out: bool,
             #[serde(rename = "_shards")]
             shards: Shards,
         }
-        let Head { scroll_id, shards } = answer.read(&self.what)?;
+        let Head {
+            scroll_id,
+            timed_out,
+            shards,
+        } = answer.read(&self.what)?;
         self.id = scroll_id;
-        let silent = shards.silent();
-        if silent > 0 {
-            return Err(Error::new(
-                ErrorKind::ElasticsearchBusy,
-                format!("{}: {silent} shards gave no answer", self.what),
-            )
-            .hint("make sure that the cluster is green, then run the command again"));
-        }
+        assert_complete(shards, timed_out, &self.what)?;
         Ok(Page {
             what: self.what.clone(),
             answer,

@@ -174,7 +174,7 @@ pub(super) async fn advance_index(
             let mut fold = Fold {
                 plan,
                 client,
-                index: &index.physical,
+                index: &*index,
                 writer,
                 looked_up,
             };

@@ -22,7 +22,7 @@ use crate::day::Period;
 use crate::elastic::Client;
 use crate::elastic::batch::Batch;
 use crate::elastic::bulk::BulkWriter;
-use crate::elastic::multi_get::multi_get;
+use crate::elastic::look_up::search_by_id;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{EntryId, Ledger, Reader};
 use crate::projection::index::Index;
@@ -150,6 +150,8 @@ impl<P: Progress + Send + 'static> Comparing<'_, P> {
             repair,
             progress,
         } = self;
+        // Documents are searched for.
+        index.refresh(client).await?;
         let stage = format!("comparing {}", index.physical);
         let progress = Arc::new(SharedProgress::begin(progress, &stage, None));
         let every = part.every.unwrap_or(1).max(1);
@@ -283,7 +285,7 @@ async fn look_at(client: &Client, index: &Index, batch: Batch) -> Result<Looked,
     let physical = &index.physical;
     let what = format!("looking up {} documents of {physical}", documents.len());
     let ids: Vec<&str> = batch.documents().map(|document| document.id).collect();
-    let looked_up = multi_get(client, physical, &ids, "", what).await?;
+    let looked_up = search_by_id(client, physical, &ids, what).await?;
     let (mut found, mut wrong) = (0, Vec::new());
     for (place, (expected, stored)) in documents
         .zip(looked_up.documents::<&RawValue>()?)

@@ -14,18 +14,19 @@ use tokio::task::JoinSet;
 
 use super::Plan;
 use super::documents::{Entries, sum_terms};
+use super::index::Index;
 use super::place::Places;
 use super::terms::{Figures, Key, StoredTerm};
 use crate::clock::Stopwatch;
 use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
-use crate::elastic::multi_get::multi_get;
+use crate::elastic::look_up::{multi_get, search_by_id};
 use crate::error::{Error, ErrorKind};
 use crate::failpoint;
 use crate::ledger::{EntryId, Reader};
 
-/// Documents per look-up.
-const LOOKED_UP_AT_ONCE: usize = 5000;
+/// Documents per look-up; few in debug builds, so that entries of tests have several.
+const LOOKED_UP_AT_ONCE: usize = if cfg!(debug_assertions) { 100 } else { 5000 };
 
 /// Concurrent look-ups, while other documents are written.
 const LOOK_UPS_IN_FLIGHT: usize = 2;
@@ -45,7 +46,7 @@ pub struct LookupStats {
 pub(super) struct Fold<'a> {
     pub plan: &'a Plan,
     pub client: &'a Client,
-    pub index: &'a str,
+    pub index: &'a Index,
     /// Writes to the index.
     pub writer: &'a mut BulkWriter,
     pub looked_up: &'a mut LookupStats,
@@ -65,6 +66,7 @@ impl Fold<'_> {
             entry_id,
             added: Vec::new(),
             looking: JoinSet::new(),
+            is_refreshed: false,
             places: Places::default(),
         };
         let mut sums = sum_terms(reader, plan, entries).await?.in_order()?;
@@ -91,6 +93,8 @@ struct Adding<'f, 'a> {
     added: Vec<Added>,
     /// Look-ups in progress.
     looking: JoinSet<Result<Vec<Standing>, Error>>,
+    /// Whether searches find what the entries before have written.
+    is_refreshed: bool,
     places: Places,
 }
 
@@ -132,9 +136,15 @@ impl Adding<'_, '_> {
             self.write_looked_up().await?;
         }
         let added = std::mem::take(&mut self.added);
-        let (client, index) = (self.fold.client.clone(), self.fold.index.to_owned());
+        let (client, index) = (self.fold.client.clone(), self.fold.index.physical.clone());
+        // For a small entry, a refresh would cost more than it saves.
+        let is_large = added.len() >= LOOKED_UP_AT_ONCE;
+        if is_large && !self.is_refreshed {
+            self.fold.index.refresh(&client).await?;
+            self.is_refreshed = true;
+        }
         self.looking
-            .spawn(async move { look_up(&client, &index, added).await });
+            .spawn(async move { look_up(&client, &index, added, is_large).await });
         Ok(())
     }
 
@@ -155,7 +165,7 @@ impl Adding<'_, '_> {
                 match entry_id {
                     Some(as_of) if as_of >= self.entry_id => continue,
                     Some(_) => {}
-                    None => return Err(unreadable(&added.id, self.fold.index)),
+                    None => return Err(unreadable(&added.id, &self.fold.index.physical)),
                 }
                 added
                     .figures
@@ -182,16 +192,21 @@ fn unreadable(id: &str, index: &str) -> Error {
 }
 
 /// Looks up documents in the order of their ids, which is that of the index. It gets them whole: Elasticsearch needs
-/// longer to filter them than to send them.
+/// longer to filter them than to send them. Many are searched for, in an index that was refreshed.
 async fn look_up(
     client: &Client,
     index: &str,
     mut added: Vec<Added>,
+    is_large: bool,
 ) -> Result<Vec<Standing>, Error> {
     added.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let looked_up = multi_get(client, index, &ids, "", what).await?;
+    let looked_up = if is_large {
+        search_by_id(client, index, &ids, what).await?
+    } else {
+        multi_get(client, index, &ids, "", what).await?
+    };
     let documents = looked_up.documents::<&RawValue>()?;
     added
         .into_iter()
