@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::client::Client;
 use super::outcome::Cause;
-use super::scroll::{Shards, assert_complete};
+use super::shards::{Shards, assert_complete};
 use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
@@ -273,8 +273,7 @@ mod tests {
     }
 
     const COMPLETE: &str = r#""timed_out":false,"_shards":{"total":1,"successful":1}"#;
-    const THERE: &str =
-        r#"{"_id":"a-document","_version":3,"_source":{"count":2,"entry_id":1}}"#;
+    const THERE: &str = r#"{"_id":"a-document","_version":3,"_source":{"count":2,"entry_id":1}}"#;
 
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
@@ -288,8 +287,8 @@ mod tests {
             assert!(there.found && there.version == 3 && there.source.is_some());
         }
         let refused = |found: Result<Stored<Value>, Error>, told: &str| {
-            let message = found.unwrap_err().message().to_owned();
-            assert!(message.contains(told), "{told}: {message}");
+            let error = found.unwrap_err();
+            assert!(error.message().contains(told), "{told}: {error:?}");
         };
         let without = r#"{"_id":"a-document","_version":3}"#;
         for without in [
@@ -306,7 +305,10 @@ mod tests {
         let broken_off = r#""timed_out":true,"_shards":{"total":1,"successful":1}"#;
         refused(searched(broken_off, ""), "broke off the search");
         let twice = format!("{THERE},{THERE}");
-        refused(searched(COMPLETE, &twice), "document a-document is twice in an index");
+        refused(
+            searched(COMPLETE, &twice),
+            "document a-document is twice in an index",
+        );
         refused(searched(r#""took":1"#, ""), "cannot be read");
     }
 }

@@ -16,6 +16,7 @@ mod outcome;
 mod reason;
 mod remedy;
 pub mod scroll;
+pub mod shards;
 mod transport;
 mod trust;
 mod wording;
