@@ -227,9 +227,10 @@ async fn a_verification_goes_on_with_the_copies_of_a_node_that_dies() {
     until_green(&world).await;
     let verify = ["verify", "--projections"];
     let mut verifying = world.command(&verify).spawn().expect("run the program");
-    let looked_up = format!("{}-g000001/_stats/get", world.prefix);
+    let looked_up = format!("{}-g000001/_stats/search", world.prefix);
     until(&world, &looked_up, |stats| {
-        stats["_all"]["total"]["get"]["total"].as_i64().unwrap_or(0) > 0
+        let searches = &stats["_all"]["total"]["search"]["query_total"];
+        searches.as_i64().unwrap_or(0) > 0
     })
     .await;
     let node = node_of(&world, "-g000001").await;
