@@ -3,7 +3,6 @@
 //!
 //! A failed look-up, or a document without its source, must not pass for a missing document.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use super::answer::Answer;
 use super::client::Client;
 use super::outcome::Cause;
-use super::shards::{Shards, assert_complete};
+use super::search::{Hit, Page, without_source};
 use crate::error::{Error, ErrorKind};
 use elasticsearch::http::Method;
 
@@ -23,15 +22,14 @@ pub struct LookedUp {
     what: String,
     index: String,
     ids: Value,
-    answer: Answer,
-    api: Api,
+    found: Found,
 }
 
-/// The interface that answered.
-#[derive(Clone, Copy, Debug)]
-enum Api {
-    MultiGet,
-    Search,
+/// What a look-up has found, by the way that was taken.
+#[derive(Debug)]
+enum Found {
+    Got(Answer),
+    Searched(Page),
 }
 
 /// A document in the index, or the lack of it.
@@ -56,16 +54,12 @@ pub async fn multi_get(
 ) -> Result<LookedUp, Error> {
     let path = format!("/{index}/_mget?{options}");
     let mut body = json!({ "ids": ids });
-    let answer = client
-        .for_documents()
-        .request(Method::Post, &path, Some(&body), &what)
-        .await?;
+    let answer = ask(client, &path, &body, &what).await?;
     Ok(LookedUp {
         what,
         index: index.to_owned(),
         ids: body["ids"].take(),
-        answer,
-        api: Api::MultiGet,
+        found: Found::Got(answer),
     })
 }
 
@@ -85,25 +79,32 @@ pub async fn search_by_id(
         "track_total_hits": false,
         "version": true,
     });
-    let answer = client
-        .for_documents()
-        .request(Method::Post, &path, Some(&body), &what)
-        .await?;
+    let answer = ask(client, &path, &body, &what).await?;
+    let page = Page {
+        what: what.clone(),
+        answer,
+    };
     Ok(LookedUp {
         what,
         index: index.to_owned(),
         ids: body["query"]["ids"]["values"].take(),
-        answer,
-        api: Api::Search,
+        found: Found::Searched(page),
     })
+}
+
+async fn ask(client: &Client, path: &str, body: &Value, what: &str) -> Result<Answer, Error> {
+    client
+        .for_documents()
+        .request(Method::Post, path, Some(body), what)
+        .await
 }
 
 impl LookedUp {
     /// The documents, in the order of their ids.
     pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Error> {
-        match self.api {
-            Api::MultiGet => self.got(),
-            Api::Search => self.searched(),
+        match &self.found {
+            Found::Got(answer) => self.got(answer),
+            Found::Searched(page) => self.searched(page),
         }
     }
 
@@ -111,46 +112,15 @@ impl LookedUp {
         self.ids.as_array().map_or(&[][..], Vec::as_slice)
     }
 
-    fn searched<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Error> {
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Body<'a, S> {
-            timed_out: bool,
-            #[serde(rename = "_shards")]
-            shards: Shards,
-            #[serde(borrow)]
-            hits: Hits<'a, S>,
-        }
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Hits<'a, S> {
-            #[serde(borrow)]
-            hits: Vec<Hit<'a, S>>,
-        }
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Hit<'a, S> {
-            #[serde(rename = "_id", borrow)]
-            id: Cow<'a, str>,
-            #[serde(rename = "_version")]
-            version: i64,
-            #[serde(rename = "_source")]
-            source: Option<S>,
-        }
-        let Body {
-            timed_out,
-            shards,
-            hits,
-        } = self.answer.read::<Body<S>>(&self.what)?;
-        assert_complete(shards, timed_out, &self.what)?;
-        let mut found = HashMap::with_capacity(hits.hits.len());
+    fn searched<'a, S: Deserialize<'a>>(&self, page: &'a Page) -> Result<Vec<Stored<S>>, Error> {
+        let hits = page.documents()?;
+        let mut found = HashMap::with_capacity(hits.len());
         for Hit {
             id,
             version,
             source,
-        } in hits.hits
+        } in hits
         {
-            let source = source.ok_or_else(|| without_source(&id, &self.index))?;
             match found.entry(id) {
                 Entry::Vacant(place) => drop(place.insert((version, source))),
                 Entry::Occupied(place) => return Err(self.stored_twice(place.key())),
@@ -171,7 +141,7 @@ impl LookedUp {
         Ok(self.ids().iter().map(stored).collect())
     }
 
-    fn got<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Stored<S>>, Error> {
+    fn got<'a, S: Deserialize<'a>>(&self, answer: &'a Answer) -> Result<Vec<Stored<S>>, Error> {
         #[derive(Deserialize)]
         struct Body<S> {
             docs: Vec<Item<S>>,
@@ -186,7 +156,7 @@ impl LookedUp {
             source: Option<S>,
         }
         let what = &self.what;
-        let items = self.answer.read::<Body<S>>(what)?.docs;
+        let items = answer.read::<Body<S>>(what)?.docs;
         let ids = self.ids();
         if items.len() != ids.len() {
             return Err(Error::new(
@@ -237,26 +207,16 @@ impl LookedUp {
     }
 }
 
-/// The error for a document that exists without its source.
-pub(super) fn without_source(id: &str, index: &str) -> Error {
-    Error::new(
-        ErrorKind::IndexAltered,
-        format!("document {id} of {index} has no source"),
-    )
-    .hint("the index does not keep sources: `daybook rebuild` replaces it")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn looked_up(api: Api, answer: String) -> Result<Stored<Value>, Error> {
+    fn looked_up(found: Found) -> Result<Stored<Value>, Error> {
         let looked_up = LookedUp {
             what: "looking up".to_owned(),
             index: "an index".to_owned(),
             ids: json!(["a-document"]),
-            answer: Answer::new(200, answer),
-            api,
+            found,
         };
         looked_up
             .documents::<Value>()
@@ -264,16 +224,20 @@ mod tests {
     }
 
     fn got(item: &str) -> Result<Stored<Value>, Error> {
-        looked_up(Api::MultiGet, format!(r#"{{"docs":[{item}]}}"#))
+        let answer = Answer::new(200, format!(r#"{{"docs":[{item}]}}"#));
+        looked_up(Found::Got(answer))
     }
 
     fn searched(head: &str, hits: &str) -> Result<Stored<Value>, Error> {
         let answer = format!(r#"{{{head},"hits":{{"hits":[{hits}]}}}}"#);
-        looked_up(Api::Search, answer)
+        looked_up(Found::Searched(Page {
+            what: "looking up".to_owned(),
+            answer: Answer::new(200, answer),
+        }))
     }
 
     const COMPLETE: &str = r#""timed_out":false,"_shards":{"total":1,"successful":1}"#;
-    const THERE: &str = r#"{"_id":"a-document","_version":3,"_source":{"count":2,"entry_id":1}}"#;
+    const THERE: &str = r#"{"_index":"an index","_id":"a-document","_version":3,"_source":{"count":2,"entry_id":1}}"#;
 
     #[test]
     fn a_look_up_that_failed_is_told_from_a_document_that_is_not_there() {
@@ -290,7 +254,7 @@ mod tests {
             let error = found.unwrap_err();
             assert!(error.message().contains(told), "{told}: {error:?}");
         };
-        let without = r#"{"_id":"a-document","_version":3}"#;
+        let without = r#"{"_index":"an index","_id":"a-document","_version":3}"#;
         for without in [
             got(r#"{"found":true,"_version":3}"#),
             searched(COMPLETE, without),

@@ -16,7 +16,7 @@ mod outcome;
 mod reason;
 mod remedy;
 pub mod scroll;
-pub mod shards;
+pub mod search;
 mod transport;
 mod trust;
 mod wording;

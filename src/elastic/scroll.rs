@@ -1,14 +1,11 @@
 //! Reads every document of an index, page by page, in index order.
 
-use std::borrow::Cow;
-
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::client::Client;
-use super::look_up::without_source;
-use super::shards::{Shards, assert_complete};
+use super::search::Page;
 use crate::error::Error;
 use elasticsearch::http::Method;
 
@@ -21,67 +18,6 @@ pub struct Scroll {
     client: Client,
     what: String,
     id: String,
-}
-
-/// A page as it was received: the next one can be fetched while this one is read.
-#[derive(Debug)]
-pub struct Page {
-    what: String,
-    answer: Answer,
-}
-
-/// A document of a page.
-#[derive(Debug)]
-pub struct Hit<'a, S> {
-    pub id: Cow<'a, str>,
-    pub version: i64,
-    /// The requested part of its source.
-    pub source: S,
-}
-
-impl Page {
-    /// Its documents; none after the last page. A document without its source is an error.
-    pub fn documents<'a, S: Deserialize<'a>>(&'a self) -> Result<Vec<Hit<'a, S>>, Error> {
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Body<'a, S> {
-            #[serde(borrow)]
-            hits: Hits<'a, S>,
-        }
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Hits<'a, S> {
-            #[serde(borrow)]
-            hits: Vec<Item<'a, S>>,
-        }
-        #[derive(Deserialize)]
-        #[serde(bound = "S: Deserialize<'de>")]
-        struct Item<'a, S> {
-            #[serde(rename = "_index", borrow)]
-            index: Cow<'a, str>,
-            #[serde(rename = "_id", borrow)]
-            id: Cow<'a, str>,
-            #[serde(rename = "_version")]
-            version: i64,
-            #[serde(rename = "_source")]
-            source: Option<S>,
-        }
-        let items = self.answer.read::<Body<S>>(&self.what)?.hits.hits;
-        let hit = |Item {
-                       index,
-                       id,
-                       version,
-                       source,
-                   }| match source {
-            Some(source) => Ok(Hit {
-                id,
-                version,
-                source,
-            }),
-            None => Err(without_source(&id, &index)),
-        };
-        items.into_iter().map(hit).collect()
-    }
 }
 
 impl Scroll {
@@ -129,17 +65,8 @@ impl Scroll {
         struct Head {
             #[serde(rename = "_scroll_id")]
             scroll_id: String,
-            timed_out: bool,
-            #[serde(rename = "_shards")]
-            shards: Shards,
         }
-        let Head {
-            scroll_id,
-            timed_out,
-            shards,
-        } = answer.read(&self.what)?;
-        self.id = scroll_id;
-        assert_complete(shards, timed_out, &self.what)?;
+        self.id = answer.read::<Head>(&self.what)?.scroll_id;
         Ok(Page {
             what: self.what.clone(),
             answer,

@@ -14,7 +14,7 @@ use url::Url;
 use super::document::{Defect, Found, FoundAt};
 use super::legacy_format;
 use crate::day::{Bounds, Day};
-use crate::elastic::shards::Shards;
+use crate::elastic::search::Shards;
 use crate::elastic::{Answer, Client, ClientOptions, Method};
 use crate::error::{Error, ErrorKind};
 

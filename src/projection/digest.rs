@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::elastic::Client;
 use crate::elastic::batch::Document;
-use crate::elastic::scroll::{Hit, Scroll};
+use crate::elastic::scroll::Scroll;
+use crate::elastic::search::Hit;
 use crate::error::{Error, ErrorKind};
 use crate::projection::index::Index;
 

@@ -8,7 +8,8 @@ use super::terms::Key;
 use super::{Plan, Projection, daily};
 use crate::day::Day;
 use crate::elastic::Client;
-use crate::elastic::scroll::{Hit, Scroll};
+use crate::elastic::scroll::Scroll;
+use crate::elastic::search::Hit;
 use crate::error::Error;
 use crate::ledger::{EntryId, NamedTerm, Reader};
 

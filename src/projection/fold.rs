@@ -138,13 +138,13 @@ impl Adding<'_, '_> {
         let added = std::mem::take(&mut self.added);
         let (client, index) = (self.fold.client.clone(), self.fold.index.physical.clone());
         // For a small entry, a refresh would cost more than it saves.
-        let is_large = added.len() >= LOOKED_UP_AT_ONCE;
-        if is_large && !self.is_refreshed {
+        if added.len() >= LOOKED_UP_AT_ONCE && !self.is_refreshed {
             self.fold.index.refresh(&client).await?;
             self.is_refreshed = true;
         }
+        let is_refreshed = self.is_refreshed;
         self.looking
-            .spawn(async move { look_up(&client, &index, added, is_large).await });
+            .spawn(async move { look_up(&client, &index, added, is_refreshed).await });
         Ok(())
     }
 
@@ -192,17 +192,17 @@ fn unreadable(id: &str, index: &str) -> Error {
 }
 
 /// Looks up documents in the order of their ids, which is that of the index. It gets them whole: Elasticsearch needs
-/// longer to filter them than to send them. Many are searched for, in an index that was refreshed.
+/// longer to filter them than to send them. In an index that was refreshed they are searched for, which costs less.
 async fn look_up(
     client: &Client,
     index: &str,
     mut added: Vec<Added>,
-    is_large: bool,
+    is_refreshed: bool,
 ) -> Result<Vec<Standing>, Error> {
     added.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     let what = format!("looking up {} documents of {index}", added.len());
     let ids: Vec<&str> = added.iter().map(|added| added.id.as_str()).collect();
-    let looked_up = if is_large {
+    let looked_up = if is_refreshed {
         search_by_id(client, index, &ids, what).await?
     } else {
         multi_get(client, index, &ids, "", what).await?
