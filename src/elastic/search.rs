@@ -86,13 +86,13 @@ pub struct Shards {
 
 impl Shards {
     /// Shards that gave no answer. Their documents would be missing unnoticed.
-    pub fn silent(self) -> u32 {
+    fn silent(self) -> u32 {
         self.total.saturating_sub(self.successful)
     }
 }
 
 /// Refuses the answer to a search that lacks documents: of a shard, or because the cluster limits the time of searches.
-fn assert_complete(shards: Shards, timed_out: bool, what: &str) -> Result<(), Error> {
+pub fn assert_complete(shards: Shards, timed_out: bool, what: &str) -> Result<(), Error> {
     let silent = shards.silent();
     if silent > 0 {
         return Err(Error::new(

@@ -14,7 +14,7 @@ use url::Url;
 use super::document::{Defect, Found, FoundAt};
 use super::legacy_format;
 use crate::day::{Bounds, Day};
-use crate::elastic::search::Shards;
+use crate::elastic::search::{Shards, assert_complete};
 use crate::elastic::{Answer, Client, ClientOptions, Method};
 use crate::error::{Error, ErrorKind};
 
@@ -283,12 +283,8 @@ impl OldIndex {
         let answer = self.search(&what).await?;
         let bytes = answer.body.len();
         let answer: SearchAnswer = answer.read(&what)?;
-        // The documents of a failed shard would be missing without notice.
-        let shards = answer.shards.silent();
-        if answer.timed_out || shards > 0 {
-            return Err(Error::new(ErrorKind::ElasticsearchRefused, format!("{what}: {shards} shards did not respond"))
-                .hint("run the command again when all shards of the old index are available: days already imported are skipped"));
-        }
+        // Days already imported are skipped when the command is run again.
+        assert_complete(answer.shards, answer.timed_out, &what)?;
         let hits = answer.hits.hits;
         self.cursor = match (answer.pit_id, answer.scroll_id) {
             (Some(id), _) => Cursor::PointInTime {
