@@ -1,5 +1,6 @@
-//! Reads every document of an index, page by page, in index order.
+//! Reads the documents of an index, page by page, in index order.
 
+use memchr::memchr2;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -21,17 +22,19 @@ pub struct Scroll {
 }
 
 impl Scroll {
-    /// Begins a walk and returns its first page. A page has `documents` documents, with the fields that `source`
-    /// selects.
+    /// Begins a walk through the documents that match a query, and returns its first page. A page has `documents`
+    /// documents, with the fields that `source` selects.
     pub async fn begin(
         client: &Client,
         physical: &str,
         documents: usize,
         source: Value,
+        query: Value,
     ) -> Result<(Self, Page), Error> {
         let what = format!("reading the documents of {physical}");
-        let body =
-            json!({ "size": documents, "sort": ["_doc"], "version": true, "_source": source });
+        let body = json!({
+            "size": documents, "sort": ["_doc"], "version": true, "_source": source, "query": query,
+        });
         let path = format!("/{physical}/_search?scroll={KEPT}");
         let client = client.for_documents();
         let answer = client
@@ -61,12 +64,10 @@ impl Scroll {
     }
 
     fn turn(&mut self, answer: Answer) -> Result<Page, Error> {
-        #[derive(Deserialize)]
-        struct Head {
-            #[serde(rename = "_scroll_id")]
-            scroll_id: String,
-        }
-        self.id = answer.read::<Head>(&self.what)?.scroll_id;
+        self.id = match scroll_id_in_front(&answer.body) {
+            Some(id) => id.to_owned(),
+            None => answer.read::<Head>(&self.what)?.scroll_id,
+        };
         Ok(Page {
             what: self.what.clone(),
             answer,
@@ -82,6 +83,55 @@ impl Scroll {
             .await
         {
             tracing::debug!(error = error.message(), "a scroll could not be ended");
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "_scroll_id")]
+    scroll_id: String,
+}
+
+/// The id to continue with, if the page begins with it, as all versions of Elasticsearch write it: megabytes of
+/// documents follow, which are read only once then.
+fn scroll_id_in_front(body: &[u8]) -> Option<&str> {
+    let rest = body.strip_prefix(br#"{"_scroll_id":""#)?;
+    let id = &rest[..memchr2(b'"', b'\\', rest)?];
+    (rest[id.len()] == b'"').then(|| str::from_utf8(id).ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scroll_id_is_found_in_front_or_by_the_reader_of_json() {
+        let both = |body: &str| {
+            let by_json = serde_json::from_str::<Head>(body).unwrap().scroll_id;
+            (
+                scroll_id_in_front(body.as_bytes()).map(str::to_owned),
+                by_json,
+            )
+        };
+        let id = "FGluY2x1ZGVfY29udGV4dF91dWlkDXF1==".to_owned();
+        let page = format!(r#"{{"_scroll_id":"{id}","took":1,"hits":{{"hits":[]}}}}"#);
+        assert_eq!(both(&page), (Some(id.clone()), id));
+        for left_to_json in [
+            r#"{"took":1,"_scroll_id":"a"}"#,
+            r#"{ "_scroll_id":"a"}"#,
+            r#"{"_scroll_id":"\u0061"}"#,
+        ] {
+            assert_eq!(both(left_to_json), (None, "a".to_owned()));
+        }
+        for broken in [
+            "",
+            "{",
+            r#"{"_scroll_id":"#,
+            r#"{"_scroll_id":"a"#,
+            r#"{"_scroll_id":null}"#,
+        ] {
+            assert_eq!(scroll_id_in_front(broken.as_bytes()), None);
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::day::Day;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{DayTouched, Ledger, Reader};
 
-/// Connections that read days, at most. There is one for each processor.
+/// Readers of days, at most.
 const MOST_READERS: usize = 4;
 
 /// Days of a block, at most.
@@ -83,11 +83,16 @@ async fn stream_block<S: DaySink>(
     Ok((reader, sink, place))
 }
 
+/// How many days are read at the same time: one for each processor.
+pub(super) fn side_by_side() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    processors.min(MOST_READERS)
+}
+
 /// Opens connections: at least one, and no more than the server allows or days need.
 async fn open_readers(ledger: &Ledger, days: usize) -> Result<Vec<Reader>, Error> {
     const NAME: &str = "daybook reading days";
-    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let wanted = processors.min(MOST_READERS).min(days);
+    let wanted = side_by_side().min(days);
     let mut readers = vec![Reader::open(ledger, NAME).await?];
     Reader::open_more(&mut readers, wanted, ledger, NAME).await;
     Ok(readers)

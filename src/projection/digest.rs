@@ -1,9 +1,14 @@
 //! A digest of documents in any order. It shows whether a new index holds what was sent to it, without looking up each
 //! document.
 
-use serde_json::json;
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use twox_hash::XxHash3_128;
+
+use super::progress::{Progress, SharedProgress};
 
 use crate::elastic::Client;
 use crate::elastic::batch::Document;
@@ -12,7 +17,8 @@ use crate::elastic::search::Hit;
 use crate::error::{Error, ErrorKind};
 use crate::projection::index::Index;
 
-/// Bytes of a page of documents, usually and at most. Two pages are in memory at once.
+/// Bytes of the pages of documents that are read at the same time, usually and at most. While they are read, as many
+/// again arrive.
 const PAGE_BYTES: u64 = 8 << 20;
 const LARGEST_PAGE_BYTES: u64 = 16 << 20;
 /// The most documents that Elasticsearch returns at once by default.
@@ -30,56 +36,49 @@ pub(super) struct SentDigest {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Digest {
     documents: u64,
-    sum: [u64; 4],
+    sum: u128,
 }
 
 impl Digest {
     fn add(&mut self, document: Document<'_>) {
         self.documents += 1;
-        self.add_to_sum(hash(document));
+        self.sum = self.sum.wrapping_add(hash(document));
     }
 
-    fn add_to_sum(&mut self, parts: [u64; 4]) {
-        for (sum, part) in self.sum.iter_mut().zip(parts) {
-            *sum = sum.wrapping_add(part);
-        }
+    /// Adds another's.
+    fn add_all(&mut self, others: Self) {
+        self.documents += others.documents;
+        self.sum = self.sum.wrapping_add(others.sum);
     }
 }
 
+/// Faults are accidents, so that it need not resist who looks for documents with the same hash.
 fn hash(
     Document {
         id,
         version,
         source,
     }: Document<'_>,
-) -> [u64; 4] {
-    let mut hash = Sha256::new();
-    hash.update((id.len() as u64).to_be_bytes());
-    hash.update(id);
-    hash.update(version.to_be_bytes());
-    hash.update(source);
-    let mut parts = [0; 4];
-    for (part, bytes) in parts.iter_mut().zip(hash.finalize().chunks_exact(8)) {
-        *part = bytes
-            .iter()
-            .fold(0, |part, byte| part << 8 | u64::from(*byte));
-    }
-    parts
+) -> u128 {
+    let mut hash = XxHash3_128::new();
+    hash.write(&(id.len() as u64).to_be_bytes());
+    hash.write(id.as_bytes());
+    hash.write(&version.to_be_bytes());
+    hash.write(source);
+    hash.finish_128()
 }
 
 /// Documents that were replaced when they were sent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Replaced {
     /// What this adds to the sum of the hashes.
-    sum: [u64; 4],
+    sum: u128,
 }
 
 impl Replaced {
     pub(super) fn note(&mut self, document: Document<'_>, sent: Document<'_>) {
-        let parts = hash(sent).into_iter().zip(hash(document));
-        for (sum, (sent, document)) in self.sum.iter_mut().zip(parts) {
-            *sum = sum.wrapping_add(sent).wrapping_sub(document);
-        }
+        let changed = hash(sent).wrapping_sub(hash(document));
+        self.sum = self.sum.wrapping_add(changed);
     }
 }
 
@@ -95,26 +94,83 @@ impl SentDigest {
     pub(super) fn add_all(&mut self, others: Self) {
         self.bytes += others.bytes;
         self.longest = self.longest.max(others.longest);
-        self.digest.documents += others.digest.documents;
-        self.digest.add_to_sum(others.digest.sum);
+        self.digest.add_all(others.digest);
     }
 
     /// Accounts for documents that were replaced when they were sent.
     pub(super) fn replace(&mut self, replaced: Replaced) {
-        self.digest.add_to_sum(replaced.sum);
+        self.digest.sum = self.digest.sum.wrapping_add(replaced.sum);
     }
 
     /// Whether an index holds exactly these documents with these versions, byte for byte.
     ///
-    /// The index must have been refreshed. `at` receives the number of documents read so far.
-    pub(super) async fn are_in(
+    /// The index must have been refreshed. `slices` are queries, each for other documents, and together for all of them:
+    /// they are read side by side.
+    pub(super) async fn are_in<P: Progress + Send + 'static>(
         &self,
         index: &Index,
         client: &Client,
-        mut at: impl FnMut(u64),
+        slices: Vec<Value>,
+        progress: P,
     ) -> Result<bool, Error> {
+        let stage = format!("comparing {}", index.physical);
+        let progress = Arc::new(SharedProgress::begin(progress, &stage, None));
+        let page = self.page(slices.len() as u64);
+        let mut reading = JoinSet::new();
+        for query in slices {
+            let slice = Slice {
+                client: client.clone(),
+                physical: index.physical.clone(),
+                query,
+                page,
+                enough: self.digest.documents,
+                progress: Arc::clone(&progress),
+            };
+            reading.spawn(slice.digest());
+        }
+        let mut held = Digest::default();
+        while let Some(slice) = reading.join_next().await {
+            held.add_all(slice.map_err(aborted)??);
+        }
+        progress.end();
+        Ok(held == self.digest)
+    }
+
+    /// Documents per page of each slice: as many as usually fit, but no more than fit if all are as long as the longest.
+    fn page(&self, slices: u64) -> usize {
+        let slices = slices.max(1);
+        let usual = PAGE_BYTES / slices * self.digest.documents / self.bytes.max(1);
+        let documents = usual
+            .min(LARGEST_PAGE_BYTES / slices / self.longest.max(1))
+            .clamp(1, PAGE_DOCUMENTS);
+        usize::try_from(documents).unwrap_or(1)
+    }
+}
+
+/// The documents of an index that match a query.
+struct Slice<P> {
+    client: Client,
+    physical: String,
+    query: Value,
+    /// Documents per page.
+    page: usize,
+    /// With more than these, the index differs anyway.
+    enough: u64,
+    progress: Arc<SharedProgress<P>>,
+}
+
+impl<P: Progress + Send + 'static> Slice<P> {
+    async fn digest(self) -> Result<Digest, Error> {
+        let Self {
+            client,
+            physical,
+            query,
+            page,
+            enough,
+            progress,
+        } = self;
         let (mut scroll, mut page) =
-            Scroll::begin(client, &index.physical, self.page(), json!(true)).await?;
+            Scroll::begin(&client, &physical, page, json!(true), query).await?;
         let mut held = Digest::default();
         loop {
             // Fetch the next page while this one is read.
@@ -123,7 +179,7 @@ impl SentDigest {
                 (scroll, next)
             });
             let documents = page.documents::<&RawValue>()?;
-            let is_last = documents.is_empty();
+            let read = documents.len() as u64;
             for Hit {
                 id,
                 version,
@@ -136,28 +192,20 @@ impl SentDigest {
                     source: source.get().as_bytes(),
                 });
             }
-            at(held.documents);
-            let turned = turning.await.map_err(|error| {
-                Error::new(ErrorKind::Internal, "a comparison was aborted").caused_by(error)
-            });
-            let (left, next) = turned?;
+            progress.add(read, 0);
+            let (left, next) = turning.await.map_err(aborted)?;
             (scroll, page) = (left, next?);
-            if is_last || held.documents > self.digest.documents {
+            if read == 0 || held.documents > enough {
                 break;
             }
         }
         scroll.end().await;
-        Ok(held == self.digest)
+        Ok(held)
     }
+}
 
-    /// Documents per page: as many as usually fit, but no more than fit if all are as long as the longest.
-    fn page(&self) -> usize {
-        let usual = PAGE_BYTES * self.digest.documents / self.bytes.max(1);
-        let documents = usual
-            .min(LARGEST_PAGE_BYTES / self.longest.max(1))
-            .clamp(1, PAGE_DOCUMENTS);
-        usize::try_from(documents).unwrap_or(1)
-    }
+fn aborted(error: tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "a comparison was aborted").caused_by(error)
 }
 
 #[cfg(test)]
@@ -214,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_page_fits_into_memory_whatever_the_documents() {
-        let page = |sizes: &[usize]| {
+        let page = |sizes: &[usize], slices| {
             let mut sent = SentDigest::default();
             for size in sizes {
                 sent.add(Document {
@@ -223,11 +271,16 @@ mod tests {
                     source: &vec![b' '; *size],
                 });
             }
-            sent.page()
+            sent.page(slices)
         };
-        assert_eq!(page(&[]), 1);
-        assert_eq!(page(&[100; 10]), usize::try_from(PAGE_DOCUMENTS).unwrap());
-        assert_eq!(page(&[1 << 20; 10]), 8);
-        assert_eq!(page(&[vec![8 << 20], vec![100; 10_000]].concat()), 2);
+        assert_eq!(page(&[], 1), 1);
+        assert_eq!(
+            page(&[100; 10], 2),
+            usize::try_from(PAGE_DOCUMENTS).unwrap()
+        );
+        assert_eq!(page(&[1 << 20; 10], 1), 8);
+        assert_eq!(page(&[1 << 20; 10], 2), 4);
+        assert_eq!(page(&[vec![8 << 20], vec![100; 10_000]].concat(), 1), 2);
+        assert_eq!(page(&[vec![8 << 20], vec![100; 10_000]].concat(), 4), 1);
     }
 }

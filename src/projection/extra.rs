@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::terms::Key;
-use super::{Plan, Projection, daily};
+use super::{Plan, Projection, daily, slices};
 use crate::day::Day;
 use crate::elastic::Client;
 use crate::elastic::scroll::Scroll;
@@ -30,7 +30,8 @@ pub(super) async fn for_each_extra(
 ) -> Result<(), Error> {
     // The fields that identify a document.
     let fields = json!(["recordset_id", "dimension", "term"]);
-    let (mut scroll, mut page) = Scroll::begin(client, physical, 2000, fields).await?;
+    let (mut scroll, mut page) =
+        Scroll::begin(client, physical, 2000, fields, slices::whole()).await?;
     loop {
         let hits = page.documents::<Value>()?;
         if hits.is_empty() {

@@ -27,6 +27,7 @@ pub mod rebuild;
 mod rebuild_days;
 pub mod scope;
 mod shape;
+mod slices;
 pub mod template;
 mod term_sums;
 pub mod terms;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::advance::{advance_index, record};
 use super::aliases::{delete_old, refuse_concrete, switch};
 use super::compare::{Comparing, Comparison, Part};
-use super::day_streams::DaySink as _;
+use super::day_streams::{DaySink as _, side_by_side};
 use super::digest::SentDigest;
 use super::documents::{Entries, stream, take_terms};
 use super::fold::LookupStats;
@@ -23,7 +23,7 @@ use super::progress::{Progress, SharedProgress};
 use super::rebuild_days::{WriteDays, Writing, WrittenDays};
 use super::shape::Shape;
 use super::term_sums::TermSums;
-use super::{Plan, Projection, settings};
+use super::{Plan, Projection, settings, slices};
 use crate::clock::{Stopwatch, timed};
 use crate::elastic::Client;
 use crate::elastic::bulk::BulkWriter;
@@ -413,15 +413,17 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
         sent: &SentDigest,
     ) -> Result<(), Error> {
         index.refresh(self.client).await?;
-        self.progress
-            .begin(&format!("comparing {}", index.physical), None);
-        let same = sent
-            .are_in(index, self.client, |documents| {
-                self.progress.at(documents, 0);
-            })
-            .await?;
-        self.progress.end();
-        if same {
+        let through = index.checkpoint.applied_through;
+        let slices = if kind == Projection::Daily {
+            let days = self.reader.days_touched(EntryId::NONE, through).await?;
+            slices::by_day(&days, side_by_side())
+        } else {
+            vec![slices::whole()]
+        };
+        if sent
+            .are_in(index, self.client, slices, self.progress.another())
+            .await?
+        {
             return Ok(());
         }
         tracing::warn!(
