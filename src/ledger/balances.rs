@@ -14,6 +14,19 @@ use crate::error::Error;
 use crate::event::{PerDimension, RecordType, StatType};
 use crate::postgres::Context as _;
 
+/// The recordsets that entries after `$1` and up to `$2` touch.
+const RECORDSETS_TOUCHED: &str = "WITH recordset AS (
+     SELECT DISTINCT recordset_id FROM daybook.interaction_delta WHERE entry_id > $1 AND entry_id <= $2)";
+
+/// Those that any entry touches: one look-up in the index for each, whatever the number of rows. Those that only entries
+/// after `$2` touch have no balance as of `$2`.
+const EVERY_RECORDSET: &str = "WITH RECURSIVE recordset AS (
+     (SELECT recordset_id FROM daybook.interaction_delta WHERE $1 = 0 ORDER BY recordset_id LIMIT 1)
+     UNION ALL
+     SELECT (SELECT d.recordset_id FROM daybook.interaction_delta d WHERE d.recordset_id > r.recordset_id
+             ORDER BY d.recordset_id LIMIT 1)
+     FROM recordset r WHERE r.recordset_id IS NOT NULL)";
+
 impl Reader {
     /// Calls `take` with the totals of all cells of each recordset that entries after `after` and up to `through`
     /// touch, ordered by recordset. The newest row of a cell holds its balance, so the cost does not depend on the
@@ -25,10 +38,16 @@ impl Reader {
         mut take: impl AsyncFnMut(CellTotal) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let what = "reading the recordsets' totals";
-        let mut rows = sqlx::query(
-            "SELECT r.recordset_id, c.record_type, c.stat_type, b.count_balance, b.total_balance, b.first_day, b.last_day,
+        let touched = if after == EntryId::NONE {
+            EVERY_RECORDSET
+        } else {
+            RECORDSETS_TOUCHED
+        };
+        let statement = format!(
+            "{touched}
+             SELECT r.recordset_id, c.record_type, c.stat_type, b.count_balance, b.total_balance, b.first_day, b.last_day,
                     b.entry_id
-             FROM (SELECT DISTINCT recordset_id FROM daybook.interaction_delta WHERE entry_id > $1 AND entry_id <= $2) r
+             FROM recordset r
              CROSS JOIN (SELECT record_type, stat_type FROM unnest($3::text[]) record_type, unnest($4::text[]) stat_type) c
              CROSS JOIN LATERAL (
                  SELECT d.count_balance, d.total_balance, d.first_day, d.last_day, d.entry_id
@@ -36,13 +55,14 @@ impl Reader {
                  WHERE d.recordset_id = r.recordset_id AND d.record_type = c.record_type AND d.stat_type = c.stat_type
                    AND d.entry_id <= $2
                  ORDER BY d.entry_id DESC LIMIT 1) b
-             ORDER BY r.recordset_id",
-        )
-        .bind(after)
-        .bind(through)
-        .bind(RecordType::ALL.map(RecordType::name).as_slice())
-        .bind(StatType::ALL.map(StatType::name).as_slice())
-        .fetch(&mut self.connection);
+             ORDER BY r.recordset_id"
+        );
+        let mut rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(after)
+            .bind(through)
+            .bind(RecordType::ALL.map(RecordType::name).as_slice())
+            .bind(StatType::ALL.map(StatType::name).as_slice())
+            .fetch(&mut self.connection);
         while let Some(row) = rows.try_next().await.context(what)? {
             take(cell_total(&row).context(what)?).await?;
         }
