@@ -1,6 +1,8 @@
 //! The finished documents of an index, serialised beforehand into the bodies of bulk requests.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
 
 use bytes::Bytes;
 use daybook::clock::Stopwatch;
@@ -16,21 +18,54 @@ use crate::page::{Hit, Page};
 const BODY_BYTES: usize = 6 << 20;
 
 /// Bodies with the documents of an index.
-#[derive(Default)]
 pub struct Documents {
     pub count: u64,
-    pub bodies: Vec<Bytes>,
+    /// The length of each body.
+    lengths: Vec<usize>,
+    bodies: Bodies,
+}
+
+enum Bodies {
+    Memory(Vec<Bytes>),
+    /// One after the other, in a file without a name.
+    File(File),
 }
 
 impl Documents {
-    /// Reads the documents of an index that match a query, up to a number of bytes.
+    /// Reads the documents of an index that match a query into memory, up to a number of bytes.
     pub async fn read(
         elastic: &Elastic,
         index: &str,
         query: serde_json::Value,
         most: usize,
     ) -> Result<Self, Error> {
-        let (mut documents, mut body, mut bytes) = (Self::default(), String::new(), 0);
+        let documents = Self::none(Bodies::Memory(Vec::new()));
+        documents.fill(elastic, index, query, most).await
+    }
+
+    /// Reads all documents of an index into a temporary file.
+    pub async fn read_into_file(elastic: &Elastic, index: &str) -> Result<Self, Error> {
+        let documents = Self::none(Bodies::File(tempfile::tempfile()?));
+        let all = json!({ "match_all": {} });
+        documents.fill(elastic, index, all, usize::MAX).await
+    }
+
+    fn none(bodies: Bodies) -> Self {
+        Self {
+            count: 0,
+            lengths: Vec::new(),
+            bodies,
+        }
+    }
+
+    async fn fill(
+        mut self,
+        elastic: &Elastic,
+        index: &str,
+        query: serde_json::Value,
+        most: usize,
+    ) -> Result<Self, Error> {
+        let (mut body, mut bytes) = (String::new(), 0);
         let search = json!({ "size": page_size(elastic, index).await?, "version": true, "sort": ["_doc"], "query": query });
         let mut answer = elastic
             .bytes(
@@ -50,10 +85,10 @@ impl Documents {
                 // Exactly what src/elastic/bulk.rs writes.
                 let action = json!({ "index": { "_id": id, "version": version, "version_type": "external_gte" } });
                 writeln!(body, "{action}\n{}", source.get())?;
-                documents.count += 1;
+                self.count += 1;
                 if body.len() >= BODY_BYTES {
                     bytes += body.len();
-                    documents.bodies.push(std::mem::take(&mut body).into());
+                    self.push(std::mem::take(&mut body))?;
                 }
             }
             let scroll = json!({ "scroll": "5m", "scroll_id": page.scroll_id });
@@ -72,41 +107,66 @@ impl Documents {
                 .await?;
         }
         if !body.is_empty() {
-            documents.bodies.push(body.into());
+            self.push(body)?;
         }
-        Ok(documents)
+        Ok(self)
     }
 
-    /// The first of them, until they have this number of bytes.
-    pub fn first(&self, most: usize) -> Self {
-        let mut bytes = 0;
-        let fits = |body: &&Bytes| {
-            let fits = bytes < most;
-            bytes += body.len();
-            fits
-        };
-        let bodies: Vec<Bytes> = self.bodies.iter().take_while(fits).cloned().collect();
-        // Each has an action and a source.
-        let lines: usize = bodies
-            .iter()
-            .map(|body| memchr::memchr_iter(b'\n', body).count())
-            .sum();
-        Self {
-            count: lines as u64 / 2,
-            bodies,
+    fn push(&mut self, body: String) -> io::Result<()> {
+        self.lengths.push(body.len());
+        match &mut self.bodies {
+            Bodies::Memory(bodies) => bodies.push(body.into()),
+            Bodies::File(file) => file.write_all(body.as_bytes())?,
         }
+        Ok(())
+    }
+
+    /// The bodies, in their order.
+    pub fn bodies(&self) -> io::Result<Box<dyn Iterator<Item = io::Result<Bytes>> + '_>> {
+        Ok(match &self.bodies {
+            Bodies::Memory(bodies) => Box::new(bodies.iter().cloned().map(Ok)),
+            Bodies::File(file) => {
+                let mut file = file;
+                file.rewind()?;
+                Box::new(self.lengths.iter().map(move |length| {
+                    let mut body = vec![0; *length];
+                    file.read_exact(&mut body)?;
+                    Ok(body.into())
+                }))
+            }
+        })
+    }
+
+    /// The first of them in memory, until they have this number of bytes.
+    pub fn first(&self, most: usize) -> Result<Self, Error> {
+        let (mut bodies, mut bytes, mut lines) = (Vec::new(), 0, 0);
+        for body in self.bodies()? {
+            let body = body?;
+            bytes += body.len();
+            lines += memchr::memchr_iter(b'\n', &body).count();
+            bodies.push(body);
+            if bytes >= most {
+                break;
+            }
+        }
+        Ok(Self {
+            // Each has an action and a source.
+            count: lines as u64 / 2,
+            lengths: bodies.iter().map(Bytes::len).collect(),
+            bodies: Bodies::Memory(bodies),
+        })
     }
 
     pub fn bytes(&self) -> usize {
-        self.bodies.iter().map(Bytes::len).sum()
+        self.lengths.iter().sum()
     }
 
     /// Sends all of them to an index with this number of concurrent requests, and makes them visible. Returns the
     /// seconds.
     pub async fn send(&self, elastic: &Elastic, index: &str, at_once: usize) -> Result<f64, Error> {
         let start = Stopwatch::start();
-        stream::iter(&self.bodies)
-            .map(|body| elastic.bulk(index, body.clone()))
+        stream::iter(self.bodies()?)
+            .map(async |body| elastic.bulk(index, body?).await)
             .buffer_unordered(at_once)
             .try_collect::<()>()
             .await?;

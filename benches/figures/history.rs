@@ -2,7 +2,6 @@
 
 use chrono::{Days, NaiveDate};
 use daybook::clock::Stopwatch;
-use serde_json::json;
 
 use crate::Error;
 use crate::baselines::{self, Bulk};
@@ -12,10 +11,6 @@ use crate::postgres::{self, settle};
 use crate::process::{Daybook, Ended, Terms};
 use crate::setting::{PREFIX, Setting, Size};
 use crate::table::{Figure, Goal, Ratio, Samples, Table};
-
-/// Bytes of documents of each kind in the baseline. A small sample would be faster per document than all of them, as
-/// the cluster merges what it has indexed into ever larger segments.
-const MOST_BYTES: usize = 1_500_000_000;
 
 /// Days of the ledger that the history is compared with: long enough that most cells and terms of a day exist already.
 const MONTH: u64 = 30;
@@ -49,13 +44,18 @@ pub async fn measure(setting: &Setting, table: &mut Table) -> Result<(), Error> 
         post(setting, &daybook, last, table).await?;
     }
     settle(&daybook.ledger_url).await?;
-    if !setting.wants_all() {
+    if setting.wants("rebuild") {
+        rebuild(setting, &daybook, table).await?;
+    }
+    if setting.wants_all() {
+        verify(setting, &daybook, table).await?;
+    }
+    if setting.wants("report") {
         report(setting, &daybook, table).await?;
+    }
+    if !setting.wants_all() {
         return Ok(());
     }
-    rebuild(setting, &daybook, table).await?;
-    verify(setting, &daybook, table).await?;
-    report(setting, &daybook, table).await?;
     // After the rebuild the indices are as of the last day. The following days come next.
     let days: Vec<NaiveDate> = (0..setting.more_days())
         .map(|n| day(setting.history_days + n))
@@ -151,9 +151,10 @@ impl Part {
     }
 }
 
-/// Documents of each kind, as many as fit into memory, and how many of each a rebuild writes.
+/// All documents of each kind, in files. A part of them would be faster per document, as the cluster merges what it has
+/// indexed into ever larger segments.
 struct Mixture {
-    parts: Vec<(Bulk, f64)>,
+    parts: Vec<Bulk>,
     at_once: usize,
 }
 
@@ -161,52 +162,39 @@ impl Mixture {
     async fn of(setting: &Setting, rebuilt: &[Part]) -> Result<Self, Error> {
         let start = Stopwatch::start();
         let mut parts = Vec::new();
-        for Part {
-            alias,
-            documents: all,
-            ..
-        } in rebuilt
-        {
-            let all_of_it = json!({ "match_all": {} });
-            let documents = Documents::read(&setting.elastic, alias, all_of_it, MOST_BYTES).await?;
-            parts.push((
-                Bulk {
-                    documents,
-                    model: alias.clone(),
-                    unread: true,
-                },
-                *all,
-            ));
+        for Part { alias, .. } in rebuilt {
+            parts.push(Bulk {
+                documents: Documents::read_into_file(&setting.elastic, alias).await?,
+                model: alias.clone(),
+                unread: true,
+            });
         }
         let largest = parts
             .iter()
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .max_by_key(|part| part.documents.bytes())
             .ok_or("nothing was rebuilt")?;
-        let Bulk {
-            documents,
-            model,
-            unread,
-        } = &largest.0;
         let trial = Bulk {
-            documents: documents.first(TRIAL_BYTES),
-            model: model.clone(),
-            unread: *unread,
+            documents: largest.documents.first(TRIAL_BYTES)?,
+            model: largest.model.clone(),
+            unread: largest.unread,
         };
         let at_once = trial.best_at_once(setting).await?;
         eprintln!(
-            "  bulk: best with {at_once} requests at once (found in {:.0} s)",
+            "  bulk: {} MB, best with {at_once} requests at once (found in {:.0} s)",
+            parts
+                .iter()
+                .map(|part| part.documents.bytes())
+                .sum::<usize>()
+                / 1_000_000,
             start.elapsed().as_secs_f64()
         );
         Ok(Self { parts, at_once })
     }
 
-    /// The time for all documents, extrapolated from those at hand.
     async fn seconds(&self, setting: &Setting) -> Result<f64, Error> {
         let mut seconds = 0.0;
-        for (bulk, all) in &self.parts {
-            #[expect(clippy::cast_precision_loss, reason = "millions")]
-            let sent = bulk.documents.count.max(1) as f64;
-            seconds += bulk.send(&setting.elastic, self.at_once).await? * all / sent;
+        for part in &self.parts {
+            seconds += part.send(&setting.elastic, self.at_once).await?;
         }
         Ok(seconds)
     }

@@ -49,7 +49,7 @@ async fn main() -> Result<(), Error> {
     if setting.includes(Size::L) && !setting.smoke {
         day::measure_large(&setting, Size::L, &mut table).await?;
     }
-    if setting.includes(Size::H) && setting.wants("report") {
+    if setting.includes(Size::H) && (setting.wants("rebuild") || setting.wants("report")) {
         history::measure(&setting, &mut table).await?;
     }
     table.close(&machine);

@@ -102,8 +102,8 @@ async fn counts(setting: &Setting, index: &str) -> Result<BTreeMap<String, [Valu
     )
     .await?;
     let mut counts = BTreeMap::new();
-    for body in &documents.bodies {
-        for line in body.split(|byte| *byte == b'\n').skip(1).step_by(2) {
+    for body in documents.bodies()? {
+        for line in body?.split(|byte| *byte == b'\n').skip(1).step_by(2) {
             let mut document: Value = serde_json::from_slice(line)?;
             let recordset = document["recordset_id"]
                 .as_str()

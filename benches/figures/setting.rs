@@ -21,8 +21,8 @@ pub enum Size {
     H,
 }
 
-/// What to measure of a large day and, last, of the history; `--only` selects some of it, for working on one.
-const PARTS: [&str; 4] = ["steps", "apply", "terms", "report"];
+/// What to measure of a large day, and of the history; `--only` selects some of it, for working on one.
+const PARTS: [&str; 5] = ["steps", "apply", "terms", "rebuild", "report"];
 
 pub struct Setting {
     pub json: bool,
@@ -43,7 +43,7 @@ pub struct Setting {
     pub python: PathBuf,
 }
 
-const USAGE: &str = "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms|report]; see script/bench";
+const USAGE: &str = "usage: figures [S|M|L|H] [--json] [--smoke] [--only steps|apply|terms|rebuild|report]; see script/bench";
 /// The published day.
 pub const REAL_DAY: &str = "2020-02-16";
 /// The prefix of the indices.
