@@ -117,7 +117,7 @@ async fn rebuild(setting: &Setting, daybook: &Daybook, table: &mut Table) -> Res
     table.add(
         whole
             .against("bulk", samples.of("bulk"), Ratio::Of)
-            .goal(Goal::RatioAtLeast(0.8)),
+            .goal(Goal::RatioAtLeast(if setting.apart { 0.95 } else { 0.8 })),
     );
     table.add(
         Figure::new(

@@ -34,6 +34,8 @@ pub struct Setting {
     pub history_days: u64,
     /// Whether to keep the ledger of H for another bench.
     pub keep_history: bool,
+    /// Whether the cluster has processors of its own.
+    pub apart: bool,
     /// First day of H, and the (first) day of M and L.
     pub first_day: NaiveDate,
     /// Any database of the server; its name is replaced.
@@ -84,6 +86,7 @@ impl Setting {
             history_days: number("BENCH_HISTORY_DAYS")?
                 .ok_or("BENCH_HISTORY_DAYS is not set: run script/bench")?,
             keep_history: std::env::var("BENCH_KEEP_HISTORY").is_ok_and(|keep| keep == "1"),
+            apart: std::env::var("BENCH_APART").is_ok_and(|apart| !apart.is_empty()),
             first_day: variable("BENCH_FIRST_DAY")?.parse()?,
             server_url: variable("DAYBOOK_LEDGER_URL")?,
             elastic: Elastic::new(&variable("DAYBOOK_ELASTICSEARCH_URL")?)?,
