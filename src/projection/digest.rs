@@ -136,6 +136,12 @@ impl SentDigest {
         Ok(held == self.digest)
     }
 
+    /// How many slices can be read side by side, at most `most`: as many as pages of the longest document fit.
+    pub(super) fn slices(&self, most: usize) -> usize {
+        let fit = LARGEST_PAGE_BYTES / self.longest.max(1);
+        usize::try_from(fit).map_or(most, |fit| fit.clamp(1, most.max(1)))
+    }
+
     /// Documents per page of each slice: as many as usually fit, but no more than fit if all are as long as the longest.
     fn page(&self, slices: u64) -> usize {
         let slices = slices.max(1);
@@ -260,19 +266,32 @@ mod tests {
         assert_eq!(sent.digest, digest(&[("a", 1, "{}"), ("b", 2, short)]));
     }
 
+    fn sent(sizes: &[usize]) -> SentDigest {
+        let mut sent = SentDigest::default();
+        for size in sizes {
+            sent.add(Document {
+                id: "a",
+                version: 1,
+                source: &vec![b' '; *size],
+            });
+        }
+        sent
+    }
+
+    #[test]
+    fn large_documents_are_not_read_side_by_side() {
+        let slices = |sizes: &[usize]| sent(sizes).slices(4);
+        assert_eq!(slices(&[]), 4);
+        assert_eq!(slices(&[100, 4 << 20]), 4);
+        assert_eq!(slices(&[100, 5 << 20]), 3);
+        assert_eq!(slices(&[9 << 20]), 1);
+        assert_eq!(slices(&[17 << 20]), 1);
+        assert_eq!(sent(&[100]).slices(0), 1);
+    }
+
     #[test]
     fn a_page_fits_into_memory_whatever_the_documents() {
-        let page = |sizes: &[usize], slices| {
-            let mut sent = SentDigest::default();
-            for size in sizes {
-                sent.add(Document {
-                    id: "a",
-                    version: 1,
-                    source: &vec![b' '; *size],
-                });
-            }
-            sent.page(slices)
-        };
+        let page = |sizes: &[usize], slices| sent(sizes).page(slices);
         assert_eq!(page(&[], 1), 1);
         assert_eq!(
             page(&[100; 10], 2),

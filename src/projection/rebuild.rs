@@ -416,7 +416,7 @@ impl<P: Progress + Send + 'static> Builder<'_, P> {
         let through = index.checkpoint.applied_through;
         let slices = if kind == Projection::Daily {
             let days = self.reader.days_touched(EntryId::NONE, through).await?;
-            slices::by_day(&days, side_by_side())
+            slices::by_day(&days, sent.slices(side_by_side()))
         } else {
             vec![slices::whole()]
         };

@@ -1,5 +1,7 @@
 //! Rebuilding: new indices from the ledger alone, while others read, post, interrupt and kill; and back again.
 
+use std::num::NonZero;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Child;
@@ -142,10 +144,14 @@ async fn what_was_sent_is_compared_all_at_once_and_where_something_went_astray_o
     };
     // Two pages of each index at the least, and of terms, of which a page of a debug build does not hold all, three.
     assert!(
-        asked("POST /_search/scroll") >= 7 && asked("_mget") == 0,
+        asked("POST /_search/scroll") >= 7 && asked("allow_partial") == 0 && asked("_mget") == 0,
         "{:?}",
         proxy.requests()
     );
+    // Ranges of days side by side.
+    let daily = format!("{}-g000002/_search?scroll=", world.prefix);
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    assert!(asked(&daily) >= processors.min(2), "{:?}", proxy.requests());
 
     let serving = world.generations().await;
     for index in ["-g", "-totals-g", "-terms-g"] {
