@@ -6,6 +6,7 @@ readonly PG_USER=daybook PG_PASSWORD=daybook PG_DATABASE=daybook
 
 PG_NAME=''
 PG_BIN=''
+PG_PASSWORD_HASH=()
 
 # Which Postgres is meant: its name (and folder) and its programs. Fetches nothing.
 choose_postgres() {
@@ -33,13 +34,21 @@ choose_postgres() {
 
 # The newest, or with STACK_PG=oldest the oldest, that is installed and new enough. Prints "MAJOR BINDIR".
 installed_postgres() {
-  local bin version order=-rn
+  local bin major order=-rn
   if [[ ${STACK_PG:-} == oldest ]]; then order=-n; fi
   for bin in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)"; do
     [[ -x $bin/initdb && -x $bin/postgres ]] || continue
-    version=$("$bin/postgres" --version) version=${version##*) } version=${version%%[!0-9]*}
-    if ((version >= PG_OLDEST)); then printf '%s %s\n' "$version" "$bin"; fi
+    major=$(major_of "$bin")
+    if ((major >= PG_OLDEST)); then printf '%s %s\n' "$major" "$bin"; fi
   done | sort "$order" | sed 1q
+}
+
+# major_of BINDIR
+major_of() {
+  local version
+  version=$("$1/postgres" --version)
+  version=${version##*) }
+  printf '%s' "${version%%[!0-9]*}"
 }
 
 # newest_postgres INSTALLED-MAJOR: prints what STACK_PG would have to be.
@@ -132,6 +141,18 @@ postgres_failed() {
     "Run this again; if its data are beyond repair: script/stack reset."
 }
 
+# Tests connect thousands of times, and each time the server would hash the password 4,096 times. Postgres 15 cannot hash
+# less often, so it takes a cheaper hash; the secure one accepts no such.
+choose_password_hash() {
+  PG_PASSWORD_HASH=(--auth=scram-sha-256)
+  if [[ ! $FOR_TESTS ]]; then return; fi
+  if (($(major_of "$PG_BIN") > 15)); then
+    PG_PASSWORD_HASH+=(--set=scram_iterations=1)
+  elif [[ ! $SECURE ]]; then
+    PG_PASSWORD_HASH=(--auth=md5)
+  fi
+}
+
 init_postgres() {
   local dir=$1 data
   rm -rf "$dir/data"
@@ -140,9 +161,10 @@ init_postgres() {
   data=$(choose_data_folder "$PG_NAME")
   [[ $data == "$dir/data" ]] || ln -s "$data" "$dir/data"
   printf '%s\n' "$PG_PASSWORD" >"$dir/password"
+  choose_password_hash
   if ! {
     as_server "$PG_BIN/initdb" -D "$dir/data" --username="$PG_USER" --pwfile="$dir/password" \
-      --auth=scram-sha-256 --encoding=UTF8 --locale=C --no-instructions &&
+      --encoding=UTF8 --locale=C --no-instructions "${PG_PASSWORD_HASH[@]}" &&
       # The Postgres from Maven has neither psql nor createdb.
       as_server "$PG_BIN/postgres" --single -D "$dir/data" postgres <<<"CREATE DATABASE $PG_DATABASE"
   } >"$dir/initdb.log" 2>&1; then
