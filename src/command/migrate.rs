@@ -57,7 +57,9 @@ pub async fn run(options: MigrateArgs, settings: &Settings, output: Output) -> R
         return Ok(Exit::Done);
     }
     let mut lock = Lock::take(&settings.ledger, LockKind::Posting, "migrate").await?;
-    let done = migrate::migrate(lock.connection(), options.time_zone).await?;
+    let done = migrate::migrate(lock.connection(), options.time_zone).await;
+    lock.release().await;
+    let done = done?;
     let (ledger_id, zone, version) = (done.ledger_id, done.zone, done.version);
     let steps = match &done.applied[..] {
         [] => "nothing to do".to_owned(),

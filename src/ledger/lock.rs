@@ -1,7 +1,7 @@
 //! The locks of the ledger: one run at a time posts, one projects, one rebuilds.
 //!
-//! Each is a session-level advisory lock on its own connection. It is held during a run and released with the
-//! connection, however the process ends. Writers require a [`Run`] as proof that the lock is held. If the connection is
+//! Each is a session-level advisory lock on its own connection. It is held during a run and released at its end, or with
+//! the connection, however the process ends. Writers require a [`Run`] as proof that the lock is held. If the connection is
 //! lost unnoticed, the ledger stays correct: a posting is refused unless it follows the entry on which it was decided.
 
 use std::time::Duration;
@@ -39,6 +39,8 @@ impl LockKind {
 
 /// How long a run that holds the posting lock waits for the projecting lock.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
+/// How often a run asks for its lock while it finds it free again each time.
+const MOST_QUESTIONS: usize = 10;
 /// How often a waiting run tries again, and how often it logs that it waits.
 const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
 const BETWEEN_WARNINGS: Duration = Duration::from_secs(if cfg!(debug_assertions) { 1 } else { 30 });
@@ -62,24 +64,38 @@ impl Lock {
     ) -> Result<Self, Error> {
         let run_id = Uuid::new_v4();
         let mut connection = database.connect(&session_name(command, run_id)).await?;
-        let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
-            .bind(purpose.key())
-            .fetch_one(&mut connection)
-            .await
-            .context("taking the ledger's lock")?;
-        if !taken {
-            let holder = holder(&mut connection, purpose)
-                .await?
-                .unwrap_or_else(|| "a run that has just ended".to_owned());
-            return Err(Error::new(
-                ErrorKind::Locked,
-                format!("another run holds the ledger's lock: {holder}"),
-            )
-            .hint(
-                "let it finish, then run the command again; `daybook status` shows how it went",
-            ));
+        let mut held_by = None;
+        for _ in 0..MOST_QUESTIONS {
+            let taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+                .bind(purpose.key())
+                .fetch_one(&mut connection)
+                .await
+                .context("taking the ledger's lock")?;
+            if taken {
+                return Ok(Self { connection, run_id });
+            }
+            held_by = holder(&mut connection, purpose).await?;
+            if held_by.is_some() {
+                break;
+            }
+            // It has just been released.
         }
-        Ok(Self { connection, run_id })
+        let holder = held_by.unwrap_or_else(|| "one run after the other".to_owned());
+        Err(Error::new(
+            ErrorKind::Locked,
+            format!("another run holds the ledger's lock: {holder}"),
+        )
+        .hint("let it finish, then run the command again; `daybook status` shows how it went"))
+    }
+
+    /// Releases the lock and closes the connection. The server ends a session that was closed some time after its client
+    /// has gone on: whoever starts the next run at once must not find it locked.
+    pub async fn release(mut self) {
+        // A broken connection has released it already.
+        let _ = sqlx::query("SELECT pg_advisory_unlock_all()")
+            .execute(&mut self.connection)
+            .await;
+        self.connection.close().await;
     }
 
     /// The connection that holds the lock. Never use COPY on it: a failed COPY makes the connection unusable.
@@ -153,10 +169,14 @@ impl Run {
         max_clock_skew: Duration,
     ) -> Result<Self, Error> {
         let mut lock = Lock::take(&ledger.database, LockKind::Posting, command).await?;
-        Clocks::read(lock.connection())
-            .await?
-            .check(max_clock_skew, &ledger.database)?;
-        Self::record_start(lock, LockKind::Posting, command).await
+        let clocks = Clocks::read(lock.connection()).await;
+        match clocks.and_then(|clocks| clocks.check(max_clock_skew, &ledger.database)) {
+            Ok(()) => Self::record_start(lock, LockKind::Posting, command).await,
+            Err(error) => {
+                lock.release().await;
+                Err(error)
+            }
+        }
     }
 
     pub fn run_id(&self) -> Uuid {
@@ -255,8 +275,7 @@ impl Run {
             .execute(&mut self.lock.connection)
             .await
             .context("recording the end of the run")?;
-        // Closing the session releases the lock. A broken connection has released it already.
-        self.lock.connection.close().await;
+        self.lock.release().await;
         Ok(())
     }
 }

@@ -4,9 +4,10 @@
 use futures_util::future::join_all;
 
 use crate::support::program::Ended;
-use crate::support::{Contents, Event, RECORDSET, World};
+use crate::support::{Contents, Event, Proxy, RECORDSET, World};
 
 const DAY: &str = "2020-02-16";
+const LEDGER: &str = "DAYBOOK_LEDGER_URL";
 const APPLY: [&str; 3] = ["apply", "--day", DAY];
 
 /// The key of the ledger's lock: "daybook" in ASCII.
@@ -55,6 +56,39 @@ async fn the_old_collector_s_command_line_posts_nothing_more_either() {
     world.end().await;
 }
 
+/// A server takes a moment to end the session of a run that has ended, and on a busy machine more than that.
+#[tokio::test]
+async fn a_command_that_follows_another_at_once_finds_the_lock_free() {
+    let world = World::unmigrated().await;
+    world.create_source().await;
+    world
+        .log(&[Event::search(1, "2020-02-16", RECORDSET, 5)])
+        .await;
+    let proxy = Proxy::tcp(&world.ledger_url).await;
+    proxy.keep_goodbyes();
+    let on_time = "0";
+    let an_hour_late = "-3600";
+    let reverse = ["reverse", "1", "--reason", "not to be counted"];
+    for (arguments, clock, code) in [
+        (&["migrate"][..], on_time, 0),
+        (&APPLY, an_hour_late, 75),
+        (&APPLY, on_time, 0),
+        (&["project"], on_time, 0),
+        (&reverse, on_time, 0),
+        // It is reversed already.
+        (&reverse, on_time, 1),
+        (&["rebuild"], on_time, 0),
+        (&["rebuild"], on_time, 0),
+        (&["verify"], on_time, 0),
+        (&APPLY, on_time, 0),
+    ] {
+        let settings = [(LEDGER, proxy.url()), ("DAYBOOK_CLOCK_OFFSET", clock)];
+        let ended = world.run_with(&settings, arguments).await;
+        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+    }
+    world.end().await;
+}
+
 /// Starts so many at the same moment; each ends with 0, or with 11 naming the one that works.
 async fn apply_at_once(world: &World, processes: usize) -> Vec<Ended> {
     let ended = join_all((0..processes).map(|_| world.run(&APPLY))).await;
@@ -74,7 +108,7 @@ async fn apply_at_once(world: &World, processes: usize) -> Vec<Ended> {
                 assert!(says.contains("run the command again"), "{says}");
                 let names_it = says.contains("daybook apply ") && says.contains("server process ");
                 assert!(
-                    names_it || says.contains("a run that has just ended"),
+                    names_it || says.contains("one run after the other"),
                     "{says}"
                 );
                 assert_eq!(ended.stdout, "");

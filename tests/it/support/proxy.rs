@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use url::Url;
+
+/// What a client of Postgres sends last: the message Terminate.
+const GOODBYE: &[u8] = b"X\0\0\0\x04";
 
 /// A proxy in front of one server; gone when it is dropped.
 pub struct Proxy {
@@ -157,6 +160,7 @@ struct Shared {
     passed: AtomicU64,
     limit: Mutex<Option<(u64, Fate)>>,
     limit_reached: watch::Sender<Option<Fate>>,
+    keeps_goodbyes: AtomicBool,
     rule: Mutex<Option<Rule>>,
     requests: Mutex<Vec<Request>>,
     /// Replaces the valid credentials of the client by those of the server.
@@ -221,6 +225,7 @@ impl Proxy {
             passed: AtomicU64::new(0),
             limit: Mutex::new(None),
             limit_reached: watch::Sender::new(None),
+            keeps_goodbyes: AtomicBool::new(false),
             rule: Mutex::new(None),
             requests: Mutex::new(Vec::new()),
             credentials,
@@ -258,6 +263,11 @@ impl Proxy {
     /// Lets this many more bytes pass, in both directions and over all connections together; then applies `fate`.
     pub fn after_bytes(&self, bytes: u64, fate: Fate) {
         *self.shared.limit.lock().unwrap() = Some((self.passed() + bytes, fate));
+    }
+
+    /// Never tells a Postgres that a client has left, as if the server took that long to notice.
+    pub fn keep_goodbyes(&self) {
+        self.shared.keeps_goodbyes.store(true, Ordering::SeqCst);
     }
 
     /// Waits until the limit is reached.
@@ -402,6 +412,9 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
         .is_some_and(|fate| fate == Fate::StallPresent);
     let mut buffer = vec![0; 16 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        if shared.keeps_goodbyes.load(Ordering::SeqCst) && buffer[..read].ends_with(GOODBYE) {
+            std::future::pending::<()>().await;
+        }
         let may_pass = if is_new { read } else { shared.take(read) };
         if to.write_all(&buffer[..may_pass]).await.is_err() {
             break;
