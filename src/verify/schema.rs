@@ -271,35 +271,38 @@ async fn define(connection: &mut Connection, definition: &Definition) -> Result<
 /// What differs between the schema and the temporary objects: kind, name, and true if it should not exist, false if it
 /// is missing, NULL if both exist. An added index changes nothing and is not reported.
 const DIFFERING: &str = "
-    WITH object AS (
+    WITH relation AS (
+        SELECT oid, relname, relnamespace, relkind, reloptions FROM pg_class
+        WHERE relnamespace IN ('daybook'::regnamespace, pg_my_temp_schema())),
+    object AS (
         SELECT 'function' AS kind, p.pronamespace AS schema,
                p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS name,
                ARRAY[p.prolang::text, p.prokind::text, p.prosecdef::text, p.proleakproof::text, p.proisstrict::text, p.provolatile::text,
                      p.proparallel::text, p.procost::text, p.prorows::text, p.prosupport::text, p.proconfig::text, p.prosrc, p.probin,
                      pg_get_function_result(p.oid), pg_get_function_arguments(p.oid), pg_get_function_sqlbody(p.oid)] AS definition
-        FROM pg_proc p
+        FROM pg_proc p WHERE p.pronamespace IN ('daybook'::regnamespace, pg_my_temp_schema())
         UNION ALL
         SELECT 'view', c.relnamespace, c.relname::text, ARRAY[pg_get_viewdef(c.oid), c.reloptions::text]
-        FROM pg_class c WHERE c.relkind IN ('v', 'm')
+        FROM relation c WHERE c.relkind IN ('v', 'm')
         UNION ALL
         SELECT 'table', c.relnamespace, c.relname::text, ARRAY[c.relkind::text]
-        FROM pg_class c WHERE c.relkind IN ('r', 'p', 'f')
+        FROM relation c WHERE c.relkind IN ('r', 'p', 'f')
         UNION ALL
         SELECT 'column', c.relnamespace, c.relname || '.' || a.attname,
                ARRAY[format_type(a.atttypid, a.atttypmod), a.attnotnull::text, a.attcollation::text, a.attidentity::text, a.attgenerated::text,
                      pg_get_expr(d.adbin, d.adrelid)]
-        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        FROM relation c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE c.relkind IN ('r', 'p', 'f')
         UNION ALL
         SELECT 'constraint', c.relnamespace, c.relname || '.' || o.conname,
                ARRAY[o.contype::text, o.convalidated::text, o.condeferrable::text,
                      regexp_replace(pg_get_constraintdef(o.oid), '(daybook|pg_temp[_0-9]*)\\.', '', 'g')]
-        FROM pg_class c JOIN pg_constraint o ON o.conrelid = c.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x')
+        FROM relation c JOIN pg_constraint o ON o.conrelid = c.oid AND o.contype IN ('c', 'f', 'p', 'u', 'x')
         UNION ALL
         SELECT 'index', c.relnamespace, c.relname || '.' || i.relname,
                ARRAY[x.indisvalid::text, regexp_replace(pg_get_indexdef(x.indexrelid), '(daybook|pg_temp[_0-9]*)\\.', '', 'g')]
-        FROM pg_class c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid WHERE c.relkind IN ('r', 'p')),
+        FROM relation c JOIN pg_index x ON x.indrelid = c.oid JOIN pg_class i ON i.oid = x.indexrelid WHERE c.relkind IN ('r', 'p')),
     there AS (SELECT * FROM object WHERE schema = 'daybook'::regnamespace AND split_part(name, '.', 1) <> 'schema_version'),
     defined AS (SELECT * FROM object WHERE schema = pg_my_temp_schema() AND name NOT LIKE '% restored')
     SELECT kind, name, CASE WHEN t.schema IS NULL THEN true WHEN d.schema IS NULL THEN false END
