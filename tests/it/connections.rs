@@ -253,27 +253,29 @@ async fn heal(world: World, command: usize) {
 async fn fall_silent_in(world: &World, command: usize, at: &str, how: Manner) {
     let (arguments, exit) = COMMANDS[command];
     let case = format!("{arguments:?}, {at}, {how:?}");
+    let mut last = String::new();
     for limit in LIMITS {
         let proxy = Proxy::http(&world.elasticsearch_url).await;
         let at = at.to_owned();
         proxy.answer(move |request, _| (phase(request) == at).then(|| Reply::given(how)));
         let ended = run_at(world, proxy.url(), limit, arguments).await;
         assert_eq!(ended.code, Some(exit), "{case}: {}", ended.stderr);
-        // On a busy machine the cluster itself may reach a limit before.
-        if proxy
+        let words = match how {
+            Manner::Never => format!("no answer within {limit}s"),
+            Manner::Half => "the answer stopped in the middle: nothing came for".to_owned(),
+            _ => format!("the answer was not complete within {limit}s"),
+        };
+        let answered = proxy
             .requests()
             .iter()
-            .any(|request| request.answered.is_some())
-        {
-            let words = match how {
-                Manner::Never => format!("no answer within {limit}s"),
-                Manner::Half => "the answer stopped in the middle: nothing came for".to_owned(),
-                _ => format!("the answer was not complete within {limit}s"),
-            };
-            assert!(ended.stderr.contains(&words), "{case}: {}", ended.stderr);
-            break;
+            .any(|request| request.answered.is_some());
+        if answered && ended.stderr.contains(&words) {
+            return;
         }
+        // On a busy machine the cluster itself may reach a limit, before or at the same time.
+        last = ended.stderr;
     }
+    panic!("{case}: {last}");
 }
 
 #[tokio::test]
@@ -328,11 +330,15 @@ async fn an_answer_without_end_is_broken_off() {
 async fn an_answer_that_blows_up_when_unpacked_is_broken_off() {
     let world = with_an_event().await;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..1024 {
+    for _ in 0..32 {
         encoder.write_all(&vec![b' '; 1 << 20]).unwrap();
     }
     let bomb = encoder.finish().unwrap();
-    assert!(bomb.len() < 2 << 20, "a gigabyte in {} bytes", bomb.len());
+    assert!(
+        bomb.len() < 64 << 10,
+        "twice what is read, in {} bytes",
+        bomb.len()
+    );
     let bomb = move || Reply::new(200, bomb.clone()).with_header("content-encoding", "gzip");
     let settings = [("DAYBOOK_ELASTICSEARCH_GZIP", "true")];
     project_answered(&world, &settings, bomb)
