@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use serde_json::Value;
-use sqlx::AssertSqlSafe;
 
 use super::World;
 
@@ -32,22 +31,19 @@ impl Contents {
     /// Of a world's ledger only.
     pub async fn of_ledger(world: &World) -> Self {
         Self {
-            entries: lines(
-                world,
+            entries: world.column(
                 "SELECT concat_ws('|', entry_id, day, kind, reverses, rule_version, tool_version, source_events, source_counted,
                      source_ignored, source_rejected, source_fingerprint, delta_rows, terms_complete, encode(content_hash, 'hex'), reason)
                  FROM daybook.entry ORDER BY entry_id",
             )
             .await,
-            rows: lines(
-                world,
+            rows: world.column(
                 "SELECT concat_ws('|', entry_id, day, recordset_id, record_type, stat_type, count, total, count_balance,
                      total_balance, encode(daybook.row_hash_of(d), 'hex'))
                  FROM daybook.interaction_delta d ORDER BY entry_id, recordset_id, record_type, stat_type",
             )
             .await,
-            rejected: lines(
-                world,
+            rejected: world.column(
                 "SELECT concat_ws('|', entry_id, source_id, reason, message, event) FROM daybook.rejected_event
                  ORDER BY entry_id, source_id",
             )
@@ -99,11 +95,4 @@ fn assert_same<T: PartialEq + Debug>(what: &str, found: &[T], expected: &[T], wh
         panic!("{when}: the {what} {start}… differs: …{found}… instead of …{expected}…");
     }
     assert_eq!(found.len(), expected.len(), "{when}: the number of {what}s");
-}
-
-async fn lines(world: &World, sql: &'static str) -> Vec<String> {
-    sqlx::query_scalar(AssertSqlSafe(sql))
-        .fetch_all(&mut world.sql().await)
-        .await
-        .expect("query")
 }

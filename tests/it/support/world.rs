@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use uuid::Uuid;
 
 use super::program::{self, Ended};
@@ -29,11 +29,14 @@ pub struct World {
     /// What `stats-terms` has; without it, what it has as installed.
     terms: Option<&'static str>,
     http: reqwest::Client,
+    /// A connection for questions, once one was asked: to connect costs a server more than to answer most of them.
+    asking: Mutex<Option<PgConnection>>,
 }
 
 /// Databases to clone from; created once for each run of the tests, on each Postgres.
 static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 static SECURE_TEMPLATE: OnceCell<String> = OnceCell::const_new();
+static REAL_DAY: OnceCell<String> = OnceCell::const_new();
 
 /// The widest setting of `stats-terms`.
 pub const EVERY_TERM: &str = "countries,geocodes,items,queries";
@@ -47,17 +50,26 @@ impl World {
     /// The same with the published day as its source, and with the terms as installed: every term of that day would be
     /// most of what a test writes and reads.
     pub async fn with_the_real_day() -> Self {
-        Self::new().await.and_the_real_day().await
+        let template = REAL_DAY.get_or_init(|| async {
+            let world = Self::new().await;
+            world.load_real_day().await;
+            world.database
+        });
+        let template = template.await;
+        Self::clone_of(Some(template))
+            .await
+            .with_terms_as_installed()
     }
 
     /// The same on a cluster of three nodes.
     pub async fn with_the_real_day_on(nodes: Servers) -> Self {
-        Self::on(nodes).await.and_the_real_day().await
+        let world = Self::on(nodes).await;
+        world.load_real_day().await;
+        world.with_terms_as_installed()
     }
 
-    async fn and_the_real_day(mut self) -> Self {
+    fn with_terms_as_installed(mut self) -> Self {
         self.terms = None;
-        self.load_real_day().await;
         self
     }
 
@@ -84,6 +96,10 @@ impl World {
 
     /// Another world with the same database, and no indices.
     pub async fn copy(&self) -> Self {
+        // A database that somebody is connected to cannot be cloned.
+        if let Some(connection) = self.asking.lock().await.take() {
+            connection.close().await.expect("close");
+        }
         Self::clone_on(self.servers.clone(), Some(&self.database)).await
     }
 
@@ -123,6 +139,7 @@ impl World {
             divides: false,
             little_memory: false,
             terms: Some(EVERY_TERM),
+            asking: Mutex::default(),
         }
     }
 
@@ -269,12 +286,23 @@ impl World {
 
     /// One value from the database as text; the empty string for NULL.
     pub async fn value(&self, sql: &str) -> String {
-        let sql = AssertSqlSafe(format!("SELECT ({sql})::text"));
-        let value: Option<String> = sqlx::query_scalar(sql)
-            .fetch_one(&mut self.sql().await)
+        self.column(&format!("SELECT ({sql})::text"))
             .await
-            .expect("query");
-        value.unwrap_or_default()
+            .pop()
+            .expect("a row")
+    }
+
+    /// The texts of a query that returns one column; the empty string for NULL.
+    pub async fn column(&self, sql: &str) -> Vec<String> {
+        let mut asking = self.asking.lock().await;
+        if let Some(connection) = asking.as_mut()
+            && let Ok(texts) = column(connection, sql).await
+        {
+            return texts;
+        }
+        // The first question, or a test has stopped the server or ended its connections.
+        let connection = asking.insert(self.sql().await);
+        column(connection, sql).await.expect("query")
     }
 
     /// Creates the source tables of example-objects/source-tables.sql.
@@ -403,6 +431,14 @@ impl World {
             after = Some(page["_scroll_id"].clone());
         }
     }
+}
+
+async fn column(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>, sqlx::Error> {
+    let texts: Vec<Option<String>> = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    Ok(texts.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 fn metrics_of(prefix: &str) -> PathBuf {
