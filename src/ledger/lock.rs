@@ -144,13 +144,19 @@ impl Run {
     }
 
     async fn record_start(mut lock: Lock, purpose: LockKind, command: &str) -> Result<Self, Error> {
-        sqlx::query("INSERT INTO daybook.run_start (run_id, command, version) VALUES ($1, $2, $3)")
-            .bind(lock.run_id)
-            .bind(command)
-            .bind(TOOL_VERSION)
-            .execute(&mut lock.connection)
-            .await
-            .context("recording the start of the run")?;
+        let recorded = sqlx::query(
+            "INSERT INTO daybook.run_start (run_id, command, version) VALUES ($1, $2, $3)",
+        )
+        .bind(lock.run_id)
+        .bind(command)
+        .bind(TOOL_VERSION)
+        .execute(&mut lock.connection)
+        .await
+        .context("recording the start of the run");
+        if let Err(error) = recorded {
+            lock.release().await;
+            return Err(error);
+        }
         Span::current().record("run_id", field::display(lock.run_id));
         failpoint::reach("run.started");
         Ok(Self {
@@ -267,16 +273,16 @@ impl Run {
     pub async fn finish(mut self, exit: Exit, outcome: &str, figures: Value) -> Result<(), Error> {
         failpoint::reach("run.ending");
         self.close_posting_connection().await;
-        sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")
+        let recorded = sqlx::query("INSERT INTO daybook.run_end (run_id, exit_code, outcome, figures) VALUES ($1, $2, $3, $4)")
             .bind(self.lock.run_id)
             .bind(i32::from(exit.code()))
             .bind(outcome.replace('\0', "\u{fffd}"))
             .bind(figures)
             .execute(&mut self.lock.connection)
             .await
-            .context("recording the end of the run")?;
+            .context("recording the end of the run");
         self.lock.release().await;
-        Ok(())
+        recorded.map(drop)
     }
 }
 

@@ -69,22 +69,47 @@ async fn a_command_that_follows_another_at_once_finds_the_lock_free() {
     let on_time = "0";
     let an_hour_late = "-3600";
     let reverse = ["reverse", "1", "--reason", "not to be counted"];
-    for (arguments, clock, code) in [
-        (&["migrate"][..], on_time, 0),
-        (&APPLY, an_hour_late, 75),
-        (&APPLY, on_time, 0),
-        (&["project"], on_time, 0),
-        (&reverse, on_time, 0),
+    let as_is = "SELECT 1";
+    for (sql, arguments, clock, code) in [
+        (as_is, &["migrate"][..], on_time, 0),
+        (as_is, &APPLY, an_hour_late, 75),
+        (
+            "ALTER TABLE daybook.run_start RENAME TO away",
+            &APPLY,
+            on_time,
+            1,
+        ),
+        (
+            "ALTER TABLE daybook.away RENAME TO run_start",
+            &APPLY,
+            on_time,
+            0,
+        ),
+        (
+            // Its day is posted all the same.
+            "ALTER TABLE daybook.run_end RENAME TO away",
+            &APPLY,
+            on_time,
+            0,
+        ),
+        (
+            "ALTER TABLE daybook.away RENAME TO run_end",
+            &["project"],
+            on_time,
+            0,
+        ),
+        (as_is, &reverse, on_time, 0),
         // It is reversed already.
-        (&reverse, on_time, 1),
-        (&["rebuild"], on_time, 0),
-        (&["rebuild"], on_time, 0),
-        (&["verify"], on_time, 0),
-        (&APPLY, on_time, 0),
+        (as_is, &reverse, on_time, 1),
+        (as_is, &["rebuild"], on_time, 0),
+        (as_is, &["rebuild"], on_time, 0),
+        (as_is, &["verify"], on_time, 0),
+        (as_is, &APPLY, on_time, 0),
     ] {
+        world.execute(sql).await;
         let settings = [(LEDGER, proxy.url()), ("DAYBOOK_CLOCK_OFFSET", clock)];
         let ended = world.run_with(&settings, arguments).await;
-        assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.code, Some(code), "{sql}, {arguments:?}: {ended:?}");
     }
     world.end().await;
 }

@@ -429,6 +429,9 @@ async fn pump(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin,
             }
         }
     }
+    if shared.keeps_goodbyes.load(Ordering::SeqCst) {
+        std::future::pending::<()>().await;
+    }
     let _ = to.shutdown().await;
 }
 

@@ -97,9 +97,7 @@ impl World {
     /// Another world with the same database, and no indices.
     pub async fn copy(&self) -> Self {
         // A database that somebody is connected to cannot be cloned.
-        if let Some(connection) = self.asking.lock().await.take() {
-            connection.close().await.expect("close");
-        }
+        self.stop_asking().await;
         Self::clone_on(self.servers.clone(), Some(&self.database)).await
     }
 
@@ -168,8 +166,17 @@ impl World {
         self
     }
 
+    async fn stop_asking(&self) {
+        if let Some(connection) = self.asking.lock().await.take() {
+            // Whether it is still there does not matter.
+            let _ = connection.close().await;
+        }
+    }
+
     /// Drops the database and the indices.
     pub async fn end(self) {
+        // By the time that the indices are gone, the server has noticed; else it would wait for the session to end.
+        self.stop_asking().await;
         self.elastic(
             reqwest::Method::DELETE,
             &format!("{}*?expand_wildcards=all", self.prefix),
