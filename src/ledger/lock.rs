@@ -80,7 +80,7 @@ impl Lock {
             }
             // It has just been released.
         }
-        let holder = held_by.unwrap_or_else(|| "one run after the other".to_owned());
+        let holder = held_by.unwrap_or_else(|| "a run that has just ended".to_owned());
         Err(Error::new(
             ErrorKind::Locked,
             format!("another run holds the ledger's lock: {holder}"),
@@ -90,12 +90,10 @@ impl Lock {
 
     /// Releases the lock and closes the connection. The server ends a session that was closed some time after its client
     /// has gone on: whoever starts the next run at once must not find it locked.
-    pub async fn release(mut self) {
-        // A broken connection has released it already.
-        let _ = sqlx::query("SELECT pg_advisory_unlock_all()")
-            .execute(&mut self.connection)
+    pub async fn release(self) {
+        self.connection
+            .close_after("SELECT pg_advisory_unlock_all()")
             .await;
-        self.connection.close().await;
     }
 
     /// The connection that holds the lock. Never use COPY on it: a failed COPY makes the connection unusable.

@@ -156,6 +156,16 @@ impl Connection {
         let Self { inner, watch } = self;
         let _ = tokio::time::timeout(watch.limits.connect, inner.close()).await;
     }
+
+    /// The same, after a last statement. A server that has fallen silent is not waited for as long as for an answer.
+    pub async fn close_after(self, statement: &'static str) {
+        let Self { mut inner, watch } = self;
+        let closing = async {
+            sqlx::raw_sql(statement).execute(&mut inner).await?;
+            inner.close().await
+        };
+        let _ = tokio::time::timeout(watch.limits.connect, closing).await;
+    }
 }
 
 impl CopyIn<'_> {

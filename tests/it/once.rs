@@ -133,7 +133,7 @@ async fn apply_at_once(world: &World, processes: usize) -> Vec<Ended> {
                 assert!(says.contains("run the command again"), "{says}");
                 let names_it = says.contains("daybook apply ") && says.contains("server process ");
                 assert!(
-                    names_it || says.contains("one run after the other"),
+                    names_it || says.contains("a run that has just ended"),
                     "{says}"
                 );
                 assert_eq!(ended.stdout, "");
